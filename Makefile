@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# The verbs that people type. The build itself is CMakeLists.txt; everything it makes lies under build/.
+#
+#   make test CC=clang-14      another compiler (after `make clean`)
+#   make demo SETUP=no         install nothing
+#   make install PREFIX=/usr DESTDIR=/tmp/image
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BUILD ?= build
+FUZZ_SECONDS ?= 10
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+SETUP ?= yes
+# Which tests the sanitizers run, as ctest's -R takes it.
+SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
+
+ifneq ($(origin CC),default)
+COMPILER := -DCMAKE_C_COMPILER=$(CC)
+endif
+
+setup = $(if $(filter no,$(SETUP)),true,tools/setup)
+cmake = cmake -S . -G Ninja --log-level=WARNING
+# The Python that has pytest: the one of PATH, or the system's.
+python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
+pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
+sources = $$(find include src cli tests bench -name '*.[ch]' | sort)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test e2e bench sanitize asan tsan fuzz test-arm test-clang test-plain check format \
+	format-check install uninstall clean
+
+help: ## Show these verbs
+	@echo "kith $$(cat VERSION): exact nearest neighbours of vectors"
+	@echo
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "Each verb first installs the packages it lacks (tools/setup says which); SETUP=no leaves that out."
+
+build: ## Build the library and the command into build/
+	@$(setup) build
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD)
+
+demo: ## Search 60,000 real pictures, and make a page to look at
+	@$(setup) demo
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD)
+	@$(BUILD)/kith demo
+
+test: ## Build, and run all tests at every CPU tier of this machine
+	@$(setup) test
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=ON
+	@cmake --build $(BUILD)
+	@tools/run_ctest $(BUILD) -j $(JOBS)
+	@$(MAKE) --no-print-directory e2e
+
+e2e:
+	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
+	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
+
+bench: ## Measure the kernels on this machine; results go to build/bench/
+	@$(setup) bench
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_BENCH=ON -DKITH_TESTS=OFF
+	@cmake --build $(BUILD)
+	@for program in $(BUILD)/bench/bin/*; do \
+	    [ -x "$$program" ] || continue; \
+	    result=$(BUILD)/bench/$$(basename $$program).json; \
+	    echo "== $$(basename $$program)"; \
+	    "$$program" --json $$result && tools/plot_bench $$result || exit 1; \
+	done
+	@echo "results: $(BUILD)/bench/"
+
+sanitize: asan tsan ## Run the tests under ASan and UBSan, and the threaded ones under TSan
+
+asan:
+	@$(setup) sanitize
+	@$(cmake) -B $(BUILD)/asan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=address,undefined -DKITH_BENCH=OFF
+	@cmake --build $(BUILD)/asan
+	@ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=1:allocator_may_return_null=1 \
+	    UBSAN_OPTIONS=print_stacktrace=1 tools/run_ctest $(BUILD)/asan -j $(JOBS) -R '$(SANITIZE_TESTS)'
+
+tsan:
+	@$(setup) sanitize
+	@$(cmake) -B $(BUILD)/tsan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=thread -DKITH_BENCH=OFF
+	@cmake --build $(BUILD)/tsan
+	@TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 \
+	    tools/run_ctest $(BUILD)/tsan -j $(JOBS) -L threads -R '$(SANITIZE_TESTS)'
+
+fuzz: ## Fuzz each reader of untrusted bytes for FUZZ_SECONDS (10)
+	@$(setup) fuzz
+	@$(cmake) -B $(BUILD)/fuzz -DCMAKE_C_COMPILER=clang-14 -DCMAKE_BUILD_TYPE=Sanitize -DKITH_FUZZ=ON \
+	    -DKITH_TESTS=OFF -DKITH_BENCH=OFF -DKITH_CLI=OFF
+	@cmake --build $(BUILD)/fuzz
+	@tools/run_fuzz $(BUILD)/fuzz $(FUZZ_SECONDS)
+
+test-arm: ## Cross-compile for 64-bit ARM, and run kernel and search tests under qemu
+	@$(setup) arm
+	@if [ "$$(uname -m)" = aarch64 ]; then $(MAKE) --no-print-directory test; else \
+	    $(cmake) -B $(BUILD)/arm -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DKITH_CLI=OFF -DKITH_BENCH=OFF && \
+	    cmake --build $(BUILD)/arm && \
+	    tools/run_ctest $(BUILD)/arm -j $(JOBS) -L 'unit|property|recall'; fi
+
+test-clang: ## Build everything with clang
+	@$(setup) clang
+	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14
+	@cmake --build $(BUILD)/clang
+
+test-plain: ## Build the library with one cc command, without CMake
+	@$(setup) build
+	@mkdir -p $(BUILD)/plain
+	cc -O2 -Iinclude -Isrc -fPIC -shared -Wl,--no-undefined src/*/*.c -o $(BUILD)/plain/libkith.so -lxxhash -lm -lpthread
+	@python3 tools/check_exports $(BUILD)/plain/libkith.so --at-least
+
+check: ## Check that #include lines point downward only
+	@tools/check_layers
+
+format: ## Format the C files
+	@$(setup) format
+	@clang-format-14 -i $(sources)
+
+format-check:
+	@$(setup) format
+	@bad=0; total=0; for file in $(sources); do total=$$((total + 1)); \
+	    clang-format-14 --dry-run --Werror $$file >/dev/null 2>&1 || \
+	        { bad=$$((bad + 1)); echo "$$file is not formatted"; }; \
+	done; echo "format-check: $$total files, $$bad not formatted (make format formats them)"; [ $$bad -eq 0 ]
+
+install: ## Install under PREFIX (/usr/local), inside DESTDIR
+	@$(setup) build
+	@$(cmake) -B $(BUILD) $(COMPILER) -DCMAKE_INSTALL_PREFIX='$(PREFIX)' -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD)
+	@DESTDIR='$(DESTDIR)' cmake --install $(BUILD)
+	@[ -n '$(DESTDIR)' ] || [ "$$(id -u)" -ne 0 ] || ldconfig
+
+uninstall: ## Remove what the last install put there
+	@[ -f $(BUILD)/install_manifest.txt ] || \
+	    { echo "$(BUILD)/install_manifest.txt is missing: nothing was installed from here"; exit 1; }
+	@while IFS= read -r file || [ -n "$$file" ]; do \
+	    echo "removing $(DESTDIR)$$file"; rm -f "$(DESTDIR)$$file"; done <$(BUILD)/install_manifest.txt
+
+clean: ## Remove build/
+	@rm -rf $(BUILD)

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kith: exact and approximate nearest neighbours of vectors. This header is the whole public contract.
+ *
+ * Words. A *vector* has `dim` elements. An *index* is one immutable file of n vectors, opened by mapping it. An *id* is
+ * a caller's u64; when ids are strings the library hands out the row number (the position in the input, from 0) as the
+ * u64, and kith_index_string_id() turns it into the string. A *distance* is a float, smaller is nearer:
+ *
+ *   KITH_L2SQ     sum (q-x)^2              squared Euclidean: no root is taken
+ *   KITH_IP       -sum q*x                 so that ascending order means the largest product first
+ *   KITH_COSINE   1 - sum q*x / (|q||x|)   vectors shorter than KITH_COSINE_NORM_MIN, zero ones too, are refused
+ *   KITH_HAMMING  differing bits           KITH_B1 only
+ *   KITH_JACCARD  1 - |q&x| / |q|x|        KITH_B1 only; two empty sets are at distance 0
+ *
+ * Defining kernel. Every distance is what kith_distance() returns: elements are converted to float exactly, element i
+ * goes to partial sum i mod 16 by one fused multiply-add in ascending i (as if zero-padded to a multiple of 16), and
+ * the sixteen sums are added as a fixed tree: s[j]+s[j+8], then +4, +2, +1. Exact searches return these very bits on
+ * every tier, machine and thread count.
+ *
+ * Results are ordered by ascending distance, ties by ascending id (with string ids: by row number).
+ *
+ * Errors. Functions return kith_status. On failure every out-parameter is untouched (but see kith_search), and `error`,
+ * where given and not NULL, holds a sentence naming what and where. Programmer mistakes return KITH_E_ARG; bytes from
+ * disk never assert.
+ *
+ * Threads. Handles are opaque. A kith_index, kith_filter is immutable: any number of threads may use one. A
+ * kith_scratch, kith_reader, kith_writer belongs to one call at a time. A kith_pool may serve many callers.
+ *
+ * Growth. Structs passed by pointer start with struct_size; initialise them with their KITH_..._INIT. */
+#ifndef KITH_H
+#define KITH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define KITH_VERSION_MAJOR 0
+#define KITH_VERSION_MINOR 1
+#define KITH_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define KITH_API        __attribute__((visibility("default")))
+#define KITH_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define KITH_API
+#define KITH_MUST_CHECK
+#endif
+
+#define KITH_DIM_MAX         65536u               /* elements of a vector; for KITH_B1 bits */
+#define KITH_ROWS_MAX        UINT64_C(4294967280) /* vectors of one index */
+#define KITH_K_MAX           10000u               /* neighbours of one query */
+#define KITH_QUERIES_MAX     UINT64_C(16777216)   /* queries of one call */
+#define KITH_THREADS_MAX     256u
+#define KITH_NORM_MAX        4611686018427387904.0 /* 2^62, largest Euclidean norm: keeps every float sum finite */
+#define KITH_COSINE_NORM_MIN 0x1p-40    /* shorter vectors have no direction that float products could tell */
+#define KITH_STRING_MAX      4096u      /* bytes of a string id or a name */
+#define KITH_ID_NONE         UINT64_MAX /* fills rows with fewer than k results; never a valid id */
+
+/* ---- Status and error text --------------------------------------------------------------------------------------- */
+
+typedef enum kith_status {
+    KITH_OK = 0,
+    KITH_E_ARG = 1,         /* the caller broke this contract */
+    KITH_E_NOMEM = 2,       /* memory was refused; nothing changed */
+    KITH_E_IO = 3,          /* the operating system refused a file operation; the text has its reason */
+    KITH_E_NOSPACE = 4,     /* the disk is full */
+    KITH_E_NOTFOUND = 5,    /* no such file, id or name */
+    KITH_E_FORMAT = 6,      /* an input file is malformed: the text names the file and the byte, row or line */
+    KITH_E_DATA = 7,        /* a well-formed value is refused: NaN, infinity, zero vector with cosine, duplicate id */
+    KITH_E_CORRUPT = 8,     /* an index file is damaged: the text names the file and the section */
+    KITH_E_VERSION = 9,     /* an index file needs a newer kith */
+    KITH_E_LIMIT = 10,      /* a size is beyond a documented limit */
+    KITH_E_BUSY = 11,       /* somebody else holds it */
+    KITH_E_CANCELLED = 12,  /* a callback asked to stop */
+    KITH_E_DEADLINE = 13,   /* the time was up */
+    KITH_E_UNSUPPORTED = 14 /* this combination is not offered */
+} kith_status;
+
+#define KITH_ERROR_TEXT_BYTES 512
+
+/* Caller-owned error text. Zero-initialise; the library only writes it on failure. Since 0.1. */
+typedef struct kith_error {
+    kith_status status;
+    char text[KITH_ERROR_TEXT_BYTES]; /* UTF-8, ends in NUL */
+} kith_error;
+
+/* "ok", "bad argument", ...: static text, never NULL, also for values outside the enum. Since 0.1. */
+KITH_API const char *kith_status_text(kith_status status);
+
+/* The library's version as "major.minor.patch": static text. Since 0.1. */
+KITH_API const char *kith_version(void);
+
+/* ---- Element types and metrics ----------------------------------------------------------------------------------- */
+
+typedef enum kith_dtype {
+    KITH_DTYPE_NONE = 0, /* "as the source" in options */
+    KITH_F32 = 1,
+    KITH_F16 = 2,  /* IEEE binary16 */
+    KITH_BF16 = 3, /* the upper half of a float */
+    KITH_I8 = 4,
+    KITH_U8 = 5,
+    KITH_B1 = 6 /* packed bits, dim a multiple of 8; bit order inside a byte does not matter to the metrics */
+} kith_dtype;
+
+typedef enum kith_metric {
+    KITH_METRIC_NONE = 0, /* default: l2 for numbers, hamming for bits */
+    KITH_L2SQ = 1,
+    KITH_IP = 2,
+    KITH_COSINE = 3,
+    KITH_HAMMING = 4,
+    KITH_JACCARD = 5
+} kith_metric;
+
+/* "f32", "f16", "bf16", "i8", "u8", "b1" and "l2", "ip", "cosine", "hamming", "jaccard"; "?" for other values. The
+ * parse functions take the same words (also "float32", "dot", "euclidean", ...) and return the NONE value for others.
+ * Since 0.1. */
+KITH_API const char *kith_dtype_name(kith_dtype dtype);
+KITH_API const char *kith_metric_name(kith_metric metric);
+KITH_API kith_dtype kith_dtype_parse(const char *word);
+KITH_API kith_metric kith_metric_parse(const char *word);
+
+/* Bytes of one vector, 0 if dtype or dim is out of range (KITH_B1 needs dim % 8 == 0). Since 0.1. */
+KITH_API size_t kith_row_bytes(kith_dtype dtype, size_t dim);
+
+/* The defining distance between query q (dim floats; for KITH_B1 dim/8 bytes) and stored vector x (dim elements of
+ * dtype). Both finite. KITH_E_ARG on NULL, bad sizes, or a metric that dtype does not have; KITH_E_DATA for a zero
+ * vector under KITH_COSINE. Any thread. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_distance(kith_metric metric, kith_dtype dtype, size_t dim, const void *q,
+                                                   const void *x, float *distance);
+
+/* ---- What this machine can do ------------------------------------------------------------------------------------ */
+
+typedef struct kith_cpu {
+    size_t struct_size;
+    const char *tier;       /* tier in use: "scalar", "avx2", "avx512", "amx", "neon"; static */
+    const char *tier_found; /* best tier of this machine; static */
+    const char *features;   /* space-separated features found; static */
+    const char *features_used;
+    const char *setting; /* what KITH_CPU said, "" when unset; static */
+    char model[64];
+    unsigned cores;                         /* usable by this process */
+    uint64_t l1d_bytes, l2_bytes, l3_bytes; /* 0 when unknown */
+} kith_cpu;
+#define KITH_CPU_INIT                                                                                                  \
+    { .struct_size = sizeof(kith_cpu) }
+
+/* Detection runs once a process. The environment variable KITH_CPU ("scalar", "avx2", "avx512", "amx", "neon", then
+ * optional ",-feature" words) lowers it; an unknown word there is reported by KITH_E_ARG here and by kith_index_open(),
+ * and detection goes on without it. Any thread. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error);
+
+/* ---- Progress, cancelling and threads ---------------------------------------------------------------------------- */
+
+typedef struct kith_progress {
+    size_t struct_size;
+    const char *stage; /* "reading", "writing", "verifying", ...; static */
+    const char *unit;  /* "vectors" or "bytes"; static */
+    uint64_t done, total;
+} kith_progress;
+
+/* Called now and then by long work, from the thread that called in; return non-zero to cancel (KITH_E_CANCELLED). It
+ * must not call into the same handle. */
+typedef int (*kith_progress_fn)(void *context, const kith_progress *progress);
+
+typedef struct kith_pool kith_pool;
+
+/* A pool that runs work on `threads` threads, the caller's included (1: no thread is made). 0: one per usable core.
+ * After fork() the child's first use starts its threads anew. Any number of callers may share a pool; their works take
+ * turns. KITH_E_LIMIT beyond KITH_THREADS_MAX. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_pool_create(unsigned threads, kith_pool **pool, kith_error *error);
+KITH_API unsigned kith_pool_threads(const kith_pool *pool);
+KITH_API void kith_pool_destroy(kith_pool *pool); /* NULL is fine; no work may be running */
+
+/* ---- Reading and writing files of vectors ------------------------------------------------------------------------ */
+
+typedef enum kith_format {
+    KITH_FORMAT_AUTO = 0, /* from the file's suffix, then from its first bytes */
+    KITH_NPY = 1,  /* .npy: f4, f2, i1, u1 (and f8 and i2..i8, u2..u8 narrowed to f32 where exact) C order, 2-d */
+    KITH_VECS = 2, /* .fvecs .bvecs .ivecs: i32 dim before each row */
+    KITH_BIN = 3,  /* .fbin .u8bin .i8bin .ibin: u32 rows, u32 dim, rows */
+    KITH_CSV = 4,  /* .csv .tsv: numbers, optional header, optional id column */
+    KITH_JSONL = 5 /* .jsonl .ndjson: {"id": 7 | "x", "vector": [...], "name": "..."} a line */
+} kith_format;
+
+typedef enum kith_id_kind {
+    KITH_ID_ROW = 0, /* no ids in the file: the row number is the id */
+    KITH_ID_U64 = 1,
+    KITH_ID_STRING = 2
+} kith_id_kind;
+
+typedef struct kith_reader kith_reader;
+
+typedef struct kith_reader_options {
+    size_t struct_size;
+    kith_format format;
+    kith_dtype dtype;        /* KITH_B1: read u1/bvecs/u8bin rows as packed bits; else must be NONE */
+    const char *id_column;   /* csv: header name or 1-based number of the id column; NULL: a column called "id" */
+    const char *name_column; /* csv: likewise for names; NULL: a column called "name" */
+    const char *names_path;  /* text file with one name a row, in row order; NULL: none */
+    const char *ids_path;    /* text file with one id a row, or .npy of u8/i8 (8-byte) integers; NULL: none */
+    uint64_t first_row;      /* rows to leave out at the start */
+    uint64_t max_rows;       /* 0: all */
+} kith_reader_options;
+#define KITH_READER_OPTIONS_INIT                                                                                       \
+    { .struct_size = sizeof(kith_reader_options) }
+
+typedef struct kith_reader_info {
+    size_t struct_size;
+    kith_format format;
+    kith_dtype dtype; /* KITH_F32, F16, BF16, I8, U8 or B1; text formats and .ivecs/.ibin read as F32 */
+    kith_id_kind id_kind;
+    int has_names;
+    size_t dim;
+    uint64_t rows; /* known before the first row is read, also for text */
+    uint64_t file_bytes;
+} kith_reader_info;
+#define KITH_READER_INFO_INIT                                                                                          \
+    { .struct_size = sizeof(kith_reader_info) }
+
+/* Some rows of a reader: borrowed until the next call with that reader. */
+typedef struct kith_rows {
+    uint64_t first;          /* row number of data[0] */
+    size_t count;            /* 0 at the end */
+    const void *data;        /* count x kith_row_bytes(dtype, dim), packed */
+    const uint64_t *ids;     /* KITH_ID_U64: count ids; else NULL */
+    const char *id_bytes;    /* KITH_ID_STRING: the strings back to back, no NULs; else NULL */
+    const uint32_t *id_ends; /* KITH_ID_STRING: count ends in id_bytes, ascending; row i begins at id_ends[i-1] */
+    const char *name_bytes;  /* with names: likewise; else NULL */
+    const uint32_t *name_ends;
+} kith_rows;
+
+/* Open a file of vectors. The header and the file's size are checked against each other before any allocation, and no
+ * count from the file sizes one. Values are not checked for NaN here: kith_build and searches do.
+ * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_FORMAT (names the byte, row or line), KITH_E_LIMIT, KITH_E_UNSUPPORTED,
+ * KITH_E_NOMEM. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_open(const char *path, const kith_reader_options *options,
+                                                      kith_reader **reader, kith_error *error);
+
+/* Read from memory: rows of dim elements, row i at rows + i*stride_bytes (0: packed), borrowed until close. ids: count
+ * u64 or NULL. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_from_memory(const void *rows, kith_dtype dtype, uint64_t count,
+                                                             size_t dim, size_t stride_bytes, const uint64_t *ids,
+                                                             kith_reader **reader, kith_error *error);
+KITH_API void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info);
+KITH_API const char *kith_reader_path(const kith_reader *reader); /* "(memory)" for memory; lives as long as reader */
+
+/* The next rows, at most max_rows of them and at least one unless at the end. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_next(kith_reader *reader, size_t max_rows, kith_rows *rows,
+                                                      kith_error *error);
+/* Go to a row, 0..rows. Cheap for binary formats; text is parsed again from the start. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_seek(kith_reader *reader, uint64_t row, kith_error *error);
+KITH_API void kith_reader_close(kith_reader *reader); /* NULL is fine */
+
+typedef struct kith_writer kith_writer;
+
+/* Write vectors to a file of any of the formats (format AUTO: from the suffix). The file appears under its name, whole,
+ * at kith_writer_finish(); before that, and after kith_writer_abandon(), no file of that name is made or changed.
+ * rows: how many will be written. id_kind, has_names: what rows will carry; only csv and jsonl can hold them, other
+ * formats return KITH_E_UNSUPPORTED for KITH_ID_STRING and names, and drop row ids. dtype as given to write.
+ * Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_writer_open(const char *path, kith_format format, kith_dtype dtype,
+                                                      size_t dim, uint64_t rows, kith_id_kind id_kind, int has_names,
+                                                      kith_writer **writer, kith_error *error);
+KITH_API KITH_MUST_CHECK kith_status kith_writer_write(kith_writer *writer, const kith_rows *rows, kith_error *error);
+/* Sync, rename, close and free; on failure it is abandoned. KITH_E_ARG if fewer rows came than announced. */
+KITH_API KITH_MUST_CHECK kith_status kith_writer_finish(kith_writer *writer, kith_error *error);
+KITH_API void kith_writer_abandon(kith_writer *writer); /* NULL is fine */
+
+/* ---- Building an index ------------------------------------------------------------------------------------------- */
+
+typedef enum kith_originals {
+    KITH_ORIGINALS_KEEP = 0, /* exact answers */
+    KITH_ORIGINALS_NONE = 1  /* codes only: a smaller file, approximate answers */
+} kith_originals;
+
+typedef enum kith_first_level {
+    KITH_FIRST_LEVEL_AUTO = 0, /* where a sample says that it pays */
+    KITH_FIRST_LEVEL_NONE = 1,
+    KITH_FIRST_LEVEL_ON = 2
+} kith_first_level;
+
+typedef struct kith_build_options {
+    size_t struct_size;
+    kith_metric metric; /* NONE: l2 for numbers, hamming for bits */
+    kith_dtype dtype;   /* stored type; NONE: the source's. f32 sources may be stored as f16 or bf16 (rounded to
+                         * nearest even, and then searched as such) */
+    kith_originals originals;
+    kith_first_level first_level; /* leading principal directions, scanned before the full codes */
+    unsigned threads;             /* used when pool is NULL; 0: one per usable core */
+    kith_pool *pool;              /* borrowed, or NULL */
+    uint64_t memory_bytes;        /* working memory besides ids; 0: 1 GiB; at least 16 MiB */
+    uint64_t seed;
+    kith_progress_fn progress;
+    void *progress_context;
+} kith_build_options;
+#define KITH_BUILD_OPTIONS_INIT                                                                                        \
+    { .struct_size = sizeof(kith_build_options) }
+
+typedef struct kith_build_report {
+    size_t struct_size;
+    uint64_t rows, input_bytes, file_bytes;
+    size_t dim, first_level_dim; /* 0: no first level */
+    int integer_codes;           /* codes are the values themselves */
+    uint64_t total_ns, read_ns, train_ns, code_ns, write_ns, verify_ns;
+} kith_build_report;
+#define KITH_BUILD_REPORT_INIT                                                                                         \
+    { .struct_size = sizeof(kith_build_report) }
+
+/* Build the index file `path` from all rows of `reader` (which is rewound). Streams with bounded memory; appears under
+ * its name only when whole, synced and re-read: a build that fails, is cancelled or killed leaves the old file of that
+ * name, if any, as it was. KITH_E_DATA names the row of the first NaN, infinity, norm beyond KITH_NORM_MAX, zero vector
+ * under cosine, or duplicate or reserved id. No rows: KITH_E_DATA. report may be NULL. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_build(kith_reader *reader, const char *path,
+                                                const kith_build_options *options, kith_build_report *report,
+                                                kith_error *error);
+
+/* ---- Opening, looking at and verifying an index ------------------------------------------------------------------ */
+
+typedef struct kith_index kith_index;
+
+typedef struct kith_open_options {
+    size_t struct_size;
+    int verify;            /* non-zero: check all bytes first, as kith_index_verify() does */
+    int no_sigbus_handler; /* non-zero: do not install the handler that survives truncation of a mapped file */
+    int populate;          /* non-zero: ask the system to read the file into memory now */
+} kith_open_options;
+#define KITH_OPEN_OPTIONS_INIT                                                                                         \
+    { .struct_size = sizeof(kith_open_options) }
+
+typedef struct kith_section_info {
+    const char *name; /* static */
+    uint64_t offset, bytes, count;
+} kith_section_info;
+
+#define KITH_SECTIONS_MAX 32
+typedef struct kith_index_info {
+    size_t struct_size;
+    uint64_t rows;
+    size_t dim;
+    kith_dtype dtype;
+    kith_metric metric;
+    kith_id_kind id_kind;
+    int has_names, has_originals, integer_codes;
+    size_t lists, first_level_dim;
+    uint32_t format_version;
+    uint64_t file_bytes, feature_compat, feature_incompat, file_hash;
+    double code_error;        /* mean |x - code(x)| / |x - centroid| over the vectors */
+    double first_level_error; /* mean length of what the first level leaves out, over |x - centroid|; 0 without */
+    size_t sections;
+    kith_section_info section[KITH_SECTIONS_MAX];
+} kith_index_info;
+#define KITH_INDEX_INFO_INIT                                                                                           \
+    { .struct_size = sizeof(kith_index_info) }
+
+/* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size. The file must not be
+ * changed while open; if it is truncated, queries that touch the lost part return KITH_E_CORRUPT and the process lives.
+ * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_ARG (bad KITH_CPU). Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
+                                                     kith_index **index, kith_error *error);
+KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
+KITH_API void kith_index_get_info(const kith_index *index, kith_index_info *info);
+
+/* Check every byte of a file against its checksums, then every count, id and order inside. KITH_E_CORRUPT names the
+ * file and section. pool may be NULL (one thread). Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_verify(const char *path, kith_pool *pool, kith_progress_fn progress,
+                                                       void *progress_context, kith_error *error);
+
+/* The stored vector of id, as dim floats (KITH_B1: dim/8 bytes). KITH_E_NOTFOUND; KITH_E_UNSUPPORTED without originals.
+ * Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector,
+                                                       kith_error *error);
+/* Text lives as long as the index, is not NUL-terminated, *bytes long. KITH_E_NOTFOUND for an unknown id,
+ * KITH_E_UNSUPPORTED when the index has no names or no string ids; KITH_E_CORRUPT. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_name(const kith_index *index, uint64_t id, const char **text,
+                                                     size_t *bytes);
+KITH_API KITH_MUST_CHECK kith_status kith_index_string_id(const kith_index *index, uint64_t id, const char **text,
+                                                          size_t *bytes);
+/* The u64 that stands for a string id. KITH_E_NOTFOUND, KITH_E_UNSUPPORTED. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_lookup(const kith_index *index, const char *text, size_t bytes,
+                                                       uint64_t *id);
+
+/* ---- Searching --------------------------------------------------------------------------------------------------- */
+
+typedef struct kith_filter kith_filter;
+
+/* The set of ids that a search may return. Ids that the index does not hold are counted in *unknown (may be NULL) and
+ * otherwise ignored. Immutable; lives independently of other searches but not longer than its index. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_filter_create(const kith_index *index, const uint64_t *ids, size_t count,
+                                                        size_t *unknown, kith_filter **filter, kith_error *error);
+KITH_API uint64_t kith_filter_count(const kith_filter *filter); /* vectors allowed */
+KITH_API void kith_filter_destroy(kith_filter *filter);         /* NULL is fine */
+
+typedef struct kith_scratch kith_scratch;
+
+/* Working memory of searches on one index, grown on first use and then reused: a search like an earlier one on the same
+ * scratch allocates nothing. pool: borrowed for the scratch's life, NULL: the calling thread only. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_scratch_create(const kith_index *index, kith_pool *pool,
+                                                         kith_scratch **scratch, kith_error *error);
+KITH_API void kith_scratch_destroy(kith_scratch *scratch); /* NULL is fine */
+
+typedef enum kith_plan {
+    KITH_PLAN_AUTO = 0,
+    KITH_PLAN_PLAIN = 1,  /* the defining kernel against every vector: the reference */
+    KITH_PLAN_SCAN = 2,   /* int8 tiles with bounds, then re-rank */
+    KITH_PLAN_LEVELS = 3, /* first level, then tiles, then re-rank; KITH_E_UNSUPPORTED without a first level */
+    KITH_PLAN_GATHER = 4  /* only the allowed vectors, by the defining kernel; needs a filter */
+} kith_plan;
+
+enum { KITH_STAGE_PREPARE, KITH_STAGE_SCAN, KITH_STAGE_RERANK, KITH_STAGE_SELECT, KITH_STAGES };
+
+/* What a search did. Counts are sums over its queries. */
+typedef struct kith_explain {
+    size_t struct_size;
+    kith_plan plan;        /* the one that ran */
+    const char *plan_name; /* static */
+    const char *tier;      /* static */
+    int exact;             /* 0: the index has no originals, distances are estimates */
+    unsigned threads;
+    uint64_t queries, rows, allowed;          /* allowed: rows the filter let through, rows without one */
+    uint64_t scanned_bytes;                   /* of codes or vectors, counted once per query that read them */
+    uint64_t level1_survivors;                /* (query, vector) pairs passed by the first level */
+    uint64_t candidates;                      /* pairs whose bounds reached the threshold of their moment */
+    uint64_t reranked;                        /* pairs scored by the defining kernel */
+    uint64_t total_ns, stage_ns[KITH_STAGES]; /* stages: summed over threads */
+} kith_explain;
+#define KITH_EXPLAIN_INIT                                                                                              \
+    { .struct_size = sizeof(kith_explain) }
+
+typedef struct kith_queries {
+    size_t struct_size;
+    const void *data;    /* borrowed for the call */
+    kith_dtype dtype;    /* f32, f16, bf16, i8, u8 for number indexes; b1 for bit indexes */
+    size_t count, dim;   /* dim must be the index's */
+    size_t stride_bytes; /* between rows; 0: packed */
+} kith_queries;
+#define KITH_QUERIES_INIT                                                                                              \
+    { .struct_size = sizeof(kith_queries) }
+
+typedef struct kith_search_options {
+    size_t struct_size;
+    kith_plan plan;
+    const kith_filter *filter;       /* NULL: all vectors */
+    uint64_t timeout_ns;             /* 0: none; measured from the call */
+    int (*cancelled)(void *context); /* polled every few milliseconds from the calling thread; non-zero stops */
+    void *cancelled_context;
+    kith_explain *explain; /* NULL or where to report; written on success only */
+} kith_search_options;
+#define KITH_SEARCH_OPTIONS_INIT                                                                                       \
+    { .struct_size = sizeof(kith_search_options) }
+
+/* Find the k stored vectors nearest to each query.
+ *
+ *   k          1..KITH_K_MAX; min(k, allowed vectors) results come
+ *   ids        count x k, caller-allocated; short rows end in KITH_ID_NONE
+ *   distances  count x k, ascending; +INFINITY beside KITH_ID_NONE
+ *   options    NULL: defaults
+ *
+ * Exact and bit-identical to KITH_PLAN_PLAIN unless the index was built without originals. Allocates nothing once the
+ * scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
+ * KITH_E_ARG (k, NULL, sizes, dtype), KITH_E_DATA (names the query with a NaN, infinity, norm beyond KITH_NORM_MAX, or
+ * zero under cosine), KITH_E_CORRUPT (the file was truncated under us), KITH_E_DEADLINE, KITH_E_CANCELLED,
+ * KITH_E_NOMEM. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_search(const kith_index *index, const kith_queries *queries, size_t k,
+                                                 const kith_search_options *options, kith_scratch *scratch,
+                                                 uint64_t *ids, float *distances, kith_error *error);
+
+/* Results of a range search: query i has results offsets[i]..offsets[i+1]. Lives in the scratch, until its next use. */
+typedef struct kith_ranges {
+    size_t queries;
+    const uint64_t *offsets; /* queries + 1 */
+    const uint64_t *ids;
+    const float *distances;
+} kith_ranges;
+
+/* Find all stored vectors with distance <= radius (not NaN), ordered as in kith_search. Errors likewise. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_search_range(const kith_index *index, const kith_queries *queries,
+                                                       float radius, const kith_search_options *options,
+                                                       kith_scratch *scratch, kith_ranges *ranges, kith_error *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
