@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#define _GNU_SOURCE
+#include "base/file.h"
+
+#include "base/checked.h"
+#include "base/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* One system call moves at most this much, so that a kill or a signal is noticed soon. */
+static const size_t STEP_BYTES = (size_t)64 << 20;
+
+static char *join(const char *a, size_t a_bytes, const char *b) {
+    const size_t b_bytes = strlen(b);
+    char *text = malloc(a_bytes + b_bytes + 1);
+    if (!text) return NULL;
+    memcpy(text, a, a_bytes);
+    memcpy(text + a_bytes, b, b_bytes + 1);
+    return text;
+}
+
+/* Bytes of the path up to and with its last slash; 0 if it has none. */
+static size_t folder_bytes(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) + 1 : 0;
+}
+
+static char *folder_of(const char *path) {
+    const size_t bytes = folder_bytes(path);
+    return bytes ? join(path, bytes, ".") : join(".", 1, "");
+}
+
+static char *temporary_name(const char *path) {
+    static atomic_uint counter;
+    char tail[64];
+    const size_t folder = folder_bytes(path);
+    snprintf(tail, sizeof(tail), ".kith-%ld-%u.tmp", (long)getpid(), atomic_fetch_add(&counter, 1));
+    return join(path, folder, tail);
+}
+
+kith_status ki_outfile_create(const char *path, ki_outfile *file, kith_error *error) {
+    struct stat status;
+    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", path);
+    char *folder = folder_of(path), *own = join(path, strlen(path), ""), *temp = temporary_name(path);
+    int fd = -1, named = 0;
+    kith_status result = KITH_OK;
+    if (!folder || !own || !temp) {
+        result = ki_fail(error, KITH_E_NOMEM, "out of memory");
+        goto out;
+    }
+    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+        named = fd >= 0;
+    }
+    if (fd < 0) result = ki_fail_errno(error, errno, "%s: cannot create", path);
+out:
+    free(folder);
+    if (result != KITH_OK) {
+        free(own);
+        free(temp);
+        return result;
+    }
+    *file = (ki_outfile){.fd = fd, .path = own, .temp = temp, .named = named};
+    return KITH_OK;
+}
+
+kith_status ki_outfile_write_at(ki_outfile *file, const void *data, uint64_t bytes, uint64_t offset,
+                                kith_error *error) {
+    const char *from = data;
+    while (bytes) {
+        const size_t step = (size_t)ki_min_u64(bytes, STEP_BYTES);
+        const ssize_t wrote = pwrite(file->fd, from, step, (off_t)offset);
+        if (wrote < 0 && errno == EINTR) continue;
+        if (wrote <= 0) return ki_fail_errno(error, wrote ? errno : EIO, "%s: cannot write", file->path);
+        from += wrote;
+        offset += (uint64_t)wrote;
+        bytes -= (uint64_t)wrote;
+    }
+    return KITH_OK;
+}
+
+kith_status ki_read_at(int fd, const char *path, void *data, uint64_t bytes, uint64_t offset, kith_error *error) {
+    char *to = data;
+    while (bytes) {
+        const size_t step = (size_t)ki_min_u64(bytes, STEP_BYTES);
+        const ssize_t got = pread(fd, to, step, (off_t)offset);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0)
+            return ki_fail_errno(error, errno, "%s: cannot read at byte %llu", path, (unsigned long long)offset);
+        if (got == 0)
+            return ki_fail(error, KITH_E_FORMAT, "%s: ends at byte %llu, %llu more expected", path,
+                           (unsigned long long)offset, (unsigned long long)bytes);
+        to += got;
+        offset += (uint64_t)got;
+        bytes -= (uint64_t)got;
+    }
+    return KITH_OK;
+}
+
+kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uint64_t offset, kith_error *error) {
+    return ki_read_at(file->fd, file->path, data, bytes, offset, error);
+}
+
+static kith_status give_name(ki_outfile *file, kith_error *error) {
+    if (file->named) return KITH_OK;
+    char self[64];
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, file->temp, AT_SYMLINK_FOLLOW) != 0)
+        return ki_fail_errno(error, errno, "%s: cannot link the finished file", file->path);
+    file->named = 1;
+    return KITH_OK;
+}
+
+static kith_status sync_folder(const char *path, kith_error *error) {
+    char *folder = folder_of(path);
+    if (!folder) return ki_fail(error, KITH_E_NOMEM, "out of memory");
+    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    kith_status result = KITH_OK;
+    if (fd < 0 || fsync(fd) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync its folder", path);
+    if (fd >= 0) close(fd);
+    free(folder);
+    return result;
+}
+
+kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {
+    kith_status result = KITH_OK;
+    if (fdatasync(file->fd) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync", file->path);
+    if (result == KITH_OK) result = give_name(file, error);
+    if (result == KITH_OK && rename(file->temp, file->path) != 0)
+        result = ki_fail_errno(error, errno, "%s: cannot rename the finished file", file->path);
+    if (result == KITH_OK) {
+        file->named = 0; /* it bears its final name now: nothing to unlink */
+        result = sync_folder(file->path, error);
+    }
+    ki_outfile_discard(file);
+    return result;
+}
+
+void ki_outfile_discard(ki_outfile *file) {
+    if (file->fd < 0) return;
+    if (file->named) unlink(file->temp);
+    close(file->fd);
+    free(file->path);
+    free(file->temp);
+    *file = (ki_outfile)KI_OUTFILE_NONE;
+}
+
+kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error) {
+    struct stat status;
+    const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (opened < 0) return ki_fail_errno(error, errno, "%s: cannot open", path);
+    if (fstat(opened, &status) != 0) {
+        const int number = errno;
+        close(opened);
+        return ki_fail_errno(error, number, "%s: cannot stat", path);
+    }
+    if (!S_ISREG(status.st_mode)) {
+        close(opened);
+        return ki_fail(error, KITH_E_ARG, "%s: not a regular file", path);
+    }
+    *fd = opened;
+    *bytes = (uint64_t)status.st_size;
+    return KITH_OK;
+}
