@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The scalar distance kernels, which are the reference in code for D1..D3 of distance.h, and the table that every other
+ * part of kith takes its kernels from.
+ *
+ * I1. Nothing here lets a compiler fuse a product with a sum of its own accord (gcc does so in gnu modes): products
+ *     appear only inside fmaf() and fma(), or alone.
+ * I2. Any thread; the table is made once under pthread_once and never written again. */
+#include "kernel/distance.h"
+
+#include <float.h>
+#include <math.h>
+#include <pthread.h>
+#include <string.h>
+
+#include "cpu/cpu.h"
+#include "kernel/distance_types.h"
+
+enum { LANES = 16 }; /* partial sums */
+
+/* ---- Element types ------------------------------------------------------------------------------------------------
+ */
+
+static float float_of_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static uint32_t bits_of_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* IEEE binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction. A NaN comes out quiet, as every processor's own
+ * conversion makes it, so that all tiers agree on those bits too. */
+static float float_of_f16(uint16_t half) {
+    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
+    const uint32_t exponent = (half >> 10) & 31u;
+    const uint32_t fraction = half & 1023u;
+
+    if (exponent == 31) return float_of_bits(sign | 0x7F800000u | (fraction ? 0x00400000u : 0) | fraction << 13);
+    if (exponent == 0) { /* a multiple of 2^-24: exact in float */
+        const float magnitude = (float)fraction * 0x1p-24f;
+        return float_of_bits(sign | bits_of_float(magnitude));
+    }
+    return float_of_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
+}
+
+/* value / 2^shift to the nearest integer, ties to even; 1 <= shift <= 31. */
+static uint32_t shift_to_even(uint32_t value, unsigned shift) {
+    const uint32_t quotient = value >> shift;
+    const uint32_t rest = value & ((1u << shift) - 1);
+    const uint32_t half = 1u << (shift - 1);
+    return quotient + (rest > half || (rest == half && (quotient & 1)));
+}
+
+static uint16_t f16_of_float(float value) {
+    const uint32_t bits = bits_of_float(value);
+    const uint32_t sign = bits >> 16 & 0x8000u;
+    const uint32_t magnitude = bits & 0x7FFFFFFFu;
+    uint32_t half;
+
+    if (magnitude > 0x7F800000u)
+        half = 0x7E00u | (magnitude >> 13 & 1023u); /* NaN, quiet */
+    else if (magnitude >= 0x477FF000u)
+        half = 0x7C00u; /* from 65520, half-way past the largest, to infinity */
+    else if (magnitude >= 0x38800000u)
+        half = shift_to_even(magnitude - 0x38000000u, 13); /* normal; a carry moves on into the exponent */
+    else if (magnitude >= 0x33000000u)
+        half = shift_to_even((magnitude & 0x007FFFFFu) | 0x00800000u, 126 - (magnitude >> 23)); /* multiple of 2^-24 */
+    else
+        half = 0; /* below 2^-25 */
+    return (uint16_t)(sign | half);
+}
+
+static uint16_t bf16_of_float(float value) {
+    const uint32_t bits = bits_of_float(value);
+    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
+        return (uint16_t)(bits >> 16 | 0x0040u); /* rounding could carry a NaN into infinity: cut it, make it quiet */
+    return (uint16_t)shift_to_even(bits, 16);
+}
+
+/* Element i of a row, of any alignment. `type` is a constant where this is called. */
+static inline float element(kith_dtype type, const void *row, size_t i) {
+    const unsigned char *bytes = row;
+    uint16_t half;
+    float value;
+
+    switch (type) {
+    case KITH_F32:
+        memcpy(&value, bytes + i * sizeof value, sizeof value);
+        return value;
+    case KITH_F16:
+        memcpy(&half, bytes + i * sizeof half, sizeof half);
+        return float_of_f16(half);
+    case KITH_BF16:
+        memcpy(&half, bytes + i * sizeof half, sizeof half);
+        return float_of_bits((uint32_t)half << 16);
+    case KITH_I8:
+        return (float)(int8_t)bytes[i];
+    default:
+        return (float)bytes[i];
+    }
+}
+
+/* ---- Sums (D1, D3) ------------------------------------------------------------------------------------------------
+ */
+
+static inline float step(enum pair_op op, float q, float x, float sum) {
+    if (op == PAIR_DOT) return fmaf(q, x, sum);
+    const float difference = q - x;
+    return fmaf(difference, difference, sum);
+}
+
+static inline float pair_any(enum pair_op op, kith_dtype type, const float *q, const void *x, size_t dim) {
+    float sum[LANES] = {0};
+
+    for (size_t i = 0; i < dim; i++)
+        sum[i % LANES] = step(op, element(KITH_F32, q, i), element(type, x, i), sum[i % LANES]);
+    if (dim % LANES)
+        for (size_t lane = dim % LANES; lane < LANES; lane++) sum[lane] = step(op, 0, 0, sum[lane]);
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t lane = 0; lane < half; lane++) sum[lane] += sum[lane + half];
+    return sum[0];
+}
+
+static inline void quad_any(enum pair_op op, kith_dtype type, const float *q, const void *const x[4], size_t dim,
+                            float out[4]) {
+    for (size_t row = 0; row < 4; row++) out[row] = pair_any(op, type, q, x[row], dim);
+}
+
+static inline double norm2_any(kith_dtype type, const void *x, size_t dim) {
+    double sum[LANES] = {0};
+
+    for (size_t i = 0; i < dim; i++) {
+        const double value = (double)element(type, x, i);
+        sum[i % LANES] = fma(value, value, sum[i % LANES]);
+    }
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t lane = 0; lane < half; lane++) sum[lane] += sum[lane + half];
+    return sum[0];
+}
+
+static inline void to_f32_any(kith_dtype type, const void *x, size_t count, float *out) {
+    for (size_t i = 0; i < count; i++) {
+        const float value = element(type, x, i);
+        memcpy((char *)out + i * sizeof value, &value, sizeof value);
+    }
+}
+
+KI_DISTANCE_TYPES(, scalar)
+
+static void from_f32_f16_scalar(const float *x, size_t count, void *out) {
+    for (size_t i = 0; i < count; i++) {
+        const uint16_t half = f16_of_float(element(KITH_F32, x, i));
+        memcpy((char *)out + i * sizeof half, &half, sizeof half);
+    }
+}
+
+static void from_f32_bf16_scalar(const float *x, size_t count, void *out) {
+    for (size_t i = 0; i < count; i++) {
+        const uint16_t half = bf16_of_float(element(KITH_F32, x, i));
+        memcpy((char *)out + i * sizeof half, &half, sizeof half);
+    }
+}
+
+/* ---- Bits ---------------------------------------------------------------------------------------------------------
+ */
+
+/* The word at `offset`, padded with zero bits past the end. */
+static uint64_t word_at(const uint8_t *row, size_t offset, size_t bytes) {
+    uint64_t word = 0;
+    if (bytes - offset >= sizeof word)
+        memcpy(&word, row + offset, sizeof word); /* one load: its size is a constant */
+    else
+        memcpy(&word, row + offset, bytes - offset);
+    return word;
+}
+
+static void bits_scalar(const uint8_t *a, const uint8_t *b, size_t bytes, uint64_t *both, uint64_t *either) {
+    uint64_t sum_both = 0, sum_either = 0;
+
+    for (size_t offset = 0; offset < bytes; offset += sizeof(uint64_t)) {
+        const uint64_t word_a = word_at(a, offset, bytes), word_b = word_at(b, offset, bytes);
+        sum_both += (uint64_t)__builtin_popcountll(word_a & word_b);
+        sum_either += (uint64_t)__builtin_popcountll(word_a | word_b);
+    }
+    *both = sum_both;
+    *either = sum_either;
+}
+
+static uint64_t hamming_scalar(const uint8_t *a, const uint8_t *b, size_t bytes) {
+    uint64_t sum = 0;
+    for (size_t offset = 0; offset < bytes; offset += sizeof(uint64_t))
+        sum += (uint64_t)__builtin_popcountll(word_at(a, offset, bytes) ^ word_at(b, offset, bytes));
+    return sum;
+}
+
+/* ---- From sums to distances ----------------------------------------------------------------------------------------
+ */
+
+float ki_inverse_norm(double norm2) {
+    const double inverse = 1.0 / sqrt(norm2);
+    return inverse < (double)FLT_MAX ? (float)inverse : FLT_MAX;
+}
+
+float ki_cosine_distance(float dot, float inverse_q, float inverse_x) {
+    const float product = dot * inverse_q;
+    return fmaf(-product, inverse_x, 1.0f);
+}
+
+float ki_jaccard_distance(uint64_t both, uint64_t either) {
+    if (!either) return 0;
+    /* Counts stay below 2^24 (KITH_DIM_MAX), so the conversions are exact and the quotient is rounded once. */
+    return (float)(either - both) / (float)either;
+}
+
+/* ---- The table ------------------------------------------------------------------------------------------------------
+ */
+
+void ki_distance_fill_scalar(ki_distance_kernels *table) {
+    KI_DISTANCE_SET_ALL(table, scalar);
+    table->from_f32[KITH_F16] = from_f32_f16_scalar;
+    table->from_f32[KITH_BF16] = from_f32_bf16_scalar;
+    table->bits = bits_scalar;
+    table->hamming = hamming_scalar;
+}
+
+void ki_distance_fill(uint32_t features, ki_distance_kernels *table) {
+    memset(table, 0, sizeof *table);
+    ki_distance_fill_scalar(table);
+    ki_distance_fill_avx2(features, table);
+    ki_distance_fill_avx512(features, table);
+    ki_distance_fill_neon(features, table);
+}
+
+static ki_distance_kernels process_table;
+static pthread_once_t process_table_once = PTHREAD_ONCE_INIT;
+
+static void make_process_table(void) {
+    ki_distance_fill(ki_cpu_features(), &process_table);
+}
+
+const ki_distance_kernels *ki_distance(void) {
+    pthread_once(&process_table_once, make_process_table);
+    return &process_table;
+}

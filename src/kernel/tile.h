@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tile scan: int8 products of many coded vectors with one or many coded queries, compared with each query's
+ * threshold while still in registers. Only (block, query) pairs that may matter leave the kernel.
+ *
+ * Layout of codes. A block is 16 vectors. It is `quads` rows of 64 bytes; row j holds, for vector v = 0..15, the four
+ * code bytes of dimensions 4j..4j+3 at byte 4v. A code byte is 128 + c with c in -128..127. This order feeds VPDPBUSD
+ * (unsigned codes against broadcast signed query bytes), TDPBSUD (a run of 16 rows is a B operand as it lies there),
+ * and plain code alike. The kernel computes sum (128 + c) v and starts from -128 * sum v, so codes need no correction.
+ *
+ * Layout of factors. Beside each block 64 floats: scale a[16], bias[16], norm[16], error[16]. For a vector x and a
+ * query with scale b the estimate is a*b*dot + bias and its error at most A*norm + B*error + slack (see quant/int8.h).
+ *
+ * T1. A kernel reports every (block, query) pair in which some vector has
+ *         a*b*dot + bias >= need - A*max(norm) - B*max(error) - slack        (maxima over the block)
+ *     evaluated in float with a relative rounding of at most 2^-21 of the largest term, which `need` must have room
+ * for. It may report more. All tiers report supersets of the same true set; dots are equal on every tier (integers).
+ * T2. Kernels may read up to 1 KiB past the last block of the codes; nothing past the factors. They never allocate.
+ * T3. AMX tiles are configured and released inside one call.
+ *
+ * Any thread. */
+#ifndef KI_KERNEL_TILE_H
+#define KI_KERNEL_TILE_H
+
+#include "kith.h"
+
+enum {
+    KI_BLOCK = 16,      /* vectors of a block */
+    KI_QUAD_BYTES = 64, /* bytes of a row of a block */
+    KI_FACTORS = 64,    /* floats beside a block */
+    KI_FACTOR_SCALE = 0,
+    KI_FACTOR_BIAS = 16,
+    KI_FACTOR_NORM = 32,
+    KI_FACTOR_ERROR = 48,
+    KI_DOTS_MAX = 4,        /* most queries of one call of dots */
+    KI_PANEL_MAX = 32,      /* most queries of a panel on any tier */
+    KI_TILE_OVERREAD = 1024 /* T2 */
+};
+
+/* One level of codes of a segment. */
+typedef struct ki_level {
+    const uint8_t *codes;
+    const float *factors;
+    size_t quads, blocks;
+} ki_level;
+
+/* Largest (and least) factors of a block, made by ki_tile_bounds(). */
+typedef struct ki_block_bound {
+    float norm, error, slack; /* maxima; slack = norm2_slack * norm^2 */
+    float bias;               /* maximum */
+    float scale_max, scale_min;
+} ki_block_bound;
+
+/* Some queries packed together. Entries past `count` must hold scale 0, need +INFINITY and zero codes. */
+typedef struct ki_panel {
+    const void *packed; /* ki_tile_kernels.pack */
+    unsigned count;
+    float scale[KI_PANEL_MAX]; /* b */
+    float need[KI_PANEL_MAX];  /* threshold less all terms that do not depend on the vector */
+    float a[KI_PANEL_MAX], b[KI_PANEL_MAX];
+    int32_t start[KI_PANEL_MAX]; /* -128 * sum of the query's code */
+    float norm2_slack;           /* what ki_tile_bounds was given; read where bounds are NULL */
+} ki_panel;
+
+typedef struct ki_tile_hit {
+    uint32_t block;
+    uint16_t query; /* in the panel */
+    uint16_t mask;  /* vectors of the block */
+} ki_tile_hit;
+
+typedef struct ki_tile_kernels {
+    unsigned width;    /* queries of a full panel */
+    int bounds_single; /* non-zero: scan takes bounds NULL with a panel of one query, and bounds each vector itself */
+    /* Bytes of a packed panel. */
+    size_t (*packed_bytes)(size_t quads, unsigned count);
+    /* Pack `count` query codes of 4*quads signed bytes each. */
+    void (*pack)(const int8_t *const *rows, unsigned count, size_t quads, void *packed);
+    /* Scan blocks first..end, append hits; returns the block to go on with: `end`, or less when fewer than
+     * 4 * KI_PANEL_MAX places of `capacity` were left (capacity must be at least 8 * KI_PANEL_MAX). */
+    size_t (*scan)(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first, size_t end,
+                   ki_tile_hit *hits, size_t capacity, size_t *count);
+    /* dot[i][v] = sum c*q over one block for `count` (1..KI_DOTS_MAX) queries: the exact integer products. */
+    void (*dots)(const ki_level *level, size_t block, const int8_t *const *queries, const int32_t *starts,
+                 unsigned count, int32_t (*dot)[KI_BLOCK]);
+} ki_tile_kernels;
+
+/* The table for this process; made once. */
+const ki_tile_kernels *ki_tile(void);
+/* The table that a feature mask would get: for tests and benchmarks. */
+void ki_tile_fill(uint32_t features, ki_tile_kernels *table);
+void ki_tile_fill_scalar(ki_tile_kernels *table);
+void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table);
+void ki_tile_fill_avx512(uint32_t features, ki_tile_kernels *table);
+void ki_tile_fill_amx(uint32_t features, ki_tile_kernels *table);
+void ki_tile_fill_neon(uint32_t features, ki_tile_kernels *table);
+
+/* bounds[i] for blocks first..end, at bounds[0..end-first]. */
+void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds);
+
+#endif

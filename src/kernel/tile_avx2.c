@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tile scan by 256-bit registers, in two forms that share all but the product: VPDPBUSD where the processor has it
+ * in VEX form (AVX-VNNI), else VPMADDWD on codes widened to 16 bits. VPMADDUBSW alone saturates for bytes of full range;
+ * ways around that (splitting the query in two parts) need more multiplications than widening, whose cost the queries
+ * of a panel share: a row's words, and 0xff (even dimensions) or shifted right by 8 (odd ones), against the query's
+ * (v0, v2) and (v1, v3).
+ *
+ * A row of a block is two registers. Six queries keep twelve accumulators of the 16 registers. Widening wants four
+ * registers for a row, which leaves room for four queries; five were no faster. */
+#include "kernel/tile.h"
+
+#include "cpu/cpu.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#define TARGET __attribute__((target("avx2,fma")))
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+enum { WIDE = 6, NARROW = 4, HALVES = 2, ACCUMULATORS = WIDE * HALVES };
+
+enum form { WIDENED, VNNI };
+
+/* The panel widths that have a kernel: 1, 4 and, for VNNI, 6. */
+static unsigned packed_width(unsigned count) {
+    return count == 1 ? 1 : count <= NARROW ? NARROW : WIDE;
+}
+
+/* ---- Packing ----------------------------------------------------------------------------------------------------- */
+
+static size_t vnni_packed_bytes(size_t quads, unsigned count) {
+    return quads * 4 * packed_width(count);
+}
+
+/* [quad][query][4] */
+static void vnni_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
+    const unsigned width = packed_width(count);
+    int8_t *out = packed;
+    for (size_t j = 0; j < quads; j++)
+        for (unsigned i = 0; i < width; i++, out += 4) {
+            if (i < count)
+                memcpy(out, rows[i] + 4 * j, 4);
+            else
+                memset(out, 0, 4);
+        }
+}
+
+static size_t widened_packed_bytes(size_t quads, unsigned count) {
+    return quads * 8 * packed_width(count);
+}
+
+/* [quad][query][v0 v2 v1 v3], each of 16 bits. */
+static void widened_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
+    const unsigned width = packed_width(count);
+    int8_t *out = packed;
+    for (size_t j = 0; j < quads; j++)
+        for (unsigned i = 0; i < width; i++, out += 8) {
+            int16_t four[4] = {0};
+            if (i < count) {
+                const int8_t *v = rows[i] + 4 * j;
+                four[0] = v[0], four[1] = v[2], four[2] = v[1], four[3] = v[3];
+            }
+            memcpy(out, four, sizeof(four));
+        }
+}
+
+/* ---- Products ---------------------------------------------------------------------------------------------------- */
+
+INLINE __m256i load(const uint8_t *p) {
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+INLINE __m256i broadcast(const int8_t *p) {
+    int32_t four;
+    memcpy(&four, p, 4);
+    return _mm256_set1_epi32(four);
+}
+
+/* Assembly, because the intrinsic needs a target that not every compiler knows, and is compiled with copies. */
+INLINE __m256i add_products(__m256i acc, __m256i codes, __m256i query) {
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(query));
+    return acc;
+}
+
+/* acc[0..1] += the two products of each lane of words. One piece of assembly with the broadcast in it, because compilers
+ * gather the broadcasts first and spill the accumulators. */
+INLINE void add_words(__m256i *acc, __m256i low, __m256i high, const int8_t *query) {
+    __m256i one, two;
+    __asm__("vpbroadcastd %6, %2\n\tvpmaddwd %2, %4, %3\n\tvpmaddwd %2, %5, %2\n\t"
+            "vpaddd %3, %0, %0\n\tvpaddd %2, %1, %1"
+            : "+&x"(acc[0]), "+&x"(acc[1]), "=&x"(one), "=&x"(two)
+            : "x"(low), "x"(high), "m"(*(const int8_t(*)[4])(const void *)query));
+}
+
+INLINE __m256i even_words(__m256i row) {
+    return _mm256_and_si256(row, _mm256_set1_epi16(0xff));
+}
+
+INLINE __m256i odd_words(__m256i row) {
+    return _mm256_srli_epi16(row, 8);
+}
+
+/* acc[(i * blocks + s) * HALVES + h] = dots of query i with half h of block s. */
+INLINE void products(enum form form, const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start,
+                     unsigned width, unsigned blocks, __m256i *acc) {
+    const size_t block_bytes = quads * KI_QUAD_BYTES, rows = blocks * HALVES;
+#pragma GCC unroll 12
+    for (unsigned a = 0; a < width * rows; a++) acc[a] = _mm256_set1_epi32(start[a / rows]);
+    for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES) {
+        if (form == VNNI) {
+            __m256i row[2 * HALVES];
+#pragma GCC unroll 4
+            for (unsigned r = 0; r < rows; r++) row[r] = load(codes + r / HALVES * block_bytes + r % HALVES * 32);
+#pragma GCC unroll 6
+            for (unsigned i = 0; i < width; i++, packed += 4) {
+                const __m256i query = broadcast(packed);
+#pragma GCC unroll 4
+                for (unsigned r = 0; r < rows; r++) acc[i * rows + r] = add_products(acc[i * rows + r], row[r], query);
+            }
+        } else {
+#pragma GCC unroll 2
+            for (unsigned s = 0; s < blocks; s++) {
+                const __m256i low = load(codes + s * block_bytes), high = load(codes + s * block_bytes + 32);
+                const __m256i even[2] = {even_words(low), even_words(high)};
+                const __m256i odd[2] = {odd_words(low), odd_words(high)};
+#pragma GCC unroll 6
+                for (unsigned i = 0; i < width; i++) {
+                    __m256i *a = &acc[i * rows + s * HALVES];
+                    add_words(a, even[0], even[1], packed + 8 * i);
+                    add_words(a, odd[0], odd[1], packed + 8 * i + 4);
+                }
+            }
+            packed += 8 * width;
+        }
+    }
+}
+
+/* ---- The scan ---------------------------------------------------------------------------------------------------- */
+
+/* The thresholds of up to eight queries for one block. */
+INLINE void needs(const ki_panel *panel, const ki_block_bound *bound, float *need) {
+    __m256 value = _mm256_sub_ps(_mm256_loadu_ps(panel->need), _mm256_set1_ps(bound->slack));
+    value = _mm256_fnmadd_ps(_mm256_loadu_ps(panel->a), _mm256_set1_ps(bound->norm), value);
+    value = _mm256_fnmadd_ps(_mm256_loadu_ps(panel->b), _mm256_set1_ps(bound->error), value);
+    _mm256_storeu_ps(need, value);
+}
+
+/* Which of eight vectors reach the threshold. */
+INLINE unsigned reach(__m256i dots, float query_scale, const float *factors, float need) {
+    const __m256 dot = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(query_scale));
+    const __m256 estimate = _mm256_fmadd_ps(dot, _mm256_loadu_ps(factors + KI_FACTOR_SCALE),
+                                            _mm256_loadu_ps(factors + KI_FACTOR_BIAS));
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(estimate, _mm256_set1_ps(need), _CMP_GE_OQ));
+}
+
+INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
+                         size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count, unsigned width,
+                         unsigned blocks) {
+    size_t used = *count, block = first;
+    for (; block + blocks <= end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks, bounds += blocks) {
+        __m256i acc[ACCUMULATORS];
+        unsigned mask[WIDE], any = 0;
+        products(form, level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start,
+                 width, blocks, acc);
+#pragma GCC unroll 2
+        for (unsigned s = 0; s < blocks; s++) {
+            const float *factors = level->factors + (block + s) * KI_FACTORS;
+            float need[8];
+            needs(panel, &bounds[s], need);
+#pragma GCC unroll 6
+            for (unsigned i = 0; i < width; i++) {
+                const __m256i *dots = &acc[(i * blocks + s) * HALVES];
+                mask[i * blocks + s] = reach(dots[0], panel->scale[i], factors, need[i]) |
+                                       reach(dots[1], panel->scale[i], factors + 8, need[i]) << 8;
+                any |= mask[i * blocks + s];
+            }
+        }
+        if (!any) continue;
+        for (unsigned s = 0; s < blocks; s++)
+            for (unsigned i = 0; i < width; i++) {
+                hits[used] = (ki_tile_hit){(uint32_t)(block + s), (uint16_t)i, (uint16_t)mask[i * blocks + s]};
+                used += mask[i * blocks + s] != 0;
+            }
+    }
+    *count = used;
+    return block;
+}
+
+INLINE size_t scan(enum form form, const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
+                   size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
+    if (panel->count > NARROW && form == VNNI)
+        return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, WIDE, 1);
+    if (panel->count > 1)
+        return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, NARROW, 1);
+    const size_t next = scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, 1, 2);
+    if (next + 1 != end) return next;
+    return scan_panel(form, level, panel, bounds + (next - first), next, end, hits, capacity, count, 1, 1);
+}
+
+TARGET static size_t vnni_scan(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first,
+                               size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
+    return scan(VNNI, level, panel, bounds, first, end, hits, capacity, count);
+}
+
+TARGET static size_t widened_scan(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
+                                  size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
+    return scan(WIDENED, level, panel, bounds, first, end, hits, capacity, count);
+}
+
+/* ---- Single blocks ----------------------------------------------------------------------------------------------- */
+
+/* One row against one query's four bytes. */
+INLINE void add_row(enum form form, const uint8_t *codes, const int8_t *query, __m256i *acc) {
+    const __m256i four = broadcast(query), low = load(codes), high = load(codes + 32);
+    if (form == VNNI) {
+        acc[0] = add_products(acc[0], low, four);
+        acc[1] = add_products(acc[1], high, four);
+        return;
+    }
+    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), odd = _mm256_srai_epi16(four, 8);
+    acc[0] = _mm256_add_epi32(acc[0], _mm256_add_epi32(_mm256_madd_epi16(even_words(low), even),
+                                                       _mm256_madd_epi16(odd_words(low), odd)));
+    acc[1] = _mm256_add_epi32(acc[1], _mm256_add_epi32(_mm256_madd_epi16(even_words(high), even),
+                                                       _mm256_madd_epi16(odd_words(high), odd)));
+}
+
+/* `chains` pairs of accumulators a query hide the latency of VPDPBUSD. */
+INLINE void block_dots(enum form form, const uint8_t *codes, size_t quads, const int8_t *const *queries,
+                       const int32_t *starts, unsigned count, unsigned chains, int32_t (*dot)[KI_BLOCK]) {
+    __m256i acc[8];
+#pragma GCC unroll 8
+    for (unsigned a = 0; a < count * chains * HALVES; a++)
+        acc[a] = a / HALVES % chains ? _mm256_setzero_si256() : _mm256_set1_epi32(starts[a / HALVES / chains]);
+    size_t j = 0;
+    for (; j + chains <= quads; j += chains)
+#pragma GCC unroll 4
+        for (unsigned a = 0; a < count * chains; a++) {
+            const size_t row = j + a % chains;
+            add_row(form, codes + row * KI_QUAD_BYTES, queries[a / chains] + 4 * row, &acc[a * HALVES]);
+        }
+    for (; j < quads; j++)
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < count; i++)
+            add_row(form, codes + j * KI_QUAD_BYTES, queries[i] + 4 * j, &acc[i * chains * HALVES]);
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < count; i++)
+#pragma GCC unroll 2
+        for (unsigned h = 0; h < HALVES; h++) {
+            __m256i sum = acc[i * chains * HALVES + h];
+#pragma GCC unroll 4
+            for (unsigned c = 1; c < chains; c++) sum = _mm256_add_epi32(sum, acc[(i * chains + c) * HALVES + h]);
+            _mm256_storeu_si256((__m256i *)(void *)(dot[i] + 8 * h), sum);
+        }
+}
+
+INLINE void dots(enum form form, const ki_level *level, size_t block, const int8_t *const *queries,
+                 const int32_t *starts, unsigned count, int32_t (*dot)[KI_BLOCK]) {
+    const uint8_t *codes = level->codes + block * level->quads * KI_QUAD_BYTES;
+    switch (count) {
+    case 1:
+        block_dots(form, codes, level->quads, queries, starts, 1, 4, dot);
+        return;
+    case 2:
+        block_dots(form, codes, level->quads, queries, starts, 2, 2, dot);
+        return;
+    case 3:
+        block_dots(form, codes, level->quads, queries, starts, 3, 1, dot);
+        return;
+    default:
+        block_dots(form, codes, level->quads, queries, starts, 4, 1, dot);
+    }
+}
+
+TARGET static void vnni_dots(const ki_level *level, size_t block, const int8_t *const *queries, const int32_t *starts,
+                             unsigned count, int32_t (*dot)[KI_BLOCK]) {
+    dots(VNNI, level, block, queries, starts, count, dot);
+}
+
+TARGET static void widened_dots(const ki_level *level, size_t block, const int8_t *const *queries,
+                                const int32_t *starts, unsigned count, int32_t (*dot)[KI_BLOCK]) {
+    dots(WIDENED, level, block, queries, starts, count, dot);
+}
+
+void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table) {
+    if (!(features & KI_AVX2)) return;
+    if (features & KI_AVXVNNI)
+        *table = (ki_tile_kernels){.width = WIDE,
+                                   .packed_bytes = vnni_packed_bytes,
+                                   .pack = vnni_pack,
+                                   .scan = vnni_scan,
+                                   .dots = vnni_dots};
+    else
+        *table = (ki_tile_kernels){.width = NARROW,
+                                   .packed_bytes = widened_packed_bytes,
+                                   .pack = widened_pack,
+                                   .scan = widened_scan,
+                                   .dots = widened_dots};
+}
+
+#else
+void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table) {
+    (void)features;
+    (void)table;
+}
+#endif
