@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an open segment is made of, shared by opening and verifying. Store only; immutable once open. */
+#ifndef KI_STORE_SEGMENT_MAP_H
+#define KI_STORE_SEGMENT_MAP_H
+
+#include "store/format.h"
+
+struct ki_segment {
+    char *path;
+    const unsigned char *map; /* header.file_bytes bytes, read-only, shared */
+    int slot;                 /* in the registry of map.h */
+    uint64_t tail;            /* the file's last eight bytes as they were when it was opened */
+    ki_layout layout;
+    ki_segment_head head;
+    ki_header header; /* the copy that was believed */
+};
+
+#endif

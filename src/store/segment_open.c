@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening a segment file: both header copies are read and checked, the file is mapped, and nothing else is touched.
+ *
+ * O1. A copy is believed if its magic and its hash hold; A before B. Two believable copies that differ are refused.
+ * O2. Every number of the header is checked before it is used, also when its hash holds: hashes are no secret.
+ * O3. Truncation by less than a page raises no signal: the rest of the page just reads as zeros. But it takes the end
+ * of header copy B away, so ki_segment_damaged() compares the last eight bytes with what they were at opening.
+ *
+ * No huge pages are asked for: on files they make the system read 2 MiB around every fault, which ruins the re-ranking
+ * of a few rows from a cold file. */
+#define _GNU_SOURCE
+#include "store/map.h"
+#include "store/segment_map.h"
+
+#include "base/bytes.h"
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/status.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+static bool has_magic(const ki_header *header) {
+    return memcmp(header->magic, KI_MAGIC, KI_MAGIC_BYTES) == 0;
+}
+
+static bool believable(const ki_header *header) {
+    return has_magic(header) && header->header_hash == XXH3_64bits(header, offsetof(ki_header, header_hash));
+}
+
+/* The first bytes for people: printable ASCII as it is, the rest as \xNN. */
+static void quote_start(const unsigned char *start, size_t bytes, char *text, size_t text_bytes) {
+    size_t used = 0;
+    text[0] = 0;
+    for (size_t i = 0; i < bytes && i < 16 && used + 5 < text_bytes; i++) {
+        const int plain = start[i] >= 32 && start[i] < 127 && start[i] != '\\' && start[i] != '"';
+        const int wrote = snprintf(text + used, text_bytes - used, plain ? "%c" : "\\x%02x", (unsigned)start[i]);
+        used += (size_t)wrote;
+    }
+}
+
+/* What a transfer in text mode makes of the magic: CR LF to LF, LF to CR LF, CR dropped, or the top bit cleared. */
+static bool text_damaged(const unsigned char *start) {
+    if (memcmp(start, "\x09KIT\r\n\x1a\n", 8) == 0) return true;
+    if (memcmp(start, "\x89KIT", 4) != 0) return false;
+    const unsigned char *end = start + 4;
+    return memcmp(end, "\n\x1a\n", 3) == 0 || memcmp(end, "\r\r\n", 3) == 0 || memcmp(end, "\r\n\x1a\r\n", 5) == 0 ||
+           memcmp(end, "\r\x1a\r", 3) == 0 || memcmp(end, "\n\n\x1a", 3) == 0;
+}
+
+/* start: the file's first `bytes` bytes, at most a header. */
+static kith_status not_an_index(const char *path, const unsigned char *start, uint64_t bytes, kith_error *error) {
+    char quoted[80];
+    if (bytes == 0) return ki_fail(error, KITH_E_CORRUPT, "%s: not a kith index: the file is empty", path);
+    if (bytes >= 9 && text_damaged(start))
+        return ki_fail(error, KITH_E_CORRUPT,
+                       "%s: header copy A: line endings were changed: copy the index again, in binary mode", path);
+    quote_start(start, (size_t)bytes, quoted, sizeof(quoted));
+    return ki_fail(error, KITH_E_CORRUPT, "%s: not a kith index: it starts with \"%s\"", path, quoted);
+}
+
+/* No copy is believable, or the file is too short for two. */
+static kith_status no_header(const char *path, const ki_header *a, uint64_t start_bytes, uint64_t file_bytes,
+                             kith_error *error) {
+    if (start_bytes < KI_MAGIC_BYTES || !has_magic(a))
+        return not_an_index(path, (const unsigned char *)a, start_bytes, error);
+    if (file_bytes < KI_FILE_BYTES_MIN)
+        return ki_fail(error, KITH_E_CORRUPT,
+                       "%s: cut short: header copy B is missing, a file of %" PRIu64 " bytes is smaller than any index",
+                       path, file_bytes);
+    return ki_fail(error, KITH_E_CORRUPT,
+                   "%s: header copy A is damaged, and at the end of the file (byte %" PRIu64
+                   ") there is no valid header copy B: the file is damaged or cut short",
+                   path, file_bytes - KI_HEADER_BYTES);
+}
+
+/* Read and choose a header copy (O1); also the file's last eight bytes (O3). */
+static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki_header *header, uint64_t *tail,
+                               kith_error *error) {
+    ki_header b;
+    const uint64_t start_bytes = ki_min_u64(file_bytes, sizeof(*header));
+    memset(header, 0, sizeof(*header));
+    kith_status status = ki_read_at(fd, path, header, start_bytes, 0, error);
+    if (status == KITH_OK && file_bytes < KI_FILE_BYTES_MIN)
+        return believable(header) ? KITH_OK : no_header(path, header, start_bytes, file_bytes, error);
+    if (status == KITH_OK) status = ki_read_at(fd, path, &b, sizeof(b), file_bytes - sizeof(b), error);
+    if (status == KITH_E_FORMAT) { /* it shrank since its size was taken */
+        if (error) error->status = KITH_E_CORRUPT;
+        return KITH_E_CORRUPT;
+    }
+    if (status != KITH_OK) return status;
+    *tail = b.header_hash;
+    const bool good_a = believable(header), good_b = believable(&b);
+    if (!good_a && !good_b) return no_header(path, header, start_bytes, file_bytes, error);
+    if (good_a && good_b && memcmp(header, &b, sizeof(b)) != 0)
+        return ki_fail(error, KITH_E_CORRUPT, "%s: header copy A and header copy B contradict each other", path);
+    if (!good_a) memcpy(header, &b, sizeof(b));
+    return KITH_OK;
+}
+
+static void fill_head(const ki_header *header, ki_segment_head *head) {
+    *head = (ki_segment_head){
+        .rows = header->rows,
+        .dim = header->dim,
+        .dtype = header->dtype,
+        .metric = header->metric,
+        .id_kind = header->id_kind,
+        .lists = header->lists,
+        .level1_dim = header->level1_dim,
+        .flags = header->flags,
+        .feature_compat = header->feature_compat,
+        .feature_incompat = header->feature_incompat,
+        .code_error = header->code_error,
+        .level1_error = header->level1_error,
+    };
+    memcpy(head->parameter, header->parameter, sizeof(head->parameter));
+}
+
+static kith_status map_file(ki_segment *segment, int fd, const kith_open_options *options, kith_error *error) {
+    const size_t bytes = (size_t)segment->header.file_bytes;
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED | (options->populate ? MAP_POPULATE : 0), fd, 0);
+    if (map == MAP_FAILED) return ki_fail_errno(error, errno, "%s: cannot map %zu bytes", segment->path, bytes);
+    segment->map = map;
+    return options->no_sigbus_handler ? KITH_OK : ki_map_protect(map, bytes, &segment->slot, error);
+}
+
+kith_status ki_segment_open(const char *path, const kith_open_options *given, ki_segment **out, kith_error *error) {
+    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
+    uint64_t file_bytes = 0;
+    int fd = -1;
+    if (given) memcpy(&options, given, ki_min_size(sizeof(options), given->struct_size));
+    ki_segment *segment = ki_alloc_array_zeroed(1, sizeof(*segment));
+    if (!segment) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
+    segment->slot = KI_MAP_NONE;
+    kith_status status = KITH_OK;
+    segment->path = strdup(path);
+    if (!segment->path) status = ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
+    if (status == KITH_OK) status = ki_open_read(path, &fd, &file_bytes, error);
+    if (status == KITH_OK) status = read_header(fd, path, file_bytes, &segment->header, &segment->tail, error);
+    if (status == KITH_OK) status = ki_header_check(&segment->header, path, file_bytes, &segment->layout, error);
+    if (status == KITH_OK) status = map_file(segment, fd, &options, error);
+    if (fd >= 0) close(fd);
+    if (status != KITH_OK) {
+        ki_segment_close(segment);
+        return status;
+    }
+    fill_head(&segment->header, &segment->head);
+    *out = segment;
+    return KITH_OK;
+}
+
+void ki_segment_close(ki_segment *segment) {
+    if (!segment) return;
+    ki_map_release(segment->slot);
+    if (segment->map) munmap((void *)(uintptr_t)segment->map, (size_t)segment->header.file_bytes);
+    free(segment->path);
+    free(segment);
+}
+
+const ki_segment_head *ki_segment_get_head(const ki_segment *segment) {
+    return &segment->head;
+}
+
+const char *ki_segment_path(const ki_segment *segment) {
+    return segment->path;
+}
+
+ki_section ki_segment_section(const ki_segment *segment, uint32_t kind) {
+    const int i = ki_layout_find(&segment->layout, kind);
+    if (i < 0) return (ki_section){NULL, 0, 0};
+    const ki_section_entry *entry = &segment->layout.section[i];
+    return (ki_section){segment->map + entry->offset, entry->bytes, entry->count};
+}
+
+void ki_segment_info(const ki_segment *segment, kith_index_info *info) {
+    const ki_header *header = &segment->header;
+    info->rows = header->rows;
+    info->dim = header->dim;
+    info->dtype = (kith_dtype)header->dtype;
+    info->metric = (kith_metric)header->metric;
+    info->id_kind = (kith_id_kind)header->id_kind;
+    info->has_names = (header->flags & KI_SEGMENT_NAMES) != 0;
+    info->has_originals = (header->flags & KI_SEGMENT_ORIGINALS) != 0;
+    info->integer_codes = (header->flags & KI_SEGMENT_INTEGER_CODES) != 0;
+    info->lists = header->lists;
+    info->first_level_dim = header->level1_dim;
+    info->format_version = header->format_version;
+    info->file_bytes = header->file_bytes;
+    info->feature_compat = header->feature_compat;
+    info->feature_incompat = header->feature_incompat;
+    info->file_hash = header->file_hash;
+    info->code_error = header->code_error;
+    info->first_level_error = header->level1_error;
+    info->sections = segment->layout.sections;
+    for (uint32_t i = 0; i < segment->layout.sections; i++) {
+        const ki_section_entry *entry = &segment->layout.section[i];
+        info->section[i] = (kith_section_info){ki_section_name(entry->kind), entry->offset, entry->bytes, entry->count};
+    }
+}
+
+int ki_segment_damaged(const ki_segment *segment) {
+    if (ki_map_damaged(segment->slot)) return 1;
+    /* Volatile: the file may change under the map, which no compiler expects of const memory (O3). */
+    const volatile uint64_t *tail =
+        (const volatile uint64_t *)(segment->map + segment->header.file_bytes - sizeof(uint64_t));
+    return *tail != segment->tail || ki_map_damaged(segment->slot);
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writing a segment file.
+ *
+ * W1. Blocks that one put covers wholly are hashed from the caller's memory, so that the verifying pass, which reads
+ * the file back, compares two independent things. Blocks made of several puts are hashed from the file at finish. W2. A
+ * block's state is HASHED only while its hash describes its latest content: a put that touches a part of it takes the
+ * state back. Threads that share a block only ever take it back, hence the atomics. W3. After a failed put the writer
+ * is poisoned: finish refuses. W4. The name appears last (ki_outfile_commit), after sync, reading back and comparing
+ * all bytes: S3.
+ *
+ * Reading back goes through the page cache: it proves what the system holds and has synced, not what the disk's plates
+ * hold. Dropping the cache to force real reads was left out: it doubles the disk's work for every build, and a disk
+ * that loses synced data is found by kith verify. */
+#define _GNU_SOURCE
+#include "store/blocks.h"
+#include "store/format.h"
+
+#include "base/checked.h"
+#include "base/file.h"
+#include "base/status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+enum { UNKNOWN = 0, HASHED = 1 };
+
+/* Hashed and then written in steps that fit a core's L2, so that the copy into the page cache finds them there. */
+static const uint64_t STEP_BYTES = 16 * KI_BLOCK_BYTES;
+/* Every so many bytes the system is asked to begin writing, so that the final sync finds little left. */
+static const uint64_t WRITEBACK_BYTES = 16u << 20;
+
+struct ki_segment_writer {
+    ki_outfile file;
+    ki_layout layout;
+    uint64_t *hash;      /* a block each */
+    atomic_uchar *state; /* a block each, W2 */
+    size_t hash_capacity, state_capacity;
+    atomic_uint_fast64_t written; /* bytes put so far */
+    atomic_int failed;            /* W3 */
+};
+
+static uint64_t blocks_of(const ki_segment_writer *writer) {
+    return writer->layout.first_block[writer->layout.sections];
+}
+
+/* Place for the hashes of all blocks of the layout, the padding of their table included. */
+static kith_status reserve_hashes(ki_segment_writer *writer, uint64_t blocks_before, kith_error *error) {
+    const uint64_t blocks = blocks_of(writer);
+    const uint64_t words = ki_block_table_bytes(blocks) / sizeof(uint64_t);
+    void *hash = writer->hash, *state = writer->state;
+    const bool hash_ok = ki_array_reserve(&hash, &writer->hash_capacity, words, sizeof(uint64_t));
+    writer->hash = hash;
+    const bool state_ok =
+        hash_ok && ki_array_reserve(&state, &writer->state_capacity, blocks + 1, sizeof(atomic_uchar));
+    writer->state = state;
+    if (!state_ok)
+        return ki_fail(error, KITH_E_NOMEM, "%s: out of memory for the hashes of %" PRIu64 " blocks", writer->file.path,
+                       blocks);
+    memset(writer->hash + blocks_before, 0, (size_t)(words - blocks_before) * sizeof(uint64_t));
+    for (uint64_t i = blocks_before; i < blocks; i++) atomic_init(&writer->state[i], UNKNOWN);
+    return KITH_OK;
+}
+
+static kith_status grow_file(ki_segment_writer *writer, kith_error *error) {
+    while (ftruncate(writer->file.fd, (off_t)writer->layout.data_end) != 0)
+        if (errno != EINTR)
+            return ki_fail_errno(error, errno, "%s: cannot grow to %" PRIu64 " bytes", writer->file.path,
+                                 writer->layout.data_end);
+    return KITH_OK;
+}
+
+kith_status ki_segment_create(const char *path, const ki_section_plan *plan, size_t sections, ki_segment_writer **out,
+                              kith_error *error) {
+    ki_segment_writer *writer = ki_alloc_array_zeroed(1, sizeof(*writer));
+    if (!writer) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
+    writer->file = (ki_outfile)KI_OUTFILE_NONE;
+    ki_layout_init(&writer->layout);
+    kith_status status = KITH_OK;
+    for (size_t i = 0; status == KITH_OK && i < sections; i++)
+        status = ki_layout_add(&writer->layout, path, plan[i].kind, plan[i].bytes, plan[i].count, error);
+    if (status == KITH_OK) status = ki_outfile_create(path, &writer->file, error);
+    if (status == KITH_OK) status = reserve_hashes(writer, 0, error);
+    if (status == KITH_OK) status = grow_file(writer, error);
+    if (status != KITH_OK) {
+        ki_segment_abandon(writer);
+        return status;
+    }
+    *out = writer;
+    return KITH_OK;
+}
+
+void ki_segment_abandon(ki_segment_writer *writer) {
+    if (!writer) return;
+    ki_outfile_discard(&writer->file);
+    free(writer->hash);
+    free(writer->state);
+    free(writer);
+}
+
+/* The hash of a block whose content is `bytes` given bytes and then zeros. False when memory was refused. */
+static bool hash_padded(const void *data, uint64_t bytes, uint64_t padded, uint64_t *hash) {
+    static const unsigned char zeros[KI_SECTION_ALIGN];
+    if (bytes == padded) {
+        *hash = XXH3_64bits(data, (size_t)bytes);
+        return true;
+    }
+    XXH3_state_t *state = XXH3_createState();
+    if (!state) return false;
+    XXH3_64bits_reset(state);
+    XXH3_64bits_update(state, data, (size_t)bytes);
+    XXH3_64bits_update(state, zeros, (size_t)(padded - bytes));
+    *hash = XXH3_64bits_digest(state);
+    XXH3_freeState(state);
+    return true;
+}
+
+/* W1 and W2 for the bytes [from, from + bytes) of a section, whose data is given. */
+static void hash_put(ki_segment_writer *writer, uint32_t section, uint64_t from, const unsigned char *data,
+                     uint64_t bytes) {
+    const ki_section_entry *entry = &writer->layout.section[section];
+    const uint64_t end = from + bytes;
+    for (uint64_t begin = from / KI_BLOCK_BYTES * KI_BLOCK_BYTES; begin < end; begin += KI_BLOCK_BYTES) {
+        const uint64_t number = writer->layout.first_block[section] + begin / KI_BLOCK_BYTES;
+        const uint64_t used = ki_min_u64(KI_BLOCK_BYTES, entry->bytes - begin);
+        const bool whole = begin >= from && begin + used <= end;
+        /* Without a hash the block is hashed at finish like any other: a refused allocation costs nothing but time. */
+        const bool hashed = whole && hash_padded(data + (begin - from), used, ki_round_up(used, KI_SECTION_ALIGN),
+                                                 &writer->hash[number]);
+        atomic_store_explicit(&writer->state[number], hashed ? HASHED : UNKNOWN, memory_order_relaxed);
+    }
+}
+
+static void begin_writeback(ki_segment_writer *writer, uint64_t bytes) {
+    const uint64_t before = atomic_fetch_add_explicit(&writer->written, bytes, memory_order_relaxed);
+    if (before / WRITEBACK_BYTES == (before + bytes) / WRITEBACK_BYTES) return;
+    /* A hint: file systems without it lose nothing but time. */
+    (void)sync_file_range(writer->file.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data, uint64_t bytes,
+                           kith_error *error) {
+    const int section = ki_layout_find(&writer->layout, kind);
+    uint64_t end;
+    if (section < 0 || !ki_add(offset, bytes, &end) || end > writer->layout.section[section].bytes)
+        return ki_fail(error, KITH_E_ARG, "%s: %" PRIu64 " bytes at %" PRIu64 " are no part of section '%s'",
+                       writer->file.path, bytes, offset, ki_section_name(kind));
+    const unsigned char *from = data;
+    while (bytes) {
+        /* Steps end on the section's block borders, so that no block is cut by a step. */
+        const uint64_t step = ki_min_u64(bytes, STEP_BYTES - offset % KI_BLOCK_BYTES);
+        hash_put(writer, (uint32_t)section, offset, from, step);
+        const kith_status status =
+            ki_outfile_write_at(&writer->file, from, step, writer->layout.section[section].offset + offset, error);
+        if (status != KITH_OK) {
+            atomic_store(&writer->failed, 1);
+            return status;
+        }
+        begin_writeback(writer, step);
+        from += step;
+        offset += step;
+        bytes -= step;
+    }
+    return KITH_OK;
+}
+
+kith_status ki_segment_append(ki_segment_writer *writer, uint32_t kind, const void *data, uint64_t bytes,
+                              uint64_t count, kith_error *error) {
+    const uint64_t blocks_before = blocks_of(writer);
+    kith_status status = ki_layout_add(&writer->layout, writer->file.path, kind, bytes, count, error);
+    if (status != KITH_OK) return status;
+    status = reserve_hashes(writer, blocks_before, error);
+    if (status == KITH_OK) status = grow_file(writer, error);
+    if (status == KITH_OK) status = ki_segment_put(writer, kind, 0, data, bytes, error);
+    if (status != KITH_OK) atomic_store(&writer->failed, 1);
+    return status;
+}
+
+/* ---- Finish ------------------------------------------------------------------------------------------------------ */
+
+struct reading {
+    ki_segment_writer *writer;
+    unsigned char *buffer; /* a block for each worker */
+};
+
+static kith_status read_block(struct reading *reading, const ki_block *block, unsigned worker, unsigned char **data,
+                              kith_error *error) {
+    *data = reading->buffer + (size_t)worker * KI_BLOCK_BYTES;
+    return ki_outfile_read_at(&reading->writer->file, *data, block->bytes, block->offset, error);
+}
+
+static kith_status hash_block(void *context, uint64_t number, const ki_block *block, unsigned worker,
+                              kith_error *error) {
+    struct reading *reading = context;
+    unsigned char *data;
+    if (atomic_load_explicit(&reading->writer->state[number], memory_order_relaxed) == HASHED) return KITH_OK;
+    const kith_status status = read_block(reading, block, worker, &data, error);
+    if (status == KITH_OK) reading->writer->hash[number] = XXH3_64bits(data, (size_t)block->bytes);
+    return status;
+}
+
+static kith_status compare_block(void *context, uint64_t number, const ki_block *block, unsigned worker,
+                                 kith_error *error) {
+    struct reading *reading = context;
+    unsigned char *data;
+    const kith_status status = read_block(reading, block, worker, &data, error);
+    if (status != KITH_OK || XXH3_64bits(data, (size_t)block->bytes) == reading->writer->hash[number]) return status;
+    char place[80];
+    ki_block_place(&reading->writer->layout, block, data, place, sizeof(place));
+    return ki_fail(error, KITH_E_IO, "%s: %s: the block at byte %" PRIu64 " reads back differently than it was written",
+                   reading->writer->file.path, place, block->offset);
+}
+
+static void fill_header(const ki_segment_writer *writer, const ki_segment_head *head, ki_header *header) {
+    const ki_layout *layout = &writer->layout;
+    const uint64_t blocks = blocks_of(writer), table_bytes = ki_block_table_bytes(blocks);
+    memset(header, 0, sizeof(*header));
+    memcpy(header->magic, KI_MAGIC, KI_MAGIC_BYTES);
+    header->format_version = KI_FORMAT_VERSION;
+    header->header_bytes = KI_HEADER_BYTES;
+    header->feature_compat = head->feature_compat;
+    header->feature_incompat = head->feature_incompat;
+    header->file_bytes = layout->data_end + table_bytes + KI_HEADER_BYTES;
+    header->rows = head->rows;
+    header->dim = head->dim;
+    header->dtype = head->dtype;
+    header->metric = head->metric;
+    header->id_kind = head->id_kind;
+    header->lists = head->lists;
+    header->level1_dim = head->level1_dim;
+    header->flags = head->flags;
+    header->section_count = layout->sections;
+    header->block_table_offset = layout->data_end;
+    header->block_count = blocks;
+    header->block_bytes = KI_BLOCK_BYTES;
+    header->section_entry_bytes = sizeof(ki_section_entry);
+    header->code_error = head->code_error;
+    header->level1_error = head->level1_error;
+    memcpy(header->parameter, head->parameter, sizeof(header->parameter));
+    header->block_table_hash = XXH3_64bits(writer->hash, (size_t)table_bytes);
+    memcpy(header->section, layout->section, sizeof(header->section));
+    ki_header_seal(header);
+}
+
+static kith_status write_tables(ki_segment_writer *writer, const ki_header *header, kith_error *error) {
+    const uint64_t table = header->block_table_offset, copy_b = header->file_bytes - KI_HEADER_BYTES;
+    kith_status status = ki_outfile_write_at(&writer->file, writer->hash, copy_b - table, table, error);
+    if (status == KITH_OK) status = ki_outfile_write_at(&writer->file, header, sizeof(*header), copy_b, error);
+    if (status == KITH_OK) status = ki_outfile_write_at(&writer->file, header, sizeof(*header), 0, error);
+    return status;
+}
+
+/* Read `bytes` at `offset` back, a block at a time, and compare with what they should be. */
+static kith_status compare_range(struct reading *reading, const char *what, const void *expected, uint64_t bytes,
+                                 uint64_t offset, kith_error *error) {
+    ki_outfile *file = &reading->writer->file;
+    for (uint64_t done = 0; done < bytes; done += KI_BLOCK_BYTES) {
+        const uint64_t step = ki_min_u64(KI_BLOCK_BYTES, bytes - done);
+        const kith_status status = ki_outfile_read_at(file, reading->buffer, step, offset + done, error);
+        if (status != KITH_OK) return status;
+        if (memcmp(reading->buffer, (const char *)expected + done, (size_t)step) != 0)
+            return ki_fail(error, KITH_E_IO, "%s: %s reads back differently than it was written", file->path, what);
+    }
+    return KITH_OK;
+}
+
+static kith_status compare_tables(struct reading *reading, const ki_header *header, kith_error *error) {
+    const uint64_t table = header->block_table_offset, copy_b = header->file_bytes - KI_HEADER_BYTES;
+    kith_status status = compare_range(reading, "header copy A", header, sizeof(*header), 0, error);
+    if (status == KITH_OK)
+        status = compare_range(reading, "block table", reading->writer->hash, copy_b - table, table, error);
+    if (status == KITH_OK) status = compare_range(reading, "header copy B", header, sizeof(*header), copy_b, error);
+    return status;
+}
+
+static kith_status sync_file(const ki_segment_writer *writer, kith_error *error) {
+    /* Not repeated when it fails: the system may have dropped the pages it could not write, and then says yes. */
+    if (fdatasync(writer->file.fd) != 0) return ki_fail_errno(error, errno, "%s: cannot sync", writer->file.path);
+    return KITH_OK;
+}
+
+kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *head, kith_pool *pool,
+                              kith_progress_fn progress, void *progress_context, uint64_t *file_bytes,
+                              kith_error *error) {
+    ki_header header;
+    struct reading reading = {writer, ki_alloc_array(ki_pool_threads(pool), KI_BLOCK_BYTES)};
+    ki_block_pass pass = {.layout = &writer->layout,
+                          .pool = pool,
+                          .stage = "hashing",
+                          .progress = progress,
+                          .progress_context = progress_context,
+                          .fn = hash_block,
+                          .context = &reading};
+    kith_status status = KITH_OK;
+    if (!reading.buffer)
+        status = ki_fail(error, KITH_E_NOMEM, "%s: out of memory", writer->file.path);
+    else if (atomic_load(&writer->failed))
+        status =
+            ki_fail(error, KITH_E_ARG, "%s: an earlier write failed: the file cannot be finished", writer->file.path);
+    else if (head->feature_incompat & ~KI_FEATURES_INCOMPAT_KNOWN)
+        status = ki_fail(error, KITH_E_ARG, "%s: feature bits 0x%" PRIx64 " are not defined", writer->file.path,
+                         head->feature_incompat);
+    if (status != KITH_OK) goto out;
+    status = ki_blocks_run(&pass, error);
+    if (status != KITH_OK) goto out;
+    fill_header(writer, head, &header);
+    status = write_tables(writer, &header, error);
+    if (status == KITH_OK) status = sync_file(writer, error);
+    if (status != KITH_OK) goto out;
+    pass.stage = "verifying";
+    pass.fn = compare_block;
+    status = ki_blocks_run(&pass, error);
+    if (status == KITH_OK) status = compare_tables(&reading, &header, error);
+    if (status == KITH_OK) status = ki_outfile_commit(&writer->file, error);
+    if (status == KITH_OK && file_bytes) *file_bytes = header.file_bytes;
+out:
+    free(reading.buffer);
+    ki_segment_abandon(writer);
+    return status;
+}

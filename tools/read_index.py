@@ -1,0 +1,522 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Read a kith index file with nothing but Python: a second reader, written from docs/format.md alone, that keeps that page honest.
+
+  read_index.py info FILE                      header and sections
+  read_index.py verify FILE                    every rule of "valid if and only if" that concerns bytes
+  read_index.py check FILE                     verify, then every code, bound, id, order and string
+  read_index.py vector FILE ID                 a stored vector
+  read_index.py search FILE --k K < QUERIES    plain scan; one query a line, a JSON array (b1: its bytes)
+
+Answers are JSON, one object a line. Distances are computed exactly as the public header defines them: sixteen partial sums
+of fused multiply-adds in single precision. Slow on purpose: it is for checking, not for use. Exit status 1: the file is not
+valid, 2: wrong usage.
+"""
+
+import argparse
+import array
+import json
+import math
+import mmap
+import struct
+import sys
+
+MAGIC = b"\x89KIT\r\n\x1a\n"
+PAGE, BLOCK = 4096, 65536
+DTYPES = {1: "f32", 2: "f16", 3: "bf16", 4: "i8", 5: "u8", 6: "b1"}
+ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1, "u8": 1}
+METRICS = {1: "l2", 2: "ip", 3: "cosine", 4: "hamming", 5: "jaccard"}
+ID_KINDS = {0: "row", 1: "u64", 2: "string"}
+KINDS = {
+    1: "lists", 2: "centroids", 3: "codes", 4: "factors", 5: "level1_basis", 6: "level1_codes", 7: "level1_factors",
+    8: "originals", 9: "inverse_norms", 10: "ids", 11: "id_order", 12: "string_ends", 13: "string_bytes",
+    14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta",
+}  # fmt: skip
+ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
+FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+
+
+class Invalid(Exception):
+    pass
+
+
+def demand(condition, text):
+    if not condition:
+        raise Invalid(text)
+
+
+def round_up(value, step):
+    return (value + step - 1) // step * step
+
+
+# ---- XXH3, 64 bits, seed 0, inputs longer than 240 bytes: the only form that the format uses -----------------------------
+
+SECRET = bytes.fromhex(
+    "b8fe6c3923a44bbe7c01812cf721ad1cded46de9839097db7240a4a4b7b3671fcb79e64eccc0e578825ad07dccff7221"
+    "b8084674f743248ee03590e6813a264c3c2852bb91c300cb88d0658b1b532ea371644897a20df94e3819ef46a9deacd8"
+    "a8fa763fe39c343ff9dcbbc7c70b4f1d8a51e04bcdb45931c89f7ec9d9787364eac5ac8334d3ebc3c581a0fffa1363eb"
+    "170ddd51b7f0da49d316552629d4689e2b16be587d47a1fc8ff8b8d17ad031ce45cb3a8f95160428afd7fbcabb4b407e"
+)
+M64 = (1 << 64) - 1
+P32_1, P32_2, P32_3 = 0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D
+P64_1, P64_2, P64_3 = 0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9
+P64_4, P64_5 = 0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5
+STRIPE, STRIPES_PER_ROUND = 64, (len(SECRET) - 64) // 8
+KEYS = [struct.unpack_from("<8Q", SECRET, 8 * i) for i in range(STRIPES_PER_ROUND)]
+SCRAMBLE_KEYS = struct.unpack_from("<8Q", SECRET, len(SECRET) - 64)
+LAST_KEYS = struct.unpack_from("<8Q", SECRET, len(SECRET) - 64 - 7)
+
+
+def xxh3_accumulate(acc, lanes, keys):
+    for i in range(8):
+        value = lanes[i]
+        key = value ^ keys[i]
+        acc[i ^ 1] = (acc[i ^ 1] + value) & M64
+        acc[i] = (acc[i] + (key & 0xFFFFFFFF) * (key >> 32)) & M64
+
+
+def xxh3_python(data):
+    size = len(data)
+    assert size > 240
+    acc = [P32_3, P64_1, P64_2, P64_3, P64_4, P32_2, P64_5, P32_1]
+    stripes = (size - 1) // STRIPE
+    words = struct.unpack_from("<%dQ" % (stripes * 8), data)
+    for stripe in range(stripes):
+        turn = stripe % STRIPES_PER_ROUND
+        xxh3_accumulate(acc, words[8 * stripe : 8 * stripe + 8], KEYS[turn])
+        if turn == STRIPES_PER_ROUND - 1:
+            acc = [((a ^ (a >> 47) ^ key) * P32_1) & M64 for a, key in zip(acc, SCRAMBLE_KEYS)]
+    xxh3_accumulate(acc, struct.unpack_from("<8Q", data, size - STRIPE), LAST_KEYS)
+    result = size * P64_1
+    for i in range(4):
+        low, high = struct.unpack_from("<2Q", SECRET, 11 + 16 * i)
+        product = (acc[2 * i] ^ low) * (acc[2 * i + 1] ^ high)
+        result += (product & M64) ^ (product >> 64)
+    result &= M64
+    result = ((result ^ (result >> 37)) * 0x165667919E3779F9) & M64
+    return result ^ (result >> 32)
+
+
+try:
+    import xxhash
+
+    def xxh3(data):
+        return xxhash.xxh3_64_intdigest(data)
+except ImportError:
+    xxh3 = xxh3_python
+
+
+# ---- The file ----------------------------------------------------------------------------------------------------------
+
+
+class Section:
+    def __init__(self, kind, flags, offset, size, count):
+        self.kind, self.flags, self.offset, self.bytes, self.count = kind, flags, offset, size, count
+        self.name = KINDS.get(kind, "unknown")
+
+
+class Index:
+    """A mapped index file whose header, section table and sizes hold."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.file_bytes = file.seek(0, 2)
+            demand(self.file_bytes >= 3 * PAGE, "a file of %d bytes is smaller than any index" % self.file_bytes)
+            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.header = self.choose_header()
+        self.read_header()
+        self.read_sections()
+
+    def choose_header(self):
+        for copy in (self.map[:PAGE], self.map[-PAGE:]):
+            if copy[:8] == MAGIC and struct.unpack_from("<Q", copy, 4088)[0] == xxh3(copy[:4088]):
+                return copy
+        raise Invalid("no valid header at the start or the end")
+
+    def read_header(self):
+        header = self.header
+        self.version, header_bytes = struct.unpack_from("<2I", header, 8)
+        self.feature_compat, self.feature_incompat, size, self.rows = struct.unpack_from("<4Q", header, 16)
+        demand(self.version == 1 and self.feature_incompat == 0, "needs a newer reader")
+        self.dim, dtype, metric, id_kind, self.lists, self.level1_dim, self.flags, self.section_count = (
+            struct.unpack_from("<8I", header, 48)
+        )
+        self.table_offset, self.block_count, block_bytes, entry_bytes = struct.unpack_from("<2Q2I", header, 80)
+        self.code_error, self.level1_error = struct.unpack_from("<2d", header, 104)
+        self.parameter = struct.unpack_from("<16d", header, 120)
+        self.block_table_hash = struct.unpack_from("<Q", header, 248)[0]
+        self.file_hash = struct.unpack_from("<Q", header, 4080)[0]
+        demand((header_bytes, entry_bytes, block_bytes) == (PAGE, 64, BLOCK), "sizes of header, entry or block")
+        demand(size == self.file_bytes, "the header says %d bytes, the file has %d" % (size, self.file_bytes))
+        demand(self.section_count <= 32, "%d sections" % self.section_count)
+        self.dtype, self.metric = DTYPES.get(dtype, "?"), METRICS.get(metric, "?")
+        self.id_kind = ID_KINDS.get(id_kind, "?")
+
+    def read_sections(self):
+        self.sections, end, blocks = [], PAGE, 0
+        for i in range(self.section_count):
+            section = Section(*struct.unpack_from("<2I3Q", self.header, 1024 + 64 * i))
+            demand(section.offset == end, "section '%s' does not begin where the one before ends" % section.name)
+            demand(section.kind != 0 and section.kind not in [s.kind for s in self.sections], "section kinds")
+            padded = round_up(section.bytes, PAGE)
+            end, blocks = end + padded, blocks + (padded + BLOCK - 1) // BLOCK
+            self.sections.append(section)
+        self.table_bytes = max(round_up(8 * blocks, PAGE), PAGE)
+        demand(self.table_offset == end and self.block_count == blocks, "place or count of the block table")
+        demand(self.file_bytes == end + self.table_bytes + PAGE, "sizes do not add up to the file's")
+
+    def data(self, name):
+        for section in self.sections:
+            if section.name == name:
+                return memoryview(self.map)[section.offset : section.offset + section.bytes]
+        return None
+
+    def need(self, name, size):
+        data = self.data(name)
+        demand(data is not None, "section '%s' is missing" % name)
+        demand(len(data) == size, "section '%s' has %d bytes, expected %d" % (name, len(data), size))
+        return data
+
+    def verify(self):
+        demand(self.map[:PAGE] == self.map[-PAGE:], "the header copies differ")
+        demand(xxh3(self.header[:4080]) == self.file_hash, "file_hash")
+        table = self.map[self.table_offset : self.table_offset + self.table_bytes]
+        demand(xxh3(table) == self.block_table_hash, "block_table_hash")
+        demand(not any(table[8 * self.block_count :]), "padding of the block table")
+        number = 0
+        for section in self.sections:
+            end = section.offset + round_up(section.bytes, PAGE)
+            demand(not any(self.map[section.offset + section.bytes : end]), "padding after section '%s'" % section.name)
+            for begin in range(section.offset, end, BLOCK):
+                expected = struct.unpack_from("<Q", table, 8 * number)[0]
+                demand(
+                    xxh3(self.map[begin : min(begin + BLOCK, end)]) == expected,
+                    "section '%s': the block at byte %d does not match its hash" % (section.name, begin),
+                )
+                number += 1
+
+    # ---- Vectors ----
+
+    def row_bytes(self):
+        return self.dim // 8 if self.dtype == "b1" else self.dim * ELEMENT_BYTES[self.dtype]
+
+    def vector(self, position):
+        """The stored vector: floats, or bytes for b1."""
+        size = self.row_bytes()
+        data = self.need("originals", self.rows * size)[position * size : (position + 1) * size]
+        if self.dtype == "b1":
+            return bytes(data)
+        if self.dtype == "bf16":
+            words = struct.unpack("<%dH" % self.dim, data)
+            return struct.unpack("<%df" % self.dim, struct.pack("<%dI" % self.dim, *[w << 16 for w in words]))
+        letter = {"f32": "f", "f16": "e", "i8": "b", "u8": "B"}[self.dtype]
+        return tuple(float(x) for x in struct.unpack("<%d%s" % (self.dim, letter), data))
+
+    def floats(self, name, count=None):
+        data = self.data(name) if count is None else self.need(name, 4 * count)
+        demand(data is not None and len(data) % 4 == 0, "section '%s' holds no floats" % name)
+        return struct.unpack("<%df" % (len(data) // 4), data)
+
+    def ids(self):
+        return struct.unpack("<%dQ" % self.rows, self.need("ids", 8 * self.rows))
+
+    def code(self, position, level1=False):
+        """The signed code of a vector and its factors (a, bias, norm, error)."""
+        dim = self.level1_dim if level1 else self.dim
+        prefix = "level1_" if level1 else ""
+        blocks, rows4 = (self.rows + 15) // 16, (dim + 3) // 4
+        codes = self.need(prefix + "codes", blocks * rows4 * 64)
+        factors = self.need(prefix + "factors", blocks * 256)
+        block, v = divmod(position, 16)
+        start = block * rows4 * 64 + v * 4
+        code = [byte - 128 for j in range(rows4) for byte in codes[start + 64 * j : start + 64 * j + 4]]
+        return code, [struct.unpack_from("<f", factors, block * 256 + 64 * f + 4 * v)[0] for f in range(4)]
+
+    def strings(self, what):
+        data = self.data(what + "_bytes")
+        ends = struct.unpack("<%dQ" % self.rows, self.need(what + "_ends", 8 * self.rows))
+        demand(data is not None and ends[-1] == len(data), "section '%s_bytes' has another size than its ends" % what)
+        texts, begin = [], 0
+        for end in ends:
+            demand(begin <= end, "section '%s_ends' does not ascend" % what)
+            texts.append(bytes(data[begin:end]))
+            begin = end
+        return texts
+
+    # ---- Meaning ----
+
+    def check_lists(self):
+        table = struct.unpack("<%dQ" % (2 * self.lists), self.need("lists", 16 * self.lists))
+        position, list_of = 0, []
+        for number in range(self.lists):
+            demand(table[2 * number] == position, "list %d does not begin where the one before ends" % number)
+            position += table[2 * number + 1]
+            demand(position <= self.rows, "list %d has too many vectors" % number)
+            list_of += [number] * table[2 * number + 1]
+        demand(position == self.rows, "lists hold %d of %d vectors" % (position, self.rows))
+        return list_of
+
+    def check_ids(self):
+        ids = self.ids()
+        order = struct.unpack("<%dI" % self.rows, self.need("id_order", 4 * self.rows))
+        demand(sorted(order) == list(range(self.rows)), "section 'id_order' is no permutation")
+        for a, b in zip(order, order[1:]):
+            demand(ids[a] < ids[b], "section 'id_order' does not ascend, or an id is there twice")
+        demand(ids[order[-1]] != M64, "the reserved id is used")
+        if self.id_kind != "u64":
+            demand(sorted(ids) == list(range(self.rows)), "ids are not the row numbers")
+
+    def check_strings(self):
+        texts = self.strings("string")
+        order = struct.unpack("<%dI" % self.rows, self.need("string_order", 4 * self.rows))
+        demand(sorted(order) == list(range(self.rows)), "section 'string_order' is no permutation")
+        for a, b in zip(order, order[1:]):
+            demand(texts[a] < texts[b], "section 'string_order' does not ascend, or a string is there twice")
+
+    def check_padding(self, level1):
+        dim = self.level1_dim if level1 else self.dim
+        for position in range(self.rows, round_up(self.rows, 16)):
+            code, factors = self.code(position, level1)
+            demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], "vectors past the last are not empty")
+        for position in range(self.rows):
+            demand(not any(self.code(position, level1)[0][dim:]), "places past the last dimension are not empty")
+
+    def residual(self, position, centre):
+        factor = self.inverse_norms[position] if self.metric == "cosine" else 1.0
+        return [x * factor - c for x, c in zip(self.vector(position), centre)]
+
+    def check_codes(self, list_of):
+        """Every code decodes to its vector within its own bound, and the bounds are not idle."""
+        dim, centroids = self.dim, self.floats("centroids")
+        demand(len(centroids) >= dim * self.lists, "section 'centroids' is too small")
+        if self.metric == "cosine":
+            self.inverse_norms = self.floats("inverse_norms", self.rows)
+        worst = total = 0.0
+        for position in range(self.rows):
+            centre = centroids[list_of[position] * dim : (list_of[position] + 1) * dim]
+            r = self.residual(position, centre)
+            code, (a, bias, norm, error) = self.code(position)
+            length = math.sqrt(math.fsum(x * x for x in r))
+            missed = math.sqrt(math.fsum((x - a * u) ** 2 for x, u in zip(r, code)))
+            where = "position %d: " % position
+            demand(missed <= error, where + "|r - a u| is %r, its bound %r" % (missed, error))
+            demand(length <= norm, where + "|r| is %r, its bound %r" % (length, norm))
+            wanted = -length * length / 2 if self.metric == "l2" else 0.0
+            demand(abs(bias - wanted) <= 1e-4 * abs(wanted) + 1e-30, where + "bias is %r, expected %r" % (bias, wanted))
+            demand(not self.flags & WHOLE_CODES or (a == 1 and missed == 0), where + "the code is not the value")
+            worst = max(worst, missed / error if error else 0.0)
+            total += missed / length if length else 0.0
+        return {"worst_error_over_bound": worst, "mean_error": total / self.rows}
+
+    def check_level1(self):
+        """Every first-level code holds the projection within its bound and no less than the length of the rest."""
+        columns, directions = self.level1_dim, self.level1_dim - 4
+        floats = self.floats("level1_basis", self.dim * (columns + 1))
+        basis = [floats[self.dim + j * columns : self.dim + (j + 1) * columns] for j in range(self.dim)]
+        demand(not any(any(row[directions:]) for row in basis), "the last columns of the basis are not zero")
+        rounding = self.dim * 2.0**-24 * math.sqrt(columns) + abs(self.parameter[0])
+        for position in range(self.rows):
+            where = "position %d, first level: " % position
+            r = self.residual(position, floats[: self.dim])
+            code, (a, _, norm, error) = self.code(position, True)
+            h = [math.fsum(x * row[c] for x, row in zip(r, basis)) for c in range(directions)]
+            length = math.sqrt(math.fsum(x * x for x in r))
+            missed = math.sqrt(math.fsum((x - a * u) ** 2 for x, u in zip(h, code)))
+            rest = math.sqrt(math.fsum((x - math.fsum(v * y for v, y in zip(row, h))) ** 2 for x, row in zip(r, basis)))
+            slack = rounding * length
+            demand(length <= norm, where + "|r| is %r, its bound %r" % (length, norm))
+            demand(missed <= error + slack, where + "|h - a u| is %r, its bound %r" % (missed, error))
+            demand(len(set(code[directions:])) == 1, where + "the last four places differ")
+            demand(rest <= 2 * a * code[-1] + slack, where + "the rest is %r, its bound %r" % (rest, 2 * a * code[-1]))
+
+    def check(self):
+        self.verify()
+        demand(1 <= self.rows <= 4294967280 and 1 <= self.dim <= 65536, "rows or dim")
+        demand("?" not in (self.dtype, self.metric, self.id_kind), "dtype, metric or id_kind")
+        result = {"valid": True, "rows": self.rows}
+        list_of = self.check_lists()
+        self.check_ids()
+        if self.id_kind == "string":
+            self.check_strings()
+        if self.flags & NAMES:
+            self.strings("name")
+        if self.data("meta") is not None:
+            demand(isinstance(json.loads(bytes(self.data("meta"))), dict), "section 'meta' is no JSON object")
+        if self.dtype != "b1":
+            self.check_padding(False)
+            if self.level1_dim:
+                self.check_padding(True)
+            if self.flags & ORIGINALS:
+                result.update(self.check_codes(list_of))
+                if self.level1_dim:
+                    self.check_level1()
+        return result
+
+
+# ---- Distances, to the bit ---------------------------------------------------------------------------------------------
+
+
+def f32(x):
+    try:
+        return struct.unpack("<f", struct.pack("<f", x))[0]
+    except OverflowError:
+        return math.copysign(math.inf, x)
+
+
+def fma32(a, b, c):
+    """a * b + c for floats of single precision, rounded once. The product is exact in double precision; the sum is rounded
+    to odd there, which keeps the second rounding honest."""
+    product = a * b
+    total = product + c
+    if math.isinf(total):
+        return total
+    other = total - product
+    lost = (product - (total - other)) + (c - other)
+    if lost and not struct.unpack("<Q", struct.pack("<d", total))[0] & 1:
+        total = math.nextafter(total, math.copysign(math.inf, lost))
+    return f32(total)
+
+
+def tree(s):
+    while len(s) > 1:
+        half = len(s) // 2
+        s = [f32(s[j] + s[j + half]) for j in range(half)]
+    return s[0]
+
+
+def sixteen(q, x, step):
+    sums = [0.0] * 16
+    padded = round_up(len(q), 16)
+    for i in range(padded):
+        a, b = (q[i], x[i]) if i < len(q) else (0.0, 0.0)
+        sums[i % 16] = step(a, b, sums[i % 16])
+    return tree(sums)
+
+
+def dot(q, x):
+    return sixteen(q, x, fma32)
+
+
+def l2sq(q, x):
+    def step(a, b, s):
+        t = f32(a - b)
+        return fma32(t, t, s)
+
+    return sixteen(q, x, step)
+
+
+def norm2(x):
+    sums = [0.0] * 16
+    for i, value in enumerate(x):
+        sums[i % 16] += value * value  # the square is exact, so this is one rounding, as with a fused operation
+    while len(sums) > 1:
+        half = len(sums) // 2
+        sums = [sums[j] + sums[j + half] for j in range(half)]
+    return sums[0]
+
+
+def inverse_norm(x):
+    return min(f32(1.0 / math.sqrt(norm2(x))), FLT_MAX)
+
+
+def distance(metric, q, x):
+    if metric == "l2":
+        return l2sq(q, x)
+    if metric == "ip":
+        return -dot(q, x)
+    if metric == "cosine":
+        return fma32(-f32(dot(q, x) * inverse_norm(q)), inverse_norm(x), 1.0)
+    either = sum(bin(a | b).count("1") for a, b in zip(q, x))
+    both = sum(bin(a & b).count("1") for a, b in zip(q, x))
+    if metric == "hamming":
+        return float(either - both)
+    return f32((either - both) / either) if either else 0.0
+
+
+# ---- Commands ----------------------------------------------------------------------------------------------------------
+
+
+def info(index):
+    return {
+        "format_version": index.version,
+        "file_bytes": index.file_bytes,
+        "file_hash": "%016x" % index.file_hash,
+        "rows": index.rows,
+        "dim": index.dim,
+        "dtype": index.dtype,
+        "metric": index.metric,
+        "id_kind": index.id_kind,
+        "lists": index.lists,
+        "first_level_dim": index.level1_dim,
+        "has_originals": bool(index.flags & ORIGINALS),
+        "has_names": bool(index.flags & NAMES),
+        "integer_codes": bool(index.flags & WHOLE_CODES),
+        "code_error": index.code_error,
+        "first_level_error": index.level1_error,
+        "blocks": index.block_count,
+        "sections": [
+            {"name": s.name, "kind": s.kind, "offset": s.offset, "bytes": s.bytes, "count": s.count}
+            for s in index.sections
+        ],
+    }
+
+
+def vector(index, wanted):
+    ids = index.ids()
+    demand(wanted in ids, "no vector has id %d" % wanted)
+    position = ids.index(wanted)
+    answer = {"id": wanted, "position": position, "vector": list(index.vector(position))}
+    if index.id_kind == "string":
+        answer["string"] = index.strings("string")[wanted].decode("utf-8", "replace")
+    if index.flags & NAMES:
+        answer["name"] = index.strings("name")[position].decode("utf-8", "replace")
+    return answer
+
+
+def search(index, k, lines):
+    ids = index.ids()
+    strings = index.strings("string") if index.id_kind == "string" else None
+    vectors = [index.vector(position) for position in range(index.rows)]
+    for line in lines:
+        query = json.loads(line)
+        demand(len(query) == len(vectors[0]), "a query has %d elements, expected %d" % (len(query), len(vectors[0])))
+        if index.dtype != "b1":
+            query = list(array.array("f", query))
+        found = sorted((distance(index.metric, query, x), ids[p]) for p, x in enumerate(vectors))[:k]
+        answer = {"ids": [number for _, number in found], "distances": [d for d, _ in found]}
+        if strings:
+            answer["strings"] = [strings[number].decode("utf-8", "replace") for _, number in found]
+        yield answer
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Read a kith index file with nothing but Python.")
+    parser.add_argument("command", choices=["info", "verify", "check", "vector", "search"])
+    parser.add_argument("file")
+    parser.add_argument("id", nargs="?", type=int, help="vector: which one")
+    parser.add_argument("--k", type=int, default=10, help="search: neighbours of each query")
+    arguments = parser.parse_args()
+    if (arguments.command == "vector") != (arguments.id is not None):
+        parser.error("an id belongs to 'vector'")
+    try:
+        index = Index(arguments.file)
+        if arguments.command == "search":
+            for answer in search(index, arguments.k, filter(str.strip, sys.stdin)):
+                print(json.dumps(answer), flush=True)
+            return 0
+        if arguments.command == "verify":
+            index.verify()
+            answer = {"valid": True}
+        elif arguments.command == "vector":
+            answer = vector(index, arguments.id)
+        else:
+            answer = info(index) if arguments.command == "info" else index.check()
+        print(json.dumps(answer))
+        return 0
+    except (Invalid, OSError) as problem:
+        print(json.dumps({"valid": False, "error": "%s: %s" % (arguments.file, problem)}))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
