@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening an index: the segment's sections are given their types, each size held against the header's counts, so that
+ * no later read leaves its section whatever the bytes say. Contents (ids, orders, string ends) are bounded where they
+ * are read, and checked as a whole by kith_index_verify. */
+#include "engine/index.h"
+
+#include "base/checked.h"
+#include "base/status.h"
+#include "cpu/cpu.h"
+#include "kernel/distance.h"
+#include "quant/level1.h"
+
+#include <string.h>
+
+/* The section of exactly count x size bytes. */
+static kith_status section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size,
+                              const void **data, kith_error *error) {
+    const ki_section section = ki_segment_section(segment, kind);
+    uint64_t bytes;
+    if (!ki_mul(count, size, &bytes) || section.bytes != bytes || (!section.data && bytes))
+        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' has %llu bytes where %llu x %llu are needed",
+                       ki_segment_path(segment), ki_section_name(kind), (unsigned long long)section.bytes,
+                       (unsigned long long)count, (unsigned long long)size);
+    *data = section.data;
+    return KITH_OK;
+}
+
+static kith_status check_head(const ki_segment *segment, kith_error *error) {
+    const ki_segment_head *head = ki_segment_get_head(segment);
+    const char *path = ki_segment_path(segment), *what = NULL;
+    const int bits = head->metric == KITH_HAMMING || head->metric == KITH_JACCARD;
+    if (head->rows == 0 || head->rows > KITH_ROWS_MAX) what = "row count";
+    if (head->dim > KITH_DIM_MAX || !kith_row_bytes((kith_dtype)head->dtype, head->dim)) what = "dimension or dtype";
+    if (head->metric < KITH_L2SQ || head->metric > KITH_JACCARD || bits != (head->dtype == KITH_B1)) what = "metric";
+    if (head->id_kind > KITH_ID_STRING) what = "id kind";
+    if (head->lists != 1) what = "list count";
+    if (head->level1_dim && (bits || head->level1_dim % KI_LEVEL1_STEP || head->level1_dim > KI_LEVEL1_MAX))
+        what = "first-level dimension";
+    if (bits && !(head->flags & KI_SEGMENT_ORIGINALS)) what = "flags";
+    if (!what) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);
+}
+
+static kith_status view_codes(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    const ki_segment_head *head = ki_segment_get_head(s);
+    ki_flat *flat = &index->flat;
+    const void *data[6] = {0};
+    const uint64_t blocks = flat->blocks, quads = (flat->dim + 3) / 4, columns = head->level1_dim;
+    kith_status status = section_of(s, KI_SECTION_CENTROIDS, flat->dim, sizeof(float), &data[0], error);
+    if (status == KITH_OK) status = section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &data[1], error);
+    if (status == KITH_OK)
+        status = section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
+    if (status == KITH_OK && columns) {
+        status = section_of(s, KI_SECTION_LEVEL1_BASIS, flat->dim, (columns + 1) * sizeof(float), &data[3], error);
+        if (status == KITH_OK)
+            status = section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[4], error);
+        if (status == KITH_OK)
+            status = section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[5], error);
+    }
+    if (status != KITH_OK) return status;
+    flat->centre = data[0];
+    flat->full = (ki_level){data[1], data[2], quads, blocks};
+    if (columns) {
+        flat->level1_centre = data[3];
+        flat->basis = flat->level1_centre + flat->dim;
+        flat->level1 = (ki_level){data[4], data[5], columns / 4, blocks};
+        flat->kappa = ki_level1_kappa(flat->dim, columns, head->parameter[0]);
+    }
+    return KITH_OK;
+}
+
+static kith_status view_strings(kith_index *index, uint32_t ends_kind, uint32_t bytes_kind, const uint64_t **ends,
+                                const char **bytes, uint64_t *size, kith_error *error) {
+    const void *data;
+    const kith_status status = section_of(index->segment, ends_kind, index->flat.rows, sizeof(uint64_t), &data, error);
+    const ki_section section = ki_segment_section(index->segment, bytes_kind);
+    if (status != KITH_OK) return status;
+    *ends = data;
+    *bytes = section.data ? section.data : "";
+    *size = section.bytes;
+    return KITH_OK;
+}
+
+static kith_status view_rows(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    ki_flat *flat = &index->flat;
+    const void *data = NULL;
+    kith_status status = section_of(s, KI_SECTION_IDS, flat->rows, sizeof(uint64_t), &data, error);
+    flat->labels = data;
+    if (status == KITH_OK) status = section_of(s, KI_SECTION_ID_ORDER, flat->rows, sizeof(uint32_t), &data, error);
+    index->id_order = data;
+    if (status == KITH_OK && ki_segment_get_head(s)->flags & KI_SEGMENT_ORIGINALS) {
+        status = section_of(s, KI_SECTION_ORIGINALS, flat->rows, flat->row_bytes, &data, error);
+        flat->originals = data;
+    }
+    if (status == KITH_OK && flat->metric == KITH_COSINE) {
+        status = section_of(s, KI_SECTION_INVERSE_NORMS, flat->rows, sizeof(float), &data, error);
+        flat->inverse_norms = data;
+    }
+    if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
+        status = view_strings(index, KI_SECTION_STRING_ENDS, KI_SECTION_STRING_BYTES, &index->string_ends,
+                              &index->string_bytes, &index->string_size, error);
+        if (status == KITH_OK)
+            status = section_of(s, KI_SECTION_STRING_ORDER, flat->rows, sizeof(uint32_t), &data, error);
+        index->string_order = data;
+    }
+    if (status == KITH_OK && index->has_names)
+        status = view_strings(index, KI_SECTION_NAME_ENDS, KI_SECTION_NAME_BYTES, &index->name_ends, &index->name_bytes,
+                              &index->name_size, error);
+    return status;
+}
+
+static kith_status view(kith_index *index, kith_error *error) {
+    const kith_status checked = check_head(index->segment, error);
+    if (checked != KITH_OK) return checked;
+    const ki_segment_head *head = ki_segment_get_head(index->segment);
+    index->id_kind = (kith_id_kind)head->id_kind;
+    index->has_names = (head->flags & KI_SEGMENT_NAMES) != 0;
+    ki_flat *flat = &index->flat;
+    flat->rows = head->rows;
+    flat->dim = head->dim;
+    flat->dtype = (kith_dtype)head->dtype;
+    flat->metric = (kith_metric)head->metric;
+    flat->row_bytes = kith_row_bytes(flat->dtype, flat->dim);
+    flat->blocks = (size_t)((head->rows + KI_BLOCK - 1) / KI_BLOCK);
+    flat->whole = (head->flags & KI_SEGMENT_INTEGER_CODES) != 0;
+    kith_status status = flat->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
+    if (status == KITH_OK) status = view_rows(index, error);
+    return status;
+}
+
+kith_status kith_index_open(const char *path, const kith_open_options *options, kith_index **out, kith_error *error) {
+    if (!path || !out) return ki_fail(error, KITH_E_ARG, "kith_index_open: path or index is NULL");
+    if (options && options->struct_size != sizeof(*options))
+        return ki_fail(error, KITH_E_ARG, "kith_index_open: options were not made by KITH_OPEN_OPTIONS_INIT");
+    kith_cpu cpu = KITH_CPU_INIT;
+    kith_status status = kith_cpu_info(&cpu, error);
+    if (status != KITH_OK) return status;
+    if (options && options->verify && (status = kith_index_verify(path, NULL, NULL, NULL, error)) != KITH_OK)
+        return status;
+    kith_index *index = ki_alloc_array_zeroed(1, sizeof(*index));
+    if (!index) return ki_fail(error, KITH_E_NOMEM, "out of memory opening %s", path);
+    status = ki_segment_open(path, options, &index->segment, error);
+    if (status == KITH_OK) status = view(index, error);
+    if (status != KITH_OK) {
+        kith_index_close(index);
+        return status;
+    }
+    *out = index;
+    return KITH_OK;
+}
+
+void kith_index_close(kith_index *index) {
+    if (!index) return;
+    ki_segment_close(index->segment);
+    free(index);
+}
+
+void kith_index_get_info(const kith_index *index, kith_index_info *info) {
+    if (!index || !info || info->struct_size != sizeof(*info)) return;
+    const ki_segment_head *head = ki_segment_get_head(index->segment);
+    ki_segment_info(index->segment, info);
+    info->rows = index->flat.rows;
+    info->dim = index->flat.dim;
+    info->dtype = index->flat.dtype;
+    info->metric = index->flat.metric;
+    info->id_kind = index->id_kind;
+    info->has_names = index->has_names;
+    info->has_originals = index->flat.originals != NULL;
+    info->integer_codes = index->flat.whole;
+    info->lists = head->lists;
+    info->first_level_dim = head->level1_dim;
+    info->code_error = head->code_error;
+    info->first_level_error = head->level1_error;
+}
+
+int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
+    uint64_t low = 0, high = index->flat.rows;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        const uint32_t place = index->id_order[middle];
+        if (place >= index->flat.rows) return 0;
+        const uint64_t label = index->flat.labels[place];
+        if (label == id) {
+            *position = place;
+            return 1;
+        }
+        if (label < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return 0;
+}
+
+kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector, kith_error *error) {
+    if (!index || !vector) return ki_fail(error, KITH_E_ARG, "kith_index_vector: index or vector is NULL");
+    const ki_flat *flat = &index->flat;
+    uint32_t position;
+    if (!flat->originals)
+        return ki_fail(error, KITH_E_UNSUPPORTED, "%s: was built without originals", ki_segment_path(index->segment));
+    if (!ki_index_find(index, id, &position))
+        return ki_fail(error, KITH_E_NOTFOUND, "%s: has no id %llu", ki_segment_path(index->segment),
+                       (unsigned long long)id);
+    const uint8_t *row = flat->originals + (size_t)position * flat->row_bytes;
+    if (flat->dtype == KITH_B1)
+        memcpy(vector, row, flat->row_bytes);
+    else
+        ki_distance()->to_f32[flat->dtype](row, flat->dim, vector);
+    return KITH_OK;
+}
+
+/* The string of a row (names: of a position), bounded by its section. */
+static kith_status string_of(const uint64_t *ends, const char *bytes, uint64_t size, uint64_t row, const char **text,
+                             size_t *length) {
+    const uint64_t start = row ? ends[row - 1] : 0, end = ends[row];
+    if (start > end || end > size || end - start > KITH_STRING_MAX) return KITH_E_CORRUPT;
+    *text = bytes + start;
+    *length = (size_t)(end - start);
+    return KITH_OK;
+}
+
+kith_status kith_index_string_id(const kith_index *index, uint64_t id, const char **text, size_t *bytes) {
+    if (!index || !text || !bytes) return KITH_E_ARG;
+    if (index->id_kind != KITH_ID_STRING) return KITH_E_UNSUPPORTED;
+    if (id >= index->flat.rows) return KITH_E_NOTFOUND;
+    return string_of(index->string_ends, index->string_bytes, index->string_size, id, text, bytes);
+}
+
+kith_status kith_index_name(const kith_index *index, uint64_t id, const char **text, size_t *bytes) {
+    if (!index || !text || !bytes) return KITH_E_ARG;
+    if (!index->has_names) return KITH_E_UNSUPPORTED;
+    uint32_t position;
+    if (!ki_index_find(index, id, &position)) return KITH_E_NOTFOUND;
+    return string_of(index->name_ends, index->name_bytes, index->name_size, position, text, bytes);
+}
+
+kith_status kith_index_lookup(const kith_index *index, const char *text, size_t bytes, uint64_t *id) {
+    if (!index || !text || !id) return KITH_E_ARG;
+    if (index->id_kind != KITH_ID_STRING) return KITH_E_UNSUPPORTED;
+    uint64_t low = 0, high = index->flat.rows;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        const uint32_t row = index->string_order[middle];
+        const char *other;
+        size_t other_bytes;
+        if (row >= index->flat.rows || kith_index_string_id(index, row, &other, &other_bytes) != KITH_OK)
+            return KITH_E_CORRUPT;
+        int order = memcmp(other, text, ki_min_size(other_bytes, bytes));
+        if (order == 0) order = other_bytes < bytes ? -1 : other_bytes > bytes;
+        if (order == 0) {
+            *id = row;
+            return KITH_OK;
+        }
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return KITH_E_NOTFOUND;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An open index: a segment and its typed view. Shared by the engine's files. Constant once open: any thread. */
+#ifndef KI_ENGINE_INDEX_H
+#define KI_ENGINE_INDEX_H
+
+#include "index/flat.h"
+#include "store/segment.h"
+
+struct kith_index {
+    ki_segment *segment;
+    ki_flat flat;
+    kith_id_kind id_kind;
+    int has_names;
+    const uint32_t *id_order;
+    const uint64_t *string_ends, *name_ends;
+    const char *string_bytes, *name_bytes;
+    uint64_t string_size, name_size;
+    const uint32_t *string_order;
+};
+
+struct kith_filter {
+    const kith_index *index;
+    uint64_t count;
+    uint64_t words;
+    uint64_t *allowed; /* bit per position; one word more than the rows need */
+};
+
+/* Position of an id; false when the index does not hold it or its order section is damaged. */
+int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
+
+/* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
+ * finite. What checksums cannot see. */
+kith_status ki_index_check(const kith_index *index, kith_error *error);
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kith_index_verify: first the bytes against their checksums, then their meaning. */
+#include "base/checked.h"
+#include "base/status.h"
+#include "engine/index.h"
+#include "index/flat_build.h"
+
+#include <math.h>
+#include <string.h>
+
+static kith_status bad(const kith_index *index, uint32_t kind, uint64_t place, const char *what, kith_error *error) {
+    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', entry %llu: %s", ki_segment_path(index->segment),
+                   ki_section_name(kind), (unsigned long long)place, what);
+}
+
+static kith_status check_ids(const kith_index *index, kith_error *error) {
+    const uint64_t rows = index->flat.rows, *labels = index->flat.labels;
+    for (uint64_t i = 0; i < rows; i++) {
+        if (index->id_order[i] >= rows) return bad(index, KI_SECTION_ID_ORDER, i, "is beyond the last vector", error);
+        if (labels[i] == KITH_ID_NONE) return bad(index, KI_SECTION_IDS, i, "is the reserved id", error);
+        if (index->id_kind != KITH_ID_U64 && labels[i] >= rows)
+            return bad(index, KI_SECTION_IDS, i, "is beyond the last row", error);
+    }
+    for (uint64_t i = 1; i < rows; i++)
+        if (labels[index->id_order[i - 1]] >= labels[index->id_order[i]])
+            return bad(index, KI_SECTION_ID_ORDER, i, "ids do not ascend", error);
+    return KITH_OK;
+}
+
+static kith_status check_ends(const kith_index *index, uint32_t kind, const uint64_t *ends, uint64_t size, int empty,
+                              kith_error *error) {
+    uint64_t before = 0;
+    for (uint64_t i = 0; i < index->flat.rows; i++) {
+        if (ends[i] < before || ends[i] > size || ends[i] - before > KITH_STRING_MAX || (ends[i] == before && !empty))
+            return bad(index, kind, i, "is no end of a string", error);
+        before = ends[i];
+    }
+    return before == size ? KITH_OK : bad(index, kind, index->flat.rows - 1, "leaves bytes over", error);
+}
+
+static kith_status check_string_order(const kith_index *index, kith_error *error) {
+    const char *before = NULL;
+    size_t before_bytes = 0;
+    for (uint64_t i = 0; i < index->flat.rows; i++) {
+        const char *text = NULL;
+        size_t bytes = 0;
+        if (kith_index_string_id(index, index->string_order[i], &text, &bytes) != KITH_OK)
+            return bad(index, KI_SECTION_STRING_ORDER, i, "is beyond the last row", error);
+        if (before) {
+            const int order = memcmp(before, text, ki_min_size(before_bytes, bytes));
+            if (order > 0 || (order == 0 && before_bytes >= bytes))
+                return bad(index, KI_SECTION_STRING_ORDER, i, "ids do not ascend", error);
+        }
+        before = text;
+        before_bytes = bytes;
+    }
+    return KITH_OK;
+}
+
+static kith_status check_floats(const kith_index *index, uint32_t kind, const float *values, uint64_t count,
+                                kith_error *error) {
+    for (uint64_t i = 0; i < count; i++)
+        if (!isfinite(values[i])) return bad(index, kind, i, "is not finite", error);
+    return KITH_OK;
+}
+
+static kith_status check_vectors(const kith_index *index, kith_error *error) {
+    const ki_flat *flat = &index->flat;
+    const uint64_t factors = (uint64_t)flat->full.blocks * KI_FACTORS;
+    kith_status status = check_floats(index, KI_SECTION_CENTROIDS, flat->centre, flat->dim, error);
+    if (status == KITH_OK) status = check_floats(index, KI_SECTION_FACTORS, flat->full.factors, factors, error);
+    if (status == KITH_OK && flat->level1.blocks) {
+        const uint64_t basis = (uint64_t)flat->dim * (4 * flat->level1.quads + 1);
+        status = check_floats(index, KI_SECTION_LEVEL1_BASIS, flat->level1_centre, basis, error);
+        if (status == KITH_OK)
+            status = check_floats(index, KI_SECTION_LEVEL1_FACTORS, flat->level1.factors, factors, error);
+    }
+    if (status == KITH_OK && flat->inverse_norms)
+        status = check_floats(index, KI_SECTION_INVERSE_NORMS, flat->inverse_norms, flat->rows, error);
+    for (uint64_t i = 0; i < flat->rows && status == KITH_OK && flat->originals; i++) {
+        double norm2;
+        if (ki_row_check(flat->metric, flat->dtype, flat->originals + i * flat->row_bytes, flat->dim, &norm2) !=
+            KI_ROW_FINE)
+            status = bad(index, KI_SECTION_ORIGINALS, i, "is not a vector that could have been stored", error);
+    }
+    return status;
+}
+
+kith_status ki_index_check(const kith_index *index, kith_error *error) {
+    kith_status status = check_ids(index, error);
+    if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
+        status = check_ends(index, KI_SECTION_STRING_ENDS, index->string_ends, index->string_size, 0, error);
+        if (status == KITH_OK) status = check_string_order(index, error);
+    }
+    if (status == KITH_OK && index->has_names)
+        status = check_ends(index, KI_SECTION_NAME_ENDS, index->name_ends, index->name_size, 1, error);
+    if (status == KITH_OK && index->flat.dtype != KITH_B1) status = check_vectors(index, error);
+    return status;
+}
+
+kith_status kith_index_verify(const char *path, kith_pool *pool, kith_progress_fn progress, void *progress_context,
+                              kith_error *error) {
+    kith_index *index = NULL;
+    kith_status status = kith_index_open(path, NULL, &index, error);
+    if (status == KITH_OK) status = ki_segment_verify(index->segment, pool, progress, progress_context, error);
+    if (status == KITH_OK) status = ki_index_check(index, error);
+    if (status == KITH_OK && ki_segment_damaged(index->segment))
+        status = ki_fail(error, KITH_E_CORRUPT, "%s: was truncated while it was checked", path);
+    kith_index_close(index);
+    return status;
+}

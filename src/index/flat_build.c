@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/flat_build.h"
+
+#include "base/checked.h"
+#include "kernel/distance.h"
+#include "kernel/project.h"
+#include "kernel/tile.h"
+#include "quant/int8.h"
+#include "quant/level1.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- The recipe -------------------------------------------------------------------------------------------------- */
+
+static void mean_of(const float *sample, size_t count, size_t dim, float *mean) {
+    for (size_t j = 0; j < dim; j++) mean[j] = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < dim; j++) mean[j] += sample[i * dim + j] / (float)count;
+}
+
+static size_t most_columns(const ki_recipe *recipe, uint64_t rows, kith_first_level wish) {
+    enum { ROWS_LEAST = 8192, DIM_LEAST = 96 };
+    const size_t dim = recipe->dim, most = dim < 1024 ? 256 : KI_LEVEL1_MAX;
+    if (wish == KITH_FIRST_LEVEL_NONE || dim > KI_LEVEL1_DIM_MAX || dim < KI_LEVEL1_STEP) return 0;
+    if (wish == KITH_FIRST_LEVEL_AUTO && (rows < ROWS_LEAST || dim < DIM_LEAST)) return 0;
+    const size_t columns = dim * 3 / 4 / KI_LEVEL1_STEP * KI_LEVEL1_STEP;
+    return columns < KI_LEVEL1_STEP ? KI_LEVEL1_STEP : ki_min_size(columns, most);
+}
+
+/* Train on the centred sample, choose the number of columns, and cut the basis to it. */
+static int make_level1(const float *sample, size_t count, size_t columns, kith_first_level wish, uint64_t seed,
+                       ki_recipe *recipe) {
+    const size_t dim = recipe->dim;
+    float *centred = ki_alloc_array((uint64_t)count * dim, sizeof(float));
+    float *projected = ki_alloc_array((uint64_t)count * columns, sizeof(float));
+    float *wide = ki_alloc_array((uint64_t)dim * columns, sizeof(float));
+    int done = 0;
+    if (!centred || !projected || !wide) goto out;
+    for (size_t i = 0; i < count * dim; i++) centred[i] = sample[i] - recipe->level1_centre[i % dim];
+    if (!ki_level1_train(centred, count, dim, columns, seed, wide)) goto out;
+    ki_projector()->project(centred, count, dim, wide, columns, projected);
+    size_t chosen = ki_level1_choose(centred, projected, count, dim, columns, recipe->metric == KITH_L2SQ);
+    if (!chosen && wish == KITH_FIRST_LEVEL_ON) chosen = columns < 128 ? columns : 128;
+    done = 1;
+    if (!chosen) goto out;
+    recipe->basis = ki_alloc_array((uint64_t)dim * chosen, sizeof(float));
+    done = recipe->basis && ki_level1_mix(wide, columns, dim, chosen, seed, recipe->basis, &recipe->omega);
+    if (!done) goto out;
+    recipe->level1_columns = chosen;
+    recipe->kappa = ki_level1_kappa(dim, chosen, recipe->omega);
+out:
+    free(centred);
+    free(projected);
+    free(wide);
+    return done;
+}
+
+kith_status ki_recipe_make(const float *sample, size_t count, uint64_t rows, kith_metric metric, kith_dtype dtype,
+                           size_t dim, int whole, kith_first_level first_level, uint64_t seed, ki_recipe *recipe) {
+    ki_recipe made = {
+        .metric = metric, .dtype = dtype, .dim = dim, .row_bytes = kith_row_bytes(dtype, dim), .whole = whole};
+    made.centre = ki_alloc_array(dim, sizeof(float));
+    made.level1_centre = ki_alloc_array(dim, sizeof(float));
+    if (!made.centre || !made.level1_centre) goto no_memory;
+    mean_of(sample, count, dim, made.level1_centre);
+    memcpy(made.centre, made.level1_centre, dim * sizeof(float));
+    if (whole) { /* bytes 0..255 around 128, or -128..127 around 0: by what the sample holds */
+        float least = 0;
+        for (size_t i = 0; i < count * dim; i++) least = sample[i] < least ? sample[i] : least;
+        made.low = dtype == KITH_I8 || (dtype != KITH_U8 && least < 0) ? -128 : 0;
+        made.high = made.low + 255;
+        for (size_t j = 0; j < dim; j++) made.centre[j] = made.low + KI_CODE_OFFSET;
+    }
+    const size_t columns = most_columns(&made, rows, first_level);
+    if (columns && !make_level1(sample, count, columns, first_level, seed, &made)) goto no_memory;
+    *recipe = made;
+    return KITH_OK;
+no_memory:
+    ki_recipe_free(&made);
+    return KITH_E_NOMEM;
+}
+
+void ki_recipe_free(ki_recipe *recipe) {
+    free(recipe->centre);
+    free(recipe->level1_centre);
+    free(recipe->basis);
+    *recipe = (ki_recipe){0};
+}
+
+static size_t quads_of(const ki_recipe *recipe, int level) {
+    return level ? recipe->level1_columns / 4 : (recipe->dim + 3) / 4;
+}
+
+size_t ki_recipe_block_bytes(const ki_recipe *recipe, int level1) {
+    return recipe->dtype == KITH_B1 ? 0 : quads_of(recipe, level1) * KI_QUAD_BYTES;
+}
+
+/* ---- Runs -------------------------------------------------------------------------------------------------------- */
+
+enum { STRIP = 96, FACTS = 4 }; /* rows whose floats are worked on together: they stay in the L2 cache */
+
+static size_t padded(size_t rows) {
+    return (size_t)ki_round_up(rows, KI_BLOCK);
+}
+
+static size_t strip_floats(const ki_recipe *recipe) {
+    return STRIP * (2 * recipe->dim + recipe->level1_columns);
+}
+
+size_t ki_run_bytes_per_row(const ki_recipe *recipe) {
+    const size_t code_bytes = 4 * (quads_of(recipe, 0) + quads_of(recipe, 1));
+    return 2 * recipe->row_bytes + 2 * code_bytes + 2 * FACTS * 4 + KI_FACTORS * 4 / KI_BLOCK * 2 + 12 +
+           strip_floats(recipe) * 4 / 1024;
+}
+
+int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
+    const size_t places = padded(capacity), blocks = places / KI_BLOCK;
+    const size_t piece[] = {capacity * recipe->row_bytes,
+                            capacity * recipe->row_bytes,
+                            places * sizeof(uint32_t),
+                            places * sizeof(float),
+                            blocks * ki_recipe_block_bytes(recipe, 0),
+                            blocks * ki_recipe_block_bytes(recipe, 1),
+                            blocks * KI_FACTORS * sizeof(float) * 2,
+                            places * 4 * quads_of(recipe, 0),
+                            places * 4 * quads_of(recipe, 1),
+                            places * 2 * FACTS * sizeof(float),
+                            strip_floats(recipe) * sizeof(float)};
+    enum { PIECES = sizeof(piece) / sizeof(*piece) };
+    uint64_t at[PIECES], total = 0;
+    for (size_t i = 0; i < PIECES; i++) {
+        at[i] = total;
+        total += ki_round_up(piece[i] + 64, 64);
+    }
+    uint8_t *memory = ki_alloc_array(total, 1);
+    if (!memory) return 0;
+    *run = (ki_run){.capacity = capacity, .memory = memory};
+    run->rows = memory + at[0];
+    run->originals = memory + at[1];
+    run->order = (uint32_t *)(void *)(memory + at[2]);
+    run->inverse_norms = (float *)(void *)(memory + at[3]);
+    run->codes[0] = memory + at[4];
+    run->codes[1] = memory + at[5];
+    run->factors[0] = (float *)(void *)(memory + at[6]);
+    run->factors[1] = run->factors[0] + blocks * KI_FACTORS;
+    run->flat_codes[0] = (int8_t *)(memory + at[7]);
+    run->flat_codes[1] = (int8_t *)(memory + at[8]);
+    run->facts = (float *)(void *)(memory + at[9]);
+    run->residual = (float *)(void *)(memory + at[10]);
+    run->values = run->residual + STRIP * recipe->dim;
+    run->projected = run->values + STRIP * recipe->dim;
+    return 1;
+}
+
+void ki_run_free(ki_run *run) {
+    free(run->memory);
+    *run = (ki_run){0};
+}
+
+ki_row_fault ki_row_check(kith_metric metric, kith_dtype dtype, const void *row, size_t dim, double *norm2) {
+    const double sum = ki_distance()->norm2[dtype](row, dim);
+    *norm2 = sum;
+    if (!isfinite(sum)) return KI_ROW_NOT_FINITE;
+    if (sum > KITH_NORM_MAX * KITH_NORM_MAX) return KI_ROW_TOO_LONG;
+    if (metric == KITH_COSINE && sum < KITH_COSINE_NORM_MIN * KITH_COSINE_NORM_MIN) return KI_ROW_ZERO;
+    return KI_ROW_FINE;
+}
+
+/* facts of place i at a level: scale, bias, norm, error. */
+static float *facts_at(const ki_run *run, int level, size_t row) {
+    return run->facts + ((size_t)level * padded(run->capacity) + row) * FACTS;
+}
+
+static void keep_facts(const ki_recipe *recipe, ki_run *run, int level, size_t row, float norm2,
+                       const ki_int8_facts *facts) {
+    float *to = facts_at(run, level, row);
+    to[0] = facts->scale;
+    to[1] = recipe->metric == KITH_L2SQ ? -norm2 / 2 : 0;
+    to[2] = facts->norm;
+    to[3] = facts->error;
+}
+
+/* The full code of one row; leaves its residual to the level-1 centre in the strip. */
+static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, size_t row, size_t in_strip, const float *value) {
+    const size_t dim = recipe->dim, bytes = 4 * quads_of(recipe, 0);
+    float *residual = run->residual + in_strip * dim, largest, norm2;
+    int8_t *code = run->flat_codes[0] + row * bytes;
+    const float factor = recipe->metric == KITH_COSINE ? run->inverse_norms[row] : 1;
+    ki_int8_facts facts;
+    ki_projector()->centre(value, factor, recipe->centre, dim, residual, &largest, &norm2);
+    memset(code + dim, 0, bytes - dim);
+    if (recipe->whole) {
+        if (!ki_int8_is_whole(value, dim, recipe->low, recipe->high)) return KI_ROW_NOT_WHOLE;
+        ki_int8_encode_whole(residual, dim, norm2, code, &facts);
+    } else {
+        ki_int8_encode(residual, dim, largest, norm2, code, &facts);
+    }
+    keep_facts(recipe, run, 0, row, norm2, &facts);
+    if (facts.norm > 0) run->error_sum[0] += (double)(facts.error / facts.norm);
+    return KI_ROW_FINE;
+}
+
+static void code_strip_level1(const ki_recipe *recipe, ki_run *run, size_t first, size_t count, const float *values) {
+    const size_t dim = recipe->dim, columns = recipe->level1_columns;
+    float largest, norm2[STRIP];
+    for (size_t i = 0; i < count; i++) {
+        if (recipe->whole)
+            ki_projector()->centre(values + i * dim, 1, recipe->level1_centre, dim, run->residual + i * dim, &largest,
+                                   &norm2[i]);
+        else
+            norm2[i] = ki_distance()->dot[KITH_F32](run->residual + i * dim, run->residual + i * dim, dim);
+    }
+    ki_projector()->project(run->residual, count, dim, recipe->basis, columns, run->projected);
+    for (size_t i = 0; i < count; i++) {
+        ki_int8_facts facts;
+        int8_t *code = run->flat_codes[1] + (first + i) * columns;
+        ki_level1_encode(run->projected + i * columns, dim, columns, norm2[i], recipe->kappa, code, &facts);
+        keep_facts(recipe, run, 1, first + i, norm2[i], &facts);
+        if (facts.norm > 0) run->error_sum[1] += (double)(2 * facts.scale * (float)code[columns - 1] / facts.norm);
+    }
+}
+
+static ki_row_fault code_strip(const ki_recipe *recipe, ki_run *run, size_t first, size_t count, size_t *bad) {
+    const size_t dim = recipe->dim;
+    const uint8_t *rows = run->rows + first * recipe->row_bytes;
+    const float *values = run->values;
+    if (recipe->dtype == KITH_F32)
+        values = (const float *)(const void *)rows;
+    else
+        ki_distance()->to_f32[recipe->dtype](rows, count * dim, run->values);
+    for (size_t i = 0; i < count; i++) {
+        double norm2;
+        ki_row_fault fault = ki_row_check(recipe->metric, recipe->dtype, rows + i * recipe->row_bytes, dim, &norm2);
+        if (fault == KI_ROW_FINE) {
+            if (recipe->metric == KITH_COSINE) run->inverse_norms[first + i] = ki_inverse_norm(norm2);
+            fault = code_row(recipe, run, first + i, i, values + i * dim);
+        }
+        if (fault != KI_ROW_FINE) {
+            *bad = first + i;
+            return fault;
+        }
+    }
+    if (recipe->level1_columns) code_strip_level1(recipe, run, first, count, values);
+    return KI_ROW_FINE;
+}
+
+struct key {
+    float error;
+    uint32_t row;
+};
+
+static int compare_keys(const void *a, const void *b) {
+    const struct key *x = a, *y = b;
+    if (x->error != y->error) return x->error < y->error ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+static int order_run(const ki_recipe *recipe, ki_run *run) {
+    struct key *keys = ki_alloc_array(run->count, sizeof(*keys));
+    if (!keys) return 0;
+    for (size_t i = 0; i < run->count; i++)
+        keys[i] = (struct key){facts_at(run, recipe->level1_columns != 0, i)[3], (uint32_t)i};
+    qsort(keys, run->count, sizeof(*keys), compare_keys);
+    for (size_t i = 0; i < run->count; i++) run->order[i] = keys[i].row;
+    free(keys);
+    return 1;
+}
+
+/* Lay the codes of sixteen rows out as a block; absent rows get code 0 and factors that never win. */
+static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t block) {
+    const size_t quads = quads_of(recipe, level);
+    uint8_t *to = run->codes[level] + block * quads * KI_QUAD_BYTES;
+    float *factors = run->factors[level] + block * KI_FACTORS;
+    for (size_t v = 0; v < KI_BLOCK; v++) {
+        const size_t place = block * KI_BLOCK + v;
+        const int present = place < run->count;
+        const float none[FACTS] = {0, -FLT_MAX, 0, 0};
+        const float *facts = present ? facts_at(run, level, run->order[place]) : none;
+        for (size_t f = 0; f < FACTS; f++) factors[f * KI_BLOCK + v] = facts[f];
+        const int8_t *from = present ? run->flat_codes[level] + run->order[place] * 4 * quads : NULL;
+        for (size_t j = 0; j < quads; j++) {
+            uint32_t four = 0;
+            if (from) memcpy(&four, from + 4 * j, 4);
+            four ^= 0x80808080u; /* 128 + code, byte by byte */
+            memcpy(to + j * KI_QUAD_BYTES + 4 * v, &four, 4);
+        }
+    }
+}
+
+ki_row_fault ki_run_code(const ki_recipe *recipe, ki_run *run, size_t *row) {
+    if (recipe->dtype == KITH_B1) {
+        for (size_t i = 0; i < run->count; i++) run->order[i] = (uint32_t)i;
+        memcpy(run->originals, run->rows, run->count * recipe->row_bytes);
+        return KI_ROW_FINE;
+    }
+    for (size_t first = 0; first < run->count; first += STRIP) {
+        const ki_row_fault fault = code_strip(recipe, run, first, ki_min_size(STRIP, run->count - first), row);
+        if (fault != KI_ROW_FINE) return fault;
+    }
+    if (!order_run(recipe, run)) return KI_ROW_NO_MEMORY;
+    for (size_t block = 0; block < padded(run->count) / KI_BLOCK; block++) {
+        lay_block(recipe, run, 0, block);
+        if (recipe->level1_columns) lay_block(recipe, run, 1, block);
+    }
+    for (size_t p = 0; p < run->count; p++)
+        memcpy(run->originals + p * recipe->row_bytes, run->rows + run->order[p] * recipe->row_bytes,
+               recipe->row_bytes);
+    if (recipe->metric == KITH_COSINE) { /* into the run's order, through the strip's spare floats' room */
+        float *sorted = run->facts;
+        for (size_t p = 0; p < run->count; p++) sorted[p] = run->inverse_norms[run->order[p]];
+        memcpy(run->inverse_norms, sorted, run->count * sizeof(float));
+    }
+    return KI_ROW_FINE;
+}

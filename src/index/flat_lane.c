@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/flat_lane.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "kernel/distance.h"
+#include "kernel/project.h"
+#include "quant/int8.h"
+#include "quant/level1.h"
+
+#include <math.h>
+#include <string.h>
+
+void *ki_buffer_take(ki_buffer *buffer, uint64_t count, size_t size) {
+    uint64_t bytes;
+    if (!ki_mul(count, size, &bytes)) return NULL;
+    if (bytes <= buffer->bytes && buffer->data) return buffer->data;
+    void *data = ki_alloc_array(bytes, 1);
+    if (!data) return NULL;
+    free(buffer->data);
+    buffer->data = data;
+    buffer->bytes = bytes;
+    return data;
+}
+
+ki_lane *ki_lane_create(void) {
+    return ki_alloc_array_zeroed(1, sizeof(ki_lane));
+}
+
+void ki_lane_destroy(ki_lane *lane) {
+    if (!lane) return;
+    ki_buffer *const all[] = {&lane->inverse_buffer,   &lane->code_buffer,   &lane->bytes_buffer,
+                              &lane->collector_buffer, &lane->hits_buffer,   &lane->floor_buffer,
+                              &lane->pending_buffer,   &lane->panel_buffer,  &lane->packed_buffer,
+                              &lane->work_buffer,      &lane->bounds_buffer, &lane->tile_hits_buffer};
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
+    for (size_t i = 0; i < lane->grown_count; i++) free(lane->grown[i].data);
+    free(lane->grown);
+    free(lane);
+}
+
+static size_t collector_capacity(size_t k) {
+    return k + (k / 2 > 128 ? k / 2 : 128);
+}
+static size_t pending_capacity(size_t k) {
+    return 192 + 2 * ki_min_size(k, 1024);
+}
+
+size_t ki_flat_group(const ki_flat *flat, size_t k) {
+    enum { MOST = 512, BYTES = 32 << 20 };
+    const size_t each = collector_capacity(k) * sizeof(ki_hit) + k * sizeof(float) +
+                        pending_capacity(k) * sizeof(ki_pending) + flat->dim * 6 + flat->row_bytes;
+    const size_t fit = BYTES / each;
+    return fit < 1 ? 1 : fit > MOST ? MOST : fit;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
+
+static int take_range_memory(ki_lane *lane) {
+    if (lane->grown_count < lane->count) {
+        ki_buffer *grown = ki_alloc_array_zeroed(lane->count, sizeof(*grown));
+        if (!grown) return 0;
+        if (lane->grown_count) memcpy(grown, lane->grown, lane->grown_count * sizeof(*grown));
+        free(lane->grown);
+        lane->grown = grown;
+        lane->grown_count = lane->count;
+    }
+    for (size_t i = 0; i < lane->count; i++)
+        lane->collector[i] = (ki_collector){.hits = lane->grown[i].data,
+                                            .capacity = lane->grown[i].bytes / sizeof(ki_hit),
+                                            .worst = lane->search->radius};
+    return 1;
+}
+
+static int take_result_memory(ki_lane *lane) {
+    const size_t n = lane->count, k = lane->search->k, capacity = collector_capacity(k);
+    lane->collector = ki_buffer_take(&lane->collector_buffer, n, sizeof(ki_collector));
+    if (!lane->collector) return 0;
+    if (k == 0) return take_range_memory(lane);
+    ki_hit *hits = ki_buffer_take(&lane->hits_buffer, (uint64_t)n * capacity, sizeof(ki_hit));
+    if (!hits) return 0;
+    for (size_t i = 0; i < n; i++) {
+        lane->collector[i] = (ki_collector){.hits = hits + i * capacity, .capacity = capacity};
+        ki_collector_reset(&lane->collector[i], k);
+    }
+    return 1;
+}
+
+static int take_scan_memory(ki_lane *lane) {
+    const ki_flat *flat = lane->flat;
+    const ki_tile_kernels *tile = lane->tile;
+    const size_t n = lane->count, k = lane->search->k, levels = flat->level1.blocks ? 2 : 1;
+    const size_t bytes[KI_LEVELS] = {4 * flat->full.quads, levels == 2 ? 4 * flat->level1.quads : 0};
+    lane->pending_capacity = pending_capacity(k);
+    lane->panels = (n + tile->width - 1) / tile->width;
+    ki_query_code *codes = ki_buffer_take(&lane->code_buffer, n * KI_LEVELS, sizeof(*codes));
+    int8_t *coded = ki_buffer_take(&lane->bytes_buffer, n, bytes[0] + bytes[1]);
+    float *floors =
+        ki_buffer_take(&lane->floor_buffer, n, (k + 6) * sizeof(float) + sizeof(ki_floor) + 2 * sizeof(size_t));
+    lane->pending = ki_buffer_take(&lane->pending_buffer, n, lane->pending_capacity * sizeof(ki_pending));
+    ki_panel *panels = ki_buffer_take(&lane->panel_buffer, lane->panels * KI_LEVELS, sizeof(*panels));
+    const size_t packed[KI_LEVELS] = {ki_round_up(tile->packed_bytes(flat->full.quads, tile->width), 64),
+                                      levels == 2 ? ki_round_up(tile->packed_bytes(flat->level1.quads, tile->width), 64)
+                                                  : 0};
+    char *area = ki_buffer_take(&lane->packed_buffer, lane->panels, packed[0] + packed[1]);
+    lane->rows = ki_buffer_take(&lane->work_buffer, n, (flat->dim + bytes[1]) * sizeof(float));
+    lane->bounds = ki_buffer_take(&lane->bounds_buffer, KI_GROUP_BLOCKS, sizeof(ki_block_bound));
+    lane->hits = ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS, sizeof(ki_tile_hit));
+    if (!codes || !coded || !floors || !lane->pending || !panels || !area || !lane->rows || !lane->bounds ||
+        !lane->hits)
+        return 0;
+    lane->projected = lane->rows + n * flat->dim;
+    lane->floor = (ki_floor *)(void *)floors;
+    lane->pending_count = (size_t *)(void *)(lane->floor + n);
+    lane->tau = (float *)(void *)(lane->pending_count + n);
+    lane->guess = lane->tau + n;
+    lane->slot = (uint32_t *)(void *)(lane->guess + n);
+    lane->place = lane->slot + n;
+    float *heaps = lane->tau + 4 * n;
+    for (size_t i = 0; i < n; i++) lane->floor[i] = (ki_floor){.heap = heaps + i * k, .k = k};
+    for (size_t l = 0; l < KI_LEVELS; l++) {
+        lane->code[l] = codes + l * n;
+        lane->bytes[l] = coded + l * n * bytes[0];
+        lane->panel[l] = panels + l * lane->panels;
+        for (size_t p = 0; p < lane->panels; p++)
+            lane->panel[l][p] = (ki_panel){.packed = area + l * lane->panels * packed[0] + p * packed[l]};
+    }
+    return 1;
+}
+
+/* ---- Queries ----------------------------------------------------------------------------------------------------- */
+
+/* Fill a, b, c and base of one query at one level from its code's facts: quant/int8.h B2, level1.h L2. */
+static void query_terms(const ki_lane *lane, const ki_int8_facts *facts, float base, float centre_norm, float kappa,
+                        ki_query_code *code) {
+    const kith_metric metric = lane->flat->metric;
+    const float g = ki_rounding(lane->flat->dim), norm = facts->norm;
+    code->scale = facts->scale;
+    code->base = base;
+    code->a = facts->error + (2 * g + 4 * kappa) * norm;
+    code->b = facts->scale * sqrtf((float)facts->square) * (1 + 0x1p-18f);
+    code->c = 2 * g * norm * centre_norm + 0x1p-20f * fabsf(base);
+    if (metric == KITH_COSINE) code->c += 4 * g + 0x1p-19f;
+    if (metric == KITH_L2SQ) code->c = 2 * g * norm * norm;
+    code->start = -KI_CODE_OFFSET * facts->sum;
+}
+
+/* Code every query against the full codes' centre; leaves q' in lane->rows. */
+static void code_full(ki_lane *lane) {
+    const ki_flat *flat = lane->flat;
+    const size_t dim = flat->dim, bytes = 4 * flat->full.quads;
+    const float centre_norm = ki_length_above(ki_distance()->dot[KITH_F32](flat->centre, flat->centre, dim), dim);
+    for (size_t i = 0; i < lane->count; i++) {
+        const float *query = (const float *)lane->queries + i * dim;
+        float *row = lane->rows + i * dim, norm2 = 0, largest = 0, base;
+        const float factor = lane->inverse ? lane->inverse[i] : 1;
+        if (flat->metric == KITH_L2SQ) {
+            ki_projector()->centre(query, 1, flat->centre, dim, row, &largest, &norm2);
+            base = -norm2 / 2;
+        } else {
+            for (size_t j = 0; j < dim; j++) row[j] = query[j] * factor;
+            for (size_t j = 0; j < dim; j++) largest = fabsf(row[j]) > largest ? fabsf(row[j]) : largest;
+            norm2 = ki_distance()->dot[KITH_F32](row, row, dim);
+            base = ki_distance()->dot[KITH_F32](row, flat->centre, dim);
+        }
+        int8_t *code = lane->bytes[0] + i * bytes;
+        ki_int8_facts facts;
+        memset(code + dim, 0, bytes - dim);
+        if (flat->whole && ki_int8_is_whole(row, dim, -128, 127))
+            ki_int8_encode_whole(row, dim, norm2, code, &facts);
+        else
+            ki_int8_encode(row, dim, largest, norm2, code, &facts);
+        query_terms(lane, &facts, base, centre_norm, 0, &lane->code[0][i]);
+    }
+}
+
+static void code_level1(ki_lane *lane) {
+    const ki_flat *flat = lane->flat;
+    const size_t dim = flat->dim, columns = 4 * flat->level1.quads;
+    const float *centre = flat->level1_centre;
+    const float centre_norm2 = ki_distance()->dot[KITH_F32](centre, centre, dim);
+    if (flat->metric == KITH_L2SQ && centre != flat->centre)
+        for (size_t i = 0; i < lane->count; i++) {
+            float largest, norm2;
+            ki_projector()->centre((const float *)lane->queries + i * dim, 1, centre, dim, lane->rows + i * dim,
+                                   &largest, &norm2);
+        }
+    ki_projector()->project(lane->rows, lane->count, dim, flat->basis, columns, lane->projected);
+    for (size_t i = 0; i < lane->count; i++) {
+        const float *row = lane->rows + i * dim;
+        const float norm2 = ki_distance()->dot[KITH_F32](row, row, dim);
+        const float base = flat->metric == KITH_L2SQ ? -norm2 / 2 : ki_distance()->dot[KITH_F32](row, centre, dim);
+        ki_int8_facts facts;
+        ki_level1_encode(lane->projected + i * columns, dim, columns, norm2, flat->kappa, lane->bytes[1] + i * columns,
+                         &facts);
+        query_terms(lane, &facts, base, ki_length_above(centre_norm2, dim), flat->kappa, &lane->code[1][i]);
+    }
+}
+
+static void pack_level(ki_lane *lane, size_t l, size_t count) {
+    const ki_tile_kernels *tile = lane->tile;
+    const size_t quads = l ? lane->flat->level1.quads : lane->flat->full.quads;
+    for (size_t p = 0; p < lane->panels; p++) {
+        ki_panel *panel = &lane->panel[l][p];
+        const uint32_t *slot = lane->slot + p * tile->width;
+        const int8_t *rows[KI_PANEL_MAX];
+        *panel = (ki_panel){.packed = panel->packed, .norm2_slack = lane->norm2_slack};
+        panel->count = (unsigned)ki_min_size(tile->width, count - p * tile->width);
+        for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel->need[i] = INFINITY;
+        for (unsigned i = 0; i < panel->count; i++) {
+            const ki_query_code *code = &lane->code[l][slot[i]];
+            rows[i] = lane->bytes[l] + slot[i] * 4 * quads;
+            panel->scale[i] = code->scale;
+            panel->a[i] = code->a;
+            panel->b[i] = code->b;
+            panel->start[i] = code->start;
+            lane->place[slot[i]] = (uint32_t)(p * tile->width + i);
+        }
+        tile->pack(rows, panel->count, quads, (void *)(uintptr_t)panel->packed);
+    }
+}
+
+void ki_lane_pack(ki_lane *lane, size_t count) {
+    lane->panels = (count + lane->tile->width - 1) / lane->tile->width;
+    pack_level(lane, 0, count);
+    if (lane->search->plan == KITH_PLAN_LEVELS) pack_level(lane, 1, count);
+    for (size_t i = 0; i < count; i++) ki_lane_renew(lane, lane->slot[i]);
+}
+
+void ki_lane_renew(ki_lane *lane, size_t query) {
+    const float threshold = ki_lane_threshold(lane, query);
+    const size_t panel = lane->place[query] / lane->tile->width, inside = lane->place[query] % lane->tile->width;
+    for (size_t l = 0; l < 1 + (size_t)(lane->search->plan == KITH_PLAN_LEVELS); l++) {
+        const ki_query_code *code = &lane->code[l][query];
+        const float slack = l || lane->flat->originals ? code->c : 0;
+        lane->panel[l][panel].need[inside] = threshold - code->base - slack - 0x1p-20f * fabsf(threshold);
+    }
+}
+
+void ki_lane_restart(ki_lane *lane, size_t query) {
+    lane->pending_count[query] = 0;
+    lane->floor[query].count = 0;
+    ki_collector_reset(&lane->collector[query], lane->search->k);
+}
+
+float ki_score_below(kith_metric metric, float distance) {
+    if (metric == KITH_L2SQ) return -distance / 2;
+    if (metric == KITH_IP) return -distance;
+    return 1 - distance - 0x1p-22f;
+}
+
+float ki_distance_of_score(kith_metric metric, float score) {
+    if (metric == KITH_L2SQ) return score < 0 ? -2 * score : 0;
+    if (metric == KITH_IP) return -score;
+    return 1 - score;
+}
+
+static int take_inverse_norms(ki_lane *lane) {
+    lane->inverse = NULL;
+    if (lane->flat->metric != KITH_COSINE) return 1;
+    lane->inverse = ki_buffer_take(&lane->inverse_buffer, lane->count, sizeof(float));
+    if (!lane->inverse) return 0;
+    for (size_t i = 0; i < lane->count; i++)
+        lane->inverse[i] = ki_inverse_norm(
+            ki_flat_norm2(KITH_F32, (const float *)lane->queries + i * lane->flat->dim, lane->flat->dim));
+    return 1;
+}
+
+double ki_flat_norm2(kith_dtype dtype, const void *x, size_t dim) {
+    return ki_distance()->norm2[dtype](x, dim);
+}
+
+kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count) {
+    const ki_flat *flat = search->flat;
+    lane->search = search;
+    lane->flat = flat;
+    lane->tile = ki_tile();
+    lane->queries = queries;
+    lane->count = count;
+    if (!take_inverse_norms(lane) || !take_result_memory(lane)) return KITH_E_NOMEM;
+    if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
+    if (!take_scan_memory(lane)) return KITH_E_NOMEM;
+    lane->norm2_slack = flat->metric == KITH_L2SQ ? 2 * ki_rounding(flat->dim) : 0;
+    const float start = search->k ? -INFINITY : ki_score_below(flat->metric, search->radius);
+    for (size_t i = 0; i < count; i++) {
+        lane->tau[i] = start;
+        lane->guess[i] = -INFINITY;
+        lane->pending_count[i] = 0;
+        lane->slot[i] = (uint32_t)i;
+    }
+    code_full(lane);
+    if (search->plan == KITH_PLAN_LEVELS) code_level1(lane);
+    ki_lane_pack(lane, count);
+    return KITH_OK;
+}
+
+/* ---- Scoring ----------------------------------------------------------------------------------------------------- */
+
+static float finish_distance(const ki_lane *lane, size_t query, uint32_t position, float sum) {
+    switch (lane->flat->metric) {
+    case KITH_IP:
+        return -sum;
+    case KITH_COSINE:
+        return ki_cosine_distance(sum, lane->inverse[query], lane->flat->inverse_norms[position]);
+    default:
+        return sum;
+    }
+}
+
+float ki_flat_distance(const ki_lane *lane, size_t query, uint32_t position) {
+    const ki_flat *flat = lane->flat;
+    const ki_distance_kernels *kernels = ki_distance();
+    const float *q = (const float *)lane->queries + query * flat->dim;
+    const void *x = flat->originals + (size_t)position * flat->row_bytes;
+    const float sum = flat->metric == KITH_L2SQ ? kernels->l2sq[flat->dtype](q, x, flat->dim)
+                                                : kernels->dot[flat->dtype](q, x, flat->dim);
+    return finish_distance(lane, query, position, sum);
+}
+
+void ki_flat_distances4(const ki_lane *lane, size_t query, const uint32_t position[4], float distance[4]) {
+    const ki_flat *flat = lane->flat;
+    const ki_distance_kernels *kernels = ki_distance();
+    const float *q = (const float *)lane->queries + query * flat->dim;
+    const void *x[4];
+    for (int i = 0; i < 4; i++) x[i] = flat->originals + (size_t)position[i] * flat->row_bytes;
+    if (flat->metric == KITH_L2SQ)
+        kernels->l2sq4[flat->dtype](q, x, flat->dim, distance);
+    else
+        kernels->dot4[flat->dtype](q, x, flat->dim, distance);
+    for (int i = 0; i < 4; i++) distance[i] = finish_distance(lane, query, position[i], distance[i]);
+}
+
+int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position) {
+    ki_collector *collector = &lane->collector[query];
+    if (lane->search->k == 0 && collector->count == collector->capacity) {
+        if (!(distance <= collector->worst)) return 1;
+        ki_buffer *buffer = &lane->grown[query];
+        size_t capacity = collector->capacity;
+        if (!ki_array_reserve(&buffer->data, &capacity, (uint64_t)collector->count + 64, sizeof(ki_hit))) return 0;
+        buffer->bytes = capacity * sizeof(ki_hit);
+        collector->hits = buffer->data;
+        collector->capacity = capacity;
+    }
+    ki_collector_push(collector, distance, position, lane->flat->labels[position]);
+    return 1;
+}
+
+void ki_lane_raise(ki_lane *lane, size_t query) {
+    if (lane->search->k == 0) return;
+    float tau = ki_floor_value(&lane->floor[query]);
+    if (lane->shared) {
+        float seen = atomic_load_explicit(&lane->shared[query], memory_order_relaxed);
+        while (tau > seen && !atomic_compare_exchange_weak_explicit(&lane->shared[query], &seen, tau,
+                                                                    memory_order_relaxed, memory_order_relaxed)) {
+        }
+        if (seen > tau) tau = seen;
+    }
+    if (!(tau > lane->tau[query])) return;
+    lane->tau[query] = tau;
+    ki_lane_renew(lane, query);
+}
+
+static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, size_t count) {
+    const ki_flat *flat = lane->flat;
+    size_t i = 0;
+    lane->counts->reranked += count;
+    for (; i + 4 <= count; i += 4) {
+        uint32_t position[4];
+        float distance[4];
+        for (int j = 0; j < 4; j++) position[j] = pending[i + (size_t)j].position;
+        for (size_t j = i + 4; j < i + 8 && j < count; j++) {
+            const uint8_t *row = flat->originals + (size_t)pending[j].position * flat->row_bytes;
+            for (size_t line = 0; line < flat->row_bytes && line < 2048; line += 64) __builtin_prefetch(row + line);
+        }
+        ki_flat_distances4(lane, query, position, distance);
+        for (int j = 0; j < 4; j++)
+            if (!ki_lane_collect(lane, query, distance[j], position[j])) return 0;
+    }
+    for (; i < count; i++) {
+        const uint32_t position = pending[i].position;
+        if (!ki_lane_collect(lane, query, ki_flat_distance(lane, query, position), position)) return 0;
+    }
+    return 1;
+}
+
+int ki_lane_flush(ki_lane *lane, size_t query) {
+    ki_pending *pending = lane->pending + query * lane->pending_capacity;
+    ki_collector *collector = &lane->collector[query];
+    const uint64_t start = ki_now_ns();
+    size_t kept = 0;
+    for (size_t i = 0; i < lane->pending_count[query]; i++)
+        if (pending[i].upper >= ki_lane_threshold(lane, query)) pending[kept++] = pending[i];
+    lane->pending_count[query] = 0;
+    if (lane->flat->originals) {
+        if (!score_all(lane, query, pending, kept)) return 0;
+    } else {
+        for (size_t i = 0; i < kept; i++)
+            if (!ki_lane_collect(lane, query, ki_distance_of_score(lane->flat->metric, pending[i].estimate),
+                                 pending[i].position))
+                return 0;
+    }
+    if (lane->search->k) { /* the floor restarts from what is known exactly */
+        ki_collector_shrink(collector);
+        ki_floor *floor = &lane->floor[query];
+        floor->count = 0;
+        for (size_t i = 0; i < collector->count; i++)
+            ki_floor_push(floor, ki_score_below(lane->flat->metric, collector->hits[i].distance));
+        ki_lane_raise(lane, query);
+    }
+    lane->counts->stage_ns[KITH_STAGE_RERANK] += ki_now_ns() - start;
+    return 1;
+}
+
+int ki_lane_stopped(ki_lane *lane) {
+    const ki_flat_search *search = lane->search;
+    if (atomic_load_explicit(search->stop, memory_order_relaxed)) return 1;
+    int status = 0;
+    if (search->deadline_ns && ki_now_ns() > search->deadline_ns) status = KITH_E_DEADLINE;
+    if (!status && lane->worker == 0 && search->cancelled && search->cancelled(search->cancelled_context))
+        status = KITH_E_CANCELLED;
+    if (status) atomic_store_explicit(search->stop, status, memory_order_relaxed);
+    return status != 0;
+}
+
+const ki_hit *ki_lane_hits(const ki_lane *lane, size_t query, size_t *count) {
+    *count = lane->collector[query].count;
+    return lane->collector[query].hits;
+}
+
+kith_status ki_flat_run(const ki_flat_search *search, ki_lane *lane, const void *queries, size_t count, size_t first,
+                        size_t end, _Atomic float *shared, unsigned worker, ki_flat_counts *counts) {
+    const uint64_t start = ki_now_ns(), rerank_before = counts->stage_ns[KITH_STAGE_RERANK];
+    lane->counts = counts;
+    lane->shared = shared;
+    lane->worker = worker;
+    kith_status status = ki_lane_prepare(lane, search, queries, count);
+    if (status != KITH_OK) return status;
+    const uint64_t prepared = ki_now_ns();
+    const int scans = search->plan == KITH_PLAN_SCAN || search->plan == KITH_PLAN_LEVELS;
+    status = scans ? ki_flat_scan(lane, first, end) : ki_flat_plain(lane, first, end);
+    if (status != KITH_OK) return status;
+    const uint64_t scanned = ki_now_ns(), rerank = counts->stage_ns[KITH_STAGE_RERANK] - rerank_before;
+    for (size_t i = 0; i < count; i++) {
+        if (search->k) ki_collector_shrink(&lane->collector[i]);
+        ki_hits_sort(lane->collector[i].hits, lane->collector[i].count);
+    }
+    counts->stage_ns[KITH_STAGE_PREPARE] += prepared - start;
+    counts->stage_ns[KITH_STAGE_SCAN] += scanned - prepared - rerank;
+    counts->stage_ns[KITH_STAGE_SELECT] += ki_now_ns() - scanned;
+    return KITH_OK;
+}
