@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `kith build`. */
+#define _GNU_SOURCE
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "json.h"
+#include "progress.h"
+#include "source.h"
+#include "table.h"
+#include "terminal.h"
+
+/* "dir/items.npy" to "dir/items.kith". NULL when memory is refused. */
+static char *default_output(const char *input) {
+    const char *slash = strrchr(input, '/');
+    const char *name = slash ? slash + 1 : input;
+    const char *dot = strrchr(name, '.');
+    const int stem = (int)(dot && dot > name ? (size_t)(dot - input) : strlen(input));
+    char *output = NULL;
+    return asprintf(&output, "%.*s.kith", stem, input) < 0 ? NULL : output;
+}
+
+/* An index is there to be replaced by the next one. Anything else of that name is more likely a slip of the fingers. */
+static int check_replaced(const struct arguments *arguments, const char *output) {
+    const int refused = output_check(output);
+    if (refused || option_given(arguments, OPTION_FORCE) || access(output, F_OK) != 0) return refused;
+    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
+    options.no_sigbus_handler = 1;
+    kith_index *index = NULL;
+    const kith_status status = kith_index_open(output, &options, &index, NULL);
+    kith_index_close(index);
+    if (status == KITH_OK || status == KITH_E_NOTFOUND) return EXIT_OK;
+    return fail(EXIT_USAGE, "%s exists and is not an index that this kith can read; --force replaces it", output);
+}
+
+static void set_options(const struct arguments *arguments, kith_build_options *options, struct progress *progress) {
+    const kith_dtype dtype = (kith_dtype)option_number(arguments, OPTION_DTYPE, KITH_DTYPE_NONE);
+    options->metric = (kith_metric)option_number(arguments, OPTION_METRIC, KITH_METRIC_NONE);
+    options->dtype = dtype;
+    options->originals = (kith_originals)option_number(arguments, OPTION_ORIGINALS, KITH_ORIGINALS_KEEP);
+    options->first_level = (kith_first_level)option_number(arguments, OPTION_FIRST_LEVEL, KITH_FIRST_LEVEL_AUTO);
+    options->threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
+    options->memory_bytes = option_number(arguments, OPTION_MEMORY, 0);
+    options->seed = option_number(arguments, OPTION_SEED, 0);
+    options->progress = progress_report;
+    options->progress_context = progress;
+}
+
+static void summary_json(const char *input, const char *output, const kith_build_report *report,
+                         const kith_index_info *info) {
+    struct json json = JSON_LINES(stdout);
+    json_object(&json, NULL);
+    json_text(&json, "input", input);
+    json_text(&json, "output", output);
+    json_uint(&json, "rows", report->rows);
+    json_uint(&json, "dim", report->dim);
+    json_text(&json, "dtype", kith_dtype_name(info->dtype));
+    json_text(&json, "metric", kith_metric_name(info->metric));
+    json_bool(&json, "exact", info->has_originals != 0);
+    json_bool(&json, "integer_codes", report->integer_codes != 0);
+    json_uint(&json, "first_level_dim", report->first_level_dim);
+    json_uint(&json, "input_bytes", report->input_bytes);
+    json_uint(&json, "file_bytes", report->file_bytes);
+    json_uint(&json, "total_ns", report->total_ns);
+    json_uint(&json, "read_ns", report->read_ns);
+    json_uint(&json, "train_ns", report->train_ns);
+    json_uint(&json, "code_ns", report->code_ns);
+    json_uint(&json, "write_ns", report->write_ns);
+    json_uint(&json, "verify_ns", report->verify_ns);
+    json_object_end(&json);
+}
+
+static void summary_text(const char *output, const kith_build_report *report, const kith_index_info *info) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES];
+    const double seconds = (double)report->total_ns * 1e-9;
+    const double raw = (double)report->rows * (double)kith_row_bytes(info->dtype, info->dim);
+    printf("%s%s%s\n", terminal_style(stdout, STYLE_BOLD), output, terminal_style(stdout, STYLE_PLAIN));
+    pair_line(stdout, "vectors", "%s x %zu %s, %s", human_count(a, report->rows), report->dim,
+              kith_dtype_name(info->dtype), kith_metric_name(info->metric));
+    pair_line(stdout, "size", "%s, %.2f of the raw vectors", human_bytes(a, report->file_bytes),
+              raw > 0 ? (double)report->file_bytes / raw : 0.0);
+    pair_line(stdout, "took", "%s, %s of input", human_duration(a, seconds),
+              human_byte_rate(b, seconds > 0 ? (double)report->input_bytes / seconds : 0));
+    if (report->first_level_dim) pair_line(stdout, "first level", "%zu dimensions", report->first_level_dim);
+    pair_line(stdout, "answers", "%s",
+              info->has_originals ? "exact" : "approximate answers: the original vectors are not stored");
+}
+
+static int build(const struct arguments *arguments, const char *input, const char *output) {
+    kith_error error = {0};
+    kith_build_options options = KITH_BUILD_OPTIONS_INIT;
+    kith_build_report report = KITH_BUILD_REPORT_INIT;
+    kith_reader_info about = KITH_READER_INFO_INIT;
+    kith_index_info info = KITH_INDEX_INFO_INIT;
+    kith_reader *reader = NULL;
+    kith_index *index = NULL;
+    struct progress progress;
+    const bool quiet = option_given(arguments, OPTION_QUIET);
+    progress_start(&progress, quiet);
+    set_options(arguments, &options, &progress);
+    int failed = source_open(arguments, input, options.dtype == KITH_B1 ? KITH_B1 : KITH_DTYPE_NONE, &reader, &about);
+    if (failed) return failed;
+    const kith_status status = kith_build(reader, output, &options, &report, &error);
+    progress_end(&progress);
+    kith_reader_close(reader);
+    if (status != KITH_OK) return fail_status(status, &error);
+    failed = index_open(output, &index, &info);
+    if (!failed && option_given(arguments, OPTION_JSON)) {
+        summary_json(input, output, &report, &info);
+    } else if (!failed && !quiet) {
+        summary_text(output, &report, &info);
+    }
+    kith_index_close(index);
+    return failed;
+}
+
+int command_build(const struct arguments *arguments) {
+    const char *input = arguments->operands[0];
+    char *made = option_given(arguments, OPTION_OUTPUT) ? NULL : default_output(input);
+    const char *output = option_text(arguments, OPTION_OUTPUT, made);
+    if (!output) return fail(EXIT_OTHER, "out of memory");
+    int failed = check_replaced(arguments, output);
+    if (!failed) failed = build(arguments, input, output);
+    free(made);
+    return failed;
+}

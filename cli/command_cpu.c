@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `kith cpu`. */
+#include <string.h>
+
+#include "command.h"
+#include "json.h"
+#include "table.h"
+#include "terminal.h"
+
+static void words_json(struct json *json, const char *name, const char *words) {
+    json_array(json, name);
+    while (*words) {
+        const size_t bytes = strcspn(words, " ");
+        if (bytes > 0) json_bytes(json, NULL, words, bytes);
+        words += bytes + (words[bytes] == ' ');
+    }
+    json_array_end(json);
+}
+
+static void cpu_json(const kith_cpu *cpu) {
+    struct json json = JSON_PRETTY(stdout);
+    json_object(&json, NULL);
+    json_text(&json, "model", cpu->model);
+    json_text(&json, "tier", cpu->tier);
+    json_text(&json, "tier_found", cpu->tier_found);
+    words_json(&json, "features", cpu->features);
+    words_json(&json, "features_used", cpu->features_used);
+    json_text(&json, "setting", cpu->setting);
+    json_uint(&json, "cores", cpu->cores);
+    json_uint(&json, "l1d_bytes", cpu->l1d_bytes);
+    json_uint(&json, "l2_bytes", cpu->l2_bytes);
+    json_uint(&json, "l3_bytes", cpu->l3_bytes);
+    json_object_end(&json);
+}
+
+static const char *cache_size(char *to, uint64_t bytes) {
+    return bytes ? human_bytes(to, bytes) : "unknown";
+}
+
+static void cpu_text(const kith_cpu *cpu) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
+    pair_line(stdout, "processor", "%s", cpu->model[0] ? cpu->model : "unknown");
+    pair_line(stdout, "cores", "%u", cpu->cores);
+    pair_line(stdout, "caches", "L1d %s, L2 %s, L3 %s", cache_size(a, cpu->l1d_bytes), cache_size(b, cpu->l2_bytes),
+              cache_size(c, cpu->l3_bytes));
+    pair_line(stdout, "tier in use", "%s", cpu->tier);
+    pair_line(stdout, "best tier", "%s", cpu->tier_found);
+    pair_line(stdout, "features", "%s", cpu->features[0] ? cpu->features : "none");
+    if (strcmp(cpu->features, cpu->features_used) != 0)
+        pair_line(stdout, "used of them", "%s", cpu->features_used[0] ? cpu->features_used : "none");
+    if (cpu->setting[0]) pair_line(stdout, "KITH_CPU", "%s", cpu->setting);
+}
+
+int command_cpu(const struct arguments *arguments) {
+    kith_error error = {0};
+    kith_cpu cpu = KITH_CPU_INIT;
+    const kith_status status = kith_cpu_info(&cpu, &error);
+    if (status != KITH_OK) return fail_status(status, &error);
+    if (option_given(arguments, OPTION_JSON)) {
+        cpu_json(&cpu);
+    } else {
+        cpu_text(&cpu);
+    }
+    return EXIT_OK;
+}

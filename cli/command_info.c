@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `kith info` and `kith verify`: what an index file holds, and whether it is whole. */
+#include <string.h>
+
+#include "command.h"
+#include "json.h"
+#include "progress.h"
+#include "source.h"
+#include "table.h"
+#include "terminal.h"
+
+static const char *id_kind_name(kith_id_kind kind) {
+    return kind == KITH_ID_STRING ? "strings" : kind == KITH_ID_U64 ? "u64" : "rows";
+}
+
+static double raw_bytes(const kith_index_info *info) {
+    return (double)info->rows * (double)kith_row_bytes(info->dtype, info->dim);
+}
+
+static size_t section_count(const kith_index_info *info) {
+    return info->sections < KITH_SECTIONS_MAX ? info->sections : KITH_SECTIONS_MAX;
+}
+
+static void info_json(const char *path, const kith_index_info *info) {
+    struct json json = JSON_PRETTY(stdout);
+    char hash[24];
+    json_object(&json, NULL);
+    json_text(&json, "path", path);
+    json_uint(&json, "format_version", info->format_version);
+    json_uint(&json, "rows", info->rows);
+    json_uint(&json, "dim", info->dim);
+    json_text(&json, "dtype", kith_dtype_name(info->dtype));
+    json_text(&json, "metric", kith_metric_name(info->metric));
+    json_text(&json, "ids", id_kind_name(info->id_kind));
+    json_bool(&json, "names", info->has_names != 0);
+    json_bool(&json, "exact", info->has_originals != 0);
+    json_bool(&json, "integer_codes", info->integer_codes != 0);
+    json_uint(&json, "lists", info->lists);
+    json_uint(&json, "first_level_dim", info->first_level_dim);
+    json_real(&json, "code_error", info->code_error);
+    json_real(&json, "first_level_error", info->first_level_error);
+    json_uint(&json, "file_bytes", info->file_bytes);
+    json_real(&json, "raw_bytes", raw_bytes(info));
+    json_real(&json, "ratio", raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0);
+    json_uint(&json, "feature_compat", info->feature_compat);
+    json_uint(&json, "feature_incompat", info->feature_incompat);
+    /* Text: readers that keep numbers as doubles would lose the low bits. */
+    snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)info->file_hash);
+    json_text(&json, "file_hash", hash);
+    json_array(&json, "sections");
+    for (size_t i = 0; i < section_count(info); i++) {
+        json_object(&json, NULL);
+        json_text(&json, "name", info->section[i].name);
+        json_uint(&json, "offset", info->section[i].offset);
+        json_uint(&json, "bytes", info->section[i].bytes);
+        json_uint(&json, "count", info->section[i].count);
+        json_object_end(&json);
+    }
+    json_array_end(&json);
+    json_object_end(&json);
+}
+
+static int sections_table(const kith_index_info *info) {
+    static const struct table_column columns[] = {{"section", TABLE_LEFT},
+                                                  {"offset", TABLE_RIGHT},
+                                                  {"bytes", TABLE_RIGHT},
+                                                  {"count", TABLE_RIGHT},
+                                                  {"share", TABLE_RIGHT}};
+    char text[HUMAN_BYTES];
+    struct table *table = table_create(stdout, columns, sizeof(columns) / sizeof(*columns));
+    if (!table) return fail(EXIT_OTHER, "out of memory");
+    for (size_t i = 0; i < section_count(info); i++) {
+        const kith_section_info *section = &info->section[i];
+        table_text(table, section->name, strlen(section->name));
+        table_format(table, "%s", human_count(text, section->offset));
+        table_format(table, "%s", human_count(text, section->bytes));
+        table_format(table, "%s", human_count(text, section->count));
+        table_format(table, "%.1f %%",
+                     info->file_bytes ? 100.0 * (double)section->bytes / (double)info->file_bytes : 0);
+    }
+    const bool printed = table_flush(table);
+    table_destroy(table);
+    return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+}
+
+static int info_text(const char *path, const kith_index_info *info) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES];
+    printf("%s%s%s\n", terminal_style(stdout, STYLE_BOLD), path, terminal_style(stdout, STYLE_PLAIN));
+    pair_line(stdout, "vectors", "%s", human_count(a, info->rows));
+    pair_line(stdout, "dimension", "%s%s", human_count(a, info->dim), info->dtype == KITH_B1 ? " bits" : "");
+    pair_line(stdout, "type", "%s", kith_dtype_name(info->dtype));
+    pair_line(stdout, "metric", "%s", kith_metric_name(info->metric));
+    pair_line(stdout, "ids", "%s",
+              info->id_kind == KITH_ID_STRING ? "strings"
+              : info->id_kind == KITH_ID_U64  ? "numbers"
+                                              : "row numbers");
+    pair_line(stdout, "names", "%s", info->has_names ? "yes" : "no");
+    pair_line(stdout, "answers", "%s", info->has_originals ? "exact" : "approximate: the originals are not stored");
+    if (info->integer_codes) {
+        pair_line(stdout, "codes", "the values themselves");
+    } else {
+        pair_line(stdout, "codes", "mean error %.3f %%", 100 * info->code_error);
+    }
+    if (info->first_level_dim)
+        pair_line(stdout, "first level", "%zu dimensions, leaves out %.1f %% of a vector's length",
+                  info->first_level_dim, 100 * info->first_level_error);
+    pair_line(stdout, "lists", "%s", human_count(a, info->lists));
+    pair_line(stdout, "size", "%s, %.2f of the raw vectors (%s)", human_bytes(a, info->file_bytes),
+              raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0.0,
+              human_bytes(b, (uint64_t)raw_bytes(info)));
+    pair_line(stdout, "format", "version %u, features %llx/%llx, hash %016llx", info->format_version,
+              (unsigned long long)info->feature_compat, (unsigned long long)info->feature_incompat,
+              (unsigned long long)info->file_hash);
+    putchar('\n');
+    return sections_table(info);
+}
+
+int command_info(const struct arguments *arguments) {
+    kith_index *index = NULL;
+    kith_index_info info = KITH_INDEX_INFO_INIT;
+    int failed = index_open(arguments->operands[0], &index, &info);
+    if (failed) return failed;
+    if (option_given(arguments, OPTION_JSON)) {
+        info_json(arguments->operands[0], &info);
+    } else {
+        failed = info_text(arguments->operands[0], &info);
+    }
+    kith_index_close(index);
+    return failed;
+}
+
+static void verify_json(const char *path, const kith_index_info *info, kith_status status, const kith_error *error,
+                        uint64_t took_ns) {
+    struct json json = JSON_LINES(stdout);
+    json_object(&json, NULL);
+    json_text(&json, "path", path);
+    json_bool(&json, "ok", status == KITH_OK);
+    if (status == KITH_OK) {
+        json_uint(&json, "rows", info->rows);
+        json_uint(&json, "file_bytes", info->file_bytes);
+    } else {
+        json_text(&json, "status", kith_status_text(status));
+        json_text(&json, "error", error->text);
+    }
+    json_uint(&json, "total_ns", took_ns);
+    json_object_end(&json);
+}
+
+static void verify_text(const char *path, const kith_index_info *info, uint64_t took_ns) {
+    char rows[HUMAN_BYTES], size[HUMAN_BYTES], time[HUMAN_BYTES], rate[HUMAN_BYTES];
+    const double seconds = (double)took_ns * 1e-9;
+    printf("%s: %sgood%s: %s vectors, %s, every byte checked in %s, %s\n", path, terminal_style(stdout, STYLE_GREEN),
+           terminal_style(stdout, STYLE_PLAIN), human_count(rows, info->rows), human_bytes(size, info->file_bytes),
+           human_duration(time, seconds), human_byte_rate(rate, seconds > 0 ? (double)info->file_bytes / seconds : 0));
+}
+
+int command_verify(const struct arguments *arguments) {
+    const char *path = arguments->operands[0];
+    kith_error error = {0};
+    kith_index_info info = KITH_INDEX_INFO_INIT;
+    kith_index *index = NULL;
+    kith_pool *pool = NULL;
+    struct progress progress;
+    kith_status status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &pool, &error);
+    if (status != KITH_OK) return fail_status(status, &error);
+    const uint64_t start_ns = now_ns();
+    progress_start(&progress, option_given(arguments, OPTION_QUIET));
+    status = kith_index_verify(path, pool, progress_report, &progress, &error);
+    progress_end(&progress);
+    const uint64_t took_ns = now_ns() - start_ns;
+    if (status == KITH_OK) status = kith_index_open(path, NULL, &index, &error);
+    if (status == KITH_OK) kith_index_get_info(index, &info);
+    if (option_given(arguments, OPTION_JSON) && status != KITH_E_CANCELLED) {
+        verify_json(path, &info, status, &error, took_ns);
+    } else if (status == KITH_OK && !option_given(arguments, OPTION_QUIET)) {
+        verify_text(path, &info, took_ns);
+    }
+    kith_index_close(index);
+    kith_pool_destroy(pool);
+    return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
+}

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table of commands, which help, man page and completions print. */
+#include <string.h>
+
+#include "command.h"
+
+const struct command command_table[COMMANDS] = {
+    [COMMAND_BUILD] =
+        {COMMAND_BUILD,
+         "build",
+         "INPUT",
+         1,
+         1,
+         "make an index file from a file of vectors",
+         "Reads INPUT (.npy, .fvecs, .bvecs, .ivecs, .fbin, .u8bin, .i8bin, .ibin, .csv, .tsv, .jsonl) in one stream "
+         "with bounded memory and writes one index file. The file appears under its name only when it is whole, synced "
+         "and read back; an interrupted build leaves the old file, if any, as it was.\n"
+         "\n"
+         "Ids come from the file (csv: a column called id; jsonl: \"id\"), from --ids, or are the row numbers from 0. "
+         "They are whole numbers or strings. Names, shown by searches, come from a column called name, from \"name\" "
+         "or "
+         "from --names.",
+         {{"kith build items.npy", "makes items.kith, squared Euclidean distance"},
+          {"kith build items.npy -o shop.kith --metric cosine --names titles.txt", "cosine, with a name for each row"},
+          {"kith build codes.npy --dtype b1 --metric hamming", "rows of bytes as packed bits"},
+          {"kith build items.fvecs --originals none", "a quarter of the size, approximate answers"}},
+         command_build},
+    [COMMAND_SEARCH] =
+        {COMMAND_SEARCH,
+         "search",
+         "INDEX [QUERIES]",
+         1,
+         2,
+         "find the nearest stored vectors",
+         "Answers each row of QUERIES (any format that build reads), one query of --query, or --id, which asks for "
+         "more "
+         "like a stored vector. Answers are exact, and the same on every machine and for every number of threads, "
+         "unless the index was built with --originals none.\n"
+         "\n"
+         "Prints a table: query (its row in the file), rank from 1, id, distance, and name where the index has names. "
+         "On a terminal the columns line up; elsewhere tabs separate them. With --json each query is one line: "
+         "{\"query\":0,\"results\":[{\"id\":7,\"distance\":0.25,\"name\":\"...\"}]}. With --output ids go to an .npy "
+         "file of 8-byte integers, -1 where there are fewer than k results, or to an .ivecs file; string ids are "
+         "written as row numbers there.\n"
+         "\n"
+         "Distances: l2 is squared; ip is the negated product; cosine is 1 minus the cosine; hamming counts bits. "
+         "Smaller is nearer; ties go to the smaller id.",
+         {{"kith search items.kith queries.npy -k 5", "five neighbours of each query"},
+          {"kith search items.kith --query \"0.1, 0.2, 0.3\"", "one query from the command line"},
+          {"kith search items.kith --id 42 --allow stock.txt", "more like item 42, among the ids in stock.txt"},
+          {"kith search items.kith queries.npy --json | jq .results[0].id", "for programs"},
+          {"kith search items.kith queries.npy -k 100 -o out.npy", "ids to out.npy, distances to out.distances.npy"}},
+         command_search},
+    [COMMAND_INFO] = {COMMAND_INFO,
+                      "info",
+                      "INDEX",
+                      1,
+                      1,
+                      "show what an index file holds",
+                      "Shows rows, dimension, type, metric, ids, sizes and sections. Reads the header only.",
+                      {{"kith info items.kith", "for people"}, {"kith info items.kith --json", "for programs"}},
+                      command_info},
+    [COMMAND_VERIFY] = {COMMAND_VERIFY,
+                        "verify",
+                        "INDEX",
+                        1,
+                        1,
+                        "check every byte of an index file",
+                        "Compares all of the file with its checksums, then checks every count, id and order inside. "
+                        "Exit code 4, and a sentence that names the section, if anything is wrong.",
+                        {{"kith verify items.kith", "silent flips of bits on a disk are found here"}},
+                        command_verify},
+    [COMMAND_CONVERT] =
+        {COMMAND_CONVERT,
+         "convert",
+         "IN OUT",
+         2,
+         2,
+         "turn one format of vectors into another",
+         "Streams IN into OUT. Formats follow from the suffixes. Values never change silently: one that the output's "
+         "type cannot hold exactly is refused, with its row and place, unless --round is given. Ids and names are kept "
+         "by csv and jsonl. The other formats have no room for them: string ids and names are refused there, unless "
+         "--vectors-only leaves them out.",
+         {{"kith convert items.fvecs items.npy", "between binary formats"},
+          {"kith convert items.npy items.f16.npy --dtype f16 --round", "half the size"},
+          {"kith convert items.jsonl items.csv", "ids and names come along"}},
+         command_convert},
+    [COMMAND_BENCH] =
+        {COMMAND_BENCH,
+         "bench",
+         "INDEX QUERIES",
+         2,
+         2,
+         "measure speed and recall on your data",
+         "Measures searches for each number of threads and each batch size: queries a second, and the time of a call "
+         "at "
+         "p50, p95, p99 and p99.9 (nearest rank). Recall@k compares answers with the plain scan, which is the "
+         "definition; for an index without originals --against names the one to compare with.",
+         {{"kith bench items.kith queries.npy", "a table"},
+          {"kith bench items.kith queries.npy --batch 1,64 --threads 1 --svg speed.svg", "and a plot"}},
+         command_bench},
+    [COMMAND_DEMO] =
+        {COMMAND_DEMO,
+         "demo",
+         "",
+         0,
+         0,
+         "search real pictures and write a page about it",
+         "Builds an index of the 60,000 pictures of Fashion-MNIST, searches all 10,000 test pictures, prints accuracy "
+         "and speed, and writes one self-contained HTML page with queries beside their neighbours.",
+         {{"kith demo -o demo.html", "needs Debian's dataset-fashion-mnist, or --data"}},
+         command_demo},
+    [COMMAND_CPU] =
+        {COMMAND_CPU,
+         "cpu",
+         "",
+         0,
+         0,
+         "show what this machine can do",
+         "Prints the processor, the features found, and the tier of kernels in use. The environment variable "
+         "KITH_CPU lowers the tier: scalar, avx2, avx512, amx or neon, then optional -feature words after "
+         "commas. Results are the same on every tier.",
+         {{"kith cpu", "what was found"}, {"KITH_CPU=avx2 kith cpu", "as a machine without AVX-512"}},
+         command_cpu},
+    [COMMAND_HELP] = {COMMAND_HELP,
+                      "help",
+                      "[COMMAND]",
+                      0,
+                      1,
+                      "show help",
+                      "Shows the commands, or one of them.",
+                      {{"kith help search", "the page of one command"}},
+                      command_help},
+    [COMMAND_VERSION] = {COMMAND_VERSION,
+                         "version",
+                         "",
+                         0,
+                         0,
+                         "show the version",
+                         "Prints the version.",
+                         {{"kith --version", "the same"}},
+                         command_version},
+};
+
+const struct command *command_find(const char *name) {
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(command_table[i].name, name) == 0) return &command_table[i];
+    return NULL;
+}

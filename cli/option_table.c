@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The table of options (options.h, O1). Order is the order of the help pages. */
+#include "kith.h"
+#include "options.h"
+
+#define ON(command)   (1u << COMMAND_##command)
+#define EVERYWHERE    ((1u << COMMANDS) - 1)
+#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(CONVERT) | ON(BENCH))
+#define NO_LIMIT      UINT64_MAX
+
+static const struct option_word metrics[] = {
+    {"l2", KITH_L2SQ},         {"ip", KITH_IP},           {"cosine", KITH_COSINE},
+    {"hamming", KITH_HAMMING}, {"jaccard", KITH_JACCARD}, {NULL, 0},
+};
+static const struct option_word stored_types[] = {
+    {"f32", KITH_F32}, {"f16", KITH_F16}, {"bf16", KITH_BF16}, {"i8", KITH_I8},
+    {"u8", KITH_U8},   {"b1", KITH_B1},   {NULL, 0},
+};
+static const struct option_word number_types[] = {
+    {"f32", KITH_F32}, {"f16", KITH_F16}, {"bf16", KITH_BF16}, {"i8", KITH_I8}, {"u8", KITH_U8}, {NULL, 0},
+};
+static const struct option_word formats[] = {
+    {"auto", KITH_FORMAT_AUTO}, {"npy", KITH_NPY},     {"vecs", KITH_VECS}, {"bin", KITH_BIN},
+    {"csv", KITH_CSV},          {"jsonl", KITH_JSONL}, {NULL, 0},
+};
+static const struct option_word originals[] = {
+    {"keep", KITH_ORIGINALS_KEEP},
+    {"none", KITH_ORIGINALS_NONE},
+    {NULL, 0},
+};
+static const struct option_word first_levels[] = {
+    {"auto", KITH_FIRST_LEVEL_AUTO},
+    {"none", KITH_FIRST_LEVEL_NONE},
+    {"on", KITH_FIRST_LEVEL_ON},
+    {NULL, 0},
+};
+static const struct option_word plans[] = {
+    {"auto", KITH_PLAN_AUTO},     {"plain", KITH_PLAN_PLAIN},   {"scan", KITH_PLAN_SCAN},
+    {"levels", KITH_PLAN_LEVELS}, {"gather", KITH_PLAN_GATHER}, {NULL, 0},
+};
+static const struct option_word colors[] = {{"auto", 0}, {"always", 1}, {"never", 2}, {NULL, 0}};
+static const struct option_word shells[] = {{"bash", 0}, {"zsh", 1}, {"fish", 2}, {NULL, 0}};
+
+const struct option option_table[] = {
+    {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "FILE", NULL, 0, 0, ON(BUILD),
+     "The index file to make; without it, the input's name with the suffix .kith"},
+    {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "FILE", NULL, 0, 0, ON(SEARCH),
+     "Write ids to FILE (.npy or .ivecs) and distances beside it (x.npy: x.distances.npy, x.ivecs: x.distances.fvecs) "
+     "instead of printing them"},
+    {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "PAGE.html", NULL, 0, 0, ON(DEMO),
+     "The page to write (default: kith-demo.html)"},
+
+    {OPTION_METRIC, OPTION_KIND_WORD, false, 'm', "metric", "METRIC", metrics, 0, 0, ON(BUILD),
+     "How distance is measured (default: l2, squared Euclidean; hamming for bits)"},
+    {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(BUILD),
+     "Stored type of elements; f32 input may be stored as f16 or bf16, rounded; b1 takes bytes as packed bits "
+     "(default: the input's)"},
+    {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", number_types, 0, 0, ON(CONVERT),
+     "Element type of the output (default: what the suffix of OUT asks for, else the input's)"},
+    {OPTION_ORIGINALS, OPTION_KIND_WORD, false, 0, "originals", "WHAT", originals, 0, 0, ON(BUILD),
+     "Keep the vectors themselves, for exact answers, or none of them: the file is about a quarter of the size then, "
+     "and "
+     "answers are approximate (default: keep)"},
+    {OPTION_FIRST_LEVEL, OPTION_KIND_WORD, false, 0, "first-level", "WHEN", first_levels, 0, 0, ON(BUILD),
+     "Short codes that are scanned before the full ones; auto adds them where a sample says that it pays (default: "
+     "auto)"},
+
+    {OPTION_QUERY, OPTION_KIND_TEXT, false, 'q', "query", "NUMBERS", NULL, 0, 0, ON(SEARCH),
+     "One query in place of a file: numbers separated by commas or spaces; for bit indexes bytes, 0 to 255"},
+    {OPTION_ID, OPTION_KIND_TEXT, false, 'i', "id", "ID", NULL, 0, 0, ON(SEARCH),
+     "More like this one: search with a stored vector, and leave it out of its own results"},
+    {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(SEARCH) | ON(BENCH),
+     "Neighbours of each query, 1 to 10000 (default: 10)"},
+    {OPTION_RADIUS, OPTION_KIND_REAL, false, 'r', "radius", "DISTANCE", NULL, 0, 0, ON(SEARCH),
+     "All vectors at this distance or nearer, instead of the nearest k; l2 distances are squared"},
+    {OPTION_PLAN, OPTION_KIND_WORD, false, 'p', "plan", "PLAN", plans, 0, 0, ON(SEARCH) | ON(BENCH),
+     "How to search; every plan of an index with its originals gives the same answers (default: auto)"},
+    {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH),
+     "Return only ids that stand in FILE, one a line"},
+    {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH),
+     "Give up with exit code 7 when searching takes longer: 500us, 50ms, 2s, 1m"},
+    {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH),
+     "Say on stderr what the search did; with --json as a last object"},
+
+    {OPTION_BATCH, OPTION_KIND_NUMBERS, false, 'b', "batch", "COUNTS", NULL, 1, 100000, ON(BENCH),
+     "Queries in one call, several sizes separated by commas (default: 1,32,1000)"},
+    {OPTION_THREADS, OPTION_KIND_NUMBERS, false, 'T', "threads", "COUNTS", NULL, 1, KITH_THREADS_MAX, ON(BENCH),
+     "Numbers of threads to try, separated by commas (default: 1 and every core)"},
+    {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(BENCH),
+     "Time for each line of the table (default: 1)"},
+    {OPTION_TRUTH, OPTION_KIND_NUMBER, false, 0, "truth", "COUNT", NULL, 0, 1000000, ON(BENCH),
+     "Queries whose answers are compared with a plain scan; 0: none (default: 100)"},
+    {OPTION_AGAINST, OPTION_KIND_FILE, false, 0, "against", "INDEX", NULL, 0, 0, ON(BENCH),
+     "Take the true answers from this index of the same vectors; for an index without originals (default: the index "
+     "itself)"},
+    {OPTION_JSON_FILE, OPTION_KIND_FILE, false, 'j', "json", "FILE", NULL, 0, 0, ON(BENCH),
+     "Write the numbers as JSON; -: to stdout, in place of the table"},
+    {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(BENCH), "Write a plot as SVG"},
+
+    {OPTION_DATA, OPTION_KIND_FOLDER, false, 'd', "data", "FOLDER", NULL, 0, 0, ON(DEMO),
+     "Where Fashion-MNIST lies (default: /usr/share/datasets/fashion-mnist)"},
+
+    {OPTION_FORMAT, OPTION_KIND_WORD, false, 'f', "format", "FORMAT", formats, 0, 0, READS_VECTORS,
+     "Format of the file of vectors that is read (default: auto, by suffix and first bytes)"},
+    {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", formats, 0, 0, ON(CONVERT),
+     "Format of the output (default: auto, by suffix)"},
+    {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
+     "Ids from FILE, one a line or an .npy file of 8-byte integers"},
+    {OPTION_NAMES, OPTION_KIND_FILE, false, 0, "names", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
+     "Names from FILE, one a line; searches show them"},
+    {OPTION_ID_COLUMN, OPTION_KIND_TEXT, false, 0, "id-column", "COLUMN", NULL, 0, 0, READS_VECTORS,
+     "csv: heading or number, from 1, of the column of ids (default: a column headed id)"},
+    {OPTION_NAME_COLUMN, OPTION_KIND_TEXT, false, 0, "name-column", "COLUMN", NULL, 0, 0, READS_VECTORS,
+     "csv: heading or number, from 1, of the column of names (default: a column headed name)"},
+    {OPTION_FIRST_ROW, OPTION_KIND_NUMBER, false, 0, "first-row", "ROW", NULL, 0, NO_LIMIT, READS_VECTORS,
+     "Begin with this row, counted from 0 (default: 0)"},
+    {OPTION_ROWS, OPTION_KIND_NUMBER, false, 'n', "rows", "COUNT", NULL, 1, NO_LIMIT, READS_VECTORS,
+     "Take at most this many rows (default: all)"},
+    {OPTION_ROUND, OPTION_KIND_FLAG, false, 0, "round", NULL, NULL, 0, 0, ON(CONVERT),
+     "Round values that the output's type cannot hold exactly, to nearest, ties to even, instead of refusing them"},
+    {OPTION_VECTORS_ONLY, OPTION_KIND_FLAG, false, 0, "vectors-only", NULL, NULL, 0, 0, ON(CONVERT),
+     "Leave out ids and names, which only csv and jsonl can hold"},
+
+    {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(BUILD),
+     "Working memory: 512M, 2G; at least 16M (default: 1G)"},
+    {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT, ON(BUILD),
+     "Seed of what is sampled during the build (default: 0)"},
+    {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
+     ON(BUILD) | ON(SEARCH) | ON(VERIFY) | ON(DEMO), "Threads to work on; 0: one a core (default: 0)"},
+    {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0, ON(BUILD),
+     "Replace the output also when it is not an index (an index is replaced without asking)"},
+
+    {OPTION_MAN, OPTION_KIND_FLAG, true, 0, "man", NULL, NULL, 0, 0, ON(HELP), "The man page, for scdoc"},
+    {OPTION_COMPLETION, OPTION_KIND_WORD, true, 0, "completion", "SHELL", shells, 0, 0, ON(HELP),
+     "The completions of a shell"},
+
+    {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
+     ON(BUILD) | ON(SEARCH) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU), "Print JSON, for programs"},
+    {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
+     ON(BUILD) | ON(SEARCH) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
+     "No progress bar, no notes and no summary"},
+    {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,
+     "Colors: auto, always or never (default: auto, on a terminal unless NO_COLOR is set)"},
+    {OPTION_HELP, OPTION_KIND_FLAG, false, 'h', "help", NULL, NULL, 0, 0, EVERYWHERE, "Show this help"},
+};
+
+const size_t option_table_count = sizeof(option_table) / sizeof(*option_table);

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Opening what commands read: files of vectors with the options that describe them, index files, lists of ids. Every
+ * function that returns int returns 0, or an exit code after a sentence on stderr. */
+#ifndef KITH_CLI_SOURCE_H
+#define KITH_CLI_SOURCE_H
+
+#include "command.h"
+
+/* dtype: KITH_B1 to read bytes as packed bits, else KITH_DTYPE_NONE. */
+int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
+                kith_reader_info *info);
+
+int index_open(const char *path, kith_index **index, kith_index_info *info);
+
+/* Open a file of queries for an index: dimension and type must fit. */
+int queries_open(const struct arguments *arguments, const char *path, const char *index_path,
+                 const kith_index_info *index, kith_reader **reader, kith_reader_info *info);
+
+/* The u64 of an id as people write it: a number, or for an index with string ids the string. */
+int id_parse(const kith_index *index, const kith_index_info *info, const char *index_path, const char *text,
+             uint64_t *id);
+
+/* A filter of the ids in a text file, one a line. */
+int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
+               kith_filter **filter);
+
+#endif

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The house: the layer check refuses what it must, the installed tree is usable, and the README's examples work.
+
+Needs a built tree: KITH_BUILD_DIR, or build/ in the source tree.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+BUILD = pathlib.Path(os.environ.get("KITH_BUILD_DIR", SOURCE / "build"))
+
+
+def run(command, **options):
+    """Run, and fail with everything that was printed."""
+    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == 0, f"{command}\nexit code {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+# ---- Layers ----------------------------------------------------------------------------------------------------------
+
+
+def check_layers(root):
+    return subprocess.run([sys.executable, SOURCE / "tools" / "check_layers", root], capture_output=True, text=True)
+
+
+def house(tmp_path, files):
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_layers_of_this_tree():
+    done = check_layers(SOURCE)
+    assert done.returncode == 0, done.stdout
+
+
+def test_layers_accept_downward(tmp_path):
+    root = house(tmp_path, {
+        "src/base/a.h": "", "src/cpu/b.h": '#include "base/a.h"\n', "src/store/s.h": '#include "base/a.h"\n',
+        "src/engine/e.c": '#include "kith.h"\n#include "store/s.h"\n#include "cpu/b.h"\n#include <stdio.h>\n',
+        "cli/own.h": "", "cli/main.c": '#include "kith.h"\n#include "own.h"\n#include <stdio.h>\n'})
+    done = check_layers(root)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name, line", [
+    ("src/base/bad.c", '#include "cpu/x.h"'),           # upward
+    ("src/store/bad.c", '#include "index/x.h"'),        # sideways
+    ("src/index/bad.c", '  #  include "store/x.h"'),    # sideways, oddly spaced
+    ("src/io/bad.h", '#include "kernel/x.h"'),
+    ("src/kernel/bad.c", '#include "../quant/x.h"'),    # through ..
+    ("src/kernel/bad.c", '#include "quant/x.h" /* */'),
+    ("src/kernel/bad.c", '#include "x.h"'),             # no path from src/
+    ("src/kernel/bad.c", '#include <base/x.h>'),        # ours in brackets
+    ("src/kernel/bad.c", '#include "base/absent.h"'),
+    ("src/kernel/bad.c", "#include MACRO"),
+    ("src/attic/bad.c", "int x;"),                      # no such room
+    ("cli/bad.c", '#include "base/x.h"'),               # a client inside
+    ("cli/bad.c", '#include "../src/base/x.h"'),
+    ("cli/bad.c", '#include <base/x.h>'),
+])
+def test_layers_refuse(tmp_path, name, line):
+    files = {f"src/{room}/x.h": "" for room in ("base", "cpu", "kernel", "quant", "index", "store", "io", "engine")}
+    files[name] = f"/* first line */\n{line}\n"
+    done = check_layers(house(tmp_path, files))
+    assert done.returncode == 1
+    assert name in done.stdout
+
+
+# ---- Set-up ----------------------------------------------------------------------------------------------------------
+
+
+def test_setup_refuses_unknown_purpose():
+    done = subprocess.run([SOURCE / "tools" / "setup", "--dry-run", "cellar"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "cellar" in done.stderr
+
+
+def test_version_is_said_once():
+    version = (SOURCE / "VERSION").read_text().strip()
+    assert f"## {version}\n" in (SOURCE / "CHANGELOG.md").read_text()
+    header = (SOURCE / "include" / "kith.h").read_text()
+    parts = [re.search(rf"#define KITH_VERSION_{part} (\d+)", header).group(1) for part in ("MAJOR", "MINOR", "PATCH")]
+    assert ".".join(parts) == version
+
+
+def test_links_of_the_documents_lead_somewhere():
+    for page in [*SOURCE.glob("*.md"), *(SOURCE / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+# ---- The installed tree, and the README in it ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Environment in which an installed kith is found, as after `make install`."""
+    image = tmp_path_factory.mktemp("image")
+    run(["cmake", "--install", BUILD], env={**os.environ, "DESTDIR": str(image)})
+    prefix = next(image.rglob("include")).parent
+    library = next(prefix.rglob("libkith.so")).parent
+    environment = {**os.environ, "PATH": f"{prefix}/bin:{os.environ['PATH']}", "LD_LIBRARY_PATH": str(library),
+                   "PKG_CONFIG_PATH": f"{library}/pkgconfig", "NO_COLOR": "1"}
+    return prefix, library, environment
+
+
+def readme_tour():
+    """The code blocks of the tour, in order: (language, text)."""
+    tour = (SOURCE / "README.md").read_text().split("\n## Five minutes\n")[1].split("\n## ")[0]
+    return re.findall(r"^```(\w+)\n(.*?)^```$", tour, flags=re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def tour(installed, tmp_path_factory):
+    """Run the tour as it stands in the README; return the folder and all that was printed."""
+    folder = tmp_path_factory.mktemp("tour")
+    printed = ""
+    for language, text in readme_tour():
+        if language == "c":
+            (folder / "first.c").write_text(text)
+        else:
+            assert language == "sh"
+            printed += run(["sh", "-eu", "-c", text], cwd=folder, env=installed[2])
+    return folder, printed
+
+
+def test_readme_tour(tour):
+    folder, printed = tour
+    assert "salmon" in printed and "tomato" in printed
+    assert "the same answers, byte for byte" in printed
+    assert (folder / "bench.svg").read_text().lstrip().startswith("<")
+
+
+def test_readme_program_prints_what_it_says(tour, installed):
+    printed = run(["./first"], cwd=tour[0], env=installed[2])
+    assert printed == "1 285\n2 449\n3 1282\n"
+
+
+def test_program_with_the_static_library(tour, installed):
+    prefix, library, environment = installed
+    private = run(["pkg-config", "--static", "--libs-only-l", "kith"], env=environment).split()
+    run(["cc", "first.c", "-o", "static", f"-I{prefix}/include", library / "libkith.a",
+         *[flag for flag in private if flag != "-lkith"]], cwd=tour[0], env=environment)
+    without = {key: value for key, value in environment.items() if key != "LD_LIBRARY_PATH"}
+    assert run(["./static"], cwd=tour[0], env=without) == "1 285\n2 449\n3 1282\n"
+
+
+def test_program_in_cpp(installed, tmp_path):
+    if not shutil.which("c++"):
+        pytest.skip("no C++ compiler here")
+    (tmp_path / "first.cc").write_text("#include <kith.h>\nint main() { return kith_version() == nullptr; }\n")
+    run(["sh", "-c", "c++ -Wall -Wextra -Werror first.cc -o first $(pkg-config --cflags --libs kith) && ./first"],
+        cwd=tmp_path, env=installed[2])
+
+
+def test_cmake_package(tour, installed):
+    prefix, _, environment = installed
+    for target in ("kith::kith", "kith::kith_static"):
+        folder = tour[0] / target.replace(":", "")
+        folder.mkdir()
+        (folder / "CMakeLists.txt").write_text(
+            "cmake_minimum_required(VERSION 3.25)\nproject(user C)\nfind_package(kith 0.1 REQUIRED)\n"
+            f"add_executable(user ../first.c)\ntarget_link_libraries(user {target})\n")
+        run(["cmake", "-G", "Ninja", "-S", folder, "-B", folder / "build", f"-DCMAKE_PREFIX_PATH={prefix}"],
+            env=environment)
+        run(["cmake", "--build", folder / "build"], env=environment)
+        assert run([folder / "build" / "user"], cwd=tour[0], env=environment) == "1 285\n2 449\n3 1282\n"
+
+
+def test_manual_and_completions(installed):
+    prefix, _, _ = installed
+    if shutil.which("scdoc"):
+        manual = next(prefix.rglob("kith.1*"))
+        text = manual.read_text()
+        assert ".TH" in text and "search" in text
+    for name in ("bash-completion/completions/kith", "zsh/site-functions/_kith", "fish/vendor_completions.d/kith.fish"):
+        assert "search" in next(prefix.rglob(name)).read_text()
+
+
+def test_nothing_else_was_installed(installed):
+    prefix, _, _ = installed
+    names = {path.name for path in prefix.rglob("*") if path.is_file() or path.is_symlink()}
+    expected = {"kith", "_kith", "kith.fish", "kith.1", "kith.h", "kith.pc", "libkith.a", "libkith.so", "libkith.so.0"}
+    extra = {name for name in names - expected if not re.match(r"libkith\.so\.0\.|kith(Config|Targets).*\.cmake", name)}
+    assert not extra
