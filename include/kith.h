@@ -357,7 +357,8 @@ typedef struct kith_index_info {
 
 /* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size. The file must not be
  * changed while open; if it is truncated, queries that touch the lost part return KITH_E_CORRUPT and the process lives.
- * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_ARG (bad KITH_CPU). Since 0.1. */
+ * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open),
+ * KITH_E_ARG (bad KITH_CPU). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */

@@ -331,7 +331,8 @@ static kith_status run_job(struct job *job, const kith_search_options *options, 
             atomic_init((_Atomic float *)scratch->shared.data + i, -INFINITY);
     }
     for (unsigned i = 0; i < scratch->threads; i++) scratch->workers[i].counts = (ki_flat_counts){0};
-    if (options && options->timeout_ns) job->search.deadline_ns = ki_now_ns() + options->timeout_ns;
+    if (options && options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &job->search.deadline_ns))
+        job->search.deadline_ns = UINT64_MAX;
     ki_pool_run(scratch->pool, pieces, run_piece, job);
     kith_status status = (kith_status)atomic_load(&job->stop);
     if (status == KITH_OK && ki_segment_damaged(job->index->segment)) status = KITH_E_CORRUPT;

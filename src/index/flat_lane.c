@@ -47,11 +47,11 @@ static size_t pending_capacity(size_t k) {
 }
 
 size_t ki_flat_group(const ki_flat *flat, size_t k) {
-    enum { MOST = 512, BYTES = 32 << 20 };
+    enum { BYTES = 32 << 20 };
     const size_t each = collector_capacity(k) * sizeof(ki_hit) + k * sizeof(float) +
                         pending_capacity(k) * sizeof(ki_pending) + flat->dim * 6 + flat->row_bytes;
     const size_t fit = BYTES / each;
-    return fit < 1 ? 1 : fit > MOST ? MOST : fit;
+    return fit < 1 ? 1 : fit > KI_GROUP_QUERIES ? KI_GROUP_QUERIES : fit;
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------------------------ */
@@ -105,10 +105,13 @@ static int take_scan_memory(ki_lane *lane) {
     char *area = ki_buffer_take(&lane->packed_buffer, lane->panels, packed[0] + packed[1]);
     lane->rows = ki_buffer_take(&lane->work_buffer, n, (flat->dim + bytes[1]) * sizeof(float));
     lane->bounds = ki_buffer_take(&lane->bounds_buffer, KI_GROUP_BLOCKS, sizeof(ki_block_bound));
-    lane->hits = ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS, sizeof(ki_tile_hit));
+    lane->hits =
+        ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS + 2 * (uint64_t)n * KI_GROUP_BLOCKS, sizeof(ki_tile_hit));
     if (!codes || !coded || !floors || !lane->pending || !panels || !area || !lane->rows || !lane->bounds ||
         !lane->hits)
         return 0;
+    lane->found = lane->hits + KI_TILE_HITS;
+    lane->sorted = lane->found + n * KI_GROUP_BLOCKS;
     lane->projected = lane->rows + n * flat->dim;
     lane->floor = (ki_floor *)(void *)floors;
     lane->pending_count = (size_t *)(void *)(lane->floor + n);
@@ -280,6 +283,7 @@ kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const v
     if (!take_inverse_norms(lane) || !take_result_memory(lane)) return KITH_E_NOMEM;
     if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
     if (!take_scan_memory(lane)) return KITH_E_NOMEM;
+    lane->found_count = 0;
     lane->norm2_slack = flat->metric == KITH_L2SQ ? 2 * ki_rounding(flat->dim) : 0;
     const float start = search->k ? -INFINITY : ki_score_below(flat->metric, search->radius);
     for (size_t i = 0; i < count; i++) {

@@ -56,7 +56,10 @@ struct ki_lane {
     ki_panel *panel[KI_LEVELS];
     size_t panels;
     ki_block_bound *bounds;
-    ki_tile_hit *hits;
+    ki_tile_hit *hits;   /* of one call of the kernel */
+    ki_tile_hit *found;  /* of one group of blocks, all panels; query: the lane's, not the panel's */
+    ki_tile_hit *sorted; /* the same by block */
+    size_t found_count;
     float *rows, *projected; /* query preparation */
     ki_buffer inverse_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
         panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer;
@@ -66,7 +69,8 @@ struct ki_lane {
 
 enum {
     KI_GROUP_BLOCKS = 16, /* blocks that meet all panels while they lie in cache */
-    KI_TILE_HITS = 2048
+    KI_TILE_HITS = 2048,
+    KI_GROUP_QUERIES = 512 /* most queries of a lane: a hit numbers them in 16 bits */
 };
 
 /* Make `buffer` hold bytes; NULL when memory is refused. Contents are lost when it grows. */

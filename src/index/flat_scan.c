@@ -80,23 +80,63 @@ static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mas
     return 1;
 }
 
-/* Take hits[at..] of one block, at most KI_DOTS_MAX, through the full codes together; returns how many, 0 on no memory.
- */
-static size_t refine(ki_lane *lane, const uint32_t *slot, const ki_tile_hit *hits, size_t count) {
-    const size_t quads = lane->flat->full.quads;
-    const int8_t *queries[KI_DOTS_MAX];
-    int32_t starts[KI_DOTS_MAX], dot[KI_DOTS_MAX][KI_BLOCK];
-    unsigned taken = 0;
-    for (; taken < KI_DOTS_MAX && taken < count && hits[taken].block == hits[0].block; taken++) {
-        const size_t query = slot[hits[taken].query];
-        queries[taken] = lane->bytes[0] + query * 4 * quads;
-        starts[taken] = lane->code[0][query].start;
+/* Take the hits of one block through the full codes, several queries at a time. */
+static int refine_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
+    const size_t quads = lane->flat->full.quads, block = hits[0].block;
+    for (size_t done = 0; done < count;) {
+        const int8_t *queries[KI_DOTS_MAX];
+        int32_t starts[KI_DOTS_MAX], dot[KI_DOTS_MAX][KI_BLOCK];
+        const size_t taken = ki_min_size(lane->tile->dots_width, count - done);
+        for (size_t i = 0; i < taken; i++) {
+            const size_t query = hits[done + i].query;
+            queries[i] = lane->bytes[0] + query * 4 * quads;
+            starts[i] = lane->code[0][query].start;
+        }
+        lane->tile->dots(&lane->flat->full, block, queries, starts, (unsigned)taken, dot);
+        for (size_t i = 0; i < taken; i++)
+            if (!bound_vectors(lane, hits[done + i].query, block, hits[done + i].mask, dot[i])) return 0;
+        done += taken;
     }
-    lane->tile->dots(&lane->flat->full, hits[0].block, queries, starts, taken, dot);
-    lane->counts->scanned_bytes += taken * quads * KI_QUAD_BYTES;
-    for (unsigned i = 0; i < taken; i++)
-        if (!bound_vectors(lane, slot[hits[i].query], hits[i].block, hits[i].mask, dot[i])) return 0;
-    return taken;
+    lane->counts->scanned_bytes += count * quads * KI_QUAD_BYTES;
+    return 1;
+}
+
+/* With one or two queries nobody shares the reading of a block: it is cheaper to score the few survivors of the first
+ * level at once than to read sixteen codes for each. */
+static int scores_directly(const ki_lane *lane, size_t level) {
+    const ki_flat *flat = lane->flat;
+    return level && flat->originals && lane->count <= 2 && flat->row_bytes < flat->full.quads * KI_QUAD_BYTES / 2;
+}
+
+static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
+    const size_t enough = lane->search->k > 32 ? ki_min_size(lane->search->k, lane->pending_capacity) : 32;
+    for (size_t i = 0; i < count; i++) {
+        const size_t query = hits[i].query;
+        ki_pending *pending = lane->pending + query * lane->pending_capacity;
+        for (unsigned mask = hits[i].mask; mask; mask &= mask - 1) {
+            const uint32_t position = hits[i].block * KI_BLOCK + (unsigned)__builtin_ctz(mask);
+            const uint8_t *row = lane->flat->originals + (size_t)position * lane->flat->row_bytes;
+            __builtin_prefetch(row);
+            __builtin_prefetch(row + lane->flat->row_bytes / 2);
+            pending[lane->pending_count[query]++] = (ki_pending){.upper = INFINITY, .position = position};
+            if (lane->pending_count[query] >= enough && !ki_lane_flush(lane, query)) return 0;
+        }
+    }
+    return 1;
+}
+
+/* Sort what the panels found in the blocks first..end by block, and refine: a block is then read once for all. */
+static int refine_group(ki_lane *lane, size_t level, size_t first) {
+    const int direct = scores_directly(lane, level);
+    size_t at[KI_GROUP_BLOCKS + 1] = {0};
+    for (size_t i = 0; i < lane->found_count; i++) at[lane->found[i].block - first + 1]++;
+    for (size_t b = 0; b < KI_GROUP_BLOCKS; b++) at[b + 1] += at[b];
+    for (size_t i = 0; i < lane->found_count; i++) lane->sorted[at[lane->found[i].block - first]++] = lane->found[i];
+    for (size_t b = 0, begin = 0; b < KI_GROUP_BLOCKS; begin = at[b++])
+        if (at[b] > begin && !(direct ? score_block : refine_block)(lane, lane->sorted + begin, at[b] - begin))
+            return 0;
+    lane->found_count = 0;
+    return 1;
 }
 
 static unsigned count_bits(unsigned mask) {
@@ -106,51 +146,45 @@ static unsigned count_bits(unsigned mask) {
     return (mask + (mask >> 8)) & 31;
 }
 
-/* Drop hits on vectors that do not exist, are not allowed or were in the sample. */
-static size_t filter_hits(ki_lane *lane, size_t level, size_t count, const struct sample *already) {
-    ki_tile_hit *hits = lane->hits;
+/* Note hits, less those on vectors that do not exist, are not allowed or were in the sample. */
+static void note_hits(ki_lane *lane, size_t level, const uint32_t *slot, size_t count, const struct sample *already) {
+    const ki_tile_hit *hits = lane->hits;
     const int all_valid = !lane->search->allowed;
     const size_t last = (size_t)(lane->flat->rows / KI_BLOCK);
-    size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
         ki_tile_hit hit = hits[i];
         if (!all_valid || hit.block >= last) hit.mask &= (uint16_t)valid_mask(lane, hit.block);
         if (!hit.mask || in_sample(already, hit.block)) continue;
         if (level) lane->counts->level1_survivors += count_bits(hit.mask);
-        hits[kept++] = hit;
+        hit.query = (uint16_t)slot[hit.query];
+        lane->found[lane->found_count++] = hit;
     }
-    return kept;
 }
 
-/* One panel against the blocks first..end at one level. */
-static int scan_panel(ki_lane *lane, size_t level, size_t number, const ki_block_bound *bounds, size_t first,
-                      size_t end, const struct sample *already) {
+/* One panel against the blocks first..end at one level; bounds: of these blocks, or NULL. */
+static void scan_panel(ki_lane *lane, size_t level, size_t number, const ki_block_bound *bounds, size_t first,
+                       size_t end, const struct sample *already) {
     const ki_level *codes = level ? &lane->flat->level1 : &lane->flat->full;
     const ki_panel *panel = &lane->panel[level][number];
-    const uint32_t *slot = lane->slot + number * lane->tile->width;
     for (size_t block = first; block < end;) {
         size_t count = 0;
         const size_t next = lane->tile->scan(codes, panel, bounds ? bounds + (block - first) : NULL, block, end,
                                              lane->hits, KI_TILE_HITS, &count);
         lane->counts->scanned_bytes += (next - block) * panel->count * (codes->quads * KI_QUAD_BYTES + KI_FACTORS * 4);
-        if (count) count = filter_hits(lane, level, count, already);
-        for (size_t i = 0; i < count;) {
-            const size_t taken = refine(lane, slot, lane->hits + i, count - i);
-            if (!taken) return 0;
-            i += taken;
-        }
+        if (count) note_hits(lane, level, lane->slot + number * lane->tile->width, count, already);
         block = next;
     }
-    return 1;
 }
 
+/* All panels against a group of blocks. */
 static kith_status scan_group(ki_lane *lane, size_t level, size_t first, size_t end, const struct sample *already) {
     const ki_level *codes = level ? &lane->flat->level1 : &lane->flat->full;
     const int bounded = level || lane->flat->originals;
     const int needless = lane->tile->bounds_single && lane->panels == 1 && lane->panel[level][0].count == 1;
     if (!needless) ki_tile_bounds(codes, first, end, bounded ? lane->norm2_slack : 0, lane->bounds);
     for (size_t panel = 0; panel < lane->panels; panel++)
-        if (!scan_panel(lane, level, panel, needless ? NULL : lane->bounds, first, end, already)) return KITH_E_NOMEM;
+        scan_panel(lane, level, panel, needless ? NULL : lane->bounds, first, end, already);
+    if (lane->found_count && !refine_group(lane, level, first)) return KITH_E_NOMEM;
     return ki_lane_stopped(lane) ? (kith_status)atomic_load(lane->search->stop) : KITH_OK;
 }
 

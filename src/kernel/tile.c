@@ -77,6 +77,7 @@ void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2
 
 void ki_tile_fill_scalar(ki_tile_kernels *table) {
     *table = (ki_tile_kernels){.width = SCALAR_WIDTH,
+                               .dots_width = KI_DOTS_MAX,
                                .packed_bytes = scalar_packed_bytes,
                                .pack = scalar_pack,
                                .scan = scalar_scan,
@@ -89,6 +90,7 @@ void ki_tile_fill(uint32_t features, ki_tile_kernels *table) {
     ki_tile_fill_avx512(features, table);
     ki_tile_fill_amx(features, table);
     ki_tile_fill_neon(features, table);
+    if (table->dots_width == 0) table->dots_width = 4;
 }
 
 static ki_tile_kernels process_table;

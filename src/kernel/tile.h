@@ -32,7 +32,7 @@ enum {
     KI_FACTOR_BIAS = 16,
     KI_FACTOR_NORM = 32,
     KI_FACTOR_ERROR = 48,
-    KI_DOTS_MAX = 4,        /* most queries of one call of dots */
+    KI_DOTS_MAX = 8,        /* most queries of one call of dots on any tier */
     KI_PANEL_MAX = 32,      /* most queries of a panel on any tier */
     KI_TILE_OVERREAD = 1024 /* T2 */
 };
@@ -69,8 +69,9 @@ typedef struct ki_tile_hit {
 } ki_tile_hit;
 
 typedef struct ki_tile_kernels {
-    unsigned width;    /* queries of a full panel */
-    int bounds_single; /* non-zero: scan takes bounds NULL with a panel of one query, and bounds each vector itself */
+    unsigned width;      /* queries of a full panel */
+    unsigned dots_width; /* queries that one call of dots takes at most, 1..KI_DOTS_MAX */
+    int bounds_single;   /* non-zero: scan takes bounds NULL with a panel of one query, and bounds each vector itself */
     /* Bytes of a packed panel. */
     size_t (*packed_bytes)(size_t quads, unsigned count);
     /* Pack `count` query codes of 4*quads signed bytes each. */
@@ -79,7 +80,7 @@ typedef struct ki_tile_kernels {
      * 4 * KI_PANEL_MAX places of `capacity` were left (capacity must be at least 8 * KI_PANEL_MAX). */
     size_t (*scan)(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first, size_t end,
                    ki_tile_hit *hits, size_t capacity, size_t *count);
-    /* dot[i][v] = sum c*q over one block for `count` (1..KI_DOTS_MAX) queries: the exact integer products. */
+    /* dot[i][v] = sum c*q over one block for `count` (1..dots_width) queries: the exact integer products. */
     void (*dots)(const ki_level *level, size_t block, const int8_t *const *queries, const int32_t *starts,
                  unsigned count, int32_t (*dot)[KI_BLOCK]);
 } ki_tile_kernels;

@@ -185,31 +185,34 @@ static size_t vnni_scan(const ki_level *level, const ki_panel *panel, const ki_b
     }
 }
 
-/* `chains` accumulators a query hide the latency of VPDPBUSD. */
+/* Dots of `count` queries with one block, in `chains` sums each: eight sums hide the latency of VPDPBUSD. */
 INLINE void block_dots(const uint8_t *codes, size_t quads, const int8_t *const *queries, const int32_t *starts,
                        unsigned count, unsigned chains, int32_t (*dot)[KI_BLOCK]) {
-    __m512i acc[4];
-#pragma GCC unroll 4
+    __m512i acc[8];
+#pragma GCC unroll 8
     for (unsigned a = 0; a < count * chains; a++)
         acc[a] = a % chains ? _mm512_setzero_si512() : _mm512_set1_epi32(starts[a / chains]);
     size_t j = 0;
-    for (; j + chains <= quads; j += chains)
+    for (; j + chains <= quads; j += chains) {
+        __m512i row[4];
 #pragma GCC unroll 4
+        for (unsigned c = 0; c < chains; c++) row[c] = _mm512_loadu_si512(codes + (j + c) * KI_QUAD_BYTES);
+#pragma GCC unroll 8
         for (unsigned a = 0; a < count * chains; a++) {
-            const size_t row = j + a % chains;
             int32_t four;
-            memcpy(&four, queries[a / chains] + 4 * row, 4);
-            acc[a] = add_products(acc[a], _mm512_loadu_si512(codes + row * KI_QUAD_BYTES), _mm512_set1_epi32(four));
+            memcpy(&four, queries[a / chains] + 4 * (j + a % chains), 4);
+            acc[a] = add_products(acc[a], row[a % chains], _mm512_set1_epi32(four));
         }
+    }
     for (; j < quads; j++)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (unsigned i = 0; i < count; i++) {
             int32_t four;
             memcpy(&four, queries[i] + 4 * j, 4);
             acc[i * chains] =
                 add_products(acc[i * chains], _mm512_loadu_si512(codes + j * KI_QUAD_BYTES), _mm512_set1_epi32(four));
         }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (unsigned i = 0; i < count; i++) {
         __m512i sum = acc[i * chains];
 #pragma GCC unroll 4
@@ -221,24 +224,28 @@ INLINE void block_dots(const uint8_t *codes, size_t quads, const int8_t *const *
 TARGET static void vnni_dots(const ki_level *level, size_t block, const int8_t *const *queries, const int32_t *starts,
                              unsigned count, int32_t (*dot)[KI_BLOCK]) {
     const uint8_t *codes = level->codes + block * level->quads * KI_QUAD_BYTES;
-    switch (count) {
-    case 1:
-        block_dots(codes, level->quads, queries, starts, 1, 4, dot);
-        return;
-    case 2:
-        block_dots(codes, level->quads, queries, starts, 2, 2, dot);
-        return;
-    case 3:
-        block_dots(codes, level->quads, queries, starts, 3, 1, dot);
-        return;
-    default:
-        block_dots(codes, level->quads, queries, starts, 4, 1, dot);
+    for (unsigned done = 0; done < count;) {
+        const unsigned left = count - done;
+        if (left >= 8) {
+            block_dots(codes, level->quads, queries + done, starts + done, 8, 1, dot + done);
+            done += 8;
+        } else if (left >= 4) {
+            block_dots(codes, level->quads, queries + done, starts + done, 4, 2, dot + done);
+            done += 4;
+        } else if (left >= 2) {
+            block_dots(codes, level->quads, queries + done, starts + done, 2, 4, dot + done);
+            done += 2;
+        } else {
+            block_dots(codes, level->quads, queries + done, starts + done, 1, 4, dot + done);
+            done++;
+        }
     }
 }
 
 void ki_tile_fill_avx512(uint32_t features, ki_tile_kernels *table) {
     if ((features & (KI_AVX512 | KI_AVX512VNNI)) != (KI_AVX512 | KI_AVX512VNNI)) return;
     *table = (ki_tile_kernels){.width = WIDE,
+                               .dots_width = KI_DOTS_MAX,
                                .bounds_single = 1,
                                .packed_bytes = vnni_packed_bytes,
                                .pack = vnni_pack,

@@ -208,9 +208,9 @@ static double survivor_share(const struct sample *s) {
 }
 
 static size_t cheapest(struct sample *s) {
-    /* In bytes a vector of a scan: the epilogue costs about 16, a second look at a whole block 3 times its size (it
+    /* In bytes a vector of a scan: the epilogue costs about 16, a second look at a whole block 1.6 times its size (it
      * is one query at a time), both measured on AVX-512. */
-    const double epilogue = 16, second_look = 3, full = (double)s->dim + epilogue;
+    const double epilogue = 16, second_look = 1.6, full = (double)s->dim + epilogue;
     double least = full * 5 / 6;
     size_t chosen = 0;
     true_scores(s);
