@@ -23,7 +23,8 @@ typedef struct ki_project_kernels {
      */
     void (*centre)(const float *x, float scale, const float *centre, size_t dim, float *out, float *largest,
                    float *norm2);
-    /* code[i] = r[i] * inverse rounded to the nearest integer; returns sum (r[i] - step * code[i])^2, error likewise.
+    /* code[i] = r[i] * inverse rounded to the nearest integer; returns sum (r[i] - step * code[i])^2, with an error as
+     * above and, in each difference, of 2^-23 |r[i]|.
      * *sum = sum code, *square = sum code^2. The caller keeps |r[i] * inverse| below 127.5. */
     float (*quantise)(const float *r, float inverse, float step, size_t dim, int8_t *code, int32_t *sum,
                       int64_t *square);

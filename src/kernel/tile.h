@@ -14,9 +14,11 @@
  * T1. A kernel reports every (block, query) pair in which some vector has
  *         a*b*dot + bias >= need - A*max(norm) - B*max(error) - slack        (maxima over the block)
  *     evaluated in float with a relative rounding of at most 2^-21 of the largest term, which `need` must have room
- * for. It may report more. All tiers report supersets of the same true set; dots are equal on every tier (integers).
- * T2. Kernels may read up to 1 KiB past the last block of the codes; nothing past the factors. They never allocate.
- * T3. AMX tiles are configured and released inside one call.
+ * for. It may report more, up to that rounding. With a panel of one query a kernel may take each vector's own norm,
+ * error and slack (norm2_slack * norm^2) in place of the maxima, and then reports fewer pairs, all that matter. All
+ * tiers report supersets of the same true set; dots are equal on every tier (integers). T2. Kernels may read up to 1
+ * KiB past the last block of the codes; nothing past the factors. They never allocate. T3. AMX tiles are configured and
+ * released inside one call.
  *
  * Any thread. */
 #ifndef KI_KERNEL_TILE_H
@@ -76,8 +78,8 @@ typedef struct ki_tile_kernels {
     size_t (*packed_bytes)(size_t quads, unsigned count);
     /* Pack `count` query codes of 4*quads signed bytes each. */
     void (*pack)(const int8_t *const *rows, unsigned count, size_t quads, void *packed);
-    /* Scan blocks first..end, append hits; returns the block to go on with: `end`, or less when fewer than
-     * 4 * KI_PANEL_MAX places of `capacity` were left (capacity must be at least 8 * KI_PANEL_MAX). */
+    /* Scan blocks first..end, append hits; returns the block to go on with: `end`, or less when there may
+     * not have been room for the next blocks' hits. Never more than `capacity`, which is at least 8 * KI_PANEL_MAX. */
     size_t (*scan)(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first, size_t end,
                    ki_tile_hit *hits, size_t capacity, size_t *count);
     /* dot[i][v] = sum c*q over one block for `count` (1..dots_width) queries: the exact integer products. */

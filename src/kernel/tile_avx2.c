@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The tile scan by 256-bit registers, in two forms that share all but the product: VPDPBUSD where the processor has it
- * in VEX form (AVX-VNNI), else VPMADDWD on codes widened to 16 bits. VPMADDUBSW alone saturates for bytes of full range;
- * ways around that (splitting the query in two parts) need more multiplications than widening, whose cost the queries
- * of a panel share: a row's words, and 0xff (even dimensions) or shifted right by 8 (odd ones), against the query's
- * (v0, v2) and (v1, v3).
+ * in VEX form (AVX-VNNI), else VPMADDWD on codes widened to 16 bits. VPMADDUBSW alone saturates for bytes of full
+ * range; ways around that (splitting the query in two parts) need more multiplications than widening, whose cost the
+ * queries of a panel share: a row's words, and 0xff (even dimensions) or shifted right by 8 (odd ones), against the
+ * query's (v0, v2) and (v1, v3).
  *
  * A row of a block is two registers. Six queries keep twelve accumulators of the 16 registers. Widening wants four
  * registers for a row, which leaves room for four queries; five were no faster. */
@@ -19,7 +19,7 @@
 #define TARGET __attribute__((target("avx2,fma")))
 #define INLINE TARGET static inline __attribute__((always_inline))
 
-enum { WIDE = 6, NARROW = 4, HALVES = 2, ACCUMULATORS = WIDE * HALVES };
+enum { WIDE = 6, NARROW = 4, HALVES = 2, DOTS = 4 };
 
 enum form { WIDENED, VNNI };
 
@@ -84,8 +84,8 @@ INLINE __m256i add_products(__m256i acc, __m256i codes, __m256i query) {
     return acc;
 }
 
-/* acc[0..1] += the two products of each lane of words. One piece of assembly with the broadcast in it, because compilers
- * gather the broadcasts first and spill the accumulators. */
+/* acc[0..1] += the two products of each lane of words. One piece of assembly with the broadcast in it, because
+ * compilers gather the broadcasts first and spill the accumulators. */
 INLINE void add_words(__m256i *acc, __m256i low, __m256i high, const int8_t *query) {
     __m256i one, two;
     __asm__("vpbroadcastd %6, %2\n\tvpmaddwd %2, %4, %3\n\tvpmaddwd %2, %5, %2\n\t"
@@ -102,37 +102,35 @@ INLINE __m256i odd_words(__m256i row) {
     return _mm256_srli_epi16(row, 8);
 }
 
-/* acc[(i * blocks + s) * HALVES + h] = dots of query i with half h of block s. */
+INLINE void add_row_words(__m256i low, __m256i high, __m256i even, __m256i odd, __m256i *acc) {
+    acc[0] = _mm256_add_epi32(
+        acc[0], _mm256_add_epi32(_mm256_madd_epi16(even_words(low), even), _mm256_madd_epi16(odd_words(low), odd)));
+    acc[1] = _mm256_add_epi32(
+        acc[1], _mm256_add_epi32(_mm256_madd_epi16(even_words(high), even), _mm256_madd_epi16(odd_words(high), odd)));
+}
+
+/* acc[i * HALVES + h] = dots of query i with half h of the block. */
 INLINE void products(enum form form, const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start,
-                     unsigned width, unsigned blocks, __m256i *acc) {
-    const size_t block_bytes = quads * KI_QUAD_BYTES, rows = blocks * HALVES;
+                     unsigned width, __m256i *acc) {
 #pragma GCC unroll 12
-    for (unsigned a = 0; a < width * rows; a++) acc[a] = _mm256_set1_epi32(start[a / rows]);
+    for (unsigned a = 0; a < width * HALVES; a++) acc[a] = _mm256_set1_epi32(start[a / HALVES]);
     for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES) {
+        const __m256i low = load(codes), high = load(codes + 32);
         if (form == VNNI) {
-            __m256i row[2 * HALVES];
-#pragma GCC unroll 4
-            for (unsigned r = 0; r < rows; r++) row[r] = load(codes + r / HALVES * block_bytes + r % HALVES * 32);
 #pragma GCC unroll 6
             for (unsigned i = 0; i < width; i++, packed += 4) {
                 const __m256i query = broadcast(packed);
-#pragma GCC unroll 4
-                for (unsigned r = 0; r < rows; r++) acc[i * rows + r] = add_products(acc[i * rows + r], row[r], query);
+                acc[i * HALVES] = add_products(acc[i * HALVES], low, query);
+                acc[i * HALVES + 1] = add_products(acc[i * HALVES + 1], high, query);
             }
         } else {
-#pragma GCC unroll 2
-            for (unsigned s = 0; s < blocks; s++) {
-                const __m256i low = load(codes + s * block_bytes), high = load(codes + s * block_bytes + 32);
-                const __m256i even[2] = {even_words(low), even_words(high)};
-                const __m256i odd[2] = {odd_words(low), odd_words(high)};
+            const __m256i even[HALVES] = {even_words(low), even_words(high)};
+            const __m256i odd[HALVES] = {odd_words(low), odd_words(high)};
 #pragma GCC unroll 6
-                for (unsigned i = 0; i < width; i++) {
-                    __m256i *a = &acc[i * rows + s * HALVES];
-                    add_words(a, even[0], even[1], packed + 8 * i);
-                    add_words(a, odd[0], odd[1], packed + 8 * i + 4);
-                }
+            for (unsigned i = 0; i < width; i++, packed += 8) {
+                add_words(&acc[i * HALVES], even[0], even[1], packed);
+                add_words(&acc[i * HALVES], odd[0], odd[1], packed + 4);
             }
-            packed += 8 * width;
         }
     }
 }
@@ -150,39 +148,87 @@ INLINE void needs(const ki_panel *panel, const ki_block_bound *bound, float *nee
 /* Which of eight vectors reach the threshold. */
 INLINE unsigned reach(__m256i dots, float query_scale, const float *factors, float need) {
     const __m256 dot = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(query_scale));
-    const __m256 estimate = _mm256_fmadd_ps(dot, _mm256_loadu_ps(factors + KI_FACTOR_SCALE),
-                                            _mm256_loadu_ps(factors + KI_FACTOR_BIAS));
+    const __m256 estimate =
+        _mm256_fmadd_ps(dot, _mm256_loadu_ps(factors + KI_FACTOR_SCALE), _mm256_loadu_ps(factors + KI_FACTOR_BIAS));
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(estimate, _mm256_set1_ps(need), _CMP_GE_OQ));
 }
 
 INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
-                         size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count, unsigned width,
-                         unsigned blocks) {
+                         size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count, unsigned width) {
     size_t used = *count, block = first;
-    for (; block + blocks <= end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks, bounds += blocks) {
-        __m256i acc[ACCUMULATORS];
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++, bounds++) {
+        const float *factors = level->factors + block * KI_FACTORS;
+        __m256i acc[WIDE * HALVES];
         unsigned mask[WIDE], any = 0;
+        float need[8];
         products(form, level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start,
-                 width, blocks, acc);
-#pragma GCC unroll 2
-        for (unsigned s = 0; s < blocks; s++) {
-            const float *factors = level->factors + (block + s) * KI_FACTORS;
-            float need[8];
-            needs(panel, &bounds[s], need);
+                 width, acc);
+        needs(panel, bounds, need);
 #pragma GCC unroll 6
-            for (unsigned i = 0; i < width; i++) {
-                const __m256i *dots = &acc[(i * blocks + s) * HALVES];
-                mask[i * blocks + s] = reach(dots[0], panel->scale[i], factors, need[i]) |
-                                       reach(dots[1], panel->scale[i], factors + 8, need[i]) << 8;
-                any |= mask[i * blocks + s];
-            }
+        for (unsigned i = 0; i < width; i++) {
+            mask[i] = reach(acc[i * HALVES], panel->scale[i], factors, need[i]) |
+                      reach(acc[i * HALVES + 1], panel->scale[i], factors + 8, need[i]) << 8;
+            any |= mask[i];
         }
         if (!any) continue;
-        for (unsigned s = 0; s < blocks; s++)
-            for (unsigned i = 0; i < width; i++) {
-                hits[used] = (ki_tile_hit){(uint32_t)(block + s), (uint16_t)i, (uint16_t)mask[i * blocks + s]};
-                used += mask[i * blocks + s] != 0;
-            }
+        for (unsigned i = 0; i < width; i++) {
+            hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)i, (uint16_t)mask[i]};
+            used += mask[i] != 0;
+        }
+    }
+    *count = used;
+    return block;
+}
+
+/* One row against one packed query. */
+INLINE void add_packed(enum form form, const uint8_t *codes, const int8_t *packed, __m256i *acc) {
+    const __m256i low = load(codes), high = load(codes + 32), first = broadcast(packed);
+    if (form == VNNI) {
+        acc[0] = add_products(acc[0], low, first);
+        acc[1] = add_products(acc[1], high, first);
+    } else {
+        add_row_words(low, high, first, broadcast(packed + 4), acc);
+    }
+}
+
+/* Which of eight vectors reach the threshold, each with its own bound. */
+INLINE unsigned reach_single(__m256i dots, const ki_panel *panel, const float *factors) {
+    const __m256 norm = _mm256_loadu_ps(factors + KI_FACTOR_NORM);
+    __m256 bound = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(panel->scale[0]));
+    bound =
+        _mm256_fmadd_ps(bound, _mm256_loadu_ps(factors + KI_FACTOR_SCALE), _mm256_loadu_ps(factors + KI_FACTOR_BIAS));
+    const __m256 slope = _mm256_fmadd_ps(_mm256_set1_ps(panel->norm2_slack), norm, _mm256_set1_ps(panel->a[0]));
+    bound = _mm256_fmadd_ps(slope, norm, bound);
+    bound = _mm256_fmadd_ps(_mm256_set1_ps(panel->b[0]), _mm256_loadu_ps(factors + KI_FACTOR_ERROR), bound);
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(bound, _mm256_set1_ps(panel->need[0]), _CMP_GE_OQ));
+}
+
+/* One query is a matter of reading: row after row in the order of memory, in four chains that hide the latency of
+ * VPDPBUSD. Each vector has its own bound, so no maxima over the block are needed. */
+INLINE size_t scan_single(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                          ki_tile_hit *hits, size_t capacity, size_t *count) {
+    enum { CHAINS = 4 };
+    const size_t query_bytes = form == VNNI ? 4 : 8;
+    const uint8_t *codes = level->codes + first * level->quads * KI_QUAD_BYTES;
+    size_t used = *count, block = first;
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
+        const int8_t *query = panel->packed;
+        __m256i acc[CHAINS * HALVES];
+#pragma GCC unroll 8
+        for (unsigned a = 0; a < CHAINS * HALVES; a++)
+            acc[a] = a < HALVES ? _mm256_set1_epi32(panel->start[0]) : _mm256_setzero_si256();
+        size_t j = 0;
+        for (; j + CHAINS <= level->quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += CHAINS * query_bytes)
+#pragma GCC unroll 4
+            for (unsigned c = 0; c < CHAINS; c++)
+                add_packed(form, codes + c * KI_QUAD_BYTES, query + c * query_bytes, &acc[c * HALVES]);
+        for (; j < level->quads; j++, codes += KI_QUAD_BYTES, query += query_bytes) add_packed(form, codes, query, acc);
+#pragma GCC unroll 8
+        for (unsigned a = HALVES; a < CHAINS * HALVES; a++) acc[a % HALVES] = _mm256_add_epi32(acc[a % HALVES], acc[a]);
+        const float *factors = level->factors + block * KI_FACTORS;
+        const unsigned mask = reach_single(acc[0], panel, factors) | reach_single(acc[1], panel, factors + 8) << 8;
+        hits[used] = (ki_tile_hit){(uint32_t)block, 0, (uint16_t)mask};
+        used += mask != 0;
     }
     *count = used;
     return block;
@@ -190,13 +236,10 @@ INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *
 
 INLINE size_t scan(enum form form, const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
                    size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
-    if (panel->count > NARROW && form == VNNI)
-        return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, WIDE, 1);
-    if (panel->count > 1)
-        return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, NARROW, 1);
-    const size_t next = scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, 1, 2);
-    if (next + 1 != end) return next;
-    return scan_panel(form, level, panel, bounds + (next - first), next, end, hits, capacity, count, 1, 1);
+    if (panel->count == 1) return scan_single(form, level, panel, first, end, hits, capacity, count);
+    if (panel->count <= NARROW || form == WIDENED)
+        return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, NARROW);
+    return scan_panel(form, level, panel, bounds, first, end, hits, capacity, count, WIDE);
 }
 
 TARGET static size_t vnni_scan(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first,
@@ -219,11 +262,7 @@ INLINE void add_row(enum form form, const uint8_t *codes, const int8_t *query, _
         acc[1] = add_products(acc[1], high, four);
         return;
     }
-    const __m256i even = _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), odd = _mm256_srai_epi16(four, 8);
-    acc[0] = _mm256_add_epi32(acc[0], _mm256_add_epi32(_mm256_madd_epi16(even_words(low), even),
-                                                       _mm256_madd_epi16(odd_words(low), odd)));
-    acc[1] = _mm256_add_epi32(acc[1], _mm256_add_epi32(_mm256_madd_epi16(even_words(high), even),
-                                                       _mm256_madd_epi16(odd_words(high), odd)));
+    add_row_words(low, high, _mm256_srai_epi16(_mm256_slli_epi16(four, 8), 8), _mm256_srai_epi16(four, 8), acc);
 }
 
 /* `chains` pairs of accumulators a query hide the latency of VPDPBUSD. */
@@ -287,12 +326,16 @@ void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table) {
     if (!(features & KI_AVX2)) return;
     if (features & KI_AVXVNNI)
         *table = (ki_tile_kernels){.width = WIDE,
+                                   .dots_width = DOTS,
+                                   .bounds_single = 1,
                                    .packed_bytes = vnni_packed_bytes,
                                    .pack = vnni_pack,
                                    .scan = vnni_scan,
                                    .dots = vnni_dots};
     else
         *table = (ki_tile_kernels){.width = NARROW,
+                                   .dots_width = DOTS,
+                                   .bounds_single = 1,
                                    .packed_bytes = widened_packed_bytes,
                                    .pack = widened_pack,
                                    .scan = widened_scan,
