@@ -92,6 +92,7 @@ static int take_scan_memory(ki_lane *lane) {
     const size_t n = lane->count, k = lane->search->k, levels = flat->level1.blocks ? 2 : 1;
     const size_t bytes[KI_LEVELS] = {4 * flat->full.quads, levels == 2 ? 4 * flat->level1.quads : 0};
     lane->pending_capacity = pending_capacity(k);
+    lane->group_blocks = n <= tile->width ? KI_GROUP_BLOCKS_MAX : KI_GROUP_BLOCKS;
     lane->panels = (n + tile->width - 1) / tile->width;
     ki_query_code *codes = ki_buffer_take(&lane->code_buffer, n * KI_LEVELS, sizeof(*codes));
     int8_t *coded = ki_buffer_take(&lane->bytes_buffer, n, bytes[0] + bytes[1]);
@@ -104,14 +105,14 @@ static int take_scan_memory(ki_lane *lane) {
                                                   : 0};
     char *area = ki_buffer_take(&lane->packed_buffer, lane->panels, packed[0] + packed[1]);
     lane->rows = ki_buffer_take(&lane->work_buffer, n, (flat->dim + bytes[1]) * sizeof(float));
-    lane->bounds = ki_buffer_take(&lane->bounds_buffer, KI_GROUP_BLOCKS, sizeof(ki_block_bound));
-    lane->hits =
-        ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS + 2 * (uint64_t)n * KI_GROUP_BLOCKS, sizeof(ki_tile_hit));
+    lane->bounds = ki_buffer_take(&lane->bounds_buffer, KI_GROUP_BLOCKS_MAX, sizeof(ki_block_bound));
+    lane->hits = ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS + 2 * (uint64_t)n * lane->group_blocks,
+                                sizeof(ki_tile_hit));
     if (!codes || !coded || !floors || !lane->pending || !panels || !area || !lane->rows || !lane->bounds ||
         !lane->hits)
         return 0;
     lane->found = lane->hits + KI_TILE_HITS;
-    lane->sorted = lane->found + n * KI_GROUP_BLOCKS;
+    lane->sorted = lane->found + n * lane->group_blocks;
     lane->projected = lane->rows + n * flat->dim;
     lane->floor = (ki_floor *)(void *)floors;
     lane->pending_count = (size_t *)(void *)(lane->floor + n);
@@ -148,8 +149,9 @@ static void query_terms(const ki_lane *lane, const ki_int8_facts *facts, float b
     code->start = -KI_CODE_OFFSET * facts->sum;
 }
 
-/* Code every query against the full codes' centre; leaves q' in lane->rows. */
-static void code_full(ki_lane *lane) {
+/* Code every query against the full codes' centre; leaves q' in lane->rows. False when the file's centre makes a
+ * query's norm infinite or no number, which no centre of finite vectors does: codes would then be anything. */
+static int code_full(ki_lane *lane) {
     const ki_flat *flat = lane->flat;
     const size_t dim = flat->dim, bytes = 4 * flat->full.quads;
     const float centre_norm = ki_length_above(ki_distance()->dot[KITH_F32](flat->centre, flat->centre, dim), dim);
@@ -166,6 +168,7 @@ static void code_full(ki_lane *lane) {
             norm2 = ki_distance()->dot[KITH_F32](row, row, dim);
             base = ki_distance()->dot[KITH_F32](row, flat->centre, dim);
         }
+        if (!isfinite(norm2) || !isfinite(base)) return 0;
         int8_t *code = lane->bytes[0] + i * bytes;
         ki_int8_facts facts;
         memset(code + dim, 0, bytes - dim);
@@ -175,9 +178,11 @@ static void code_full(ki_lane *lane) {
             ki_int8_encode(row, dim, largest, norm2, code, &facts);
         query_terms(lane, &facts, base, centre_norm, 0, &lane->code[0][i]);
     }
+    return 1;
 }
 
-static void code_level1(ki_lane *lane) {
+/* False as above. */
+static int code_level1(ki_lane *lane) {
     const ki_flat *flat = lane->flat;
     const size_t dim = flat->dim, columns = 4 * flat->level1.quads;
     const float *centre = flat->level1_centre;
@@ -193,11 +198,14 @@ static void code_level1(ki_lane *lane) {
         const float *row = lane->rows + i * dim;
         const float norm2 = ki_distance()->dot[KITH_F32](row, row, dim);
         const float base = flat->metric == KITH_L2SQ ? -norm2 / 2 : ki_distance()->dot[KITH_F32](row, centre, dim);
+        const float *h = lane->projected + i * columns;
+        if (!isfinite(norm2) || !isfinite(base) || !isfinite(ki_distance()->dot[KITH_F32](h, h, columns))) return 0;
         ki_int8_facts facts;
         ki_level1_encode(lane->projected + i * columns, dim, columns, norm2, flat->kappa, lane->bytes[1] + i * columns,
                          &facts);
         query_terms(lane, &facts, base, ki_length_above(centre_norm2, dim), flat->kappa, &lane->code[1][i]);
     }
+    return 1;
 }
 
 static void pack_level(ki_lane *lane, size_t l, size_t count) {
@@ -292,8 +300,7 @@ kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const v
         lane->pending_count[i] = 0;
         lane->slot[i] = (uint32_t)i;
     }
-    code_full(lane);
-    if (search->plan == KITH_PLAN_LEVELS) code_level1(lane);
+    if (!code_full(lane) || (search->plan == KITH_PLAN_LEVELS && !code_level1(lane))) return KITH_E_CORRUPT;
     ki_lane_pack(lane, count);
     return KITH_OK;
 }

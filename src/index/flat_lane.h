@@ -60,6 +60,7 @@ struct ki_lane {
     ki_tile_hit *found;  /* of one group of blocks, all panels; query: the lane's, not the panel's */
     ki_tile_hit *sorted; /* the same by block */
     size_t found_count;
+    size_t group_blocks;     /* KI_GROUP_BLOCKS, or KI_GROUP_BLOCKS_MAX for one panel */
     float *rows, *projected; /* query preparation */
     ki_buffer inverse_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
         panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer;
@@ -68,7 +69,10 @@ struct ki_lane {
 };
 
 enum {
-    KI_GROUP_BLOCKS = 16, /* blocks that meet all panels while they lie in cache */
+    /* Blocks that meet all panels while they lie in cache: measured best, a third of the L1 cache at 192 dimensions.
+     * One panel reads every block once anyway, and longer stretches suit the prefetcher: 15 % faster than 16. */
+    KI_GROUP_BLOCKS = 12,
+    KI_GROUP_BLOCKS_MAX = 64,
     KI_TILE_HITS = 2048,
     KI_GROUP_QUERIES = 512 /* most queries of a lane: a hit numbers them in 16 bits */
 };

@@ -101,11 +101,12 @@ static int refine_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
     return 1;
 }
 
-/* With one or two queries nobody shares the reading of a block: it is cheaper to score the few survivors of the first
- * level at once than to read sixteen codes for each. */
+/* With few queries hardly two meet in a block: it is cheaper to score the survivors of the first level at once than to
+ * read sixteen codes for each. Up to some 24 queries, as measured at 384 and 784 dimensions. */
 static int scores_directly(const ki_lane *lane, size_t level) {
+    enum { FEW = 24 };
     const ki_flat *flat = lane->flat;
-    return level && flat->originals && lane->count <= 2 && flat->row_bytes < flat->full.quads * KI_QUAD_BYTES / 2;
+    return level && flat->originals && lane->count <= FEW && flat->row_bytes < flat->full.quads * KI_QUAD_BYTES / 2;
 }
 
 static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
@@ -118,6 +119,7 @@ static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
             const uint8_t *row = lane->flat->originals + (size_t)position * lane->flat->row_bytes;
             __builtin_prefetch(row);
             __builtin_prefetch(row + lane->flat->row_bytes / 2);
+            lane->counts->candidates++;
             pending[lane->pending_count[query]++] = (ki_pending){.upper = INFINITY, .position = position};
             if (lane->pending_count[query] >= enough && !ki_lane_flush(lane, query)) return 0;
         }
@@ -128,11 +130,11 @@ static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
 /* Sort what the panels found in the blocks first..end by block, and refine: a block is then read once for all. */
 static int refine_group(ki_lane *lane, size_t level, size_t first) {
     const int direct = scores_directly(lane, level);
-    size_t at[KI_GROUP_BLOCKS + 1] = {0};
+    size_t at[KI_GROUP_BLOCKS_MAX + 1] = {0};
     for (size_t i = 0; i < lane->found_count; i++) at[lane->found[i].block - first + 1]++;
-    for (size_t b = 0; b < KI_GROUP_BLOCKS; b++) at[b + 1] += at[b];
+    for (size_t b = 0; b < lane->group_blocks; b++) at[b + 1] += at[b];
     for (size_t i = 0; i < lane->found_count; i++) lane->sorted[at[lane->found[i].block - first]++] = lane->found[i];
-    for (size_t b = 0, begin = 0; b < KI_GROUP_BLOCKS; begin = at[b++])
+    for (size_t b = 0, begin = 0; b < lane->group_blocks; begin = at[b++])
         if (at[b] > begin && !(direct ? score_block : refine_block)(lane, lane->sorted + begin, at[b] - begin))
             return 0;
     lane->found_count = 0;
@@ -251,14 +253,14 @@ static unsigned reversed(unsigned value, unsigned bits) {
 static kith_status scan_rest(ki_lane *lane, size_t first, size_t end, const struct sample *sample) {
     enum { PASS_BITS = 5, PASSES = 1 << PASS_BITS };
     const size_t level = lane->search->plan == KITH_PLAN_LEVELS;
-    const size_t groups = (end - first + KI_GROUP_BLOCKS - 1) / KI_GROUP_BLOCKS;
+    const size_t groups = (end - first + lane->group_blocks - 1) / lane->group_blocks;
     kith_status status = KITH_OK;
     for (unsigned pass = 0; pass < PASSES && status == KITH_OK; pass++) {
         if (sample->count && lane->flat->originals && pass > 0 && (pass & (pass - 1)) == 0)
             guess_all(lane, (double)pass / PASSES + (1 - (double)pass / PASSES) / (1u << sample->shift));
         for (size_t group = reversed(pass, PASS_BITS); group < groups && status == KITH_OK; group += PASSES) {
-            const size_t block = first + group * KI_GROUP_BLOCKS;
-            status = scan_group(lane, level, block, ki_min_size(end, block + KI_GROUP_BLOCKS), sample);
+            const size_t block = first + group * lane->group_blocks;
+            status = scan_group(lane, level, block, ki_min_size(end, block + lane->group_blocks), sample);
         }
     }
     return status;

@@ -56,7 +56,10 @@ INLINE void products(const uint8_t *codes, size_t quads, const int8_t *packed, c
     for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES, packed += 4 * width) {
         __m512i row[4];
 #pragma GCC unroll 4
-        for (unsigned s = 0; s < blocks; s++) row[s] = _mm512_loadu_si512(codes + s * block_bytes);
+        for (unsigned s = 0; s < blocks; s++) {
+            row[s] = _mm512_loadu_si512(codes + s * block_bytes);
+            _mm_prefetch((const char *)codes + (blocks + s) * block_bytes, _MM_HINT_T0);
+        }
 #pragma GCC unroll 12
         for (unsigned i = 0; i < width; i++) {
             int32_t four;
