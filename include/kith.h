@@ -311,8 +311,10 @@ typedef struct kith_build_report {
 
 /* Build the index file `path` from all rows of `reader` (which is rewound). Streams with bounded memory; appears under
  * its name only when whole, synced and re-read: a build that fails, is cancelled or killed leaves the old file of that
- * name, if any, as it was. KITH_E_DATA names the row of the first NaN, infinity, norm beyond KITH_NORM_MAX, zero vector
- * under cosine, or duplicate or reserved id. No rows: KITH_E_DATA. report may be NULL. Since 0.1. */
+ * name, if any, as it was (one exception: KITH_E_IO from syncing the folder, after which the new file bears the name,
+ * but might not after a crash of the machine). Equal input, options and threads give equal bytes. KITH_E_DATA names the
+ * row of the first NaN, infinity, norm beyond KITH_NORM_MAX, zero vector under cosine, or duplicate or reserved id. No
+ * rows: KITH_E_DATA. report may be NULL. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_build(kith_reader *reader, const char *path,
                                                 const kith_build_options *options, kith_build_report *report,
                                                 kith_error *error);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 
 #include "base/checked.h"
+#include "base/clock.h"
 #include "base/status.h"
 
 #include <errno.h>
@@ -36,11 +37,13 @@ static char *folder_of(const char *path) {
     return bytes ? join(path, bytes, ".") : join(".", 1, "");
 }
 
+/* The time makes it differ from what an earlier process of the same number left behind when it was killed. */
 static char *temporary_name(const char *path) {
     static atomic_uint counter;
-    char tail[64];
+    char tail[96];
     const size_t folder = folder_bytes(path);
-    snprintf(tail, sizeof(tail), ".kith-%ld-%u.tmp", (long)getpid(), atomic_fetch_add(&counter, 1));
+    snprintf(tail, sizeof(tail), ".kith-%ld-%llx-%u.tmp", (long)getpid(), (unsigned long long)ki_now_ns(),
+             atomic_fetch_add(&counter, 1));
     return join(path, folder, tail);
 }
 
@@ -119,27 +122,29 @@ static kith_status give_name(ki_outfile *file, kith_error *error) {
     return KITH_OK;
 }
 
-static kith_status sync_folder(const char *path, kith_error *error) {
+static kith_status open_folder(const char *path, int *fd, kith_error *error) {
     char *folder = folder_of(path);
     if (!folder) return ki_fail(error, KITH_E_NOMEM, "out of memory");
-    const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    kith_status result = KITH_OK;
-    if (fd < 0 || fsync(fd) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync its folder", path);
-    if (fd >= 0) close(fd);
+    *fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int number = errno;
     free(folder);
-    return result;
+    return *fd < 0 ? ki_fail_errno(error, number, "%s: cannot open its folder", path) : KITH_OK;
 }
 
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {
+    int folder = -1;
     kith_status result = KITH_OK;
     if (fdatasync(file->fd) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync", file->path);
     if (result == KITH_OK) result = give_name(file, error);
+    /* Opened before the rename, so that after it only the sync itself can fail. */
+    if (result == KITH_OK) result = open_folder(file->path, &folder, error);
     if (result == KITH_OK && rename(file->temp, file->path) != 0)
         result = ki_fail_errno(error, errno, "%s: cannot rename the finished file", file->path);
     if (result == KITH_OK) {
         file->named = 0; /* it bears its final name now: nothing to unlink */
-        result = sync_folder(file->path, error);
+        if (fsync(folder) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync its folder", file->path);
     }
+    if (folder >= 0) close(folder);
     ki_outfile_discard(file);
     return result;
 }

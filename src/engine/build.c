@@ -41,8 +41,9 @@ struct build {
     /* shared by workers */
     pthread_mutex_t reading; /* guards reader, next_row, labels while appending */
     uint64_t next_row;
-    pthread_mutex_t failing; /* guards the four below */
+    pthread_mutex_t failing; /* guards the five below */
     kith_status status;
+    uint64_t failed_row; /* of the failure kept: runs are taken in order, so it is the lowest of all */
     kith_error failure;
     ki_row_fault fault;
     double error_sum[2];
@@ -75,6 +76,10 @@ static kith_status check_types(struct build *b) {
         return ki_fail(b->error, KITH_E_UNSUPPORTED,
                        "%s: %s rows cannot be stored as %s (f32, f16 and bf16 can be made)", path_of(b),
                        kith_dtype_name(from), kith_dtype_name(to));
+    if ((unsigned)b->options.originals > KITH_ORIGINALS_NONE)
+        return ki_fail(b->error, KITH_E_ARG, "originals %d is unknown", (int)b->options.originals);
+    if ((unsigned)b->options.first_level > KITH_FIRST_LEVEL_ON)
+        return ki_fail(b->error, KITH_E_ARG, "first_level %d is unknown", (int)b->options.first_level);
     if (b->options.originals == KITH_ORIGINALS_NONE && to == KITH_B1)
         return ki_fail(b->error, KITH_E_UNSUPPORTED,
                        "bit vectors have no codes: they cannot be built without originals");
@@ -223,9 +228,12 @@ static kith_status put_recipe(struct build *b) {
 
 /* ---- Workers ----------------------------------------------------------------------------------------------------- */
 
-static void fail_build(struct build *b, kith_status status, ki_row_fault fault, const kith_error *failure) {
+/* Workers that hold earlier rows finish them, so the failure with the lowest row is kept, whoever comes first. */
+static void fail_build(struct build *b, kith_status status, uint64_t row, ki_row_fault fault,
+                       const kith_error *failure) {
     pthread_mutex_lock(&b->failing);
-    if (b->status == KITH_OK) {
+    if (b->status == KITH_OK || row < b->failed_row) {
+        b->failed_row = row;
         b->status = status;
         b->fault = fault;
         b->failure = *failure;
@@ -327,15 +335,19 @@ static kith_status explain_fault(const struct build *b, ki_row_fault fault, uint
     }
 }
 
-static kith_status work_run(struct build *b, ki_run *run, float *floats, ki_row_fault *fault, kith_error *error) {
+/* After a failure *row is where it happened. */
+static kith_status work_run(struct build *b, ki_run *run, float *floats, uint64_t *row, ki_row_fault *fault,
+                            kith_error *error) {
     uint64_t first;
     size_t bad = 0;
     kith_status status = take_run(b, run, &first, floats, error);
+    *row = first + run->count;
     if (status != KITH_OK || run->count == 0) return status;
     const uint64_t start = ki_now_ns();
     *fault = ki_run_code(&b->recipe, run, &bad);
     atomic_fetch_add(&b->code_ns, ki_now_ns() - start);
-    if (*fault != KI_ROW_FINE) return explain_fault(b, *fault, first + bad, error);
+    *row = first + bad;
+    if (*fault != KI_ROW_FINE) return explain_fault(b, *fault, *row, error);
     status = put_run(b, run, first, error);
     atomic_fetch_add(&b->rows_done, run->count);
     return status;
@@ -345,7 +357,7 @@ static void tell(struct build *b, const char *stage, uint64_t done, uint64_t tot
     const kith_progress progress = {sizeof(progress), stage, "vectors", done, total};
     kith_error error = {0};
     if (b->options.progress && b->options.progress(b->options.progress_context, &progress) && !atomic_load(&b->stop))
-        fail_build(b, ki_fail(&error, KITH_E_CANCELLED, "the build was cancelled"), KI_ROW_FINE, &error);
+        fail_build(b, ki_fail(&error, KITH_E_CANCELLED, "the build was cancelled"), done, KI_ROW_FINE, &error);
 }
 
 static void worker(void *context, size_t piece, unsigned number) {
@@ -354,16 +366,17 @@ static void worker(void *context, size_t piece, unsigned number) {
     kith_error error = {0};
     kith_status status = KITH_OK;
     ki_row_fault fault = KI_ROW_FINE;
+    uint64_t row = 0;
     (void)piece;
     float *floats = ki_alloc_array(b->source.dim, sizeof(float));
     if (!floats || !ki_run_create(&b->recipe, b->run_rows, &run))
         status = ki_fail(&error, KITH_E_NOMEM, "out of memory for runs of %zu rows", b->run_rows);
     while (status == KITH_OK && !atomic_load(&b->stop)) {
-        status = work_run(b, &run, floats, &fault, &error);
+        status = work_run(b, &run, floats, &row, &fault, &error);
         if (run.count == 0) break;
         if (number == 0) tell(b, "building", atomic_load(&b->rows_done), b->source.rows);
     }
-    if (status != KITH_OK) fail_build(b, status, fault, &error);
+    if (status != KITH_OK) fail_build(b, status, row, fault, &error);
     pthread_mutex_lock(&b->failing);
     for (int l = 0; l < 2; l++) b->error_sum[l] += run.error_sum[l];
     pthread_mutex_unlock(&b->failing);

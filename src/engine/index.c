@@ -37,6 +37,8 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
     if (head->lists != 1) what = "list count";
     if (head->level1_dim && (bits || head->level1_dim % KI_LEVEL1_STEP || head->level1_dim > KI_LEVEL1_MAX))
         what = "first-level dimension";
+    /* How far the basis is from orthonormal: far below 1, and a NaN here would spread into every bound. */
+    if (head->level1_dim && !(head->parameter[0] >= 0 && head->parameter[0] <= 1)) what = "first-level constant";
     if (bits && !(head->flags & KI_SEGMENT_ORIGINALS)) what = "flags";
     if (!what) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);

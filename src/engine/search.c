@@ -61,8 +61,7 @@ struct job {
     float *distances;
     int keep; /* hits go to kept, not to ids and distances */
     atomic_int stop;
-    atomic_size_t bad_query;
-    atomic_int bad_fault;
+    atomic_uint_fast64_t bad; /* the lowest refused query, and why: query * FAULTS + fault */
 };
 
 static int area_take(struct area *area, uint64_t count, size_t size) {
@@ -121,11 +120,13 @@ static int take_kept(kith_scratch *scratch, size_t pieces) {
 
 /* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
+enum { FAULTS = 4 };
+
 static void note_bad_query(struct job *job, size_t query, ki_row_fault fault) {
-    size_t lowest = atomic_load(&job->bad_query);
-    while (query < lowest && !atomic_compare_exchange_weak(&job->bad_query, &lowest, query)) {
+    const uint64_t bad = (uint64_t)query * FAULTS + fault;
+    uint64_t lowest = atomic_load(&job->bad);
+    while (bad < lowest && !atomic_compare_exchange_weak(&job->bad, &lowest, bad)) {
     }
-    if (query <= lowest) atomic_store(&job->bad_fault, (int)fault);
     int none = 0;
     atomic_compare_exchange_strong(&job->stop, &none, KITH_E_DATA);
 }
@@ -186,9 +187,11 @@ static void run_piece(void *context, size_t piece, unsigned number) {
     const size_t group = piece / job->ranges, range = piece % job->ranges, blocks = job->index->flat.blocks;
     const size_t all_blocks = blocks ? blocks : (size_t)((job->index->flat.rows + KI_BLOCK - 1) / KI_BLOCK);
     const size_t first = group * job->group, count = ki_min_size(job->group, job->queries->count - first);
-    if (atomic_load(&job->stop)) return;
+    /* After a refused query the pieces before it are still checked: one of them may hold a lower one. */
+    const int stop = atomic_load(&job->stop);
+    if (stop && (stop != KITH_E_DATA || first > atomic_load(&job->bad) / FAULTS)) return;
     const void *queries = load_queries(job, worker, first, count);
-    if (!queries) return;
+    if (!queries || stop) return;
     _Atomic float *shared = job->ranges > 1 ? job->scratch->shared.data : NULL;
     const kith_status status = ki_flat_run(&job->search, worker->lane, queries, count, all_blocks * range / job->ranges,
                                            all_blocks * (range + 1) / job->ranges, shared, number, &worker->counts);
@@ -305,13 +308,17 @@ static kith_status fail_search(const struct job *job, kith_status status, kith_e
                                       "is a zero vector (norm below 2^-40), which has no cosine"};
     switch (status) {
     case KITH_E_DATA:
-        return ki_fail(error, status, "query %zu %s", atomic_load(&job->bad_query),
-                       why[atomic_load(&job->bad_fault) & 3]);
+        return ki_fail(error, status, "query %llu %s", (unsigned long long)(atomic_load(&job->bad) / FAULTS),
+                       why[atomic_load(&job->bad) % FAULTS]);
     case KITH_E_DEADLINE:
         return ki_fail(error, status, "the search's time was up");
     case KITH_E_CANCELLED:
         return ki_fail(error, status, "the search was cancelled");
     case KITH_E_CORRUPT:
+        if (!ki_segment_damaged(job->index->segment))
+            return ki_fail(error, status,
+                           "%s: section 'centroids' or 'level1_basis' holds what no vectors could have made",
+                           ki_segment_path(job->index->segment));
         return ki_fail(error, status, "%s: the file was truncated or lost pages while it was open",
                        ki_segment_path(job->index->segment));
     default:
@@ -368,8 +375,7 @@ static kith_status start_job(struct job *job, const kith_search_options *options
     job->stride = job->queries->stride_bytes ? job->queries->stride_bytes
                                              : kith_row_bytes(job->queries->dtype, job->queries->dim);
     atomic_init(&job->stop, 0);
-    atomic_init(&job->bad_query, SIZE_MAX);
-    atomic_init(&job->bad_fault, 0);
+    atomic_init(&job->bad, UINT64_MAX);
     job->search = (ki_flat_search){.flat = &job->index->flat, .plan = plan, .k = job->k, .stop = &job->stop};
     if (options) {
         job->search.allowed = options->filter ? options->filter->allowed : NULL;

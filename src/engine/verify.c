@@ -87,8 +87,17 @@ static kith_status check_vectors(const kith_index *index, kith_error *error) {
     return status;
 }
 
+/* One list of all rows. */
+static kith_status check_lists(const kith_index *index, kith_error *error) {
+    const ki_section lists = ki_segment_section(index->segment, KI_SECTION_LISTS);
+    const uint64_t expected[2] = {0, index->flat.rows};
+    if (lists.bytes == sizeof(expected) && memcmp(lists.data, expected, sizeof(expected)) == 0) return KITH_OK;
+    return bad(index, KI_SECTION_LISTS, 0, "is not the list of all vectors", error);
+}
+
 kith_status ki_index_check(const kith_index *index, kith_error *error) {
-    kith_status status = check_ids(index, error);
+    kith_status status = check_lists(index, error);
+    if (status == KITH_OK) status = check_ids(index, error);
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
         status = check_ends(index, KI_SECTION_STRING_ENDS, index->string_ends, index->string_size, 0, error);
         if (status == KITH_OK) status = check_string_order(index, error);

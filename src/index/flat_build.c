@@ -99,14 +99,25 @@ size_t ki_recipe_block_bytes(const ki_recipe *recipe, int level1) {
 
 /* ---- Runs -------------------------------------------------------------------------------------------------------- */
 
-enum { STRIP = 96, FACTS = 4 }; /* rows whose floats are worked on together: they stay in the L2 cache */
+enum { STRIP = 96, STRIP_LEAST = 6, STRIP_BYTES = 1 << 20, FACTS = 4 };
 
 static size_t padded(size_t rows) {
     return (size_t)ki_round_up(rows, KI_BLOCK);
 }
 
+static size_t floats_per_row(const ki_recipe *recipe) {
+    return 2 * recipe->dim + recipe->level1_columns;
+}
+
+/* Rows whose floats are worked on together: they stay in the L2 cache, and memory stays bounded however wide they are.
+ */
+static size_t strip_rows(const ki_recipe *recipe) {
+    const size_t fit = STRIP_BYTES / (floats_per_row(recipe) * sizeof(float));
+    return fit < STRIP_LEAST ? STRIP_LEAST : ki_min_size(fit, STRIP);
+}
+
 static size_t strip_floats(const ki_recipe *recipe) {
-    return STRIP * (2 * recipe->dim + recipe->level1_columns);
+    return strip_rows(recipe) * floats_per_row(recipe);
 }
 
 size_t ki_run_bytes_per_row(const ki_recipe *recipe) {
@@ -149,8 +160,8 @@ int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
     run->flat_codes[1] = (int8_t *)(memory + at[8]);
     run->facts = (float *)(void *)(memory + at[9]);
     run->residual = (float *)(void *)(memory + at[10]);
-    run->values = run->residual + STRIP * recipe->dim;
-    run->projected = run->values + STRIP * recipe->dim;
+    run->values = run->residual + strip_rows(recipe) * recipe->dim;
+    run->projected = run->values + strip_rows(recipe) * recipe->dim;
     return 1;
 }
 
@@ -182,6 +193,11 @@ static void keep_facts(const ki_recipe *recipe, ki_run *run, int level, size_t r
     to[3] = facts->error;
 }
 
+/* A multiple of 2^-24: sums of these are exact, so that the number of threads does not show in the file. */
+static double share(float part, float whole) {
+    return floor((double)(part / whole) * 0x1p24) * 0x1p-24;
+}
+
 /* The full code of one row; leaves its residual to the level-1 centre in the strip. */
 static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, size_t row, size_t in_strip, const float *value) {
     const size_t dim = recipe->dim, bytes = 4 * quads_of(recipe, 0);
@@ -198,7 +214,7 @@ static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, size_t row, s
         ki_int8_encode(residual, dim, largest, norm2, code, &facts);
     }
     keep_facts(recipe, run, 0, row, norm2, &facts);
-    if (facts.norm > 0) run->error_sum[0] += (double)(facts.error / facts.norm);
+    if (facts.norm > 0) run->error_sum[0] += share(facts.error, facts.norm);
     return KI_ROW_FINE;
 }
 
@@ -218,7 +234,7 @@ static void code_strip_level1(const ki_recipe *recipe, ki_run *run, size_t first
         int8_t *code = run->flat_codes[1] + (first + i) * columns;
         ki_level1_encode(run->projected + i * columns, dim, columns, norm2[i], recipe->kappa, code, &facts);
         keep_facts(recipe, run, 1, first + i, norm2[i], &facts);
-        if (facts.norm > 0) run->error_sum[1] += (double)(2 * facts.scale * (float)code[columns - 1] / facts.norm);
+        if (facts.norm > 0) run->error_sum[1] += share(2 * facts.scale * (float)code[columns - 1], facts.norm);
     }
 }
 
@@ -295,8 +311,9 @@ ki_row_fault ki_run_code(const ki_recipe *recipe, ki_run *run, size_t *row) {
         memcpy(run->originals, run->rows, run->count * recipe->row_bytes);
         return KI_ROW_FINE;
     }
-    for (size_t first = 0; first < run->count; first += STRIP) {
-        const ki_row_fault fault = code_strip(recipe, run, first, ki_min_size(STRIP, run->count - first), row);
+    const size_t strip = strip_rows(recipe);
+    for (size_t first = 0; first < run->count; first += strip) {
+        const ki_row_fault fault = code_strip(recipe, run, first, ki_min_size(strip, run->count - first), row);
         if (fault != KI_ROW_FINE) return fault;
     }
     if (!order_run(recipe, run)) return KI_ROW_NO_MEMORY;

@@ -120,6 +120,8 @@ static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
             __builtin_prefetch(row);
             __builtin_prefetch(row + lane->flat->row_bytes / 2);
             lane->counts->candidates++;
+            /* What the sample left may fill the list already. */
+            if (lane->pending_count[query] == lane->pending_capacity && !ki_lane_flush(lane, query)) return 0;
             pending[lane->pending_count[query]++] = (ki_pending){.upper = INFINITY, .position = position};
             if (lane->pending_count[query] >= enough && !ki_lane_flush(lane, query)) return 0;
         }
