@@ -186,16 +186,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kith", default="build/kith")
     parser.add_argument("--set", action="append", required=True, dest="sets")
-    parser.add_argument("--tiers", default="", help="comma separated; default: all of this machine from avx2 up")
+    parser.add_argument("--tiers", default="", help="settings of KITH_CPU, separated by spaces; default: all from avx2 up")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--queries", type=int, default=2000)
     parser.add_argument("--single", type=int, default=200, help="queries that Faiss gets one a call")
     parser.add_argument("--folder", help="where the files are put (default: a temporary folder)")
     parser.add_argument("--out"), parser.add_argument("--docs")
     options = parser.parse_args()
-    order = ["avx2", "avx512", "amx"]
-    found = json.loads(run(options.kith, "cpu", "--json"))["tier_found"]
-    options.tiers = options.tiers.split(",") if options.tiers else order[:order.index(found) + 1] if found in order else [found]
+    cpu = json.loads(run(options.kith, "cpu", "--json"))
+    order, found = ["avx2", "avx512", "amx"], cpu["tier_found"]
+    tiers = order[:order.index(found) + 1] if found in order else [found]
+    options.tiers = options.tiers.split() or ["avx2,-avxvnni"] * ("avxvnni" in cpu["features"]) + tiers
     folder = pathlib.Path(options.folder or tempfile.mkdtemp(prefix="kith-marks-"))
     folder.mkdir(exist_ok=True)
     try:
