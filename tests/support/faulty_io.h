@@ -18,6 +18,11 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#if defined(__clang__)
+/* The C library's headers declare some of these inline when they are fortified. */
+#pragma clang diagnostic ignored "-Wstatic-in-inline"
+#endif
+
 enum { FAULTY_SHORT = -1 }; /* in place of an errno value: reads and writes move one byte or half, others go well */
 
 static atomic_int faulty_io_counting;
