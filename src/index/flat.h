@@ -70,7 +70,4 @@ kith_status ki_flat_run(const ki_flat_search *search, ki_lane *lane, const void 
                         size_t end, _Atomic float *shared, unsigned worker, ki_flat_counts *counts);
 const ki_hit *ki_lane_hits(const ki_lane *lane, size_t query, size_t *count);
 
-/* Squared norm of a query or stored row by the defining double sum; what the bounds on norms are checked with. */
-double ki_flat_norm2(kith_dtype dtype, const void *x, size_t dim);
-
 #endif

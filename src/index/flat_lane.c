@@ -273,12 +273,8 @@ static int take_inverse_norms(ki_lane *lane) {
     if (!lane->inverse) return 0;
     for (size_t i = 0; i < lane->count; i++)
         lane->inverse[i] = ki_inverse_norm(
-            ki_flat_norm2(KITH_F32, (const float *)lane->queries + i * lane->flat->dim, lane->flat->dim));
+            ki_distance()->norm2[KITH_F32]((const float *)lane->queries + i * lane->flat->dim, lane->flat->dim));
     return 1;
-}
-
-double ki_flat_norm2(kith_dtype dtype, const void *x, size_t dim) {
-    return ki_distance()->norm2[dtype](x, dim);
 }
 
 kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count) {

@@ -4,12 +4,12 @@
  *
  * Thresholds first: a query's threshold is the k-th largest lower bound seen. To start tight, some two per cent of the
  * blocks, spread evenly, are scanned on the full codes before the rest, and the threshold is guessed from the first few
- * of that sample, five times tighter in rank than what the sample proves. A guess that k results do not confirm in the
- * end (one query in a hundred) is taken back and the query scanned again with what its results prove. Then chunks of
- * blocks that fit half of the L2 cache meet all panels in turn. A pair that the first level lets through is bounded
- * again by the full codes, a pair that these let through waits in the query's pending list; when that list is full the
- * entries that fell behind the threshold go, and if they were few all are scored exactly at once, so that no data can
- * overflow it.
+ * of that sample, many times tighter in rank than what the sample proves. A guess that k results do not confirm in the
+ * end (one query in a hundred) is taken back and the query scanned again with what its results prove. Then groups of
+ * blocks that stay in cache meet all panels in turn. A pair that the first level lets through is bounded again by the
+ * full codes (or, with few queries, scored at once), and what these let through waits in the query's pending list. When
+ * that list is full the entries that fell behind the threshold go; if they were few, all that are left are scored
+ * exactly at once, so that no data can overflow it.
  *
  * N1. Every vector whose score may reach the final threshold has been pending or collected once and only once.
  * N2. Results are final only where guess <= tau: then nothing at or above the k-th best was skipped. */
