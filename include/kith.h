@@ -244,6 +244,31 @@ KITH_API KITH_MUST_CHECK kith_status kith_reader_open(const char *path, const ki
 KITH_API KITH_MUST_CHECK kith_status kith_reader_from_memory(const void *rows, kith_dtype dtype, uint64_t count,
                                                              size_t dim, size_t stride_bytes, const uint64_t *ids,
                                                              kith_reader **reader, kith_error *error);
+
+/* Rows that a function of the caller's makes on demand. */
+typedef struct kith_source {
+    size_t struct_size;
+    const char *name; /* stands for the file in messages; copied; NULL: "(source)" */
+    kith_dtype dtype;
+    kith_id_kind id_kind;
+    int has_names;
+    size_t dim;
+    uint64_t rows;
+    /* Write rows first..first+count, packed, to `data` (aligned for any dtype), and point the ids and names that the
+     * source announced at arrays that live until the next call (other members of *labels are ignored). Rows may be
+     * asked for in any order and more than once; calls come one at a time, but from any thread of a build's pool. A
+     * status other than KITH_OK, with its text in *error, ends the reading. */
+    kith_status (*read)(void *context, uint64_t first, size_t count, void *data, kith_rows *labels, kith_error *error);
+    void *context;
+} kith_source;
+#define KITH_SOURCE_INIT                                                                                               \
+    { .struct_size = sizeof(kith_source) }
+
+/* Read from a source, which is copied; its context is borrowed until close. String ids and names must be UTF-8 of at
+ * most KITH_STRING_MAX bytes, ids not empty: KITH_E_DATA names the row. KITH_E_ARG, KITH_E_LIMIT (rows, dim),
+ * KITH_E_NOMEM. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_from_source(const kith_source *source, kith_reader **reader,
+                                                             kith_error *error);
 KITH_API void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info);
 KITH_API const char *kith_reader_path(const kith_reader *reader); /* "(memory)" for memory; lives as long as reader */
 
@@ -370,6 +395,11 @@ KITH_API void kith_index_get_info(const kith_index *index, kith_index_info *info
  * file and section. pool may be NULL (one thread). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_verify(const char *path, kith_pool *pool, kith_progress_fn progress,
                                                        void *progress_context, kith_error *error);
+
+/* `count` ids from place `first` of all ids in ascending order (with string ids: row numbers). KITH_E_ARG (NULL, or
+ * places beyond the last), KITH_E_CORRUPT. Any thread. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count,
+                                                    uint64_t *ids, kith_error *error);
 
 /* The stored vector of id, as dim floats (KITH_B1: dim/8 bytes). KITH_E_NOTFOUND; KITH_E_UNSUPPORTED without originals.
  * Since 0.1. */

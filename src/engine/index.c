@@ -197,6 +197,20 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
     return 0;
 }
 
+kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count, uint64_t *ids, kith_error *error) {
+    if (!index || (!ids && count)) return ki_fail(error, KITH_E_ARG, "kith_index_ids: index or ids is NULL");
+    const uint64_t rows = index->flat.rows;
+    if (first > rows || count > rows - first)
+        return ki_fail(error, KITH_E_ARG, "%s: has %llu ids, %zu from place %llu on were asked for",
+                       ki_segment_path(index->segment), (unsigned long long)rows, count, (unsigned long long)first);
+    for (size_t i = 0; i < count; i++)
+        if (index->id_order[first + i] >= rows)
+            return ki_fail(error, KITH_E_CORRUPT, "%s: section 'id_order' names a row that is not there",
+                           ki_segment_path(index->segment));
+    for (size_t i = 0; i < count; i++) ids[i] = index->flat.labels[index->id_order[first + i]];
+    return KITH_OK;
+}
+
 kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector, kith_error *error) {
     if (!index || !vector) return ki_fail(error, KITH_E_ARG, "kith_index_vector: index or vector is NULL");
     const ki_flat *flat = &index->flat;

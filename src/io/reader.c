@@ -146,7 +146,7 @@ static kith_status check_options(const kith_reader_options *given, kith_reader_o
     return KITH_OK;
 }
 
-static kith_reader *new_reader(const char *path) {
+kith_reader *ki_reader_new(const char *path) {
     kith_reader *reader = calloc(1, sizeof(*reader));
     if (!reader) return NULL;
     reader->fd = -1;
@@ -163,7 +163,7 @@ kith_status kith_reader_open(const char *path, const kith_reader_options *given,
     if (!path || !reader) return ki_fail(error, KITH_E_ARG, "kith_reader_open: path and reader must not be NULL");
     kith_status status = check_options(given, &options, error);
     if (status != KITH_OK) return status;
-    kith_reader *opened = new_reader(path);
+    kith_reader *opened = ki_reader_new(path);
     if (!opened) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
     status = open_file(opened, &options, error);
     if (status == KITH_OK)
@@ -193,7 +193,7 @@ kith_status kith_reader_from_memory(const void *rows, kith_dtype dtype, uint64_t
         return ki_fail(error, KITH_E_ARG,
                        "kith_reader_from_memory: a stride of %zu bytes does not fit rows of %zu bytes", stride,
                        row_bytes);
-    kith_reader *made = new_reader("(memory)");
+    kith_reader *made = ki_reader_new("(memory)");
     if (!made) return ki_fail(error, KITH_E_NOMEM, "out of memory");
     made->dtype = dtype;
     made->dim = dim;
@@ -265,6 +265,22 @@ static kith_status read_file(kith_reader *reader, size_t count, kith_error *erro
     return status;
 }
 
+static void lend_labels(const kith_reader *reader, kith_rows *batch) {
+    if (reader->functions == &ki_reader_source) {
+        ki_source_labels(reader, batch);
+        return;
+    }
+    if (reader->id_kind == KITH_ID_U64) batch->ids = reader->ids.numbers;
+    if (reader->id_kind == KITH_ID_STRING) {
+        batch->id_bytes = reader->ids.bytes;
+        batch->id_ends = reader->ids.ends;
+    }
+    if (reader->has_names) {
+        batch->name_bytes = reader->names.bytes;
+        batch->name_ends = reader->names.ends;
+    }
+}
+
 kith_status kith_reader_next(kith_reader *reader, size_t max_rows, kith_rows *rows, kith_error *error) {
     if (!reader || !rows || max_rows == 0)
         return ki_fail(error, KITH_E_ARG, "kith_reader_next: reader and rows must not be NULL, max_rows not 0");
@@ -281,15 +297,7 @@ kith_status kith_reader_next(kith_reader *reader, size_t max_rows, kith_rows *ro
     }
     kith_rows batch = {.first = reader->next, .count = count, .data = data};
     if (count && reader->memory_ids) batch.ids = reader->memory_ids + reader->next;
-    if (count && !reader->memory && reader->id_kind == KITH_ID_U64) batch.ids = reader->ids.numbers;
-    if (count && reader->id_kind == KITH_ID_STRING) {
-        batch.id_bytes = reader->ids.bytes;
-        batch.id_ends = reader->ids.ends;
-    }
-    if (count && reader->has_names) {
-        batch.name_bytes = reader->names.bytes;
-        batch.name_ends = reader->names.ends;
-    }
+    if (count && !reader->memory) lend_labels(reader, &batch);
     reader->next += count;
     *rows = batch;
     return KITH_OK;

@@ -26,7 +26,11 @@ typedef struct ki_reader_format {
     void (*close)(kith_reader *reader); /* frees state, which may be NULL; also after a failed open */
 } ki_reader_format;
 
-extern const ki_reader_format ki_reader_npy, ki_reader_vecs, ki_reader_bin, ki_reader_csv, ki_reader_jsonl;
+/* A reader of nothing yet, which kith_reader_close() takes; NULL when memory is refused. */
+kith_reader *ki_reader_new(const char *path);
+
+extern const ki_reader_format ki_reader_npy, ki_reader_vecs, ki_reader_bin, ki_reader_csv, ki_reader_jsonl,
+    ki_reader_source;
 
 struct kith_reader {
     const ki_reader_format *functions; /* NULL: memory */
@@ -70,6 +74,9 @@ kith_status ki_binary_open(kith_reader *reader, const kith_reader_options *optio
                            uint64_t columns, kith_error *error);
 kith_status ki_binary_read(kith_reader *reader, uint64_t row, size_t count, kith_error *error);
 void ki_binary_close(kith_reader *reader);
+
+/* The labels that a source lent with its last rows. */
+void ki_source_labels(const kith_reader *reader, kith_rows *batch);
 
 /* Does the path end in this suffix (given in lower case), in any case? */
 bool ki_suffix_is(const char *path, const char *suffix);
