@@ -9,7 +9,7 @@
 A set is NAME:BASE.npy:QUERIES.npy:METRIC (float32 or float16 rows; converted to float32 first), or NAME::METRIC where
 NAME is fashion-mnist, read from Debian's package dataset-fashion-mnist. Every figure is the best of --rounds, kith's
 tiers and Faiss taking turns, one thread each; the build uses two. With --docs the tables replace what lies between the
-markers of that file.
+markers of that file. --from takes an earlier result instead of measuring.
 """
 import argparse
 import datetime
@@ -182,17 +182,7 @@ def tables(result):
     return "\n".join(lines)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kith", default="build/kith")
-    parser.add_argument("--set", action="append", required=True, dest="sets")
-    parser.add_argument("--tiers", default="", help="settings of KITH_CPU, separated by spaces; default: all from avx2 up")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--queries", type=int, default=2000)
-    parser.add_argument("--single", type=int, default=200, help="queries that Faiss gets one a call")
-    parser.add_argument("--folder", help="where the files are put (default: a temporary folder)")
-    parser.add_argument("--out"), parser.add_argument("--docs")
-    options = parser.parse_args()
+def measure_all(options):
     cpu = json.loads(run(options.kith, "cpu", "--json"))
     order, found = ["avx2", "avx512", "amx"], cpu["tier_found"]
     tiers = order[:order.index(found) + 1] if found in order else [found]
@@ -205,6 +195,23 @@ def main():
     finally:
         if not options.folder:
             shutil.rmtree(folder)
+    return result
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kith", default="build/kith")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--set", action="append", dest="sets")
+    source.add_argument("--from", dest="result", help="JSON that --out wrote")
+    parser.add_argument("--tiers", default="", help="settings of KITH_CPU, separated by spaces; default: all from avx2 up")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--single", type=int, default=200, help="queries that Faiss gets one a call")
+    parser.add_argument("--folder", help="where the files are put (default: a temporary folder)")
+    parser.add_argument("--out"), parser.add_argument("--docs")
+    options = parser.parse_args()
+    result = json.loads(pathlib.Path(options.result).read_text()) if options.result else measure_all(options)
     text = tables(result)
     print(text)
     if options.out:
