@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 10
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
-ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search|segment|topk)|property/(distance|tile))
+ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search|segment|topk|traffic_trace)|property/(distance|tile))
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 
@@ -26,11 +26,11 @@ cmake = cmake -S . -G Ninja --log-level=WARNING
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
-sources = $$(find include src cli tests bench -name '*.[ch]' | sort)
+sources = $$(find include src cli python/src tests bench -name '*.[ch]' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e bench sanitize asan tsan fuzz test-arm test-clang test-plain check format \
-	format-check install uninstall clean
+.PHONY: help setup build demo test e2e python python-test bench bench-peers bench-docs sanitize asan tsan fuzz \
+	test-arm test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
 	@echo "kith $$(cat VERSION): exact nearest neighbours of vectors"
@@ -56,10 +56,40 @@ test: ## Build, and run all tests at every CPU tier of this machine
 	@cmake --build $(BUILD)
 	@tools/run_ctest $(BUILD) -j $(JOBS)
 	@$(MAKE) --no-print-directory e2e
+	@$(MAKE) --no-print-directory python-test
 
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
+
+# The package is built and installed again when one of these changed, and only then.
+package_sources = $(shell find include src cli cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
+	VERSION CMakeLists.txt
+venv = $(BUILD)/venv
+pip = $(venv)/bin/python -m pip --quiet --disable-pip-version-check
+jobs = CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS)
+
+python: ## Build the Python package: a wheel in build/python/, and build/venv/ has it installed
+	@$(setup) python
+	@$(MAKE) --no-print-directory $(venv)/installed
+
+python-test: python
+	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q python/tests
+	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests
+
+$(venv)/ready: python/requirements-test.txt
+	@rm -rf $(venv)
+	@python3 -m venv $(venv)
+	@$(pip) install --upgrade pip 'scikit-build-core>=0.10' -r python/requirements-test.txt
+	@touch $@
+
+$(venv)/installed: $(venv)/ready $(package_sources)
+	@mkdir -p $(BUILD)/python
+	@rm -f $(BUILD)/python/*.whl
+	@$(jobs) $(pip) wheel --no-build-isolation --no-deps --wheel-dir $(BUILD)/python \
+	    -C build-dir=$(abspath $(BUILD))/python/cmake -C cmake.define.KITH_WERROR=ON ./python
+	@$(pip) install --force-reinstall --no-deps $(BUILD)/python/*.whl
+	@touch $@
 
 bench: ## Measure the kernels on this machine; results go to build/bench/
 	@$(setup) bench
@@ -72,6 +102,29 @@ bench: ## Measure the kernels on this machine; results go to build/bench/
 	    "$$program" --json $$result && tools/plot_bench $$result || exit 1; \
 	done
 	@echo "results: $(BUILD)/bench/"
+
+# Data sets are separated by blanks; `make bench-peers DATA=help` describes them. PEERS names libraries or entries.
+DATA ?= fashion-mnist
+PEERS ?=
+QUERIES ?= 2000
+K ?= 10
+ROUNDS ?= 3
+ROWS ?=
+peers = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(BUILD)/bench-venv/bin/python -m peers
+
+bench-peers: ## Measure kith beside other libraries on DATA, with PEERS; results go to build/bench/peers/
+	@$(setup) peers
+	@[ -x $(BUILD)/bench-venv/bin/python ] || python3 -m venv $(BUILD)/bench-venv
+	@$(BUILD)/bench-venv/bin/pip install --quiet --disable-pip-version-check numpy
+	@if [ '$(DATA)' = help ]; then $(peers) run --help; else $(peers) install $(PEERS) && \
+	    $(peers) run --folder $(BUILD)/bench/peers $(foreach data,$(DATA),--data '$(data)') --queries $(QUERIES) -k $(K) \
+	        --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS)) --peers $(PEERS); fi
+
+bench-docs: ## Write the results of bench-peers into docs/benchmarks.md, with pictures
+	@[ -x $(BUILD)/bench-venv/bin/python ] || { echo "nothing was measured here: make bench-peers comes first"; exit 1; }
+	@$(peers) docs --folder $(BUILD)/bench/peers --page docs/benchmarks.md
+	@[ ! -f $(BUILD)/bench/marks.json ] || \
+	    $(BUILD)/bench-venv/bin/python bench/marks.py --from $(BUILD)/bench/marks.json --docs docs/benchmarks.md
 
 sanitize: asan tsan ## Run the tests under ASan and UBSan, and the threaded ones under TSan
 

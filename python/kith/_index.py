@@ -1,0 +1,279 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Index: an immutable file of vectors, opened by mapping it."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from . import _files, _kith
+from ._errors import ArgumentError
+from ._filter import Filter, make_filter
+from ._options import build_options
+from ._progress import Progress, Report
+from ._result import RangeResult
+from ._rows import make_reader
+
+
+class Index(_kith.Index):
+    """Vectors of one dimension, and exact search among them. Made by :meth:`Index.build` or :func:`kith.open`.
+
+    An index is immutable and safe to search from several threads. Close it with :meth:`close` or a ``with`` block, or
+    let it be collected.
+
+    >>> import numpy as np, kith
+    >>> X = np.random.default_rng(7).standard_normal((1000, 16), dtype=np.float32)
+    >>> with kith.Index.build(X) as index:
+    ...     ids, distances = index.search(X[:2], k=3)
+    >>> ids[:, 0].tolist(), distances[:, 0].tolist()
+    ([0, 1], [0.0, 0.0])
+    """
+
+    __slots__ = ("_path", "_private", "build_report", "__weakref__")
+    _path: str
+    _private: weakref.finalize | None  # removes the private file; None: the file is the user's
+    build_report: dict[str, Any] | None  # rows, dim, bytes and seconds of the build; None: opened
+
+    @classmethod
+    def build(cls, X: Any, ids: Any = None, *, metric: str | None = None, dtype: Any = None,
+              path: str | os.PathLike[str] | None = None, names: Any = None, originals: bool = True,
+              threads: int | None = None, memory: int | None = None, seed: int = 0,
+              progress: bool | Report | None = None) -> Index:
+        """Build an index from vectors, and open it.
+
+        Parameters
+        ----------
+        X
+            (n, d) vectors: an array of any strides, or anything that :func:`kith.read` takes (files, data frames,
+            Arrow tables). float32, float16, bfloat16, int8 and uint8 are stored as they are; float64 and other
+            integers become float32. bool arrays and ``dtype="b1"`` (uint8, d/8 to a row) are bits. Rows are streamed
+            from where they lie: no second copy of X is made.
+        ids
+            n whole numbers from 0 to 2**64-2, or n strings; None: the row numbers. All different.
+        metric
+            ``"l2"`` (squared Euclidean; the default), ``"ip"`` (minus the inner product), ``"cosine"`` (1 - cosine);
+            for bits ``"hamming"`` (their default) or ``"jaccard"``.
+        dtype
+            Stored type when it is not X's: ``"f16"`` or ``"bf16"`` rounds, and the rounded vectors are then what is
+            searched exactly.
+        path
+            The index file. None: a private temporary file, which goes when the index is closed; see :meth:`save`.
+        names
+            n strings for people to read, or None.
+        originals
+            False: keep codes only. The file is smaller, and distances are estimates.
+        threads
+            None: :func:`kith.get_threads`.
+        memory
+            Bytes of working memory besides ids; None: 1 GiB.
+        seed
+            Of the random rotation. Equal input, options and threads give equal files.
+        progress
+            None: a bar when somebody watches and it lasts. False: none. True: a bar. Or a function
+            ``f(stage, done, total)``, which may return True to cancel.
+
+        Raises
+        ------
+        DataError
+            NaN, infinity, a norm beyond 2**62, a zero vector under cosine, a duplicate or negative id, no rows: the
+            text names the row.
+        ArgumentError, UnsupportedError, LimitError
+            Options, shapes or types that do not fit.
+        FormatError, MissingFileError, FileError, NoSpaceError
+            Input that is malformed or missing; output that cannot be written. An old file at `path` stays as it was.
+        CancelledError, KeyboardInterrupt
+            `progress` asked to stop, or somebody pressed Ctrl-C.
+
+        >>> kith.Index.build([[1, 2], [3, 4], [5, 6]], ids=["a", "b", "c"]).search([1, 2.5], k=2).ids.tolist()
+        ['a', 'b']
+        """
+        if isinstance(X, np.ndarray) and X.dtype == np.bool_ and dtype is None:
+            dtype = "b1"
+        options = build_options({"metric": metric, "dtype": dtype, "originals": originals, "memory": memory,
+                                 "seed": seed, "threads": _kith.get_threads() if threads is None else threads})
+        bits = options.get("dtype") == _kith.parse_dtype("b1")
+        with Progress(progress) as watcher:
+            reader = make_reader(X, ids, names, "b1" if bits else None)
+            if path is not None:
+                report = _kith.build(reader, path, options, watcher.report)
+                index = _open(cls, path)
+            else:
+                private = _files.new_private()
+                try:
+                    report = _kith.build(reader, private, options, watcher.report)
+                    index = _open(cls, private, private=True)
+                except BaseException:
+                    _files.remove_private(private, os.getpid())
+                    raise
+        index.build_report = report
+        return index
+
+    # ---- Searching ---------------------------------------------------------------------------------------------------
+
+    def range_search(self, Q: Any, radius: float, *, allow: Any = None, plan: str | None = None,
+                     threads: int | None = None, timeout: float | None = None) -> RangeResult:
+        """Find all stored vectors within `radius` of each query: distance <= radius, as float32.
+
+        Q, allow, plan, threads, timeout and errors are those of :meth:`search`. The radius counts in the index's
+        metric; for ``l2`` it is a squared distance.
+
+        >>> index = kith.Index.build([[0.0], [1.0], [2.0], [5.0]])
+        >>> found = index.range_search([[1.0], [5.0]], 1.0)
+        >>> [ids.tolist() for ids, distances in found]
+        [[1, 0, 2], [3]]
+        """
+        offsets, ids, distances, rows, explain = self._range(Q, radius, allow=allow, plan=plan, threads=threads,
+                                                             timeout=timeout)
+        return RangeResult(offsets, ids, distances, rows, explain)
+
+    def filter(self, ids: Any) -> Filter:
+        """The set of ids that searches may return, to be used several times as ``allow=``.
+
+        ids
+            Numbers, or strings with string ids. Those that the index does not hold are counted in ``unknown``.
+
+        >>> index = kith.Index.build([[0.0], [1.0], [2.0]])
+        >>> odd = index.filter([1, 3])
+        >>> odd, index.search([0.0], k=1, allow=odd).ids.tolist()
+        (Filter(1 allowed, 1 unknown), [1])
+        """
+        return make_filter(self, ids)
+
+    # ---- Looking at it -----------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str | None:
+        """The index file; None while it is a private temporary one."""
+        return None if self._private is not None else self._path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the file says of itself: rows, dim, dtype, metric, ids ("row", "number" or "string"), names, originals,
+        integer_codes, lists, first_level_dim, format_version, file_bytes, code_error, first_level_error, and sections
+        (bytes by name)."""
+        return self._info()
+
+    @property
+    def ids(self) -> np.ndarray:
+        """All ids: (n,) int64 (uint64 where one is beyond it), ascending; string ids as an object array in input
+        order."""
+        rows = self._rows()
+        return self._strings(rows) if self._info()["ids"] == "string" else rows
+
+    def vector(self, id: int | str) -> np.ndarray:
+        """The stored vector of an id: (d,) float32, or (d/8,) uint8 for bits. MissingIdError; UnsupportedError without
+        originals."""
+        return self._vectors([id])[0]
+
+    def vectors(self, ids: Any) -> np.ndarray:
+        """The stored vectors of (m,) ids: (m, d) float32, or (m, d/8) uint8 for bits. Errors as in :meth:`vector`."""
+        return self._vectors(list(ids))
+
+    def name(self, id: int | str) -> str:
+        """The name that was given for an id. MissingIdError; UnsupportedError without names."""
+        return self._name(id)
+
+    def verify(self, *, threads: int | None = None, progress: bool | Report | None = None) -> None:
+        """Check every byte of the index file against its checksums, then its contents: CorruptError names the file and
+        section."""
+        self._check_open()
+        verify(self._path, threads=threads, progress=progress)
+
+    # ---- Keeping it --------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> Index:
+        """Give the index file a name: whole or not at all, and synced. A file that bears the name is replaced.
+
+        A private index is linked where `path` is on its file system (nothing is copied), and has the path from then
+        on. An index that has a path is copied, and keeps its own. Returns the index. FileError, NoSpaceError.
+        """
+        self._check_open()
+        target = os.path.abspath(os.fspath(path))
+        private = self._private
+        if private is None and os.path.exists(target) and os.path.samefile(target, self._path):
+            return self
+        _files.give_name(self._path, target, private is not None)
+        if private is not None:
+            self._path, self._private = target, None
+            private()  # the old name goes; the mapping does not need it
+        return self
+
+    def close(self) -> None:
+        """Let go of the file. Running searches finish first; later ones raise ArgumentError. Closing twice is fine."""
+        self._close()
+        if self._private is not None:
+            self._private()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ArgumentError("the index is closed")
+
+    def __enter__(self) -> Index:
+        self._check_open()
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple:
+        self._check_open()
+        if self._private is not None:
+            raise ArgumentError("an index in a private file cannot be pickled: save() it first, then its path is")
+        return open, (self._path,)
+
+    def __repr__(self) -> str:
+        if self.closed:
+            return "<kith.Index, closed>"
+        where = "in a private file" if self._private is not None else f"at {self._path}"
+        return f"<kith.Index: {len(self):,} x {self.dim} {self.dtype}, {self.metric}, {where}>"
+
+    def _repr_html_(self) -> str:
+        if self.closed:
+            return f"<p>{escape(repr(self))}</p>"
+        info = self._info()
+        shown = {"vectors": f"{info['rows']:,}", "dimensions": info["dim"], "dtype": info["dtype"],
+                 "metric": info["metric"], "ids": info["ids"],
+                 "exact": "yes" if info["originals"] else "no: codes only", "file": self.path or "private", "bytes": f"{info['file_bytes']:,}"}
+        lines = "".join(f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in shown.items())
+        return f"<table><caption>kith.Index</caption><tbody>{lines}</tbody></table>"
+
+
+def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False, private: bool = False) -> Index:
+    index = cls(path, populate)
+    index._path = os.path.abspath(os.fspath(path))
+    index._private = weakref.finalize(index, _files.remove_private, index._path, os.getpid()) if private else None
+    index.build_report = None
+    return index
+
+
+def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool = False) -> Index:
+    """Open an index file by mapping it, whatever its size. The file must not be changed while it is open.
+
+    verify
+        True: check every byte first, as :func:`kith.verify` does.
+    populate
+        True: ask the system to read the file into memory now.
+
+    MissingFileError, FileError, CorruptError, VersionError, LimitError (4,096 indexes are open).
+    """
+    if verify:
+        _verify(path)
+    return _open(Index, path, populate)
+
+
+def verify(path: str | os.PathLike[str], threads: int | None = None, *,
+           progress: bool | Report | None = None) -> None:
+    """Check every byte of an index file against its checksums, then every count, id and order inside.
+
+    CorruptError names the file and section; MissingFileError, FileError, VersionError. threads: None:
+    :func:`kith.get_threads`. progress: as in :meth:`Index.build`.
+    """
+    with Progress(progress) as watcher:
+        _kith.verify(path, threads, watcher.report)
+
+
+_verify = verify

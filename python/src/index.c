@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Index, as far as it is C: opening, searching, and reading what is stored. kith/_index.py derives the public class. */
+#include "src/kithpy.h"
+
+#include <string.h>
+
+PyTypeObject *kpy_index_type;
+
+kpy_handle *kpy_index_handle(kpy_index *index) {
+    if (!index->handle) kpy_raise(KITH_E_ARG, "the index is closed");
+    return index->handle;
+}
+
+static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
+    PyObject *path = NULL;
+    int populate = 0;
+    if (keywords && PyDict_Size(keywords)) {
+        PyErr_SetString(PyExc_TypeError, "use kith.open() or kith.Index.build()");
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(args, "O&p:Index", PyUnicode_FSConverter, &path, &populate)) return NULL;
+    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
+    options.populate = populate;
+    kith_index *opened = NULL;
+    kith_error error = {0};
+    kith_status status;
+    const char *name = PyBytes_AsString(path);
+    Py_BEGIN_ALLOW_THREADS;
+    status = kith_index_open(name, &options, &opened, &error);
+    Py_END_ALLOW_THREADS;
+    Py_DECREF(path);
+    if (status != KITH_OK) return kpy_fail(status, &error);
+    kpy_handle *handle = kpy_handle_make(opened);
+    if (!handle) return NULL;
+    kpy_index *index = (kpy_index *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
+    if (index)
+        index->handle = handle;
+    else
+        kpy_handle_drop(handle);
+    return (PyObject *)index;
+}
+
+static void index_dealloc(PyObject *self) {
+    PyTypeObject *type = Py_TYPE(self);
+    kpy_handle_drop(((kpy_index *)self)->handle);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyObject *index_close(PyObject *self, PyObject *none) {
+    (void)none;
+    kpy_index *index = (kpy_index *)self;
+    kpy_handle *handle = index->handle;
+    index->handle = NULL;
+    kpy_handle_drop(handle);
+    Py_RETURN_NONE;
+}
+
+static PyObject *index_closed(PyObject *self, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(((kpy_index *)self)->handle == NULL);
+}
+
+static Py_ssize_t index_length(PyObject *self) {
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? (Py_ssize_t)handle->rows : -1;
+}
+
+static PyObject *section_dict(const kith_index_info *info) {
+    kpy_entry entries[KITH_SECTIONS_MAX];
+    for (size_t i = 0; i < info->sections; i++)
+        entries[i] = (kpy_entry){info->section[i].name, kpy_u64(info->section[i].bytes)};
+    return kpy_dict(entries, info->sections);
+}
+
+static PyObject *index_info(PyObject *self, PyObject *none) {
+    (void)none;
+    static const char *const kinds[] = {"row", "number", "string"};
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    kith_index_info info = KITH_INDEX_INFO_INIT;
+    if (!handle) return NULL;
+    kith_index_get_info(handle->index, &info);
+    const kpy_entry entries[] = {
+        {"rows", kpy_u64(info.rows)},
+        {"dim", kpy_u64(info.dim)},
+        {"dtype", PyUnicode_FromString(kith_dtype_name(info.dtype))},
+        {"metric", PyUnicode_FromString(kith_metric_name(info.metric))},
+        {"ids", PyUnicode_FromString(kinds[info.id_kind])},
+        {"names", PyBool_FromLong(info.has_names)},
+        {"originals", PyBool_FromLong(info.has_originals)},
+        {"integer_codes", PyBool_FromLong(info.integer_codes)},
+        {"lists", kpy_u64(info.lists)},
+        {"first_level_dim", kpy_u64(info.first_level_dim)},
+        {"format_version", kpy_u64(info.format_version)},
+        {"file_bytes", kpy_u64(info.file_bytes)},
+        {"code_error", PyFloat_FromDouble(info.code_error)},
+        {"first_level_error", PyFloat_FromDouble(info.first_level_error)},
+        {"sections", section_dict(&info)},
+    };
+    return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
+}
+
+static PyObject *index_dim(PyObject *self, void *unused) {
+    (void)unused;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? PyLong_FromSize_t(handle->dim) : NULL;
+}
+
+static PyObject *index_dtype(PyObject *self, void *unused) {
+    (void)unused;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? PyUnicode_FromString(kith_dtype_name(handle->dtype)) : NULL;
+}
+
+static PyObject *index_metric(PyObject *self, void *unused) {
+    (void)unused;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? PyUnicode_FromString(kith_metric_name(handle->metric)) : NULL;
+}
+
+/* ---- Ids --------------------------------------------------------------------------------------------------------- */
+
+/* All ids, ascending: int64, or uint64 where one needs it. */
+static PyObject *index_rows(PyObject *self, PyObject *none) {
+    (void)none;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    if (!handle) return NULL;
+    npy_intp count = (npy_intp)handle->rows;
+    PyObject *ids = PyArray_SimpleNew(1, &count, handle->wide ? NPY_UINT64 : NPY_INT64);
+    kith_error error = {0};
+    if (!ids) return NULL;
+    const kith_status status =
+        kith_index_ids(handle->index, 0, handle->rows, PyArray_DATA((PyArrayObject *)ids), &error);
+    if (status == KITH_OK) return ids;
+    Py_DECREF(ids);
+    return kpy_fail(status, &error);
+}
+
+static PyObject *index_strings(PyObject *self, PyObject *rows) {
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    if (!handle) return NULL;
+    PyArrayObject *array = (PyArrayObject *)PyArray_FROM_OTF(rows, NPY_INT64, NPY_ARRAY_IN_ARRAY);
+    PyObject *strings = array ? kpy_string_ids(handle, array) : NULL;
+    Py_XDECREF(array);
+    return strings;
+}
+
+/* A handle that stays open while Python code runs that might close the index. */
+static kpy_handle *hold(PyObject *self) {
+    kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    if (handle) handle->refs++;
+    return handle;
+}
+
+static bool missing(void) {
+    if (!PyErr_ExceptionMatches(kpy_hooks.missing_id)) return false;
+    PyErr_Clear();
+    return true;
+}
+
+/* _lookup(list of str): (array of the numbers that stand for them, how many are known, how many are not) */
+static PyObject *index_lookup(PyObject *self, PyObject *list) {
+    kpy_handle *handle = hold(self);
+    if (!handle) return NULL;
+    npy_intp count = (npy_intp)PyList_Size(list), found = 0;
+    PyObject *ids = count < 0 ? NULL : PyArray_SimpleNew(1, &count, NPY_UINT64);
+    uint64_t *to = ids ? PyArray_DATA((PyArrayObject *)ids) : NULL;
+    for (npy_intp i = 0; ids && i < count; i++) {
+        if (kpy_parse_id(handle, PyList_GetItem(list, i), &to[found]))
+            found++;
+        else if (!missing())
+            Py_CLEAR(ids);
+    }
+    kpy_handle_drop(handle);
+    return ids ? Py_BuildValue("Nnn", ids, (Py_ssize_t)found, (Py_ssize_t)(count - found)) : NULL;
+}
+
+/* 1, 0, or -1 with an exception. */
+static int holds_number(const kpy_handle *handle, uint64_t id) {
+    uint64_t low = 0, high = handle->rows, there;
+    while (low < high) {
+        const uint64_t middle = low + (high - low) / 2;
+        kith_error error = {0};
+        const kith_status status = kith_index_ids(handle->index, middle, 1, &there, &error);
+        if (status != KITH_OK) {
+            kpy_fail(status, &error);
+            return -1;
+        }
+        if (there == id) return 1;
+        if (there < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return 0;
+}
+
+static int index_contains(PyObject *self, PyObject *object) {
+    kpy_handle *handle = hold(self);
+    uint64_t id;
+    if (!handle) return -1;
+    const bool parsed = kpy_parse_id(handle, object, &id);
+    const int found = parsed ? (PyUnicode_Check(object) ? 1 : holds_number(handle, id)) : missing() ? 0 : -1;
+    kpy_handle_drop(handle);
+    return found;
+}
+
+/* ---- Stored vectors and names ------------------------------------------------------------------------------------ */
+
+static bool copy_vector(const kpy_handle *handle, PyObject *object, void *to) {
+    uint64_t id;
+    kith_error error = {0};
+    if (!kpy_parse_id(handle, object, &id)) return false;
+    const kith_status status = kith_index_vector(handle->index, id, to, &error);
+    if (status == KITH_E_NOTFOUND)
+        PyErr_Format(kpy_hooks.missing_id, "the index has no id %S", object);
+    else if (status != KITH_OK)
+        kpy_fail(status, &error);
+    return status == KITH_OK;
+}
+
+/* _vectors(list of ids): n x dim float32, or n x dim/8 uint8 for bits. */
+static PyObject *index_vectors(PyObject *self, PyObject *list) {
+    kpy_handle *handle = hold(self);
+    if (!handle) return NULL;
+    const bool bits = handle->dtype == KITH_B1;
+    const Py_ssize_t count = PyList_Size(list);
+    npy_intp shape[2] = {(npy_intp)count, (npy_intp)(bits ? handle->dim / 8 : handle->dim)};
+    PyObject *array = count < 0 ? NULL : PyArray_SimpleNew(2, shape, bits ? NPY_UBYTE : NPY_FLOAT);
+    char *to = array ? PyArray_DATA((PyArrayObject *)array) : NULL;
+    const npy_intp step = array ? PyArray_STRIDE((PyArrayObject *)array, 0) : 0;
+    for (Py_ssize_t i = 0; array && i < count; i++, to += step)
+        if (!copy_vector(handle, PyList_GetItem(list, i), to)) Py_CLEAR(array);
+    kpy_handle_drop(handle);
+    return array;
+}
+
+static PyObject *index_name(PyObject *self, PyObject *object) {
+    kpy_handle *handle = hold(self);
+    uint64_t id;
+    const char *text = NULL;
+    size_t bytes = 0;
+    PyObject *name = NULL;
+    if (!handle) return NULL;
+    if (kpy_parse_id(handle, object, &id)) {
+        const kith_status status = kith_index_name(handle->index, id, &text, &bytes);
+        if (status == KITH_OK)
+            name = PyUnicode_DecodeUTF8(text, (Py_ssize_t)bytes, "replace");
+        else if (status == KITH_E_NOTFOUND)
+            PyErr_Format(kpy_hooks.missing_id, "the index has no id %S", object);
+        else if (status == KITH_E_UNSUPPORTED)
+            kpy_raise(status, "the index was built without names");
+        else
+            kpy_fail(status, NULL);
+    }
+    kpy_handle_drop(handle);
+    return name;
+}
+
+/* ---- The type ---------------------------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(
+    search_doc, /* the first line is the signature that Python shows */
+    "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, plan=None, threads=None,\n"
+    "       radius=None, timeout=None)\n--\n\n"
+    "Find the k nearest stored vectors of each query.\n\n"
+    "Parameters\n----------\n"
+    "Q\n"
+    "    (q, d) queries, or one of (d,): float32, float16, bfloat16, int8 or uint8 in rows of any stride are\n"
+    "    read as they lie; others become float32. For bits (q, d/8) uint8, or (q, d) bool.\n"
+    "k\n    1 to 10,000.\n"
+    "exact\n"
+    "    True: UnsupportedError from an index without originals, which gives estimates. All other answers are\n"
+    "    exact anyway.\n"
+    "target_recall\n"
+    "    Above 0, at most 1: the share of true neighbours that is enough. Exact answers meet any target;\n"
+    "    UnsupportedError without originals.\n"
+    "allow\n"
+    "    Ids that may be returned: an array, a list (of strings, with string ids), or a Filter of\n"
+    "    Index.filter(), which is worth making when it is used again. Unknown ids are ignored.\n"
+    "plan\n"
+    "    'auto', 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same.\n"
+    "threads\n"
+    "    None: one query runs on the calling thread, a batch on kith.get_threads(). At most 256.\n"
+    "radius\n"
+    "    Only results with distance <= radius; fewer than k rows are padded.\n"
+    "timeout\n    Seconds, more than 0.\n\n"
+    "Returns\n-------\n"
+    "Result\n"
+    "    .ids and .distances of shape (q, k), or (k,) for one query of (d,); ascending by distance, ties by\n"
+    "    id; rows with fewer than k results end in -1 and inf. Unpacks as ids, distances.\n\n"
+    "Raises\n------\n"
+    "ArgumentError\n    A value out of range, a wrong dimension, a closed index, another index's filter.\n"
+    "DataError\n    A query with NaN, infinity, a norm beyond 2**62, or zero under cosine: names the query.\n"
+    "UnsupportedError\n    A plan that this index does not offer; types that are no numbers.\n"
+    "DeadlineError, KeyboardInterrupt\n    The time was up; somebody pressed Ctrl-C.\n"
+    "CorruptError\n    The file was truncated while it was open.\n\n"
+    ">>> index = kith.Index.build([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])\n"
+    ">>> ids, distances = index.search([3.0, 4.0], k=2)\n"
+    ">>> ids.tolist(), distances.tolist()\n"
+    "([1, 0], [0.0, 25.0])\n"
+    ">>> index.search([[3.0, 4.0]], k=3, radius=10.0).ids.tolist()\n"
+    "[[1, -1, -1]]\n");
+
+static PyMethodDef methods[] = {
+    {"search", (PyCFunction)(void (*)(void))kpy_index_search, METH_FASTCALL | METH_KEYWORDS, search_doc},
+    {"_range", (PyCFunction)(void (*)(void))kpy_index_range, METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"_close", index_close, METH_NOARGS, NULL}, /* the others are Python's to document: kith/_index.py */
+    {"_info", index_info, METH_NOARGS, NULL},
+    {"_rows", index_rows, METH_NOARGS, NULL},
+    {"_strings", index_strings, METH_O, NULL},
+    {"_lookup", index_lookup, METH_O, NULL},
+    {"_vectors", index_vectors, METH_O, NULL},
+    {"_name", index_name, METH_O, NULL},
+    {0},
+};
+static PyGetSetDef getters[] = {
+    {"dim", index_dim, NULL, NULL, NULL},
+    {"dtype", index_dtype, NULL, NULL, NULL},
+    {"metric", index_metric, NULL, NULL, NULL},
+    {"closed", index_closed, NULL, NULL, NULL},
+    {0},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_new, index_new},
+    {Py_tp_dealloc, index_dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, getters},
+    {Py_sq_length, index_length},
+    {Py_sq_contains, index_contains},
+    {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "kith._kith.Index",
+    .basicsize = sizeof(kpy_index),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .slots = slots,
+};
+
+bool kpy_index_init(PyObject *module) {
+    kpy_index_type = kpy_add_type(module, &spec);
+    return kpy_index_type != NULL;
+}

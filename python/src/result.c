@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Result: what a search found. A search makes one, so it is a plain object with two or three arrays; the dict of
+ * `explain` is made when it is asked for. What people look at (repr, tables) is Python's: kith/_result.py. */
+#include "src/kithpy.h"
+
+#include <stddef.h>
+#include <structmember.h>
+
+typedef struct result {
+    PyObject_HEAD PyObject *ids, *distances;
+    PyObject *rows; /* NULL: ids are numbers, and rows are the ids */
+    PyObject *explained;
+    kith_explain explain;
+} result;
+
+PyTypeObject *kpy_result_type;
+static allocfunc make;
+
+bool kpy_result_ready(void) {
+    PyTypeObject *type = (PyTypeObject *)kpy_hooks.result_type;
+    if (!PyType_IsSubtype(type, kpy_result_type)) {
+        PyErr_SetString(PyExc_TypeError, "the class of results must derive from kith._kith.Result");
+        return false;
+    }
+    make = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    return true;
+}
+
+PyObject *kpy_result_make(PyObject *ids, PyObject *distances, PyObject *rows, const kith_explain *explain) {
+    result *made = ids && distances ? (result *)make((PyTypeObject *)kpy_hooks.result_type, 0) : NULL;
+    if (!made) {
+        Py_XDECREF(ids);
+        Py_XDECREF(distances);
+        Py_XDECREF(rows);
+        return NULL;
+    }
+    made->ids = ids;
+    made->distances = distances;
+    made->rows = rows;
+    made->explain = *explain;
+    return (PyObject *)made;
+}
+
+PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain) {
+    const kith_explain none = KITH_EXPLAIN_INIT;
+    Py_INCREF(ids);
+    Py_INCREF(distances);
+    Py_XINCREF(rows);
+    PyObject *made = kpy_result_make(ids, distances, rows, &none);
+    if (!made) return NULL;
+    Py_INCREF(explain);
+    ((result *)made)->explained = explain;
+    return made;
+}
+
+PyObject *kpy_explain_dict(const kith_explain *e) {
+    static const char *const stages[KITH_STAGES] = {"prepare", "scan", "rerank", "select"};
+    kpy_entry seconds[KITH_STAGES];
+    for (int i = 0; i < KITH_STAGES; i++)
+        seconds[i] = (kpy_entry){stages[i], PyFloat_FromDouble((double)e->stage_ns[i] * 1e-9)};
+    const kpy_entry entries[] = {
+        {"plan", PyUnicode_FromString(e->plan_name)},
+        {"tier", PyUnicode_FromString(e->tier)},
+        {"exact", PyBool_FromLong(e->exact)},
+        {"threads", kpy_u64(e->threads)},
+        {"queries", kpy_u64(e->queries)},
+        {"rows", kpy_u64(e->rows)},
+        {"allowed", kpy_u64(e->allowed)},
+        {"scanned_bytes", kpy_u64(e->scanned_bytes)},
+        {"level1_survivors", kpy_u64(e->level1_survivors)},
+        {"candidates", kpy_u64(e->candidates)},
+        {"reranked", kpy_u64(e->reranked)},
+        {"seconds", PyFloat_FromDouble((double)e->total_ns * 1e-9)},
+        {"stage_seconds", kpy_dict(seconds, KITH_STAGES)},
+    };
+    return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
+}
+
+static PyObject *get_explain(PyObject *self, void *unused) {
+    (void)unused;
+    result *r = (result *)self;
+    if (!r->explained) {
+        PyObject *dict = kpy_explain_dict(&r->explain);
+        r->explained = dict ? PyObject_CallFunctionObjArgs(kpy_hooks.explain, dict, NULL) : NULL;
+        Py_XDECREF(dict);
+    }
+    Py_XINCREF(r->explained);
+    return r->explained;
+}
+
+static PyObject *get_rows(PyObject *self, void *unused) {
+    (void)unused;
+    result *r = (result *)self;
+    PyObject *rows = r->rows ? r->rows : r->ids;
+    Py_INCREF(rows);
+    return rows;
+}
+
+static PyObject *iterate(PyObject *self) {
+    result *r = (result *)self;
+    PyObject *pair = PyTuple_Pack(2, r->ids, r->distances);
+    PyObject *iterator = pair ? PyObject_GetIter(pair) : NULL;
+    Py_XDECREF(pair);
+    return iterator;
+}
+
+static Py_ssize_t length(PyObject *self) {
+    return PyArray_DIM((PyArrayObject *)((result *)self)->distances, 0);
+}
+
+static void dealloc(PyObject *self) {
+    result *r = (result *)self;
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(r->ids);
+    Py_XDECREF(r->distances);
+    Py_XDECREF(r->rows);
+    Py_XDECREF(r->explained);
+    ((freefunc)PyType_GetSlot(type, Py_tp_free))(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef members[] = {
+    {"ids", T_OBJECT_EX, offsetof(result, ids), READONLY, NULL},
+    {"distances", T_OBJECT_EX, offsetof(result, distances), READONLY, NULL},
+    {0},
+};
+static PyGetSetDef getters[] = {
+    {"explain", get_explain, NULL, NULL, NULL},
+    {"rows", get_rows, NULL, NULL, NULL},
+    {0},
+};
+static PyType_Slot slots[] = {
+    {Py_tp_dealloc, dealloc}, {Py_tp_members, members}, {Py_tp_getset, getters},
+    {Py_tp_iter, iterate},    {Py_sq_length, length},   {0, NULL},
+};
+static PyType_Spec spec = {
+    .name = "kith._kith.Result",
+    .basicsize = sizeof(result),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .slots = slots,
+};
+
+bool kpy_result_init(PyObject *module) {
+    kpy_result_type = kpy_add_type(module, &spec);
+    return kpy_result_type != NULL;
+}

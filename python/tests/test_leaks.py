@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nothing is kept by calls that ended, whether they succeeded or were refused."""
+import gc
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import kith
+
+Q = np.zeros((3, 24), np.float32)
+
+
+def refused(call):
+    def run(index):
+        try:
+            call(index)
+        except (kith.Error, TypeError):
+            return
+        raise AssertionError("was not refused")
+
+    return run
+
+
+CALLS = {
+    "search": lambda i: i.search(Q, 5),
+    "one": lambda i: i.search(Q[0], 5, threads=2),
+    "every option": lambda i: i.search(Q, k=5, exact=True, target_recall=0.5, allow=[1, 2], plan="gather", threads=2,
+                                       radius=9.0, timeout=5.0),
+    "converted": lambda i: i.search(Q.astype("f8")[:, ::-1], 5),
+    "explain": lambda i: str(i.search(Q, 5).explain),
+    "range": lambda i: list(i.range_search(Q, 20.0)),
+    "filter": lambda i: i.search(Q, 5, allow=i.filter([3, 1000])),
+    "look": lambda i: (i.info, i.ids, i.vector(3), i.vectors([1, 2]), 3 in i, "a" in i, repr(i), i._repr_html_()),
+    "build": lambda i: kith.Index.build(Q[:, ::2], ids=["a", "b", "c"], names=["x", "y", "z"]).search(Q[:, ::2], 2),
+    "build from rows": lambda i: kith.Index.build(Q, ids=[5, 6, 7]).close(),
+    "bad k": refused(lambda i: i.search(Q, 0)),
+    "bad shape": refused(lambda i: i.search(Q[:, :3])),
+    "bad value": refused(lambda i: i.search(Q * np.nan)),
+    "bad filter": refused(lambda i: i.search(Q, allow=[-1])),
+    "bad keyword": refused(lambda i: i.search(Q, nothing=1)),
+    "bad plan": refused(lambda i: i.search(Q, plan="levels")),
+    "bad radius": refused(lambda i: i.range_search(Q, float("nan"))),
+    "bad id": refused(lambda i: i.vectors([0, 5000])),
+    "bad build": refused(lambda i: kith.Index.build(Q * np.nan, ids=["a", "b", "c"])),
+    "bad file": refused(lambda i: kith.open("/nonexistent/x.kith")),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_memory_of_python_does_not_grow(name, index):
+    call = CALLS[name]
+    for _ in range(20):
+        call(index)
+    gc.collect()
+    references = sys.getrefcount(Q), sys.getrefcount(index), sys.getrefcount(kith.Result)
+    tracemalloc.start()
+    try:
+        call(index)
+        gc.collect()
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(100):
+            call(index)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    most = 200 if "build" in name else 30  # builds ask dtypes for their names, of which NumPy keeps some
+    assert grown < 100 * most, f"{grown / 100:.0f} bytes a call"
+    assert (sys.getrefcount(Q), sys.getrefcount(index), sys.getrefcount(kith.Result)) == references
