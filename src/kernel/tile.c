@@ -5,6 +5,7 @@
 
 #include "cpu/cpu.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -55,6 +56,27 @@ static size_t scalar_scan(const ki_level *level, const ki_panel *panel, const ki
     return block;
 }
 
+static size_t scalar_score(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                           float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    size_t used = *count, block = first;
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
+        const float *factors = level->factors + block * KI_FACTORS;
+        for (unsigned q = 0; q < panel->count; q++) {
+            int32_t dot[KI_BLOCK];
+            one_query(level, block, (const int8_t *)panel->packed + q * level->quads * 4, panel->start[q], dot);
+            unsigned mask = 0;
+            for (int v = 0; v < KI_BLOCK; v++) {
+                scores[used][v] =
+                    fmaf((float)dot[v] * panel->scale[q], factors[KI_FACTOR_SCALE + v], factors[KI_FACTOR_BIAS + v]);
+                mask |= (unsigned)(scores[used][v] >= panel->need[q]) << v;
+            }
+            if (mask) hits[used++] = (ki_tile_hit){(uint32_t)block, (uint16_t)q, (uint16_t)mask};
+        }
+    }
+    *count = used;
+    return block;
+}
+
 void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds) {
     for (size_t block = first; block < end; block++, bounds++) {
         const float *factors = level->factors + block * KI_FACTORS;
@@ -81,6 +103,7 @@ void ki_tile_fill_scalar(ki_tile_kernels *table) {
                                .packed_bytes = scalar_packed_bytes,
                                .pack = scalar_pack,
                                .scan = scalar_scan,
+                               .score = scalar_score,
                                .dots = scalar_dots};
 }
 

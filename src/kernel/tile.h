@@ -18,7 +18,9 @@
  * error and slack (norm2_slack * norm^2) in place of the maxima, and then reports fewer pairs, all that matter. All
  * tiers report supersets of the same true set; dots are equal on every tier (integers). T2. Kernels may read up to 1
  * KiB past the last block of the codes; nothing past the factors. They never allocate. T3. AMX tiles are configured and
- * released inside one call.
+ * released inside one call. T4. score reports the pairs in which some vector has s = fma(fl(fl(dot) * b), a, bias) >=
+ * need (each step rounded once), and all sixteen s: the same bits on every tier; a, b and the bounds' part of a panel
+ * are not read.
  *
  * Any thread. */
 #ifndef KI_KERNEL_TILE_H
@@ -82,6 +84,10 @@ typedef struct ki_tile_kernels {
      * not have been room for the next blocks' hits. Never more than `capacity`, which is at least 8 * KI_PANEL_MAX. */
     size_t (*scan)(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first, size_t end,
                    ki_tile_hit *hits, size_t capacity, size_t *count);
+    /* Like scan, but by estimates alone (T4), and with them: scores[h][v] of hit h. As many scores as hits;
+     * places of both from *count on may be overwritten, up to the capacity. */
+    size_t (*score)(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                    float (*scores)[KI_BLOCK], size_t capacity, size_t *count);
     /* dot[i][v] = sum c*q over one block for `count` (1..dots_width) queries: the exact integer products. */
     void (*dots)(const ki_level *level, size_t block, const int8_t *const *queries, const int32_t *starts,
                  unsigned count, int32_t (*dot)[KI_BLOCK]);

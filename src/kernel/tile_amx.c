@@ -330,6 +330,85 @@ static size_t amx_scan(const ki_level *level, const ki_panel *panel, const ki_bl
     return small.scan(level, panel, bounds, first, end, hits, capacity, count);
 }
 
+/* ---- Scores ------------------------------------------------------------------------------------------------------ */
+
+/* The scores of T4 for the eight rows of a group. Hits are frequent, so that a branch for each would be mispredicted:
+ * all is stored at the next free place, which is taken only by a hit. Blocks from `end` on are repeats of the last.
+ * Returns the new number of hits. */
+INLINE size_t score_group(const step *s, unsigned group, const ki_level *level, const ki_panel *panel, size_t end,
+                          unsigned halves, ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t used) {
+    const unsigned tile = group / 2, query = HALF * half_of(tile, halves) + GROUP * (group & 1);
+    const size_t block = s->first + block_of(tile, halves);
+    if (block >= end) return used;
+    const float *factors = level->factors + block * KI_FACTORS;
+    const __m512 scale = _mm512_loadu_ps(factors + KI_FACTOR_SCALE), bias = _mm512_loadu_ps(factors + KI_FACTOR_BIAS);
+#pragma GCC unroll 8
+    for (unsigned i = 0; i < GROUP; i++) {
+        const unsigned q = query + i;
+        const __m512i sum =
+            _mm512_add_epi32(_mm512_load_si512(s->sums[GROUP * group + i]), _mm512_set1_epi32(panel->start[q]));
+        const __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_set1_ps(panel->scale[q]));
+        const __m512 score = _mm512_fmadd_ps(dot, scale, bias);
+        const __mmask16 mask = _mm512_cmp_ps_mask(score, _mm512_set1_ps(panel->need[q]), _CMP_GE_OQ);
+        hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)q, (uint16_t)mask};
+        _mm512_storeu_ps(scores[used], score);
+        used += mask != 0;
+    }
+    return used;
+}
+
+INLINE size_t score_tiles(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                          float (*scores)[KI_BLOCK], size_t capacity, size_t *count, unsigned halves) {
+    const size_t tiles = tiles_of(level->quads), block_bytes = level->quads * KI_QUAD_BYTES;
+    const unsigned blocks = SUMS / halves;
+    size_t used = *count, block = first;
+    unsigned group = GROUPS; /* of the step before: the next to score */
+    step steps[2];
+    const step *before = steps;
+    configure();
+    for (unsigned turn = 0; block < end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks, turn ^= 1) {
+        step *now = &steps[turn];
+        const uint8_t *packed = panel->packed, *codes[SUMS];
+        for (unsigned s = 0; s < blocks; s++) codes[s] = level->codes + ki_min_size(block + s, end - 1) * block_bytes;
+        now->first = block;
+        zero_sums();
+        for (size_t t = 0; t < tiles; t++, packed += halves * TILE_BYTES) {
+            if (halves == 2)
+                multiply_two(packed, codes, t * TILE_BYTES);
+            else
+                multiply_four(packed, codes, t * TILE_BYTES);
+            if (group < GROUPS) used = score_group(before, group++, level, panel, end, halves, hits, scores, used);
+        }
+        store_sums(now->sums[0]);
+        while (group < GROUPS) used = score_group(before, group++, level, panel, end, halves, hits, scores, used);
+        before = now;
+        group = 0;
+    }
+    while (group < GROUPS) used = score_group(before, group++, level, panel, end, halves, hits, scores, used);
+    release();
+    *count = used;
+    return ki_min_size(block, end);
+}
+
+TARGET static size_t score_half(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score_tiles(level, panel, first, end, hits, scores, capacity, count, 1);
+}
+
+TARGET static size_t score_whole(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                 ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score_tiles(level, panel, first, end, hits, scores, capacity, count, 2);
+}
+
+static size_t amx_score(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                        float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    if (panel->count > HALF) return score_whole(level, panel, first, end, hits, scores, capacity, count);
+    if (panel->count > SMALL) return score_half(level, panel, first, end, hits, scores, capacity, count);
+    ki_tile_kernels small;
+    fill_small(&small);
+    return small.score(level, panel, first, end, hits, scores, capacity, count);
+}
+
 void ki_tile_fill_amx(uint32_t features, ki_tile_kernels *table) {
     const uint32_t needed = KI_AVX512 | KI_AVX512VNNI | KI_AMX_INT8;
     if ((features & needed) != needed) return;
@@ -338,6 +417,7 @@ void ki_tile_fill_amx(uint32_t features, ki_tile_kernels *table) {
     table->packed_bytes = amx_packed_bytes;
     table->pack = amx_pack;
     table->scan = amx_scan;
+    table->score = amx_score;
 }
 
 #else

@@ -37,33 +37,42 @@ static size_t vnni_packed_bytes(size_t quads, unsigned count) {
 /* [quad][query][4] */
 static void vnni_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
     const unsigned width = packed_width(count);
-    int8_t *out = packed;
-    for (size_t j = 0; j < quads; j++)
-        for (unsigned i = 0; i < width; i++, out += 4) {
-            if (i < count)
-                memcpy(out, rows[i] + 4 * j, 4);
-            else
-                memset(out, 0, 4);
-        }
+    if (count < width) memset(packed, 0, quads * 4 * width);
+    for (unsigned i = 0; i < count; i++) {
+        int8_t *out = (int8_t *)packed + 4 * i;
+        for (size_t j = 0; j < quads; j++, out += 4 * width) memcpy(out, rows[i] + 4 * j, 4);
+    }
 }
 
 static size_t widened_packed_bytes(size_t quads, unsigned count) {
     return quads * 8 * packed_width(count);
 }
 
-/* [quad][query][v0 v2 v1 v3], each of 16 bits. */
-static void widened_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
-    const unsigned width = packed_width(count);
-    int8_t *out = packed;
-    for (size_t j = 0; j < quads; j++)
-        for (unsigned i = 0; i < width; i++, out += 8) {
-            int16_t four[4] = {0};
-            if (i < count) {
-                const int8_t *v = rows[i] + 4 * j;
-                four[0] = v[0], four[1] = v[2], four[2] = v[1], four[3] = v[3];
-            }
-            memcpy(out, four, sizeof(four));
+/* One quad: v0 v2 v1 v3, each of 16 bits. */
+static inline void widen_quad(const int8_t *v, int8_t *out) {
+    const int16_t four[4] = {v[0], v[2], v[1], v[3]};
+    memcpy(out, four, sizeof(four));
+}
+
+/* [quad][query][v0 v2 v1 v3]: four quads at a time. */
+TARGET static void widened_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
+    const size_t step = 8 * (size_t)packed_width(count);
+    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+    if (count < packed_width(count)) memset(packed, 0, quads * step);
+    for (unsigned i = 0; i < count; i++) {
+        int8_t *out = (int8_t *)packed + 8 * i;
+        size_t j = 0;
+        for (; j + 4 <= quads; j += 4, out += 4 * step) {
+            const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(rows[i] + 4 * j));
+            const __m256i words = _mm256_cvtepi8_epi16(_mm_shuffle_epi8(bytes, order));
+            const __m128i low = _mm256_castsi256_si128(words), high = _mm256_extracti128_si256(words, 1);
+            _mm_storel_epi64((__m128i *)(void *)out, low);
+            _mm_storeh_pd((double *)(void *)(out + step), _mm_castsi128_pd(low));
+            _mm_storel_epi64((__m128i *)(void *)(out + 2 * step), high);
+            _mm_storeh_pd((double *)(void *)(out + 3 * step), _mm_castsi128_pd(high));
         }
+        for (; j < quads; j++, out += step) widen_quad(rows[i] + 4 * j, out);
+    }
 }
 
 /* ---- Products ---------------------------------------------------------------------------------------------------- */
@@ -80,8 +89,12 @@ INLINE __m256i broadcast(const int8_t *p) {
 
 /* Assembly, because the intrinsic needs a target that not every compiler knows, and is compiled with copies. */
 INLINE __m256i add_products(__m256i acc, __m256i codes, __m256i query) {
+#ifdef KITH_EMULATE
+    return _mm256_dpbusd_epi32(acc, codes, query);
+#else
     __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(acc) : "x"(codes), "x"(query));
     return acc;
+#endif
 }
 
 /* acc[0..1] += the two products of each lane of words. One piece of assembly with the broadcast in it, because
@@ -203,30 +216,38 @@ INLINE unsigned reach_single(__m256i dots, const ki_panel *panel, const float *f
     return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(bound, _mm256_set1_ps(panel->need[0]), _CMP_GE_OQ));
 }
 
-/* One query is a matter of reading: row after row in the order of memory, in four chains that hide the latency of
- * VPDPBUSD. Each vector has its own bound, so no maxima over the block are needed. */
-INLINE size_t scan_single(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
-                          ki_tile_hit *hits, size_t capacity, size_t *count) {
+/* The dots of one query with one block, to acc[0..1]. One query is a matter of reading: row after row in the order of
+ * memory, in four chains that hide the latency of VPDPBUSD. */
+INLINE void single_dots(enum form form, const uint8_t *codes, size_t quads, const int8_t *query, int32_t start,
+                        __m256i *dots) {
     enum { CHAINS = 4 };
     const size_t query_bytes = form == VNNI ? 4 : 8;
+    __m256i acc[CHAINS * HALVES];
+#pragma GCC unroll 8
+    for (unsigned a = 0; a < CHAINS * HALVES; a++)
+        acc[a] = a < HALVES ? _mm256_set1_epi32(start) : _mm256_setzero_si256();
+    size_t j = 0;
+    for (; j + CHAINS <= quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += CHAINS * query_bytes)
+#pragma GCC unroll 4
+        for (unsigned c = 0; c < CHAINS; c++)
+            add_packed(form, codes + c * KI_QUAD_BYTES, query + c * query_bytes, &acc[c * HALVES]);
+    for (; j < quads; j++, codes += KI_QUAD_BYTES, query += query_bytes) add_packed(form, codes, query, acc);
+#pragma GCC unroll 2
+    for (unsigned h = 0; h < HALVES; h++)
+        dots[h] = _mm256_add_epi32(_mm256_add_epi32(acc[h], acc[HALVES + h]),
+                                   _mm256_add_epi32(acc[2 * HALVES + h], acc[3 * HALVES + h]));
+}
+
+/* Each vector has its own bound, so no maxima over the block are needed. */
+INLINE size_t scan_single(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                          ki_tile_hit *hits, size_t capacity, size_t *count) {
     const uint8_t *codes = level->codes + first * level->quads * KI_QUAD_BYTES;
     size_t used = *count, block = first;
-    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
-        const int8_t *query = panel->packed;
-        __m256i acc[CHAINS * HALVES];
-#pragma GCC unroll 8
-        for (unsigned a = 0; a < CHAINS * HALVES; a++)
-            acc[a] = a < HALVES ? _mm256_set1_epi32(panel->start[0]) : _mm256_setzero_si256();
-        size_t j = 0;
-        for (; j + CHAINS <= level->quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += CHAINS * query_bytes)
-#pragma GCC unroll 4
-            for (unsigned c = 0; c < CHAINS; c++)
-                add_packed(form, codes + c * KI_QUAD_BYTES, query + c * query_bytes, &acc[c * HALVES]);
-        for (; j < level->quads; j++, codes += KI_QUAD_BYTES, query += query_bytes) add_packed(form, codes, query, acc);
-#pragma GCC unroll 8
-        for (unsigned a = HALVES; a < CHAINS * HALVES; a++) acc[a % HALVES] = _mm256_add_epi32(acc[a % HALVES], acc[a]);
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
+        __m256i dots[HALVES];
+        single_dots(form, codes, level->quads, panel->packed, panel->start[0], dots);
         const float *factors = level->factors + block * KI_FACTORS;
-        const unsigned mask = reach_single(acc[0], panel, factors) | reach_single(acc[1], panel, factors + 8) << 8;
+        const unsigned mask = reach_single(dots[0], panel, factors) | reach_single(dots[1], panel, factors + 8) << 8;
         hits[used] = (ki_tile_hit){(uint32_t)block, 0, (uint16_t)mask};
         used += mask != 0;
     }
@@ -250,6 +271,65 @@ TARGET static size_t vnni_scan(const ki_level *level, const ki_panel *panel, con
 TARGET static size_t widened_scan(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
                                   size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
     return scan(WIDENED, level, panel, bounds, first, end, hits, capacity, count);
+}
+
+/* ---- Scores ------------------------------------------------------------------------------------------------------ */
+
+/* The scores of T4 of eight vectors, and which of them reach the threshold. */
+INLINE unsigned score_half(__m256i dots, float query_scale, const float *factors, float need, float *score) {
+    const __m256 dot = _mm256_mul_ps(_mm256_cvtepi32_ps(dots), _mm256_set1_ps(query_scale));
+    const __m256 s =
+        _mm256_fmadd_ps(dot, _mm256_loadu_ps(factors + KI_FACTOR_SCALE), _mm256_loadu_ps(factors + KI_FACTOR_BIAS));
+    _mm256_storeu_ps(score, s);
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(s, _mm256_set1_ps(need), _CMP_GE_OQ));
+}
+
+/* Hits are frequent, so that a branch for each would be mispredicted: all is stored at the next free place, which is
+ * taken only by a hit. */
+INLINE size_t append(const __m256i *dots, const ki_panel *panel, unsigned query, const float *factors, size_t block,
+                     ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t used) {
+    const float scale = panel->scale[query], need = panel->need[query];
+    const unsigned mask = score_half(dots[0], scale, factors, need, scores[used]) |
+                          score_half(dots[1], scale, factors + 8, need, scores[used] + 8) << 8;
+    hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)query, (uint16_t)mask};
+    return used + (mask != 0);
+}
+
+INLINE size_t score_panel(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                          ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count,
+                          unsigned width) {
+    size_t used = *count, block = first;
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
+        const uint8_t *codes = level->codes + block * level->quads * KI_QUAD_BYTES;
+        __m256i acc[WIDE * HALVES];
+        if (width == 1)
+            single_dots(form, codes, level->quads, panel->packed, panel->start[0], acc);
+        else
+            products(form, codes, level->quads, panel->packed, panel->start, width, acc);
+#pragma GCC unroll 6
+        for (unsigned i = 0; i < width; i++)
+            used = append(&acc[i * HALVES], panel, i, level->factors + block * KI_FACTORS, block, hits, scores, used);
+    }
+    *count = used;
+    return block;
+}
+
+INLINE size_t score(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                    ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    if (panel->count == 1) return score_panel(form, level, panel, first, end, hits, scores, capacity, count, 1);
+    if (panel->count <= NARROW || form == WIDENED)
+        return score_panel(form, level, panel, first, end, hits, scores, capacity, count, NARROW);
+    return score_panel(form, level, panel, first, end, hits, scores, capacity, count, WIDE);
+}
+
+TARGET static size_t vnni_score(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score(VNNI, level, panel, first, end, hits, scores, capacity, count);
+}
+
+TARGET static size_t widened_score(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                   ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score(WIDENED, level, panel, first, end, hits, scores, capacity, count);
 }
 
 /* ---- Single blocks ----------------------------------------------------------------------------------------------- */
@@ -331,6 +411,7 @@ void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table) {
                                    .packed_bytes = vnni_packed_bytes,
                                    .pack = vnni_pack,
                                    .scan = vnni_scan,
+                                   .score = vnni_score,
                                    .dots = vnni_dots};
     else
         *table = (ki_tile_kernels){.width = NARROW,
@@ -339,6 +420,7 @@ void ki_tile_fill_avx2(uint32_t features, ki_tile_kernels *table) {
                                    .packed_bytes = widened_packed_bytes,
                                    .pack = widened_pack,
                                    .scan = widened_scan,
+                                   .score = widened_score,
                                    .dots = widened_dots};
 }
 

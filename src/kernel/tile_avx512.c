@@ -28,21 +28,22 @@ static size_t vnni_packed_bytes(size_t quads, unsigned count) {
 /* [quad][query][4]: the broadcasts of one step lie together. */
 static void vnni_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
     const unsigned width = packed_width(count);
-    int8_t *out = packed;
-    for (size_t j = 0; j < quads; j++)
-        for (unsigned i = 0; i < width; i++, out += 4) {
-            if (i < count)
-                memcpy(out, rows[i] + 4 * j, 4);
-            else
-                memset(out, 0, 4);
-        }
+    if (count < width) memset(packed, 0, quads * 4 * width);
+    for (unsigned i = 0; i < count; i++) {
+        int8_t *out = (int8_t *)packed + 4 * i;
+        for (size_t j = 0; j < quads; j++, out += 4 * width) memcpy(out, rows[i] + 4 * j, 4);
+    }
 }
 
 /* acc += the four products of each lane. Written as assembly because compilers copy the accumulator of the intrinsic,
  * run out of registers with 24 of them, and lose half of the speed to spills. */
 INLINE __m512i add_products(__m512i acc, __m512i codes, __m512i query) {
+#ifdef KITH_EMULATE
+    return _mm512_dpbusd_epi32(acc, codes, query);
+#else
     __asm__("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(codes), "v"(query));
     return acc;
+#endif
 }
 
 /* acc[i * blocks + s] = dots of query i with block s. */
@@ -130,40 +131,42 @@ TARGET static size_t scan_narrow(const ki_level *level, const ki_panel *panel, c
     return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, NARROW, 1);
 }
 
-/* One query is a matter of reading: block after block in the order of memory, so that the prefetcher sees one stream,
- * in four chains that hide the latency of VPDPBUSD. Each vector has its own bound: no maxima over the block are needed.
- */
+/* The dots of one query with one block. One query is a matter of reading: row after row in the order of memory, so that
+ * the prefetcher sees one stream, in four chains that hide the latency of VPDPBUSD. */
+INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *query, int32_t start) {
+    enum { CHAINS = 4 };
+    __m512i acc[CHAINS] = {_mm512_set1_epi32(start), _mm512_setzero_si512(), _mm512_setzero_si512(),
+                           _mm512_setzero_si512()};
+    size_t j = 0;
+    for (; j + CHAINS <= quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += 4 * CHAINS) {
+#pragma GCC unroll 4
+        for (size_t c = 0; c < CHAINS; c++) {
+            int32_t four;
+            memcpy(&four, query + 4 * c, 4);
+            acc[c] = add_products(acc[c], _mm512_loadu_si512(codes + c * KI_QUAD_BYTES), _mm512_set1_epi32(four));
+        }
+    }
+    for (; j < quads; j++, codes += KI_QUAD_BYTES, query += 4) {
+        int32_t four;
+        memcpy(&four, query, 4);
+        acc[0] = add_products(acc[0], _mm512_loadu_si512(codes), _mm512_set1_epi32(four));
+    }
+    return _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3]));
+}
+
+/* Each vector has its own bound: no maxima over the block are needed. */
 TARGET static size_t scan_single(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                                  ki_tile_hit *hits, size_t capacity, size_t *count) {
-    enum { CHAINS = 4 };
-    const size_t quads = level->quads;
-    const uint8_t *codes = level->codes + first * quads * KI_QUAD_BYTES;
+    const uint8_t *codes = level->codes + first * level->quads * KI_QUAD_BYTES;
     const __m512 query_scale = _mm512_set1_ps(panel->scale[0]), need = _mm512_set1_ps(panel->need[0]);
     const __m512 a = _mm512_set1_ps(panel->a[0]), b = _mm512_set1_ps(panel->b[0]);
     const __m512 slack = _mm512_set1_ps(panel->norm2_slack);
     size_t used = *count, block = first;
-    for (; block < end && used < capacity; block++) {
-        __m512i acc[CHAINS] = {_mm512_set1_epi32(panel->start[0]), _mm512_setzero_si512(), _mm512_setzero_si512(),
-                               _mm512_setzero_si512()};
-        const int8_t *query = panel->packed;
-        size_t j = 0;
-        for (; j + CHAINS <= quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += 4 * CHAINS) {
-#pragma GCC unroll 4
-            for (size_t c = 0; c < CHAINS; c++) {
-                int32_t four;
-                memcpy(&four, query + 4 * c, 4);
-                acc[c] = add_products(acc[c], _mm512_loadu_si512(codes + c * KI_QUAD_BYTES), _mm512_set1_epi32(four));
-            }
-        }
-        for (; j < quads; j++, codes += KI_QUAD_BYTES, query += 4) {
-            int32_t four;
-            memcpy(&four, query, 4);
-            acc[0] = add_products(acc[0], _mm512_loadu_si512(codes), _mm512_set1_epi32(four));
-        }
-        acc[0] = _mm512_add_epi32(_mm512_add_epi32(acc[0], acc[1]), _mm512_add_epi32(acc[2], acc[3]));
+    for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0]);
         const float *factors = level->factors + block * KI_FACTORS;
         const __m512 norm = _mm512_loadu_ps(factors + KI_FACTOR_NORM);
-        __m512 bound = _mm512_mul_ps(_mm512_cvtepi32_ps(acc[0]), query_scale);
+        __m512 bound = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), query_scale);
         bound = _mm512_fmadd_ps(bound, _mm512_loadu_ps(factors + KI_FACTOR_SCALE),
                                 _mm512_loadu_ps(factors + KI_FACTOR_BIAS));
         bound = _mm512_fmadd_ps(_mm512_fmadd_ps(slack, norm, a), norm, bound);
@@ -187,6 +190,87 @@ static size_t vnni_scan(const ki_level *level, const ki_panel *panel, const ki_b
         return scan_wide(level, panel, bounds, first, end, hits, capacity, count);
     }
 }
+
+/* ---- Scores ------------------------------------------------------------------------------------------------------ */
+
+/* The scores of T4. */
+INLINE __m512 score_block(__m512i dots, float query_scale, const float *factors) {
+    const __m512 dot = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), _mm512_set1_ps(query_scale));
+    return _mm512_fmadd_ps(dot, _mm512_loadu_ps(factors + KI_FACTOR_SCALE), _mm512_loadu_ps(factors + KI_FACTOR_BIAS));
+}
+
+/* Hits are frequent, so that a branch for each would be mispredicted: all is stored at the next free place, which is
+ * taken only by a hit. */
+INLINE size_t append(__m512 score, __mmask16 mask, size_t block, unsigned query, ki_tile_hit *hits,
+                     float (*scores)[KI_BLOCK], size_t used) {
+    hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)query, (uint16_t)mask};
+    _mm512_storeu_ps(scores[used], score);
+    return used + (mask != 0);
+}
+
+INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                          float (*scores)[KI_BLOCK], size_t capacity, size_t *count, unsigned width, unsigned blocks) {
+    size_t used = *count, block = first;
+    for (; block + blocks <= end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks) {
+        __m512i acc[24];
+        products(level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start, width,
+                 blocks, acc);
+#pragma GCC unroll 4
+        for (unsigned s = 0; s < blocks; s++) {
+            const float *factors = level->factors + (block + s) * KI_FACTORS;
+#pragma GCC unroll 12
+            for (unsigned i = 0; i < width; i++) {
+                const __m512 score = score_block(acc[i * blocks + s], panel->scale[i], factors);
+                const __mmask16 mask = _mm512_cmp_ps_mask(score, _mm512_set1_ps(panel->need[i]), _CMP_GE_OQ);
+                used = append(score, mask, block + s, i, hits, scores, used);
+            }
+        }
+    }
+    *count = used;
+    return block;
+}
+
+TARGET static size_t score_wide(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, WIDE, 2);
+    if (next + 1 != end) return next;
+    return score_panel(level, panel, next, end, hits, scores, capacity, count, WIDE, 1);
+}
+
+TARGET static size_t score_narrow(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                  ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, NARROW, 4);
+    if (next + 4 <= end) return next;
+    return score_panel(level, panel, next, end, hits, scores, capacity, count, NARROW, 1);
+}
+
+TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                  ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    const uint8_t *codes = level->codes + first * level->quads * KI_QUAD_BYTES;
+    const __m512 need = _mm512_set1_ps(panel->need[0]);
+    size_t used = *count, block = first;
+    for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0]);
+        const __m512 score = score_block(dots, panel->scale[0], level->factors + block * KI_FACTORS);
+        used = append(score, _mm512_cmp_ps_mask(score, need, _CMP_GE_OQ), block, 0, hits, scores, used);
+    }
+    *count = used;
+    return block;
+}
+
+static size_t vnni_score(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                         float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    switch (packed_width(panel->count)) {
+    case 1:
+        return score_single(level, panel, first, end, hits, scores, capacity, count);
+    case NARROW:
+        return score_narrow(level, panel, first, end, hits, scores, capacity, count);
+    default:
+        return score_wide(level, panel, first, end, hits, scores, capacity, count);
+    }
+}
+
+/* ---- Single blocks ----------------------------------------------------------------------------------------------- */
 
 /* Dots of `count` queries with one block, in `chains` sums each: eight sums hide the latency of VPDPBUSD. */
 INLINE void block_dots(const uint8_t *codes, size_t quads, const int8_t *const *queries, const int32_t *starts,
@@ -253,6 +337,7 @@ void ki_tile_fill_avx512(uint32_t features, ki_tile_kernels *table) {
                                .packed_bytes = vnni_packed_bytes,
                                .pack = vnni_pack,
                                .scan = vnni_scan,
+                               .score = vnni_score,
                                .dots = vnni_dots};
 }
 

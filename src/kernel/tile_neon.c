@@ -199,6 +199,66 @@ static size_t scan_usdot(const ki_level *level, const ki_panel *panel, const ki_
     return scan(USDOT, level, panel, bounds, first, end, hits, capacity, count);
 }
 
+/* ---- Scores ------------------------------------------------------------------------------------------------------ */
+
+/* The scores of T4, and which of the 16 vectors reach the threshold. */
+INLINE unsigned score_block(const int32x4_t *dots, float query_scale, const float *factors, float need, float *score) {
+    static const uint32_t bits[4] = {1, 2, 4, 8};
+    unsigned mask = 0;
+    for (unsigned p = 0; p < PARTS; p++) {
+        const float32x4_t dot = vmulq_n_f32(vcvtq_f32_s32(dots[p]), query_scale);
+        const float32x4_t s =
+            vfmaq_f32(vld1q_f32(factors + KI_FACTOR_BIAS + 4 * p), dot, vld1q_f32(factors + KI_FACTOR_SCALE + 4 * p));
+        vst1q_f32(score + 4 * p, s);
+        mask |= vaddvq_u32(vandq_u32(vcgeq_f32(s, vdupq_n_f32(need)), vld1q_u32(bits))) << 4 * p;
+    }
+    return mask;
+}
+
+/* Hits are frequent, so that a branch for each would be mispredicted: all is stored at the next free place, which is
+ * taken only by a hit. */
+INLINE size_t score_panel(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                          ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count,
+                          unsigned width) {
+    const int8_t *queries[WIDTH];
+    size_t used = *count, block = first;
+    for (unsigned i = 0; i < width; i++) queries[i] = (const int8_t *)panel->packed + 4 * i;
+    for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
+        int32x4_t acc[WIDTH * PARTS];
+        products(form, level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, queries, 4 * width,
+                 panel->start, width, acc);
+        for (unsigned i = 0; i < width; i++) {
+            const unsigned mask = score_block(&acc[i * PARTS], panel->scale[i], level->factors + block * KI_FACTORS,
+                                              panel->need[i], scores[used]);
+            hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)i, (uint16_t)mask};
+            used += mask != 0;
+        }
+    }
+    *count = used;
+    return block;
+}
+
+INLINE size_t score(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                    ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    if (panel->count == 1) return score_panel(form, level, panel, first, end, hits, scores, capacity, count, 1);
+    return score_panel(form, level, panel, first, end, hits, scores, capacity, count, WIDTH);
+}
+
+static size_t score_widened(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                            float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score(WIDENED, level, panel, first, end, hits, scores, capacity, count);
+}
+
+static size_t score_sdot(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                         float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score(SDOT, level, panel, first, end, hits, scores, capacity, count);
+}
+
+static size_t score_usdot(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
+                          float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    return score(USDOT, level, panel, first, end, hits, scores, capacity, count);
+}
+
 /* ---- Single blocks ----------------------------------------------------------------------------------------------- */
 
 INLINE void block_dots(enum form form, const ki_level *level, size_t block, const int8_t *const *queries,
@@ -248,10 +308,11 @@ void ki_tile_fill_neon(uint32_t features, ki_tile_kernels *table) {
                                .packed_bytes = neon_packed_bytes,
                                .pack = neon_pack,
                                .scan = scan_widened,
+                               .score = score_widened,
                                .dots = dots_widened};
     features &= dot_forms;
-    if (features & KI_NEON_DOT) table->scan = scan_sdot, table->dots = dots_sdot;
-    if (features & KI_NEON_I8MM) table->scan = scan_usdot, table->dots = dots_usdot;
+    if (features & KI_NEON_DOT) table->scan = scan_sdot, table->score = score_sdot, table->dots = dots_sdot;
+    if (features & KI_NEON_I8MM) table->scan = scan_usdot, table->score = score_usdot, table->dots = dots_usdot;
 }
 
 #else

@@ -19,7 +19,13 @@
  *         A = e_q + 2g|q'|,  B = |q^|,  g2 = 2g for l2 and 0 otherwise,
  *         C = 2g|q'||c| + 2^-20 |base|          (ip),   that + 4g + 2^-19 (cosine),   2g|q'|^2 (l2).
  *     Stored norms and errors are rounded up (2^-11 relative plus 2^-60 sqrt(dim), which outlasts underflow of
- * squares). B3. Integer values inside the code range are coded as themselves (a = 1, E = 0, c a constant).
+ * squares).
+ * B3. Integer values inside the code range are coded as themselves (a = 1, E = 0, c a constant).
+ * B4. Codes of lists are relative to the list's centroid c_l (r = x - c_l), while a query keeps one code, relative to
+ * the centre m of all vectors. With D >= max |c_l - m| the score is as above with ip, cosine   base = <q',c_l> bias = 0
+ * |c| the longest of the centroids l2           base = -|q-c_l|^2/2     bias = -(<c_l-m,r> + |r|^2/2)        q' = q - m
+ *     since -|q-x|^2/2 = -|q-c_l|^2/2 + <q-m,r> - <c_l-m,r> - |r|^2/2. Bounds as in B2 but for l2: the bias, made in
+ *     double, is rounded once and is at most D|r| + |r|^2/2, so A = e_q + 2g(|q'| + D), and C = 2g|q-c_l|^2.
  *
  * Pure functions; any thread. */
 #ifndef KI_QUANT_INT8_H

@@ -5,6 +5,8 @@
  * arithmetic explains, resumes without losing or repeating a hit, and reads nothing but its operands and what T2
  * allows. Every operand ends where a forbidden page begins.
  *
+ * score (T4) is held against the same plain loops bit for bit, hits and scores.
+ *
  * The amx kernels run through tests/support/amx_emulator.h where the processor has no AMX.
  *
  * Guards against: saturating products (codes 0 and 255 against -128 and 127), a tail of dimensions or blocks left out,
@@ -61,7 +63,7 @@ enum flavour {
 };
 
 /* Rooms made once; operands move in them so that each ends at the forbidden page. */
-static guard code_room, factor_room, packed_room, bound_room, hit_room;
+static guard code_room, factor_room, packed_room, bound_room, hit_room, score_room;
 
 typedef struct scene {
     const struct mask *mask;
@@ -96,6 +98,7 @@ static int set_up(void **state) {
     guard_make(&packed_room, (size_t)1 << 17);
     guard_make(&bound_room, BLOCKS_MAX * sizeof(ki_block_bound));
     guard_make(&hit_room, HITS_MAX * sizeof(ki_tile_hit));
+    guard_make(&score_room, HITS_MAX * KI_BLOCK * sizeof(float));
     return 0;
 }
 
@@ -106,6 +109,7 @@ static int tear_down(void **state) {
     guard_free(&packed_room);
     guard_free(&bound_room);
     guard_free(&hit_room);
+    guard_free(&score_room);
     return 0;
 }
 
@@ -372,6 +376,127 @@ static void test_scan_of_nothing(void **state) {
         }
 }
 
+/* ---- Scores ------------------------------------------------------------------------------------------------------ */
+
+static float scored[BLOCKS_MAX][KI_PANEL_MAX][KI_BLOCK];
+
+/* The score of T4. */
+static float score_of(size_t block, unsigned query, size_t v) {
+    const float *factors = s.level.factors + block * KI_FACTORS;
+    const float dot = (float)s.dots[block][query][v] * s.panel.scale[query];
+    return fmaf(dot, factors[KI_FACTOR_SCALE + v], factors[KI_FACTOR_BIAS + v]);
+}
+
+/* A scene for score: thresholds at the very score of some vector, or that all or none reach. What score must not read
+ * is no number. */
+static void make_score_scene(const struct mask *mask, enum flavour flavour, size_t quads, size_t blocks,
+                             unsigned count) {
+    make_scene(mask, flavour, quads, blocks, count);
+    for (unsigned i = 0; i < count; i++) {
+        const uint64_t kind = ki_rng_below(&s.rng, 8);
+        float need = -INFINITY;
+        for (uint64_t t = 0; t < 1 + 4 * kind; t++)
+            need = fmaxf(need,
+                         score_of(s.first + ki_rng_below(&s.rng, s.end - s.first), i, ki_rng_below(&s.rng, KI_BLOCK)));
+        s.panel.need[i] = kind == 6 ? -INFINITY : kind == 7 ? FLT_MAX : need;
+    }
+    for (unsigned i = 0; i < KI_PANEL_MAX; i++) s.panel.a[i] = s.panel.b[i] = NAN;
+    s.panel.norm2_slack = NAN;
+}
+
+/* Score all, in as many calls as it takes. Each begins with `held` places already taken. */
+static void score(size_t capacity, size_t held) {
+    ki_tile_hit *hits = guard_end(&hit_room, capacity * sizeof(*hits));
+    float(*scores)[KI_BLOCK] = guard_end(&score_room, capacity * sizeof(*scores));
+    memset(reported, 0, sizeof(reported));
+    for (size_t block = s.first; block < s.end;) {
+        size_t count = held;
+        memset(scores, 0xEE, capacity * sizeof(*scores));
+        memset(hits, 0xEE, capacity * sizeof(*hits));
+        const size_t next = s.mask->table.score(&s.level, &s.panel, block, s.end, hits, scores, capacity, &count);
+        assert_true(next > block && next <= s.end);
+        assert_true(count >= held && count <= capacity);
+        if (next < s.end) assert_true(count + 4 * KI_PANEL_MAX > capacity);
+        take_hits(hits + held, count - held, block, next);
+        for (size_t h = held; h < count; h++) memcpy(scored[hits[h].block][hits[h].query], scores[h], sizeof(*scores));
+        for (size_t i = 0; i < held * sizeof(*scores); i++) assert_int_equal(((uint8_t *)scores)[i], 0xEE);
+        for (size_t i = 0; i < held * sizeof(*hits); i++) assert_int_equal(((uint8_t *)hits)[i], 0xEE);
+        block = next;
+    }
+    if (s.mask->features & KI_AMX_INT8) assert_int_equal(amx_tiles_configured(), 0);
+}
+
+static void check_scores(void) {
+    for (size_t block = s.first; block < s.end; block++)
+        for (unsigned i = 0; i < s.panel.count; i++) {
+            float expected[KI_BLOCK];
+            unsigned mask = 0;
+            for (size_t v = 0; v < KI_BLOCK; v++) {
+                expected[v] = score_of(block, i, v);
+                mask |= (unsigned)(expected[v] >= s.panel.need[i]) << v;
+            }
+            if (reported[block][i] == mask && (!mask || memcmp(expected, scored[block][i], sizeof(expected)) == 0))
+                continue;
+            fail_msg("%s: flavour %d, %zu quads, %zu..%zu of %zu blocks, %u queries: block %zu, query %u: reported %x, "
+                     "expected %x, or the scores differ",
+                     s.mask->name, s.flavour, s.level.quads, s.first, s.end, s.level.blocks, s.panel.count, block, i,
+                     reported[block][i], mask);
+        }
+}
+
+static void test_scores_every_count(void **state) {
+    static const size_t quads[] = {1, 5, 15, 16, 17, 33, QUADS_MAX};
+    (void)state;
+    amx_emulator_install();
+    s.rng = (ki_rng){6};
+    for (const struct mask *m = masks; m < masks + mask_count; m++)
+        for (unsigned count = 1; count <= m->table.width; count++)
+            for (size_t blocks = 1; blocks <= 9; blocks++) {
+                make_score_scene(m, (enum flavour)(blocks % FLAVOURS), quads[(count + blocks) % 7], blocks, count);
+                score(HITS_MAX, blocks % 2);
+                check_scores();
+            }
+}
+
+static void test_scores_every_length(void **state) {
+    (void)state;
+    amx_emulator_install();
+    s.rng = (ki_rng){7};
+    for (const struct mask *m = masks; m < masks + mask_count; m++)
+        for (size_t quads = 1; quads <= QUADS_MAX; quads++)
+            for (int flavour = 0; flavour < FLAVOURS; flavour++) {
+                const unsigned count = 1 + (unsigned)ki_rng_below(&s.rng, m->table.width);
+                make_score_scene(m, (enum flavour)flavour, quads, 1 + ki_rng_below(&s.rng, 6), count);
+                score(HITS_MAX, 0);
+                check_scores();
+            }
+}
+
+/* All pairs are hits, the capacity is the least allowed; and nothing is scored without room or blocks. */
+static void test_scores_resume(void **state) {
+    (void)state;
+    amx_emulator_install();
+    s.rng = (ki_rng){8};
+    for (const struct mask *m = masks; m < masks + mask_count; m++)
+        for (unsigned count = 1; count <= m->table.width; count++) {
+            for (size_t held = 0; held <= CAPACITY_MIN / 2; held += CAPACITY_MIN / 4 - 1) {
+                make_score_scene(m, PLAIN, 1 + count % 3, BLOCKS_MAX - count % 5, count);
+                for (unsigned i = 0; i < count; i++)
+                    if (held == 0 || ki_rng_below(&s.rng, 2)) s.panel.need[i] = -1e6f;
+                score(CAPACITY_MIN + count % 7, held);
+                check_scores();
+            }
+            size_t used = 0, full = CAPACITY_MIN;
+            ki_tile_hit *hits = guard_end(&hit_room, CAPACITY_MIN * sizeof(*hits));
+            float(*scores)[KI_BLOCK] = guard_end(&score_room, CAPACITY_MIN * sizeof(*scores));
+            assert_int_equal(m->table.score(&s.level, &s.panel, 2, 2, hits, scores, CAPACITY_MIN, &used), 2);
+            assert_int_equal(used, 0);
+            assert_int_equal(m->table.score(&s.level, &s.panel, s.first, s.end, hits, scores, CAPACITY_MIN, &full),
+                             s.first);
+            assert_int_equal(full, CAPACITY_MIN);
+        }
+}
+
 /* ---- Single blocks ----------------------------------------------------------------------------------------------- */
 
 static void test_dots(void **state) {
@@ -463,6 +588,7 @@ static void test_table_of_process(void **state) {
     assert_int_equal(ki_tile()->width, table.width);
     assert_int_equal(ki_tile()->dots_width, table.dots_width);
     assert_ptr_equal(ki_tile()->scan, table.scan);
+    assert_ptr_equal(ki_tile()->score, table.score);
     assert_ptr_equal(ki_tile()->dots, table.dots);
     assert_in_range(table.width, 1, KI_PANEL_MAX);
 }
@@ -474,6 +600,9 @@ int main(void) {
         cmocka_unit_test(test_scan_every_length),
         cmocka_unit_test(test_scan_resumes),
         cmocka_unit_test(test_scan_of_nothing),
+        cmocka_unit_test(test_scores_every_count),
+        cmocka_unit_test(test_scores_every_length),
+        cmocka_unit_test(test_scores_resume),
         cmocka_unit_test(test_largest_sums),
         cmocka_unit_test(test_emulator_took_part),
         cmocka_unit_test(test_table_of_process),
