@@ -14,6 +14,8 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
 ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search|segment|topk|traffic_trace)|property/(distance|tile))
+# Which tests run with AVX-512 in software: all kernels, and whole searches.
+EMULATED_TESTS ?= ^(property/(distance|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 
@@ -30,7 +32,7 @@ sources = $$(find include src cli python/src tests bench -name '*.[ch]' | sort)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test e2e python python-test bench bench-peers bench-docs sanitize asan tsan fuzz \
-	test-arm test-clang test-plain check format format-check install uninstall clean
+	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
 	@echo "kith $$(cat VERSION): exact nearest neighbours of vectors"
@@ -155,6 +157,14 @@ test-arm: ## Cross-compile for 64-bit ARM, and run kernel and search tests under
 	    $(cmake) -B $(BUILD)/arm -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DKITH_CLI=OFF -DKITH_BENCH=OFF && \
 	    cmake --build $(BUILD)/arm && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/arm -j $(JOBS) -L neon -R '$(ARM_TESTS)'; fi
+
+test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any x86-64 with AVX2
+	@$(setup) emulated
+	@if [ "$$(uname -m)" != x86_64 ]; then echo "test-emulated: not an x86-64 machine, nothing to do"; else \
+	    $(cmake) -B $(BUILD)/emulated -DCMAKE_C_COMPILER=gcc -DKITH_EMULATE=ON -DKITH_CLI=OFF -DKITH_BENCH=OFF \
+	        -DKITH_TESTS_ONLY='$(EMULATED_TESTS)' && \
+	    cmake --build $(BUILD)/emulated && \
+	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/emulated -j $(JOBS) -L avx512; fi
 
 test-clang: ## Build everything with clang
 	@$(setup) clang
