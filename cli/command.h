@@ -46,6 +46,8 @@ extern const struct command command_table[COMMANDS];
 
 int command_build(const struct arguments *arguments);
 int command_search(const struct arguments *arguments);
+int command_join(const struct arguments *arguments);
+int command_tune(const struct arguments *arguments);
 int command_info(const struct arguments *arguments);
 int command_verify(const struct arguments *arguments);
 int command_convert(const struct arguments *arguments);

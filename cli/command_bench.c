@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "approximate.h"
 #include "bench.h"
 #include "progress.h"
 #include "source.h"
@@ -27,7 +28,8 @@ struct workload {
     unsigned char *queries; /* bench->queries rows, then batch_max - 1 more from the start: a call never wraps */
     uint64_t *ids, *samples;
     float *distances;
-    kith_plan plan;
+    kith_search_options wishes; /* plan and parameters, as the options say */
+    char plan[64];              /* in words */
     struct progress progress;
 };
 
@@ -71,16 +73,15 @@ static int load_queries(struct workload *work) {
 
 /* ---- Recall ------------------------------------------------------------------------------------------------------ */
 
-static int answer(struct workload *work, const kith_index *index, kith_scratch *scratch, kith_plan plan, size_t first,
-                  size_t count, uint64_t *ids, float *distances) {
+static int answer(struct workload *work, const kith_index *index, kith_scratch *scratch,
+                  const kith_search_options *wishes, size_t first, size_t count, uint64_t *ids, float *distances) {
     kith_error error = {0};
     kith_queries queries = KITH_QUERIES_INIT;
-    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+    kith_search_options options = *wishes;
     queries.data = work->queries + first * work->row_bytes;
     queries.dtype = work->dtype;
     queries.count = count;
     queries.dim = work->bench->info.dim;
-    options.plan = plan;
     options.cancelled = interrupt_asked;
     const kith_status status = kith_search(index, &queries, work->bench->k, &options, scratch, ids, distances, &error);
     if (status == KITH_OK) return EXIT_OK;
@@ -115,13 +116,14 @@ static int compare_answers(struct workload *work, struct truth *truth, size_t co
     const size_t k = bench->k;
     size_t common = 0, truths = 0;
     int failed = EXIT_OK;
+    kith_search_options plain = KITH_SEARCH_OPTIONS_INIT;
+    plain.plan = KITH_PLAN_PLAIN;
     bench->identical = true;
     for (size_t done = 0; done < count && !failed;) {
         const size_t step = count - done < work->batch_max ? count - done : work->batch_max;
-        failed =
-            answer(work, truth->index, truth->truth_scratch, KITH_PLAN_PLAIN, done, step, truth->ids, truth->distances);
+        failed = answer(work, truth->index, truth->truth_scratch, &plain, done, step, truth->ids, truth->distances);
         if (!failed)
-            failed = answer(work, work->index, truth->scratch, work->plan, done, step, work->ids, work->distances);
+            failed = answer(work, work->index, truth->scratch, &work->wishes, done, step, work->ids, work->distances);
         if (failed) break;
         bench->identical = bench->identical && memcmp(truth->ids, work->ids, step * k * sizeof(*truth->ids)) == 0 &&
                            memcmp(truth->distances, work->distances, step * k * sizeof(*truth->distances)) == 0;
@@ -180,12 +182,12 @@ static int measure(struct workload *work, kith_scratch *scratch, struct bench_ru
                    uint64_t all_ns) {
     const uint64_t time_ns = (uint64_t)(option_real(work->arguments, OPTION_SECONDS, 1) * 1e9);
     size_t first = 0, calls = 0;
-    int failed = answer(work, work->index, scratch, work->plan, 0, run->batch, work->ids,
+    int failed = answer(work, work->index, scratch, &work->wishes, 0, run->batch, work->ids,
                         work->distances); /* warms the scratch */
     const uint64_t start_ns = now_ns();
     uint64_t before_ns = start_ns;
     while (!failed && calls < SAMPLES_MAX && (calls < CALLS_MIN || before_ns - start_ns < time_ns)) {
-        failed = answer(work, work->index, scratch, work->plan, first, run->batch, work->ids, work->distances);
+        failed = answer(work, work->index, scratch, &work->wishes, first, run->batch, work->ids, work->distances);
         const uint64_t after_ns = now_ns();
         work->samples[calls++] = after_ns - before_ns;
         first = (first + run->batch) % work->bench->queries;
@@ -297,8 +299,14 @@ static int prepare(struct workload *work) {
     const kith_status status = kith_cpu_info(&bench->cpu, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     bench->k = (size_t)option_number(work->arguments, OPTION_K, 10);
-    bench->plan = option_text(work->arguments, OPTION_PLAN, "auto");
-    work->plan = (kith_plan)option_number(work->arguments, OPTION_PLAN, KITH_PLAN_AUTO);
+    work->wishes = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
+    failed = approximate_options(work->arguments, &work->wishes);
+    if (failed) return failed;
+    snprintf(work->plan, sizeof(work->plan), "%s", plan_word(work->wishes.plan));
+    if (work->wishes.target_recall > 0)
+        snprintf(work->plan, sizeof(work->plan), "%s for a recall of %g", plan_word(work->wishes.plan),
+                 work->wishes.target_recall);
+    bench->plan = work->plan;
     failed = plan_runs(work);
     if (failed) return failed;
     failed = open_indexes(work);

@@ -42,6 +42,9 @@ static void set_options(const struct arguments *arguments, kith_build_options *o
     options->dtype = dtype;
     options->originals = (kith_originals)option_number(arguments, OPTION_ORIGINALS, KITH_ORIGINALS_KEEP);
     options->first_level = (kith_first_level)option_number(arguments, OPTION_FIRST_LEVEL, KITH_FIRST_LEVEL_AUTO);
+    options->no_calibration = option_given(arguments, OPTION_NO_CALIBRATION);
+    options->lists = (size_t)option_number(arguments, OPTION_LISTS, 0);
+    options->code = option_text(arguments, OPTION_CODE, NULL);
     options->threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
     options->memory_bytes = option_number(arguments, OPTION_MEMORY, 0);
     options->seed = option_number(arguments, OPTION_SEED, 0);
@@ -62,6 +65,10 @@ static void summary_json(const char *input, const char *output, const kith_build
     json_bool(&json, "exact", info->has_originals != 0);
     json_bool(&json, "integer_codes", report->integer_codes != 0);
     json_uint(&json, "first_level_dim", report->first_level_dim);
+    json_uint(&json, "lists", report->lists);
+    json_uint(&json, "list_rows_max", info->list_rows_max);
+    json_text(&json, "second_code", info->second_code);
+    json_real(&json, "second_code_error", info->second_code_error);
     json_uint(&json, "input_bytes", report->input_bytes);
     json_uint(&json, "file_bytes", report->file_bytes);
     json_uint(&json, "total_ns", report->total_ns);
@@ -85,6 +92,11 @@ static void summary_text(const char *output, const kith_build_report *report, co
     pair_line(stdout, "took", "%s, %s of input", human_duration(a, seconds),
               human_byte_rate(b, seconds > 0 ? (double)report->input_bytes / seconds : 0));
     if (report->first_level_dim) pair_line(stdout, "first level", "%zu dimensions", report->first_level_dim);
+    if (info->lists > 1)
+        pair_line(stdout, "lists", "%s, the longest of %s vectors", human_count(a, info->lists),
+                  human_count(b, info->list_rows_max));
+    if (*info->second_code)
+        pair_line(stdout, "second code", "%s, mean error %.1f %%", info->second_code, 100 * info->second_code_error);
     pair_line(stdout, "answers", "%s",
               info->has_originals ? "exact" : "approximate answers: the original vectors are not stored");
 }

@@ -3,7 +3,7 @@
  * `kith info` and `kith verify`: what an index file holds, and whether it is whole. */
 #include <string.h>
 
-#include "command.h"
+#include "approximate.h"
 #include "json.h"
 #include "progress.h"
 #include "source.h"
@@ -22,7 +22,56 @@ static size_t section_count(const kith_index_info *info) {
     return info->sections < KITH_SECTIONS_MAX ? info->sections : KITH_SECTIONS_MAX;
 }
 
-static void info_json(const char *path, const kith_index_info *info) {
+/* What calibration measured, in short: of the measured k the one nearest to 10, at the largest batch, the fastest
+ * setting of each recall. NULL: nothing reaches it. */
+static const kith_tuned *fastest(const kith_tuned *tuned, size_t count, double recall) {
+    const kith_tuned *best = NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (tuned[i].recall < recall || tuned[i].k > 10) continue;
+        if (best && (tuned[i].k < best->k || (tuned[i].k == best->k && tuned[i].batch < best->batch))) continue;
+        const bool same = best && tuned[i].k == best->k && tuned[i].batch == best->batch;
+        if (!same || tuned[i].query_ns < best->query_ns) best = &tuned[i];
+    }
+    return best;
+}
+
+static const double told_recalls[] = {0.9, 0.95, 0.99};
+#define TOLD_RECALLS (sizeof(told_recalls) / sizeof(*told_recalls))
+
+static void calibration_json(struct json *json, const kith_tuned *tuned, size_t count) {
+    json_object(json, "calibration");
+    json_uint(json, "settings", count);
+    json_array(json, "fastest");
+    for (size_t i = 0; i < TOLD_RECALLS; i++) {
+        const kith_tuned *setting = fastest(tuned, count, told_recalls[i]);
+        if (!setting) continue;
+        json_object(json, NULL);
+        json_real(json, "target", told_recalls[i]);
+        json_text(json, "plan", plan_word(setting->plan));
+        json_uint(json, "k", setting->k);
+        json_uint(json, "batch", setting->batch);
+        json_uint(json, "nprobe", setting->nprobe);
+        json_real(json, "recall", setting->recall);
+        json_real(json, "query_ns", setting->query_ns);
+        json_object_end(json);
+    }
+    json_array_end(json);
+    json_object_end(json);
+}
+
+static void calibration_text(const kith_index_info *info, const kith_tuned *tuned, size_t count) {
+    char rate[HUMAN_BYTES];
+    if (info->lists == 1 || !info->has_originals) return;
+    if (!count) pair_line(stdout, "calibration", "none: --target-recall searches exactly; kith tune measures");
+    for (size_t i = 0; i < TOLD_RECALLS; i++) {
+        const kith_tuned *setting = fastest(tuned, count, told_recalls[i]);
+        if (setting)
+            pair_line(stdout, i ? "" : "calibration", "recall@%zu %.2f: %s in batches of %zu on one thread", setting->k,
+                      told_recalls[i], human_rate(rate, 1e9 / setting->query_ns), setting->batch);
+    }
+}
+
+static void info_json(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
     struct json json = JSON_PRETTY(stdout);
     char hash[24];
     json_object(&json, NULL);
@@ -37,9 +86,13 @@ static void info_json(const char *path, const kith_index_info *info) {
     json_bool(&json, "exact", info->has_originals != 0);
     json_bool(&json, "integer_codes", info->integer_codes != 0);
     json_uint(&json, "lists", info->lists);
+    json_uint(&json, "list_rows_max", info->list_rows_max);
     json_uint(&json, "first_level_dim", info->first_level_dim);
     json_real(&json, "code_error", info->code_error);
     json_real(&json, "first_level_error", info->first_level_error);
+    json_text(&json, "second_code", info->second_code);
+    json_real(&json, "second_code_error", info->second_code_error);
+    json_uint(&json, "second_code_bytes", info->second_code_bytes);
     json_uint(&json, "file_bytes", info->file_bytes);
     json_real(&json, "raw_bytes", raw_bytes(info));
     json_real(&json, "ratio", raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0);
@@ -48,6 +101,11 @@ static void info_json(const char *path, const kith_index_info *info) {
     /* Text: readers that keep numbers as doubles would lose the low bits. */
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)info->file_hash);
     json_text(&json, "file_hash", hash);
+    if (count) {
+        calibration_json(&json, tuned, count);
+    } else {
+        json_null(&json, "calibration");
+    }
     json_array(&json, "sections");
     for (size_t i = 0; i < section_count(info); i++) {
         json_object(&json, NULL);
@@ -84,7 +142,7 @@ static int sections_table(const kith_index_info *info) {
     return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
 }
 
-static int info_text(const char *path, const kith_index_info *info) {
+static int info_text(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     printf("%s%s%s\n", terminal_style(stdout, STYLE_BOLD), path, terminal_style(stdout, STYLE_PLAIN));
     pair_line(stdout, "vectors", "%s", human_count(a, info->rows));
@@ -105,7 +163,16 @@ static int info_text(const char *path, const kith_index_info *info) {
     if (info->first_level_dim)
         pair_line(stdout, "first level", "%zu dimensions, leaves out %.1f %% of a vector's length",
                   info->first_level_dim, 100 * info->first_level_error);
-    pair_line(stdout, "lists", "%s", human_count(a, info->lists));
+    if (*info->second_code)
+        pair_line(stdout, "second code", "%s, mean error %.1f %%, %s", info->second_code, 100 * info->second_code_error,
+                  human_bytes(a, info->second_code_bytes));
+    if (info->lists > 1) {
+        pair_line(stdout, "lists", "%s, the longest of %s vectors", human_count(a, info->lists),
+                  human_count(b, info->list_rows_max));
+    } else {
+        pair_line(stdout, "lists", "%s", human_count(a, info->lists));
+    }
+    calibration_text(info, tuned, count);
     pair_line(stdout, "size", "%s, %.2f of the raw vectors (%s)", human_bytes(a, info->file_bytes),
               raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0.0,
               human_bytes(b, (uint64_t)raw_bytes(info)));
@@ -119,12 +186,14 @@ static int info_text(const char *path, const kith_index_info *info) {
 int command_info(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_index_info info = KITH_INDEX_INFO_INIT;
+    const kith_tuned *tuned = NULL;
     int failed = index_open(arguments->operands[0], &index, &info);
     if (failed) return failed;
+    const size_t count = kith_index_tuned(index, &tuned);
     if (option_given(arguments, OPTION_JSON)) {
-        info_json(arguments->operands[0], &info);
+        info_json(arguments->operands[0], &info, tuned, count);
     } else {
-        failed = info_text(arguments->operands[0], &info);
+        failed = info_text(arguments->operands[0], &info, tuned, count);
     }
     kith_index_close(index);
     return failed;

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "command.h"
+#include "approximate.h"
 #include "progress.h"
 #include "results.h"
 #include "source.h"
@@ -30,8 +30,9 @@ struct search {
     kith_scratch *scratch;
     kith_filter *filter;
     kith_reader *reader;
-    void *single;      /* the one query of --query or --id */
-    uint64_t left_out; /* --id: the id itself; else KITH_ID_NONE */
+    kith_search_options wishes; /* plan and parameters, as the options say */
+    void *single;               /* the one query of --query or --id */
+    uint64_t left_out;          /* --id: the id itself; else KITH_ID_NONE */
     uint64_t query_count;
     size_t k; /* as printed */
     bool ranged;
@@ -114,6 +115,9 @@ static void add_explain(kith_explain *sum, const kith_explain *one) {
     *sum = *one;
     sum->queries += before.queries;
     sum->scanned_bytes += before.scanned_bytes;
+    sum->scanned_rows += before.scanned_rows;
+    sum->probed_lists += before.probed_lists;
+    sum->unusual += before.unusual;
     sum->level1_survivors += before.level1_survivors;
     sum->candidates += before.candidates;
     sum->reranked += before.reranked;
@@ -123,7 +127,7 @@ static void add_explain(kith_explain *sum, const kith_explain *one) {
 
 /* Options of the next call. False when the time is up already. */
 static bool call_options(struct search *search, kith_search_options *options, kith_explain *explain) {
-    options->plan = (kith_plan)option_number(search->arguments, OPTION_PLAN, KITH_PLAN_AUTO);
+    *options = search->wishes;
     options->filter = search->filter;
     options->cancelled = interrupt_asked;
     options->explain = explain;
@@ -276,6 +280,36 @@ static int run_search(struct search *search) {
 
 static const char *const stage_names[KITH_STAGES] = {"prepare", "scan", "rerank", "select"};
 
+static void considered_json(struct json *json, const kith_explain *explain) {
+    json_array(json, "considered");
+    for (size_t i = 0; i < explain->considered_count; i++) {
+        json_object(json, NULL);
+        json_text(json, "plan", plan_word(explain->considered[i].plan));
+        json_text(json, "code", code_word(explain->considered[i].code));
+        json_uint(json, "nprobe", explain->considered[i].nprobe);
+        json_uint(json, "rerank", explain->considered[i].rerank);
+        json_real(json, "recall", explain->considered[i].recall);
+        json_real(json, "query_ns", explain->considered[i].query_ns);
+        json_text(json, "why", explain->considered[i].why);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+/* The plans that were weighed, the chosen one first. */
+static void considered_table(const kith_explain *explain) {
+    for (size_t i = 0; i < explain->considered_count; i++) {
+        char what[96] = "", time[HUMAN_BYTES] = "";
+        const double query_ns = explain->considered[i].query_ns;
+        if (explain->considered[i].plan == KITH_PLAN_IVF)
+            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f", code_word(explain->considered[i].code),
+                     explain->considered[i].nprobe, explain->considered[i].recall);
+        if (query_ns > 0) human_duration(time, query_ns * 1e-9);
+        pair_line(stderr, i ? "" : "considered", "%s%s%s%s%s: %s", plan_word(explain->considered[i].plan), what,
+                  *time ? ", " : "", time, *time ? " a query" : "", explain->considered[i].why);
+    }
+}
+
 static void explain_json(const kith_explain *explain) {
     struct json json = JSON_LINES(stdout);
     json_object(&json, NULL);
@@ -287,7 +321,14 @@ static void explain_json(const kith_explain *explain) {
     json_uint(&json, "queries", explain->queries);
     json_uint(&json, "rows", explain->rows);
     json_uint(&json, "allowed", explain->allowed);
+    json_uint(&json, "nprobe", explain->nprobe);
+    json_uint(&json, "rerank", explain->rerank);
+    json_text(&json, "code", code_word(explain->code));
+    json_uint(&json, "unusual", explain->unusual);
+    considered_json(&json, explain);
     json_uint(&json, "scanned_bytes", explain->scanned_bytes);
+    json_uint(&json, "scanned_rows", explain->scanned_rows);
+    json_uint(&json, "probed_lists", explain->probed_lists);
     json_uint(&json, "level1_survivors", explain->level1_survivors);
     json_uint(&json, "candidates", explain->candidates);
     json_uint(&json, "reranked", explain->reranked);
@@ -304,8 +345,21 @@ static void explain_table(const kith_explain *explain) {
     const double seconds = (double)explain->total_ns * 1e-9;
     const double queries = explain->queries ? (double)explain->queries : 1;
     const double pairs = queries * (double)(explain->allowed ? explain->allowed : 1);
+    const int ivf = explain->plan == KITH_PLAN_IVF;
     pair_line(stderr, "plan", "%s on %s, %u thread%s%s", explain->plan_name, explain->tier, explain->threads,
-              explain->threads == 1 ? "" : "s", explain->exact ? "" : " (approximate: the index has no originals)");
+              explain->threads == 1 ? "" : "s",
+              explain->exact ? ""
+              : ivf          ? " (approximate)"
+                             : " (approximate: the index has no originals)");
+    if (ivf && explain->rerank)
+        pair_line(stderr, "parameters", "%zu lists of each query, %s codes, %zu candidates re-ranked", explain->nprobe,
+                  code_word(explain->code), explain->rerank);
+    if (ivf && !explain->rerank)
+        pair_line(stderr, "parameters", "%zu lists of each query, searched exactly", explain->nprobe);
+    if (explain->unusual)
+        pair_line(stderr, "unusual", "%s queries differ from the calibration's: more lists for them",
+                  human_count(a, explain->unusual));
+    considered_table(explain);
     pair_line(stderr, "queries", "%s in %s, %s", human_count(a, explain->queries), human_duration(b, seconds),
               seconds > 0 ? human_rate((char[HUMAN_BYTES]){0}, queries / seconds) : "-");
     pair_line(stderr, "vectors", "%s, %s of them allowed", human_count(a, explain->rows),
@@ -407,7 +461,9 @@ int command_search(const struct arguments *arguments) {
     struct search search = {.arguments = arguments, .index_path = arguments->operands[0]};
     search.info = (kith_index_info)KITH_INDEX_INFO_INIT;
     search.explain = (kith_explain)KITH_EXPLAIN_INIT;
+    search.wishes = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
     int failed = check_sources(arguments);
+    if (!failed) failed = approximate_options(arguments, &search.wishes);
     if (!failed) failed = results_kind(arguments, &search.results.kind);
     if (failed) return failed;
     failed = prepare(&search);

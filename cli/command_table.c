@@ -52,6 +52,49 @@ const struct command command_table[COMMANDS] = {
           {"kith search items.kith queries.npy --json | jq .results[0].id", "for programs"},
           {"kith search items.kith queries.npy -k 100 -o out.npy", "ids to out.npy, distances to out.distances.npy"}},
          command_search},
+    [COMMAND_JOIN] =
+        {COMMAND_JOIN,
+         "join",
+         "[QUERIES] INDEX",
+         1,
+         2,
+         "find the neighbours of every row of a file, or of every stored vector",
+         "For millions of queries, such as the nightly recomputation of recommendations: streams QUERIES (any format "
+         "that build reads) against INDEX with bounded memory, or with --self joins the stored vectors with "
+         "themselves, each without itself.\n"
+         "\n"
+         "Writes a pair of arrays, OUT.ids.npy (unsigned 8-byte integers, 2^64-1 where there are fewer than k results; "
+         "string ids as row numbers) and OUT.distances.npy (4-byte floats), or one line a query: "
+         "{\"id\": 7, \"ids\": [3, 9], \"distances\": [0.25, 0.5]}.\n"
+         "\n"
+         "The output appears under its name only when it is whole. A join that was interrupted or killed leaves "
+         "OUT.join and .part files beside it; the same command then goes on, and the output is the same to the byte. "
+         "When the index, the queries or the options changed in between, it says so and begins anew.\n"
+         "\n"
+         "Answers are exact unless --target-recall or --plan ivf is given, or the index was built with --originals "
+         "none. --ids and --id-column name the queries in lines.",
+         {{"kith join users.npy items.kith -k 100 -o nightly", "nightly.ids.npy and nightly.distances.npy"},
+          {"kith join users.npy items.kith -k 100 -o nightly --target-recall 0.95", "faster, 95 % of the neighbours"},
+          {"kith join --self items.kith -k 10 -o similar.ndjson", "more like each item, as lines"}},
+         command_join},
+    [COMMAND_TUNE] =
+        {COMMAND_TUNE,
+         "tune",
+         "INDEX",
+         1,
+         1,
+         "measure plans, so that searches can be asked for a recall",
+         "Measures how many of the true neighbours the plan ivf finds with its parameters, and what that costs, for "
+         "several k and batch sizes, and keeps the best in INDEX, which is replaced as a whole. Then search "
+         "--target-recall chooses among them. build measures an index with several lists at its end; measure again "
+         "with queries of your own if they differ from the stored vectors, and on the machine that will search.\n"
+         "\n"
+         "Prints the frontier: recall and queries a second, on one thread, at each batch size. Searches that are "
+         "running on the old file keep it.",
+         {{"kith tune items.kith", "with stored vectors, each left out of its own answers"},
+          {"kith tune items.kith --queries sample.npy --svg recall.svg", "with queries of your own, and a plot"},
+          {"kith search items.kith queries.npy --target-recall 0.95", "what it is for"}},
+         command_tune},
     [COMMAND_INFO] = {COMMAND_INFO,
                       "info",
                       "INDEX",

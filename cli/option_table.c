@@ -6,7 +6,8 @@
 
 #define ON(command)   (1u << COMMAND_##command)
 #define EVERYWHERE    ((1u << COMMANDS) - 1)
-#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(CONVERT) | ON(BENCH))
+#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH))
+#define APPROXIMATES  (ON(SEARCH) | ON(JOIN) | ON(BENCH))
 #define NO_LIMIT      UINT64_MAX
 
 static const struct option_word metrics[] = {
@@ -35,9 +36,28 @@ static const struct option_word first_levels[] = {
     {"on", KITH_FIRST_LEVEL_ON},
     {NULL, 0},
 };
+static const struct option_word list_counts[] = {{"auto", 0}, {NULL, 0}};
 static const struct option_word plans[] = {
-    {"auto", KITH_PLAN_AUTO},     {"plain", KITH_PLAN_PLAIN},   {"scan", KITH_PLAN_SCAN},
-    {"levels", KITH_PLAN_LEVELS}, {"gather", KITH_PLAN_GATHER}, {NULL, 0},
+    {"auto", KITH_PLAN_AUTO},
+    {"plain", KITH_PLAN_PLAIN},
+    {"scan", KITH_PLAN_SCAN},
+    {"levels", KITH_PLAN_LEVELS},
+    {"gather", KITH_PLAN_GATHER},
+    {"ivf", KITH_PLAN_IVF},
+    {NULL, 0},
+};
+static const struct option_word scan_codes[] = {
+    {"auto", KITH_SCAN_AUTO},
+    {"int8", KITH_SCAN_INT8},
+    {"second", KITH_SCAN_SECOND},
+    {"levels", KITH_SCAN_LEVELS},
+    {NULL, 0},
+};
+static const struct option_word join_formats[] = {
+    {"auto", KITH_JOIN_AUTO},
+    {"npy", KITH_JOIN_NPY},
+    {"ndjson", KITH_JOIN_NDJSON},
+    {NULL, 0},
 };
 static const struct option_word colors[] = {{"auto", 0}, {"always", 1}, {"never", 2}, {NULL, 0}};
 static const struct option_word shells[] = {{"bash", 0}, {"zsh", 1}, {"fish", 2}, {NULL, 0}};
@@ -48,6 +68,8 @@ const struct option option_table[] = {
     {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "FILE", NULL, 0, 0, ON(SEARCH),
      "Write ids to FILE (.npy or .ivecs) and distances beside it (x.npy: x.distances.npy, x.ivecs: x.distances.fvecs) "
      "instead of printing them"},
+    {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "OUT", NULL, 0, 0, ON(JOIN),
+     "Where the neighbours go: OUT.ndjson, or the pair OUT.ids.npy and OUT.distances.npy"},
     {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "PAGE.html", NULL, 0, 0, ON(DEMO),
      "The page to write (default: kith-demo.html)"},
 
@@ -66,22 +88,53 @@ const struct option option_table[] = {
      "Short codes that are scanned before the full ones; auto adds them where a sample says that it pays (default: "
      "auto)"},
 
+    {OPTION_LISTS, OPTION_KIND_NUMBER, false, 'l', "lists", "COUNT", list_counts, 1, KITH_LISTS_MAX, ON(BUILD),
+     "Divide the vectors into this many lists of near ones, for approximate searches and fast batches: 1 to 65536, or "
+     "auto, by the number of rows (default: auto)"},
+    {OPTION_CODE, OPTION_KIND_TEXT, false, 0, "code", "SPEC", NULL, 0, 0, ON(BUILD),
+     "A second, smaller code for approximate searches: pq:MxB or opq:MxB (M parts of B = 4 or 8 bits), rabitq:B (B = 1 "
+     "to 8 bits a dimension); needs lists"},
+
+    {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD),
+     "Do not measure plans at the end: searches with --target-recall are exact until kith tune runs"},
+
     {OPTION_QUERY, OPTION_KIND_TEXT, false, 'q', "query", "NUMBERS", NULL, 0, 0, ON(SEARCH),
      "One query in place of a file: numbers separated by commas or spaces; for bit indexes bytes, 0 to 255"},
     {OPTION_ID, OPTION_KIND_TEXT, false, 'i', "id", "ID", NULL, 0, 0, ON(SEARCH),
      "More like this one: search with a stored vector, and leave it out of its own results"},
     {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(SEARCH) | ON(BENCH),
      "Neighbours of each query, 1 to 10000 (default: 10)"},
+    {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(JOIN),
+     "Neighbours of each query, 1 to 10000; with --self to 9999 (default: 10)"},
+    {OPTION_SELF, OPTION_KIND_FLAG, false, 's', "self", NULL, NULL, 0, 0, ON(JOIN),
+     "Join the stored vectors with themselves: each gets its k nearest others, in order of ascending id"},
     {OPTION_RADIUS, OPTION_KIND_REAL, false, 'r', "radius", "DISTANCE", NULL, 0, 0, ON(SEARCH),
      "All vectors at this distance or nearer, instead of the nearest k; l2 distances are squared"},
-    {OPTION_PLAN, OPTION_KIND_WORD, false, 'p', "plan", "PLAN", plans, 0, 0, ON(SEARCH) | ON(BENCH),
-     "How to search; every plan of an index with its originals gives the same answers (default: auto)"},
-    {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH),
+    {OPTION_PLAN, OPTION_KIND_WORD, false, 'p', "plan", "PLAN", plans, 0, 0, ON(SEARCH) | ON(BENCH) | ON(JOIN),
+     "How to search; of an index with its originals every plan but ivf, which looks at the nearest lists only, gives "
+     "the same answers (default: auto)"},
+    {OPTION_TARGET_RECALL, OPTION_KIND_REAL, false, 'R', "target-recall", "SHARE", NULL, 0, 0, APPROXIMATES,
+     "The mean share of true neighbours to find, such as 0.95; plan and parameters follow from it (default: 1, exact)"},
+    {OPTION_NPROBE, OPTION_KIND_NUMBER, false, 0, "nprobe", "COUNT", NULL, 1, KITH_LISTS_MAX, APPROXIMATES,
+     "Plan ivf: lists to look at for each query (default: by --target-recall, else 16)"},
+    {OPTION_RERANK, OPTION_KIND_NUMBER, false, 0, "rerank", "COUNT", NULL, 1, NO_LIMIT, APPROXIMATES,
+     "Plan ivf: best candidates to score by the original vectors, at least k (default: as calibrated, else 2 k)"},
+    {OPTION_CODE, OPTION_KIND_WORD, false, 0, "code", "CODE", scan_codes, 0, 0, APPROXIMATES,
+     "Plan ivf: codes to scan: int8, second (build --code) or levels (default: auto)"},
+    {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
+     "Begin anew instead of going on with an interrupted join of that name"},
+    {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
      "Return only ids that stand in FILE, one a line"},
     {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH),
      "Give up with exit code 7 when searching takes longer: 500us, 50ms, 2s, 1m"},
     {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH),
      "Say on stderr what the search did; with --json as a last object"},
+
+    {OPTION_QUERIES, OPTION_KIND_FILE, false, 'q', "queries", "FILE", NULL, 0, 0, ON(TUNE),
+     "Queries to measure with, at least 100, that are not among the stored vectors (default: stored vectors, each left "
+     "out of its own answers)"},
+    {OPTION_COUNT, OPTION_KIND_NUMBER, false, 'c', "count", "COUNT", NULL, 100, 1000000, ON(TUNE),
+     "Most queries to measure with, 100 or more (default: 1000)"},
 
     {OPTION_BATCH, OPTION_KIND_NUMBERS, false, 'b', "batch", "COUNTS", NULL, 1, 100000, ON(BENCH),
      "Queries in one call, several sizes separated by commas (default: 1,32,1000)"},
@@ -96,7 +149,7 @@ const struct option option_table[] = {
      "itself)"},
     {OPTION_JSON_FILE, OPTION_KIND_FILE, false, 'j', "json", "FILE", NULL, 0, 0, ON(BENCH),
      "Write the numbers as JSON; -: to stdout, in place of the table"},
-    {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(BENCH), "Write a plot as SVG"},
+    {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(TUNE) | ON(BENCH), "Write a plot as SVG"},
 
     {OPTION_DATA, OPTION_KIND_FOLDER, false, 'd', "data", "FOLDER", NULL, 0, 0, ON(DEMO),
      "Where Fashion-MNIST lies (default: /usr/share/datasets/fashion-mnist)"},
@@ -105,7 +158,9 @@ const struct option option_table[] = {
      "Format of the file of vectors that is read (default: auto, by suffix and first bytes)"},
     {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", formats, 0, 0, ON(CONVERT),
      "Format of the output (default: auto, by suffix)"},
-    {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
+    {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", join_formats, 0, 0, ON(JOIN),
+     "Format of the output (default: auto, ndjson for the suffixes .ndjson and .jsonl, else npy)"},
+    {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT) | ON(JOIN),
      "Ids from FILE, one a line or an .npy file of 8-byte integers"},
     {OPTION_NAMES, OPTION_KIND_FILE, false, 0, "names", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
      "Names from FILE, one a line; searches show them"},
@@ -124,10 +179,13 @@ const struct option option_table[] = {
 
     {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(BUILD),
      "Working memory: 512M, 2G; at least 16M (default: 1G)"},
-    {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT, ON(BUILD),
-     "Seed of what is sampled during the build (default: 0)"},
+    {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(JOIN),
+     "Memory for queries and results: 512M, 2G; at least 16M (default: 256M)"},
+    {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT, ON(BUILD) | ON(TUNE),
+     "Seed of what is sampled (default: 0)"},
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
-     ON(BUILD) | ON(SEARCH) | ON(VERIFY) | ON(DEMO), "Threads to work on; 0: one a core (default: 0)"},
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO),
+     "Threads to work on; 0: one a core (default: 0)"},
     {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0, ON(BUILD),
      "Replace the output also when it is not an index (an index is replaced without asking)"},
 
@@ -136,9 +194,10 @@ const struct option option_table[] = {
      "The completions of a shell"},
 
     {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
-     ON(BUILD) | ON(SEARCH) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU), "Print JSON, for programs"},
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU),
+     "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
-     ON(BUILD) | ON(SEARCH) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
      "No progress bar, no notes and no summary"},
     {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,
      "Colors: auto, always or never (default: auto, on a terminal unless NO_COLOR is set)"},

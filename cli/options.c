@@ -190,6 +190,15 @@ static bool set_numbers(const struct option *option, const char *text) {
     return true;
 }
 
+static bool find_word(const struct option *option, const char *text, uint64_t *number) {
+    for (const struct option_word *word = option->words; word->word; word++) {
+        if (strcmp(word->word, text) != 0) continue;
+        *number = word->value;
+        return true;
+    }
+    return false;
+}
+
 static int set_value(enum command_id command, const struct option *option, const char *text,
                      struct arguments *arguments) {
     struct option_value *value = &arguments->values[option->id];
@@ -197,6 +206,7 @@ static int set_value(enum command_id command, const struct option *option, const
     value->text = text;
     switch (option->kind) {
     case OPTION_KIND_NUMBER:
+        if (option->words && find_word(option, text, &value->number)) return 0;
         if (!parse_number(text, strlen(text), &value->number) || value->number < option->minimum ||
             value->number > option->maximum)
             return fail_number(command, option, text);
@@ -219,12 +229,8 @@ static int set_value(enum command_id command, const struct option *option, const
             return fail_usage(command, "--%s is \"%s\", but a number was expected", option->name, text);
         break;
     case OPTION_KIND_WORD:
-        for (const struct option_word *word = option->words; word->word; word++) {
-            if (strcmp(word->word, text) != 0) continue;
-            value->number = word->value;
-            return 0;
-        }
-        return fail_word(command, option, text);
+        if (!find_word(option, text, &value->number)) return fail_word(command, option, text);
+        break;
     case OPTION_KIND_FILE:
     case OPTION_KIND_FOLDER:
         if (!*text) return fail_usage(command, "--%s is empty, but a name was expected", option->name);

@@ -17,6 +17,8 @@
 enum command_id {
     COMMAND_BUILD,
     COMMAND_SEARCH,
+    COMMAND_JOIN,
+    COMMAND_TUNE,
     COMMAND_INFO,
     COMMAND_VERIFY,
     COMMAND_CONVERT,
@@ -36,6 +38,9 @@ enum option_id {
     OPTION_DTYPE,
     OPTION_ORIGINALS,
     OPTION_FIRST_LEVEL,
+    OPTION_LISTS,
+    OPTION_CODE,
+    OPTION_NO_CALIBRATION,
     OPTION_MEMORY,
     OPTION_SEED,
     OPTION_IDS,
@@ -53,6 +58,13 @@ enum option_id {
     OPTION_RADIUS,
     OPTION_PLAN,
     OPTION_ALLOW,
+    OPTION_SELF,
+    OPTION_TARGET_RECALL,
+    OPTION_NPROBE,
+    OPTION_RERANK,
+    OPTION_RESTART,
+    OPTION_QUERIES,
+    OPTION_COUNT,
     OPTION_TIMEOUT,
     OPTION_EXPLAIN,
     OPTION_BATCH,
@@ -77,7 +89,7 @@ enum option_kind {
     OPTION_KIND_TEXT,
     OPTION_KIND_FILE,
     OPTION_KIND_FOLDER,
-    OPTION_KIND_NUMBER,   /* decimal, minimum..maximum */
+    OPTION_KIND_NUMBER,   /* decimal, minimum..maximum; or one of the row's words, where it has any */
     OPTION_KIND_NUMBERS,  /* decimal numbers separated by commas, each minimum..maximum */
     OPTION_KIND_SIZE,     /* bytes: K, M, G, T are powers of 1024 */
     OPTION_KIND_DURATION, /* nanoseconds: ns, us, ms, s, m; a bare number is refused */
@@ -98,7 +110,7 @@ struct option {
     char letter;                     /* 0: none */
     const char *name;                /* without the dashes */
     const char *argument;            /* what the help calls the value; NULL for flags */
-    const struct option_word *words; /* OPTION_KIND_WORD: ends in a NULL word */
+    const struct option_word *words; /* of OPTION_KIND_WORD, and beside numbers: ends in a NULL word */
     uint64_t minimum, maximum;
     unsigned commands; /* bit 1 << command_id */
     const char *help;  /* no full stop at the end */

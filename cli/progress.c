@@ -46,7 +46,8 @@ static void time_left(char *text, size_t room, double seconds) {
 static void draw(const struct progress *progress, const char *unit, uint64_t done, uint64_t total, uint64_t time_ns) {
     const double seconds = (double)(time_ns - progress->stage_start_ns) * 1e-9;
     const double share = total ? (double)(done < total ? done : total) / (double)total : 0;
-    const double rate = seconds > 0 ? (double)done / seconds : 0;
+    const uint64_t fresh = done > progress->stage_start_done ? done - progress->stage_start_done : 0;
+    const double rate = seconds > 0 ? (double)fresh / seconds : 0;
     const bool bytes = strcmp(unit, "bytes") == 0;
     char per_second[HUMAN_BYTES], speed[2 * HUMAN_BYTES], left[32], tail[128], bar[512] = "";
     if (!*unit) {
@@ -81,6 +82,7 @@ int progress_step(struct progress *progress, const char *stage, const char *unit
         if (!progress->stage) progress->last_ns = time_ns + FIRST_DRAW_NS - REDRAW_NS;
         progress->stage = stage;
         progress->stage_start_ns = time_ns;
+        progress->stage_start_done = done;
     }
     if (time_ns >= progress->last_ns + REDRAW_NS) {
         draw(progress, unit, done, total, time_ns);

@@ -12,7 +12,7 @@
 struct progress {
     bool shown, drawn;
     const char *stage;
-    uint64_t stage_start_ns, last_ns;
+    uint64_t stage_start_ns, stage_start_done, last_ns; /* done: work that is gone on with begins beyond 0 */
 };
 
 void progress_start(struct progress *progress, bool quiet);

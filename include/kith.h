@@ -57,6 +57,7 @@ extern "C" {
 #define KITH_NORM_MAX        4611686018427387904.0 /* 2^62, largest Euclidean norm: keeps every float sum finite */
 #define KITH_COSINE_NORM_MIN 0x1p-40    /* shorter vectors have no direction that float products could tell */
 #define KITH_STRING_MAX      4096u      /* bytes of a string id or a name */
+#define KITH_LISTS_MAX       65536u     /* lists of one index */
 #define KITH_ID_NONE         UINT64_MAX /* fills rows with fewer than k results; never a valid id */
 
 /* ---- Status and error text --------------------------------------------------------------------------------------- */
@@ -314,9 +315,16 @@ typedef struct kith_build_options {
                          * nearest even, and then searched as such) */
     kith_originals originals;
     kith_first_level first_level; /* leading principal directions, scanned before the full codes */
-    unsigned threads;             /* used when pool is NULL; 0: one per usable core */
-    kith_pool *pool;              /* borrowed, or NULL */
-    uint64_t memory_bytes;        /* working memory besides ids; 0: 1 GiB; at least 16 MiB */
+    size_t lists;          /* k-means lists (IVF): 0: by the number of rows, one below some ten thousand; 1: none;
+                            * 2..KITH_LISTS_MAX: that many, fewer where there are not enough different rows.
+                            * KITH_B1 has one list: KITH_E_UNSUPPORTED for more */
+    int no_calibration;    /* non-zero: do not measure plans at the end (kith_tune) */
+    const char *code;      /* a second code beside int8, for approximate searches: NULL: none; "pq:MxB",
+                            * "opq:MxB" (M sub-quantisers of B = 4 or 8 bits; M divides dim), "rabitq:B" (B = 1..8
+                            * bits a dimension). KITH_E_ARG if malformed; needs at least two lists */
+    unsigned threads;      /* used when pool is NULL; 0: one per usable core */
+    kith_pool *pool;       /* borrowed, or NULL */
+    uint64_t memory_bytes; /* working memory besides ids; 0: 1 GiB; at least 16 MiB */
     uint64_t seed;
     kith_progress_fn progress;
     void *progress_context;
@@ -328,7 +336,8 @@ typedef struct kith_build_report {
     size_t struct_size;
     uint64_t rows, input_bytes, file_bytes;
     size_t dim, first_level_dim; /* 0: no first level */
-    int integer_codes;           /* codes are the values themselves */
+    size_t lists;
+    int integer_codes; /* codes are the values themselves */
     uint64_t total_ns, read_ns, train_ns, code_ns, write_ns, verify_ns;
 } kith_build_report;
 #define KITH_BUILD_REPORT_INIT                                                                                         \
@@ -337,7 +346,8 @@ typedef struct kith_build_report {
 /* Build the index file `path` from all rows of `reader` (which is rewound). Streams with bounded memory; appears under
  * its name only when whole, synced and re-read: a build that fails, is cancelled or killed leaves the old file of that
  * name, if any, as it was (one exception: KITH_E_IO from syncing the folder, after which the new file bears the name,
- * but might not after a crash of the machine). Equal input, options and threads give equal bytes. KITH_E_DATA names the
+ * but might not after a crash of the machine). Equal input, options and threads give equal bytes,
+ * but for the calibration, which holds measured times: no_calibration leaves it out. KITH_E_DATA names the
  * row of the first NaN, infinity, norm beyond KITH_NORM_MAX, zero vector under cosine, or duplicate or reserved id. No
  * rows: KITH_E_DATA. report may be NULL. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_build(kith_reader *reader, const char *path,
@@ -376,16 +386,20 @@ typedef struct kith_index_info {
     uint64_t file_bytes, feature_compat, feature_incompat, file_hash;
     double code_error;        /* mean |x - code(x)| / |x - centroid| over the vectors */
     double first_level_error; /* mean length of what the first level leaves out, over |x - centroid|; 0 without */
+    char second_code[32];     /* as kith_build_options.code; "" without */
+    double second_code_error; /* mean |x - code(x)| / |x - centroid|; 0 without */
+    uint64_t second_code_bytes;
+    uint64_t list_rows_max; /* vectors of the longest list */
     size_t sections;
     kith_section_info section[KITH_SECTIONS_MAX];
 } kith_index_info;
 #define KITH_INDEX_INFO_INIT                                                                                           \
     { .struct_size = sizeof(kith_index_info) }
 
-/* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size. The file must not be
- * changed while open; if it is truncated, queries that touch the lost part return KITH_E_CORRUPT and the process lives.
- * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open),
- * KITH_E_ARG (bad KITH_CPU). Since 0.1. */
+/* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size, and with lists a
+ * word for each list and each 16 vectors. The file must not be changed while open; if it is truncated, queries that
+ * touch the lost part return KITH_E_CORRUPT and the process lives. KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT,
+ * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
@@ -439,8 +453,18 @@ typedef enum kith_plan {
     KITH_PLAN_PLAIN = 1,  /* the defining kernel against every vector: the reference */
     KITH_PLAN_SCAN = 2,   /* int8 tiles with bounds, then re-rank */
     KITH_PLAN_LEVELS = 3, /* first level, then tiles, then re-rank; KITH_E_UNSUPPORTED without a first level */
-    KITH_PLAN_GATHER = 4  /* only the allowed vectors, by the defining kernel; needs a filter */
+    KITH_PLAN_GATHER = 4, /* only the allowed vectors, by the defining kernel; needs a filter */
+    KITH_PLAN_IVF = 5     /* the nearest lists only: approximate; KITH_E_UNSUPPORTED with one list */
 } kith_plan;
+
+/* Which codes the ivf plan scans. */
+typedef enum kith_scan_code {
+    KITH_SCAN_AUTO = 0, /* int8, or what calibration chose */
+    KITH_SCAN_INT8 = 1,
+    KITH_SCAN_SECOND = 2, /* kith_build_options.code; KITH_E_UNSUPPORTED without one */
+    KITH_SCAN_LEVELS = 3  /* first level, then int8, with the bounds of exact plans: what the probed lists hold is found
+                           * exactly. For high recall. Without a first level int8 alone; rerank plays no part */
+} kith_scan_code;
 
 enum { KITH_STAGE_PREPARE, KITH_STAGE_SCAN, KITH_STAGE_RERANK, KITH_STAGE_SELECT, KITH_STAGES };
 
@@ -452,8 +476,22 @@ typedef struct kith_explain {
     const char *tier;      /* static */
     int exact;             /* 0: the index has no originals, distances are estimates */
     unsigned threads;
-    uint64_t queries, rows, allowed;          /* allowed: rows the filter let through, rows without one */
-    uint64_t scanned_bytes;                   /* of codes or vectors, counted once per query that read them */
+    uint64_t queries, rows, allowed; /* allowed: rows the filter let through, rows without one */
+    uint64_t scanned_bytes;          /* of codes or vectors, counted once per query that read them */
+    uint64_t scanned_rows;           /* (query, vector) pairs that codes or vectors were compared for */
+    uint64_t probed_lists;           /* (query, list) pairs; 0 where lists played no part */
+    size_t nprobe, rerank;           /* plan ivf: the parameters used */
+    kith_scan_code code;             /* plan ivf */
+    uint64_t unusual;                /* queries that differ from the calibration's, and were served more
+                                      * carefully */
+    size_t considered_count;         /* plans that AUTO weighed */
+    struct {
+        kith_plan plan;
+        kith_scan_code code; /* plan ivf */
+        size_t nprobe, rerank;
+        double query_ns, recall;              /* as the planner expects them; query_ns 0: not known. On one thread */
+        const char *why;                      /* "chosen: ...", or what spoke against it; static */
+    } considered[8];                          /* the chosen one first */
     uint64_t level1_survivors;                /* (query, vector) pairs passed by the first level */
     uint64_t candidates;                      /* pairs whose bounds reached the threshold of their moment */
     uint64_t reranked;                        /* pairs scored by the defining kernel */
@@ -480,6 +518,12 @@ typedef struct kith_search_options {
     int (*cancelled)(void *context); /* polled every few milliseconds from the calling thread; non-zero stops */
     void *cancelled_context;
     kith_explain *explain; /* NULL or where to report; written on success only */
+    /* Approximate search. target_recall in (0, 1): the mean share of true neighbours asked for; plan AUTO then picks
+     * plan and parameters from the index's calibration, and stays exact without one. 0 or 1: exact. */
+    double target_recall;
+    size_t nprobe; /* plan IVF: lists of each query; 0: by target_recall, 16 without one */
+    size_t rerank; /* plan IVF: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
+    kith_scan_code code;
 } kith_search_options;
 #define KITH_SEARCH_OPTIONS_INIT                                                                                       \
     { .struct_size = sizeof(kith_search_options) }
@@ -512,6 +556,107 @@ typedef struct kith_ranges {
 KITH_API KITH_MUST_CHECK kith_status kith_search_range(const kith_index *index, const kith_queries *queries,
                                                        float radius, const kith_search_options *options,
                                                        kith_scratch *scratch, kith_ranges *ranges, kith_error *error);
+
+/* ---- k-NN join --------------------------------------------------------------------------------------------------- */
+
+typedef enum kith_join_format {
+    KITH_JOIN_AUTO = 0,  /* from the suffix of `out`: .ndjson and .jsonl are NDJSON, all else NPY */
+    KITH_JOIN_NPY = 1,   /* a pair: <out>.ids.npy (u8, rows x k) and <out>.distances.npy (f4); a suffix .npy of `out` is
+                          * dropped first. Short rows end in KITH_ID_NONE and infinity. String ids as row numbers */
+    KITH_JOIN_NDJSON = 2 /* {"id": 7, "ids": [...], "distances": [...]} a line, string ids as strings, no fillers */
+} kith_join_format;
+
+typedef struct kith_join_options {
+    size_t struct_size;
+    size_t k; /* 1..KITH_K_MAX; self-join: 1..KITH_K_MAX - 1 */
+    kith_join_format format;
+    const kith_filter *filter; /* NULL: all vectors may be found */
+    kith_plan plan;            /* as in kith_search_options, with the four below */
+    double target_recall;
+    size_t nprobe, rerank;
+    kith_scan_code code;
+    int restart;               /* non-zero: forget what an earlier, interrupted join of that name did */
+    kith_pool *pool;           /* borrowed, or NULL */
+    unsigned threads;          /* used when pool is NULL; 0: one per usable core */
+    uint64_t memory_bytes;     /* working memory besides the scratch and the reader; 0: 256 MiB; at least 16 MiB */
+    size_t batch;              /* most queries of one search; 0: by memory and speed */
+    uint64_t checkpoint_ns;    /* least time between two checkpoints; 0: two seconds */
+    kith_progress_fn progress; /* stages "checking" (queries that an earlier join had done are read again) and
+                                * "joining", unit "queries" */
+    void *progress_context;
+} kith_join_options;
+#define KITH_JOIN_OPTIONS_INIT                                                                                         \
+    { .struct_size = sizeof(kith_join_options), .k = 10 }
+
+typedef struct kith_join_report {
+    size_t struct_size;
+    uint64_t queries, resumed; /* resumed: queries that an earlier, interrupted join had done */
+    const char *restarted;     /* why what an earlier, interrupted join had done was not used; "": there was none, or it
+                                * was used, or restart was asked for; static */
+    kith_plan plan;            /* of the last search; AUTO and "" when an earlier join had done all of them */
+    const char *plan_name;     /* static */
+    int exact;                 /* 0: some answers of this call are approximate */
+    uint64_t total_ns, search_ns, output_bytes;
+} kith_join_report;
+#define KITH_JOIN_REPORT_INIT                                                                                          \
+    { .struct_size = sizeof(kith_join_report) }
+
+/* Find the k nearest stored vectors of every row of `queries` (which is rewound); queries NULL: of every stored vector,
+ * itself left out (rows in order of ascending id, which is the input's order where ids are row numbers), for which the
+ * index needs its originals: KITH_E_UNSUPPORTED without. Streams with bounded memory. An NDJSON line's "id" is the
+ * query's: its id in the file of queries, or its row number there; in a self-join that of the vector.
+ *
+ * The output appears under its name only when whole and synced; the two files of a pair one after the other, the ids
+ * last. A join that was interrupted, cancelled or killed leaves <out>.join and <out>...part files behind (without the
+ * suffix .npy of `out`); the same call then goes on where the last checkpoint was, and its output is the same to the
+ * byte. Index and options are compared, and the queries that were done are read again and compared by a hash: if any
+ * differ, it starts over. Threads, memory_bytes, batch and checkpoint_ns may change, except that batch may not where a
+ * target_recall is given, since it bears on the choice of plan. KITH_E_NOSPACE keeps what was done.
+ *
+ * Errors as of kith_search() and kith_reader_next(); KITH_E_DATA names the row of a refused query; KITH_E_BUSY: another
+ * process is at work on `out`; KITH_E_CANCELLED: progress asked to stop. report may be NULL. Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_join(const kith_index *index, kith_reader *queries, const char *out,
+                                               const kith_join_options *options, kith_join_report *report,
+                                               kith_error *error);
+
+/* ---- Calibration ------------------------------------------------------------------------------------------------- */
+
+typedef struct kith_tune_options {
+    size_t struct_size;
+    size_t queries;  /* most queries measured; 0: 1,000. Slow indexes are measured with fewer, 100 at least */
+    kith_pool *pool; /* borrowed, or NULL: recall is measured with it, cost on the calling thread */
+    uint64_t seed;
+    kith_progress_fn
+        progress; /* stages "exact answers" (unit "queries"), "measuring" ("settings"), and those of writing */
+    void *progress_context;
+} kith_tune_options;
+#define KITH_TUNE_OPTIONS_INIT                                                                                         \
+    { .struct_size = sizeof(kith_tune_options) }
+
+/* One measured setting of the calibration; they ascend by (k, plan, code, nprobe, rerank, batch). An exact plan's tells
+ * its cost; nprobe, rerank and code are 0 then. */
+typedef struct kith_tuned {
+    kith_plan plan;
+    kith_scan_code code;
+    size_t k, batch, nprobe, rerank;
+    double recall;       /* mean over the calibration's queries */
+    double recall_error; /* standard error of that mean */
+    double lost;     /* share of true neighbours that were met and not among the candidates; what else is missing from
+                      * recall lies in other lists */
+    double query_ns; /* processor time of one query, on one thread */
+} kith_tuned;
+
+/* Measure each plan over its parameters against exact search, for several batch sizes and k, and store the frontier in
+ * the index file, which is replaced as a whole (old maps stay valid). queries: held out from the index if possible, at
+ * least 100; NULL: stored rows, each leaving itself out. A result no farther than the k-th true neighbour counts as
+ * found. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries, or one that no search takes.
+ * Errors as of kith_build() and kith_search(). Since 0.1. */
+KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,
+                                               kith_error *error);
+
+/* Point *tuned at the calibration's settings, which live as long as the index; their number, 0 without a calibration or
+ * with one that is damaged or of another version (searches then go on without). Since 0.1. */
+KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned);
 
 #ifdef __cplusplus
 }

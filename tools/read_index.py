@@ -6,6 +6,7 @@
   read_index.py verify FILE                    every rule of "valid if and only if" that concerns bytes
   read_index.py check FILE                     verify, then every code, bound, id, order and string
   read_index.py vector FILE ID                 a stored vector
+  read_index.py calibration FILE               what searches of some vectors found at what cost
   read_index.py search FILE --k K < QUERIES    plain scan; one query a line, a JSON array (b1: its bytes)
 
 Answers are JSON, one object a line. Distances are computed exactly as the public header defines them: sixteen partial sums
@@ -15,6 +16,7 @@ valid, 2: wrong usage.
 
 import argparse
 import array
+import bisect
 import json
 import math
 import mmap
@@ -30,9 +32,13 @@ ID_KINDS = {0: "row", 1: "u64", 2: "string"}
 KINDS = {
     1: "lists", 2: "centroids", 3: "codes", 4: "factors", 5: "level1_basis", 6: "level1_codes", 7: "level1_factors",
     8: "originals", 9: "inverse_norms", 10: "ids", 11: "id_order", 12: "string_ends", 13: "string_bytes",
-    14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta",
+    14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta", 18: "coarse_codes", 19: "coarse_factors",
+    20: "list_bounds", 21: "supers", 22: "second_model", 23: "second_codes", 24: "second_factors", 25: "calibration",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
+FEATURE_LISTS = 1
+PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf"}
+SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels"}
 FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
@@ -43,6 +49,11 @@ class Invalid(Exception):
 def demand(condition, text):
     if not condition:
         raise Invalid(text)
+
+
+def length(x, y=None):
+    """|x|, or |x - y|."""
+    return math.sqrt(math.fsum(a * a for a in x) if y is None else math.fsum((a - b) ** 2 for a, b in zip(x, y)))
 
 
 def round_up(value, step):
@@ -137,7 +148,7 @@ class Index:
         header = self.header
         self.version, header_bytes = struct.unpack_from("<2I", header, 8)
         self.feature_compat, self.feature_incompat, size, self.rows = struct.unpack_from("<4Q", header, 16)
-        demand(self.version == 1 and self.feature_incompat == 0, "needs a newer reader")
+        demand(self.version == 1 and self.feature_incompat & ~FEATURE_LISTS == 0, "needs a newer reader")
         self.dim, dtype, metric, id_kind, self.lists, self.level1_dim, self.flags, self.section_count = (
             struct.unpack_from("<8I", header, 48)
         )
@@ -220,17 +231,28 @@ class Index:
     def ids(self):
         return struct.unpack("<%dQ" % self.rows, self.need("ids", 8 * self.rows))
 
-    def code(self, position, level1=False):
-        """The signed code of a vector and its factors (a, bias, norm, error)."""
-        dim = self.level1_dim if level1 else self.dim
-        prefix = "level1_" if level1 else ""
-        blocks, rows4 = (self.rows + 15) // 16, (dim + 3) // 4
+    def factors(self, prefix, blocks, block, v):
+        data = self.need(prefix + "factors", blocks * 256)
+        return [struct.unpack_from("<f", data, block * 256 + 64 * f + 4 * v)[0] for f in range(4)]
+
+    def code_at(self, prefix, dim, blocks, block, v):
+        """The signed code of vector v of a block and its factors (a, bias, norm, error)."""
+        rows4 = (dim + 3) // 4
         codes = self.need(prefix + "codes", blocks * rows4 * 64)
-        factors = self.need(prefix + "factors", blocks * 256)
-        block, v = divmod(position, 16)
         start = block * rows4 * 64 + v * 4
         code = [byte - 128 for j in range(rows4) for byte in codes[start + 64 * j : start + 64 * j + 4]]
-        return code, [struct.unpack_from("<f", factors, block * 256 + 64 * f + 4 * v)[0] for f in range(4)]
+        return code, self.factors(prefix, blocks, block, v)
+
+    def place(self, position):
+        """The block of a vector and its number in it: every list begins with a fresh block."""
+        number = bisect.bisect_right(self.list_first, position) - 1
+        block, v = divmod(position - self.list_first[number], 16)
+        return self.list_block[number] + block, v
+
+    def code(self, position, level1=False):
+        """The signed code of a vector and its factors (a, bias, norm, error)."""
+        dim, prefix = (self.level1_dim, "level1_") if level1 else (self.dim, "")
+        return self.code_at(prefix, dim, self.list_block[-1], *self.place(position))
 
     def strings(self, what):
         data = self.data(what + "_bytes")
@@ -246,15 +268,23 @@ class Index:
     # ---- Meaning ----
 
     def check_lists(self):
+        """Lists lie one after the other and hold all vectors. Gives list_first, list_block (of each list, and the ends)
+        and list_of (of each position)."""
+        demand(bool(self.feature_incompat & FEATURE_LISTS) == (self.lists > 1), "the feature bit of lists")
+        demand(1 <= self.lists <= 65536 and (self.lists == 1 or self.dtype != "b1"), "%d lists" % self.lists)
         table = struct.unpack("<%dQ" % (2 * self.lists), self.need("lists", 16 * self.lists))
-        position, list_of = 0, []
+        position, block, self.list_of, self.list_first, self.list_block = 0, 0, [], [], []
         for number in range(self.lists):
             demand(table[2 * number] == position, "list %d does not begin where the one before ends" % number)
+            self.list_first.append(position)
+            self.list_block.append(block)
             position += table[2 * number + 1]
+            block += (table[2 * number + 1] + 15) // 16
             demand(position <= self.rows, "list %d has too many vectors" % number)
-            list_of += [number] * table[2 * number + 1]
+            self.list_of += [number] * table[2 * number + 1]
         demand(position == self.rows, "lists hold %d of %d vectors" % (position, self.rows))
-        return list_of
+        self.list_first.append(position)
+        self.list_block.append(block)
 
     def check_ids(self):
         ids = self.ids()
@@ -274,39 +304,150 @@ class Index:
             demand(texts[a] < texts[b], "section 'string_order' does not ascend, or a string is there twice")
 
     def check_padding(self, level1):
-        dim = self.level1_dim if level1 else self.dim
-        for position in range(self.rows, round_up(self.rows, 16)):
-            code, factors = self.code(position, level1)
-            demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], "vectors past the last are not empty")
+        dim, prefix = (self.level1_dim, "level1_") if level1 else (self.dim, "")
+        for number in range(self.lists):
+            for missing in range(self.list_first[number + 1] - self.list_first[number], 16 * self.list_blocks(number)):
+                block = self.list_block[number] + missing // 16
+                code, factors = self.code_at(prefix, dim, self.list_block[-1], block, missing % 16)
+                demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], "vectors past a list's last are not empty")
         for position in range(self.rows):
             demand(not any(self.code(position, level1)[0][dim:]), "places past the last dimension are not empty")
+
+    def list_blocks(self, number):
+        return self.list_block[number + 1] - self.list_block[number]
 
     def residual(self, position, centre):
         factor = self.inverse_norms[position] if self.metric == "cosine" else 1.0
         return [x * factor - c for x, c in zip(self.vector(position), centre)]
 
-    def check_codes(self, list_of):
-        """Every code decodes to its vector within its own bound, and the bounds are not idle."""
-        dim, centroids = self.dim, self.floats("centroids")
-        demand(len(centroids) >= dim * self.lists, "section 'centroids' is too small")
+    def read_centroids(self):
+        """Of each list; and the centre of all vectors, which with one list is its centroid."""
+        count = self.lists + 1 if self.lists > 1 else 1
+        floats = self.floats("centroids", count * self.dim)
+        rows = [floats[i * self.dim : (i + 1) * self.dim] for i in range(count)]
+        self.centroids, self.centre = rows[: self.lists], rows[-1]
         if self.metric == "cosine":
             self.inverse_norms = self.floats("inverse_norms", self.rows)
+
+    def bias_of(self, r, centre):
+        """What the bias of residual r to `centre` should be, and how large its terms are."""
+        if self.metric != "l2":
+            return 0.0, 0.0
+        half = math.fsum(x * x for x in r) / 2
+        terms = [(c - m) * x for c, m, x in zip(centre, self.centre, r)]
+        return -(math.fsum(terms) + half), length(centre, self.centre) * math.sqrt(2 * half) + half
+
+    def check_code(self, where, r, bias_of, code, factors, whole):
+        """One code against its residual; |r - a u| over its bound, and over |r|."""
+        a, bias, norm, error = factors
+        norm_exact = length(r)
+        missed = length(r, [a * u for u in code])
+        demand(missed <= error, where + "|r - a u| is %r, its bound %r" % (missed, error))
+        demand(norm_exact <= norm, where + "|r| is %r, its bound %r" % (norm_exact, norm))
+        wanted, size = bias_of
+        demand(abs(bias - wanted) <= 1e-4 * size + 1e-30, where + "bias is %r, expected %r" % (bias, wanted))
+        demand(not whole or (a == 1 and missed == 0), where + "the code is not the value")
+        return missed / error if error else 0.0, missed / norm_exact if norm_exact else 0.0
+
+    def check_codes(self):
+        """Every code decodes to its vector within its own bound, and the bounds are not idle."""
+        whole = bool(self.flags & WHOLE_CODES)
+        radius = self.floats("list_bounds", self.lists) if self.lists > 1 else None
         worst = total = 0.0
         for position in range(self.rows):
-            centre = centroids[list_of[position] * dim : (list_of[position] + 1) * dim]
+            number, where = self.list_of[position], "position %d: " % position
+            centre = self.centre if whole or self.lists == 1 else self.centroids[number]
             r = self.residual(position, centre)
-            code, (a, bias, norm, error) = self.code(position)
-            length = math.sqrt(math.fsum(x * x for x in r))
-            missed = math.sqrt(math.fsum((x - a * u) ** 2 for x, u in zip(r, code)))
-            where = "position %d: " % position
-            demand(missed <= error, where + "|r - a u| is %r, its bound %r" % (missed, error))
-            demand(length <= norm, where + "|r| is %r, its bound %r" % (length, norm))
-            wanted = -length * length / 2 if self.metric == "l2" else 0.0
-            demand(abs(bias - wanted) <= 1e-4 * abs(wanted) + 1e-30, where + "bias is %r, expected %r" % (bias, wanted))
-            demand(not self.flags & WHOLE_CODES or (a == 1 and missed == 0), where + "the code is not the value")
-            worst = max(worst, missed / error if error else 0.0)
-            total += missed / length if length else 0.0
+            code, factors = self.code(position)
+            over, share = self.check_code(where, r, self.bias_of(r, centre), code, factors, whole)
+            worst, total = max(worst, over), total + share
+            if radius:
+                away = length(self.residual(position, self.centroids[number]))
+                demand(away <= radius[number], where + "is %r from its centroid, beyond %r" % (away, radius[number]))
         return {"worst_error_over_bound": worst, "mean_error": total / self.rows}
+
+    def check_coarse(self):
+        """Centroids are coded as vectors around the centre; supers divide the lists."""
+        blocks = (self.lists + 15) // 16
+        for number in range(16 * blocks):
+            code, factors = self.code_at("coarse_", self.dim, blocks, number // 16, number % 16)
+            where = "coarse code %d: " % number
+            if number >= self.lists:
+                demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
+                continue
+            r = [c - m for c, m in zip(self.centroids[number], self.centre)]
+            self.check_code(where, r, self.bias_of(r, self.centre), code, factors, False)
+            demand(not any(code[self.dim :]), where + "places past the last dimension are not empty")
+            demand(length(r) <= self.parameter[1], where + "is farther from the centre than parameter[1]")
+            demand(length(self.centroids[number]) <= self.parameter[2], where + "is longer than parameter[2]")
+        data = self.data("supers")
+        if data is not None:
+            count = struct.unpack_from("<I", data)[0]
+            ends = struct.unpack_from("<%dI" % count, data, 4)
+            demand(1 <= count <= self.lists and ends[-1] == self.lists, "supers do not end with the last list")
+            demand(list(ends) == sorted(ends), "the ends of supers do not ascend")
+            demand(len(data) == round_up(4 + 4 * count, 64) + 4 * self.dim * count, "the size of section 'supers'")
+
+    def check_second(self):
+        """Factors of the second code: bounds hold, and absent vectors never win."""
+        blocks = self.list_block[-1]
+        demand(len(self.data("second_codes")) % blocks == 0, "section 'second_codes' is not made of blocks")
+        demand(bytes(self.data("second_model")[:4]) == b"KI2C", "section 'second_model' does not begin with its magic")
+        for number in range(self.lists):
+            for place in range(16 * self.list_blocks(number)):
+                position = self.list_first[number] + place
+                block = self.list_block[number] + place // 16
+                a, bias, norm, error = self.factors("second_", blocks, block, place % 16)
+                where = "second code of block %d, vector %d: " % (block, place % 16)
+                if position >= self.list_first[number + 1]:
+                    demand(a == 0 and bias == -FLT_MAX, where + "is not empty")
+                elif self.flags & ORIGINALS:
+                    r = self.residual(position, self.centroids[number])
+                    wanted, size = self.bias_of(r, self.centroids[number])
+                    rounding = 2.0**-23 if self.metric == "cosine" else 0.0  # of x / |x|, before the centroid is taken off
+                    demand(length(r) <= norm + rounding, where + "|r| is %r, its bound %r" % (length(r), norm))
+                    demand(0 <= error < math.inf, where + "error is %r" % error)
+                    demand(abs(bias - wanted) <= 1e-4 * size + 1e-30, where + "bias is %r, not %r" % (bias, wanted))
+
+    def calibration(self):
+        """What section 'calibration' says; None without one, or with one of another version."""
+        data = self.data("calibration")
+        if data is None:
+            return None
+        where = "section 'calibration': "
+        demand(len(data) >= 72 and bytes(data[:8]) == b"KITHCAL\n", where + "does not begin with its magic")
+        if xxh3 is not xxh3_python or len(data) - 8 > 240:
+            demand(xxh3(bytes(data[:-8])) == struct.unpack_from("<Q", data, len(data) - 8)[0], where + "its hash")
+        version, count, queries, flags, seed, below, median = struct.unpack_from("<4IQ2d", data, 8)
+        if version != 1:
+            return None
+        demand(1 <= count <= 8192, where + "%d settings" % count)
+        demand(len(data) == 64 + 56 * count + 8, where + "%d bytes are too many or few for %d settings" % (len(data), count))
+        demand(flags <= 1 and not any(data[48:64]), where + "flags are %d, or reserved bytes are not zero" % flags)
+        demand(math.isfinite(below) and math.isfinite(median), where + "unusual_below or median is no number")
+        settings = [self.calibrated(number, struct.unpack_from("<6I4d", data, 64 + 56 * number)) for number in range(count)]
+        keys = [key for key, _ in settings]
+        for number in range(1, count):
+            demand(keys[number - 1] < keys[number], where + "setting %d does not ascend" % number)
+        return {"queries": queries, "held_out": bool(flags), "seed": seed, "unusual_below": below, "median": median,
+                "settings": [setting for _, setting in settings]}  # fmt: skip
+
+    def calibrated(self, number, fields):
+        """A setting of the calibration: what orders it, and what it says."""
+        plan, code, k, batch, nprobe, rerank, recall, error, cost, lost = fields
+        where = "section 'calibration', setting %d: " % number
+        demand(plan in PLANS and code in SCAN_CODES, where + "plan %d, code %d" % (plan, code))
+        demand(code != 2 or self.data("second_model") is not None, where + "there is no second code")
+        demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
+        if plan == 5:
+            demand(nprobe >= 1 and k <= rerank <= 40000, where + "nprobe is %d, rerank %d" % (nprobe, rerank))
+        demand(nprobe <= 65536, where + "nprobe is %d" % nprobe)
+        for name, share in (("recall", recall), ("recall_error", error), ("lost", lost)):
+            demand(0 <= share <= 1, where + "%s is %r" % (name, share))
+        demand(0 < cost < 1e18, where + "query_ns is %r" % cost)
+        setting = {"plan": PLANS[plan], "code": SCAN_CODES[code], "k": k, "batch": batch, "nprobe": nprobe, "rerank": rerank,
+                   "recall": recall, "recall_error": error, "query_ns": cost, "lost": lost}  # fmt: skip
+        return (k, plan, code, nprobe, rerank, batch), setting
 
     def check_level1(self):
         """Every first-level code holds the projection within its bound and no less than the length of the rest."""
@@ -334,7 +475,7 @@ class Index:
         demand(1 <= self.rows <= 4294967280 and 1 <= self.dim <= 65536, "rows or dim")
         demand("?" not in (self.dtype, self.metric, self.id_kind), "dtype, metric or id_kind")
         result = {"valid": True, "rows": self.rows}
-        list_of = self.check_lists()
+        self.check_lists()
         self.check_ids()
         if self.id_kind == "string":
             self.check_strings()
@@ -343,13 +484,26 @@ class Index:
         if self.data("meta") is not None:
             demand(isinstance(json.loads(bytes(self.data("meta"))), dict), "section 'meta' is no JSON object")
         if self.dtype != "b1":
-            self.check_padding(False)
+            result.update(self.check_all_codes())
+        calibration = self.calibration()
+        if calibration:
+            result["calibration_settings"] = len(calibration["settings"])
+        return result
+
+    def check_all_codes(self):
+        result = {}
+        self.read_centroids()
+        self.check_padding(False)
+        if self.level1_dim:
+            self.check_padding(True)
+        if self.lists > 1:
+            self.check_coarse()
+        if self.data("second_model") is not None:
+            self.check_second()
+        if self.flags & ORIGINALS:
+            result.update(self.check_codes())
             if self.level1_dim:
-                self.check_padding(True)
-            if self.flags & ORIGINALS:
-                result.update(self.check_codes(list_of))
-                if self.level1_dim:
-                    self.check_level1()
+                self.check_level1()
         return result
 
 
@@ -447,6 +601,7 @@ def info(index):
         "metric": index.metric,
         "id_kind": index.id_kind,
         "lists": index.lists,
+        "second_code_error": index.parameter[3],
         "first_level_dim": index.level1_dim,
         "has_originals": bool(index.flags & ORIGINALS),
         "has_names": bool(index.flags & NAMES),
@@ -491,7 +646,7 @@ def search(index, k, lines):
 
 def main():
     parser = argparse.ArgumentParser(description="Read a kith index file with nothing but Python.")
-    parser.add_argument("command", choices=["info", "verify", "check", "vector", "search"])
+    parser.add_argument("command", choices=["info", "verify", "check", "vector", "calibration", "search"])
     parser.add_argument("file")
     parser.add_argument("id", nargs="?", type=int, help="vector: which one")
     parser.add_argument("--k", type=int, default=10, help="search: neighbours of each query")
@@ -509,6 +664,8 @@ def main():
             answer = {"valid": True}
         elif arguments.command == "vector":
             answer = vector(index, arguments.id)
+        elif arguments.command == "calibration":
+            answer = index.calibration()
         else:
             answer = info(index) if arguments.command == "info" else index.check()
         print(json.dumps(answer))

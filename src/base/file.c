@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,8 +134,7 @@ static kith_status open_folder(const char *path, int *fd, kith_error *error) {
 
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {
     int folder = -1;
-    kith_status result = KITH_OK;
-    if (fdatasync(file->fd) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync", file->path);
+    kith_status result = ki_outfile_sync(file, error);
     if (result == KITH_OK) result = give_name(file, error);
     /* Opened before the rename, so that after it only the sync itself can fail. */
     if (result == KITH_OK) result = open_folder(file->path, &folder, error);
@@ -151,11 +151,77 @@ kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {
 
 void ki_outfile_discard(ki_outfile *file) {
     if (file->fd < 0) return;
-    if (file->named) unlink(file->temp);
+    if (file->named && !file->kept) unlink(file->temp);
     close(file->fd);
     free(file->path);
     free(file->temp);
     *file = (ki_outfile)KI_OUTFILE_NONE;
+}
+
+/* Open `temp` and lock it, unless it was renamed or removed before the lock was had: then -1 is left in *fd. */
+static kith_status open_locked(const char *path, const char *temp, int *fd, kith_error *error) {
+    struct stat opened, named;
+    *fd = open(temp, O_CREAT | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0666);
+    if (*fd < 0) return ki_fail_errno(error, errno, "%s: cannot create", path);
+    kith_status status = KITH_OK;
+    if (fstat(*fd, &opened) != 0)
+        status = ki_fail_errno(error, errno, "%s: cannot stat", temp);
+    else if (!S_ISREG(opened.st_mode))
+        status = ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", temp);
+    else if (flock(*fd, LOCK_EX | LOCK_NB) != 0)
+        status = errno == EWOULDBLOCK ? ki_fail(error, KITH_E_BUSY, "%s: another process is at work on it", path)
+                                      : ki_fail_errno(error, errno, "%s: cannot lock", temp);
+    const int same =
+        status == KITH_OK && stat(temp, &named) == 0 && named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+    if (!same) {
+        close(*fd);
+        *fd = -1;
+    }
+    return status;
+}
+
+kith_status ki_outfile_resume(const char *path, const char *temp, ki_outfile *file, kith_error *error) {
+    char *own = join(path, strlen(path), ""), *name = join(temp, strlen(temp), "");
+    int fd = -1;
+    kith_status status = own && name ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
+    while (status == KITH_OK && fd < 0) status = open_locked(path, temp, &fd, error);
+    if (status != KITH_OK) {
+        free(own);
+        free(name);
+        return status;
+    }
+    *file = (ki_outfile){.fd = fd, .path = own, .temp = name, .named = 1, .kept = 1};
+    return KITH_OK;
+}
+
+kith_status ki_outfile_reserve(ki_outfile *file, uint64_t bytes, kith_error *error) {
+    int failed = 0;
+    do failed = bytes ? fallocate(file->fd, 0, 0, (off_t)bytes) : 0;
+    while (failed && errno == EINTR);
+    if (failed && errno != EOPNOTSUPP && errno != ENOSYS)
+        return ki_fail_errno(error, errno, "%s: cannot reserve %llu bytes", file->path, (unsigned long long)bytes);
+    return ki_outfile_cut(file, bytes, error);
+}
+
+kith_status ki_outfile_cut(ki_outfile *file, uint64_t bytes, kith_error *error) {
+    int failed;
+    do failed = ftruncate(file->fd, (off_t)bytes);
+    while (failed && errno == EINTR);
+    return failed ? ki_fail_errno(error, errno, "%s: cannot set its size", file->path) : KITH_OK;
+}
+
+kith_status ki_outfile_sync(ki_outfile *file, kith_error *error) {
+    return fdatasync(file->fd) == 0 ? KITH_OK : ki_fail_errno(error, errno, "%s: cannot sync", file->path);
+}
+
+kith_status ki_remove(const char *path, kith_error *error) {
+    int folder = -1;
+    if (unlink(path) != 0) return errno == ENOENT ? KITH_OK : ki_fail_errno(error, errno, "%s: cannot remove", path);
+    kith_status status = open_folder(path, &folder, error);
+    if (status == KITH_OK && fsync(folder) != 0)
+        status = ki_fail_errno(error, errno, "%s: cannot sync its folder", path);
+    if (folder >= 0) close(folder);
+    return status;
 }
 
 kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error) {

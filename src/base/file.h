@@ -15,6 +15,7 @@ typedef struct ki_outfile {
     char *path; /* final name */
     char *temp; /* temporary name; the file bears it only when `named` */
     int named;
+    int kept; /* the temporary file outlives a discard: somebody will go on with it */
 } ki_outfile;
 
 #define KI_OUTFILE_NONE                                                                                                \
@@ -28,6 +29,19 @@ kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uin
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error);
 /* Fine on KI_OUTFILE_NONE and after commit. */
 void ki_outfile_discard(ki_outfile *file);
+
+/* An output that several processes work on, one after the other: open or make `temp`, which a commit will turn into
+ * `path`. Contents are as the last one left them, and it is kept until the caller says otherwise. The file is locked
+ * until it is closed: KITH_E_BUSY while another process has it. */
+kith_status ki_outfile_resume(const char *path, const char *temp, ki_outfile *file, kith_error *error);
+/* Make the file `bytes` long, its place on the disk taken where the file system can do that; what is new reads as
+ * zeros. */
+kith_status ki_outfile_reserve(ki_outfile *file, uint64_t bytes, kith_error *error);
+kith_status ki_outfile_cut(ki_outfile *file, uint64_t bytes, kith_error *error);
+kith_status ki_outfile_sync(ki_outfile *file, kith_error *error);
+
+/* Remove a file, if it is there, for good: its folder is synced. */
+kith_status ki_remove(const char *path, kith_error *error);
 
 /* Open for reading and learn the size; refuses what is not a regular file. */
 kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error);

@@ -78,6 +78,14 @@ void ki_id_table_place(ki_id_table *labels, uint64_t first, const uint32_t *orde
     }
 }
 
+void ki_id_table_move(ki_id_table *labels, uint64_t first, const uint32_t *order, size_t count, uint32_t *room) {
+    memcpy(room, labels->row_at + first, count * sizeof(*room));
+    for (size_t p = 0; p < count; p++) {
+        labels->row_at[first + p] = room[order[p]];
+        labels->position_of[room[order[p]]] = (uint32_t)(first + p);
+    }
+}
+
 static int compare_ids(const void *a, const void *b, void *context) {
     const uint64_t *ids = context;
     const uint64_t x = ids[*(const uint32_t *)a], y = ids[*(const uint32_t *)b];

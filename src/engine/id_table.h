@@ -3,8 +3,8 @@
  * Ids and names on their way from a reader into a segment: kept in memory by row, checked for duplicates, written in
  * the segment's order.
  *
- * ki_id_table_add is called in row order under the caller's lock; ki_id_table_place from any worker, for its own rows.
- */
+ * ki_id_table_add is called in row order under the caller's lock; ki_id_table_place and ki_id_table_move from any
+ * worker, for its own rows. */
 #ifndef KI_ENGINE_ID_TABLE_H
 #define KI_ENGINE_ID_TABLE_H
 
@@ -32,6 +32,8 @@ kith_status ki_id_table_start(ki_id_table *labels, const kith_reader_info *sourc
 kith_status ki_id_table_add(ki_id_table *labels, const kith_rows *rows, const char *path, kith_error *error);
 /* Rows first + order[p] lie at positions first + p. */
 void ki_id_table_place(ki_id_table *labels, uint64_t first, const uint32_t *order, size_t count);
+/* The row at position first + order[p] moves to first + p: of rows that are placed already. room: count. */
+void ki_id_table_move(ki_id_table *labels, uint64_t first, const uint32_t *order, size_t count, uint32_t *room);
 /* KITH_E_DATA names two rows with the same id. */
 kith_status ki_id_table_write(ki_id_table *labels, ki_segment_writer *writer, const char *path, kith_error *error);
 void ki_id_table_free(ki_id_table *labels);

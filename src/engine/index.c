@@ -9,9 +9,13 @@
 #include "base/status.h"
 #include "cpu/cpu.h"
 #include "kernel/distance.h"
+#include "quant/int8.h"
 #include "quant/level1.h"
 
+#include <float.h>
 #include <string.h>
+
+enum { SUPER_ALIGN = 64 };
 
 /* The section of exactly count x size bytes. */
 static kith_status section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size,
@@ -34,7 +38,10 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
     if (head->dim > KITH_DIM_MAX || !kith_row_bytes((kith_dtype)head->dtype, head->dim)) what = "dimension or dtype";
     if (head->metric < KITH_L2SQ || head->metric > KITH_JACCARD || bits != (head->dtype == KITH_B1)) what = "metric";
     if (head->id_kind > KITH_ID_STRING) what = "id kind";
-    if (head->lists != 1) what = "list count";
+    if (head->lists == 0 || head->lists > KITH_LISTS_MAX || (bits && head->lists != 1)) what = "list count";
+    if ((head->lists > 1) != ((head->feature_incompat & KI_SEGMENT_LISTS) != 0)) what = "list count or features";
+    for (int i = 1; i <= 3; i++) /* lengths, and the second code's error */
+        if (!(head->parameter[i] >= 0 && head->parameter[i] <= (double)FLT_MAX)) what = "parameters";
     if (head->level1_dim && (bits || head->level1_dim % KI_LEVEL1_STEP || head->level1_dim > KI_LEVEL1_MAX))
         what = "first-level dimension";
     /* How far the basis is from orthonormal: far below 1, and a NaN here would spread into every bound. */
@@ -44,34 +51,173 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
     return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);
 }
 
-static kith_status view_codes(kith_index *index, kith_error *error) {
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
+
+static kith_status bad_list(const kith_index *index, uint64_t list, const char *what, kith_error *error) {
+    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', list %llu: %s", ki_segment_path(index->segment),
+                   ki_section_name(KI_SECTION_LISTS), (unsigned long long)list, what);
+}
+
+/* The table's lists lie one after the other and hold all rows: with that all sums fit. Each number is read once: what
+ * was checked must not change when the file is cut under the map. */
+static kith_status read_table(kith_index *index, const uint64_t *table, kith_error *error) {
+    ki_lists *lists = &index->flat.lists;
+    uint32_t *first_row = index->list_first, *first_block = first_row + lists->count + 1;
+    first_row[0] = first_block[0] = 0;
+    lists->longest = 0;
+    for (size_t l = 0; l < lists->count; l++) {
+        const uint64_t position = first_row[l], rows = table[2 * l + 1];
+        if (table[2 * l] != position) return bad_list(index, l, "does not begin where the one before ends", error);
+        if (rows > index->flat.rows - position) return bad_list(index, l, "reaches beyond the last vector", error);
+        first_row[l + 1] = (uint32_t)(position + rows);
+        first_block[l + 1] = first_block[l] + (uint32_t)((rows + KI_BLOCK - 1) / KI_BLOCK);
+        if (rows > lists->longest) lists->longest = (uint32_t)rows;
+    }
+    if (first_row[lists->count] != index->flat.rows)
+        return bad_list(index, lists->count - 1, "ends before the last vector", error);
+    lists->first_row = first_row;
+    lists->first_block = first_block;
+    return KITH_OK;
+}
+
+static kith_status make_lists(kith_index *index, const uint64_t *table, kith_error *error) {
+    ki_lists *lists = &index->flat.lists;
+    index->list_first = ki_alloc_array(2 * (lists->count + 1), sizeof(uint32_t));
+    if (!index->list_first) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
+    kith_status status = read_table(index, table, error);
+    if (status != KITH_OK) return status;
+    const uint32_t blocks = lists->first_block[lists->count];
+    const void *codes; /* before memory is asked for: a header may claim any number of rows */
+    status =
+        section_of(index->segment, KI_SECTION_CODES, blocks, (index->flat.dim + 3) / 4 * KI_QUAD_BYTES, &codes, error);
+    if (status != KITH_OK) return status;
+    uint32_t *of_block = index->list_of_block = ki_alloc_array(blocks, sizeof(uint32_t));
+    if (!of_block) return ki_fail(error, KITH_E_NOMEM, "out of memory for %u blocks", blocks);
+    for (size_t l = 0; l < lists->count; l++)
+        for (uint32_t b = lists->first_block[l]; b < lists->first_block[l + 1]; b++) of_block[b] = (uint32_t)l;
+    lists->of_block = of_block;
+    index->flat.blocks = blocks;
+    return KITH_OK;
+}
+
+/* Ends ascend to the last list; they are copied likewise. */
+static kith_status view_supers(kith_index *index, kith_error *error) {
+    ki_lists *lists = &index->flat.lists;
+    const ki_section section = ki_segment_section(index->segment, KI_SECTION_SUPERS);
+    if (!section.data) return KITH_OK;
+    const uint32_t *table = section.data;
+    const uint64_t count = section.bytes >= SUPER_ALIGN ? table[0] : 0;
+    const uint64_t head = ki_round_up((count + 1) * sizeof(uint32_t), SUPER_ALIGN);
+    int good = count >= 1 && count <= lists->count && section.bytes == head + count * index->flat.dim * sizeof(float);
+    uint32_t *ends = index->super_ends = good ? ki_alloc_array(count, sizeof(uint32_t)) : NULL;
+    if (good && !ends) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
+    if (good) memcpy(ends, table + 1, count * sizeof(uint32_t));
+    for (uint64_t s = 1; good && s < count; s++) good = ends[s - 1] <= ends[s];
+    if (!good || ends[count - 1] != lists->count)
+        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no division of %zu lists",
+                       ki_segment_path(index->segment), ki_section_name(KI_SECTION_SUPERS), lists->count);
+    lists->supers = (size_t)count;
+    lists->super_end = ends;
+    lists->super_centroids = (const float *)(const void *)((const char *)section.data + head);
+    return KITH_OK;
+}
+
+static kith_status view_lists(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     const ki_segment_head *head = ki_segment_get_head(s);
     ki_flat *flat = &index->flat;
-    const void *data[6] = {0};
-    const uint64_t blocks = flat->blocks, quads = (flat->dim + 3) / 4, columns = head->level1_dim;
-    kith_status status = section_of(s, KI_SECTION_CENTROIDS, flat->dim, sizeof(float), &data[0], error);
-    if (status == KITH_OK) status = section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &data[1], error);
+    ki_lists *lists = &flat->lists;
+    const void *data[4] = {0};
+    const uint64_t count = head->lists, quads = (flat->dim + 3) / 4, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
+    lists->count = (size_t)count;
+    if (count == 1) return KITH_OK;
+    kith_status status = section_of(s, KI_SECTION_LISTS, count, 2 * sizeof(uint64_t), &data[0], error);
+    if (status == KITH_OK) status = section_of(s, KI_SECTION_LIST_BOUNDS, count, sizeof(float), &data[1], error);
     if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
-    if (status == KITH_OK && columns) {
-        status = section_of(s, KI_SECTION_LEVEL1_BASIS, flat->dim, (columns + 1) * sizeof(float), &data[3], error);
-        if (status == KITH_OK)
-            status = section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[4], error);
-        if (status == KITH_OK)
-            status = section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[5], error);
-    }
+        status = section_of(s, KI_SECTION_COARSE_CODES, blocks, quads * KI_QUAD_BYTES, &data[2], error);
+    if (status == KITH_OK)
+        status = section_of(s, KI_SECTION_COARSE_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[3], error);
+    if (status == KITH_OK) status = make_lists(index, data[0], error);
     if (status != KITH_OK) return status;
-    flat->centre = data[0];
-    flat->full = (ki_level){data[1], data[2], quads, blocks};
-    if (columns) {
-        flat->level1_centre = data[3];
-        flat->basis = flat->level1_centre + flat->dim;
-        flat->level1 = (ki_level){data[4], data[5], columns / 4, blocks};
-        flat->kappa = ki_level1_kappa(flat->dim, columns, head->parameter[0]);
-    }
+    lists->radius = data[1];
+    lists->coarse = (ki_level){data[2], data[3], quads, blocks};
+    lists->spread = (float)head->parameter[1];
+    lists->norm = (float)head->parameter[2];
+    flat->residual = !flat->whole;
+    return view_supers(index, error);
+}
+
+/* ---- Codes ------------------------------------------------------------------------------------------------------- */
+
+static kith_status view_centroids(kith_index *index, kith_error *error) {
+    ki_flat *flat = &index->flat;
+    const size_t dim = flat->dim, count = flat->lists.count;
+    const void *data = NULL;
+    const uint64_t centres = count > 1 ? count + 1 : 1;
+    const kith_status status =
+        section_of(index->segment, KI_SECTION_CENTROIDS, centres, dim * sizeof(float), &data, error);
+    if (status != KITH_OK) return status;
+    flat->centre = (const float *)data + (centres - 1) * dim;
+    if (count > 1) flat->lists.centroids = data;
+    flat->centre_norm = ki_length_above(ki_distance()->dot[KITH_F32](flat->centre, flat->centre, dim), dim);
+    if (flat->residual && flat->lists.norm > flat->centre_norm) flat->centre_norm = flat->lists.norm;
     return KITH_OK;
 }
+
+static kith_status view_second(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    ki_flat *flat = &index->flat;
+    const ki_section model = ki_segment_section(s, KI_SECTION_SECOND_MODEL);
+    const void *codes = NULL, *factors = NULL;
+    if (!model.data) return KITH_OK;
+    if (flat->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, flat->dim, &flat->second))
+        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no model of a code for these vectors",
+                       ki_segment_path(s), ki_section_name(KI_SECTION_SECOND_MODEL));
+    kith_status status = section_of(s, KI_SECTION_SECOND_CODES, flat->blocks, flat->second.block_bytes, &codes, error);
+    if (status == KITH_OK)
+        status = section_of(s, KI_SECTION_SECOND_FACTORS, flat->blocks, KI_FACTORS * sizeof(float), &factors, error);
+    flat->second_codes = codes;
+    flat->second_factors = factors;
+    return status;
+}
+
+static kith_status view_level1(kith_index *index, size_t columns, kith_error *error) {
+    const ki_segment *s = index->segment;
+    ki_flat *flat = &index->flat;
+    const void *data[3] = {0};
+    const uint64_t blocks = flat->blocks;
+    kith_status status =
+        section_of(s, KI_SECTION_LEVEL1_BASIS, flat->dim, (columns + 1) * sizeof(float), &data[0], error);
+    if (status == KITH_OK) status = section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[1], error);
+    if (status == KITH_OK)
+        status = section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
+    if (status != KITH_OK) return status;
+    flat->level1_centre = data[0];
+    flat->basis = flat->level1_centre + flat->dim;
+    flat->level1 = (ki_level){data[1], data[2], columns / 4, flat->blocks};
+    flat->kappa = ki_level1_kappa(flat->dim, columns, ki_segment_get_head(s)->parameter[0]);
+    return KITH_OK;
+}
+
+static kith_status view_codes(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    ki_flat *flat = &index->flat;
+    const void *codes = NULL, *factors = NULL;
+    const size_t columns = ki_segment_get_head(s)->level1_dim;
+    kith_status status = view_lists(index, error);
+    if (status == KITH_OK) status = view_centroids(index, error);
+    if (status != KITH_OK) return status;
+    const uint64_t blocks = flat->blocks, quads = (flat->dim + 3) / 4;
+    status = section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    if (status == KITH_OK)
+        status = section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+    if (status != KITH_OK) return status;
+    flat->full = (ki_level){codes, factors, quads, blocks};
+    if (columns) status = view_level1(index, columns, error);
+    return status == KITH_OK ? view_second(index, error) : status;
+}
+
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 static kith_status view_strings(kith_index *index, uint32_t ends_kind, uint32_t bytes_kind, const uint64_t **ends,
                                 const char **bytes, uint64_t *size, kith_error *error) {
@@ -114,6 +260,24 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
     return status;
 }
 
+/* Whether an index has what the settings of a calibration use. */
+static int fits(const ki_calibration *calibration, const ki_flat *flat) {
+    for (size_t i = 0; i < calibration->count; i++)
+        if (calibration->settings[i].code == KITH_SCAN_SECOND && flat->second.spec.kind == KI_SECOND_NONE) return 0;
+    return 1;
+}
+
+/* A calibration that is damaged or of another version is left aside: searches go on without, verify tells. */
+static kith_status view_calibration(kith_index *index, kith_error *error) {
+    const ki_section section = ki_segment_section(index->segment, KI_SECTION_CALIBRATION);
+    if (!section.data || index->flat.lists.count == 1 || !index->flat.originals) return KITH_OK;
+    const ki_calibration_state state = ki_calibration_decode(section.data, section.bytes, &index->calibration);
+    if (state == KI_CALIBRATION_GOOD && !fits(&index->calibration, &index->flat))
+        ki_calibration_free(&index->calibration);
+    if (state != KI_CALIBRATION_NO_MEMORY) return KITH_OK;
+    return ki_fail(error, KITH_E_NOMEM, "out of memory opening %s", ki_segment_path(index->segment));
+}
+
 static kith_status view(kith_index *index, kith_error *error) {
     const kith_status checked = check_head(index->segment, error);
     if (checked != KITH_OK) return checked;
@@ -128,9 +292,11 @@ static kith_status view(kith_index *index, kith_error *error) {
     flat->row_bytes = kith_row_bytes(flat->dtype, flat->dim);
     flat->blocks = (size_t)((head->rows + KI_BLOCK - 1) / KI_BLOCK);
     flat->whole = (head->flags & KI_SEGMENT_INTEGER_CODES) != 0;
+    flat->lists.count = 1;
+    flat->lists.longest = (uint32_t)head->rows;
     kith_status status = flat->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
-    return status;
+    return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
 kith_status kith_index_open(const char *path, const kith_open_options *options, kith_index **out, kith_error *error) {
@@ -157,7 +323,17 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
 void kith_index_close(kith_index *index) {
     if (!index) return;
     ki_segment_close(index->segment);
+    free(index->list_first);
+    free(index->list_of_block);
+    free(index->super_ends);
+    ki_calibration_free(&index->calibration);
     free(index);
+}
+
+size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned) {
+    if (!index) return 0;
+    if (tuned) *tuned = index->calibration.settings;
+    return index->calibration.count;
 }
 
 void kith_index_get_info(const kith_index *index, kith_index_info *info) {
@@ -172,13 +348,22 @@ void kith_index_get_info(const kith_index *index, kith_index_info *info) {
     info->has_names = index->has_names;
     info->has_originals = index->flat.originals != NULL;
     info->integer_codes = index->flat.whole;
-    info->lists = head->lists;
+    info->lists = index->flat.lists.count;
+    info->list_rows_max = index->flat.lists.longest;
     info->first_level_dim = head->level1_dim;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
+    info->second_code[0] = 0;
+    info->second_code_error = 0;
+    info->second_code_bytes = 0;
+    if (index->flat.second.spec.kind == KI_SECOND_NONE) return;
+    ki_second_text(&index->flat.second.spec, info->second_code);
+    info->second_code_error = head->parameter[3];
+    for (uint32_t kind = KI_SECTION_SECOND_MODEL; kind <= KI_SECTION_SECOND_FACTORS; kind++)
+        info->second_code_bytes += ki_segment_section(index->segment, kind).bytes;
 }
 
-int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
+int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *rank) {
     uint64_t low = 0, high = index->flat.rows;
     while (low < high) {
         const uint64_t middle = low + (high - low) / 2;
@@ -187,6 +372,7 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
         const uint64_t label = index->flat.labels[place];
         if (label == id) {
             *position = place;
+            *rank = middle;
             return 1;
         }
         if (label < id)
@@ -195,6 +381,11 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
             high = middle;
     }
     return 0;
+}
+
+int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position) {
+    uint64_t place;
+    return ki_index_find_place(index, id, position, &place);
 }
 
 kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count, uint64_t *ids, kith_error *error) {

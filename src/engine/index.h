@@ -4,6 +4,7 @@
 #ifndef KI_ENGINE_INDEX_H
 #define KI_ENGINE_INDEX_H
 
+#include "engine/calibration.h"
 #include "index/flat.h"
 #include "store/segment.h"
 
@@ -17,6 +18,8 @@ struct kith_index {
     const char *string_bytes, *name_bytes;
     uint64_t string_size, name_size;
     const uint32_t *string_order;
+    uint32_t *list_first, *list_of_block, *super_ends; /* what flat.lists points to: owned */
+    ki_calibration calibration;                        /* count 0: none, or none that can be used */
 };
 
 struct kith_filter {
@@ -28,6 +31,8 @@ struct kith_filter {
 
 /* Position of an id; false when the index does not hold it or its order section is damaged. */
 int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
+/* The same, and the id's place among all ids in ascending order. */
+int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
 
 /* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
  * finite. What checksums cannot see. */

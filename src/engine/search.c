@@ -8,63 +8,25 @@
  *
  * Q1. Queries are converted and checked inside the pieces; the lowest offending query is the one reported.
  * Q2. All memory belongs to the scratch and only grows: a search like an earlier one allocates nothing. */
+#include "engine/search_job.h"
+
 #include "base/checked.h"
 #include "base/clock.h"
-#include "base/pool.h"
 #include "base/status.h"
 #include "cpu/cpu.h"
-#include "engine/index.h"
-#include "index/flat_build.h"
 #include "kernel/distance.h"
 
 #include <math.h>
 #include <string.h>
 
-/* Growing memory. */
-struct area {
-    void *data;
-    size_t capacity;
-};
-
-/* What one worker owns. */
-struct worker {
-    ki_lane *lane;
-    struct area queries; /* floats of a group, or bits */
-    ki_flat_counts counts;
-};
-
 /* Hits of one piece that must outlive its lane's next group. */
 struct kept {
-    struct area hits; /* ki_hit */
-    struct area ends; /* size_t, one a query */
+    ki_area hits; /* ki_hit */
+    ki_area ends; /* size_t, one a query */
     size_t used;
 };
 
-struct kith_scratch {
-    const kith_index *index;
-    kith_pool *pool;
-    unsigned threads;
-    struct worker *workers;
-    struct area kept; /* struct kept, one a piece; those in use before keep their memory */
-    size_t kept_count;
-    struct area shared;                          /* _Atomic float, one a query */
-    struct area offsets, ids, distances, merged; /* range results */
-};
-
-struct job {
-    const kith_index *index;
-    kith_scratch *scratch;
-    const kith_queries *queries;
-    size_t k, group, groups, ranges, stride;
-    ki_flat_search search;
-    uint64_t *ids;
-    float *distances;
-    int keep; /* hits go to kept, not to ids and distances */
-    atomic_int stop;
-    atomic_uint_fast64_t bad; /* the lowest refused query, and why: query * FAULTS + fault */
-};
-
-static int area_take(struct area *area, uint64_t count, size_t size) {
+int ki_area_take(ki_area *area, uint64_t count, size_t size) {
     return ki_array_reserve(&area->data, &area->capacity, count, size);
 }
 
@@ -107,11 +69,14 @@ void kith_scratch_destroy(kith_scratch *scratch) {
     free(scratch->ids.data);
     free(scratch->distances.data);
     free(scratch->merged.data);
+    free(scratch->floats.data);
+    free(scratch->poor.data);
+    ki_ivf_destroy(scratch->ivf);
     free(scratch);
 }
 
 static int take_kept(kith_scratch *scratch, size_t pieces) {
-    if (!area_take(&scratch->kept, pieces, sizeof(struct kept))) return 0;
+    if (!ki_area_take(&scratch->kept, pieces, sizeof(struct kept))) return 0;
     struct kept *kept = scratch->kept.data;
     for (; scratch->kept_count < pieces; scratch->kept_count++) kept[scratch->kept_count] = (struct kept){0};
     for (size_t i = 0; i < pieces; i++) kept[i].used = 0;
@@ -120,51 +85,50 @@ static int take_kept(kith_scratch *scratch, size_t pieces) {
 
 /* ---- Pieces ------------------------------------------------------------------------------------------------------ */
 
-enum { FAULTS = 4 };
-
-static void note_bad_query(struct job *job, size_t query, ki_row_fault fault) {
-    const uint64_t bad = (uint64_t)query * FAULTS + fault;
+static void note_bad_query(ki_job *job, size_t query, ki_row_fault fault) {
+    const uint64_t bad = (uint64_t)query * KI_FAULTS + fault;
     uint64_t lowest = atomic_load(&job->bad);
     while (bad < lowest && !atomic_compare_exchange_weak(&job->bad, &lowest, bad)) {
     }
-    int none = 0;
-    atomic_compare_exchange_strong(&job->stop, &none, KITH_E_DATA);
+    ki_job_stop(job, KITH_E_DATA);
 }
 
-/* The group's queries as the lane wants them; NULL when memory is refused or a query is (then stop is set). */
-static const void *load_queries(struct job *job, struct worker *worker, size_t first, size_t count) {
+static size_t query_number(const ki_job *job, size_t i) {
+    return job->which ? job->which[i] : i;
+}
+
+int ki_job_check(ki_job *job, size_t first, size_t count, const float *rows, size_t stride) {
     const ki_flat *flat = &job->index->flat;
-    const kith_queries *queries = job->queries;
-    const size_t row = flat->dtype == KITH_B1 ? flat->row_bytes : flat->dim * sizeof(float);
-    const uint8_t *from = (const uint8_t *)queries->data + first * job->stride;
-    if (!area_take(&worker->queries, count * row, 1)) {
-        atomic_store(&job->stop, KITH_E_NOMEM);
-        return NULL;
-    }
-    uint8_t *to = worker->queries.data;
-    for (size_t i = 0; i < count; i++, from += job->stride, to += row) {
-        if (flat->dtype == KITH_B1) {
-            memcpy(to, from, row);
-            continue;
-        }
+    for (size_t i = 0; i < count; i++) {
         double norm2;
-        float *floats = (float *)(void *)to;
-        ki_distance()->to_f32[queries->dtype](from, flat->dim, floats);
-        const ki_row_fault fault = ki_row_check(flat->metric, KITH_F32, floats, flat->dim, &norm2);
-        if (fault != KI_ROW_FINE) {
-            note_bad_query(job, first + i, fault);
-            return NULL;
-        }
+        const ki_row_fault fault = ki_row_check(flat->metric, KITH_F32, rows + i * stride, flat->dim, &norm2);
+        if (fault == KI_ROW_FINE) continue;
+        note_bad_query(job, query_number(job, first + i), fault);
+        return 0;
     }
-    return worker->queries.data;
+    return 1;
+}
+
+int ki_job_load(ki_job *job, size_t first, size_t count, void *to) {
+    const ki_flat *flat = &job->index->flat;
+    const size_t row = flat->dtype == KITH_B1 ? flat->row_bytes : flat->dim * sizeof(float);
+    uint8_t *out = to;
+    for (size_t i = 0; i < count; i++, out += row) {
+        const uint8_t *from = (const uint8_t *)job->queries->data + query_number(job, first + i) * job->stride;
+        if (flat->dtype == KITH_B1)
+            memcpy(out, from, row);
+        else
+            ki_distance()->to_f32[job->queries->dtype](from, flat->dim, (float *)(void *)out);
+    }
+    return flat->dtype == KITH_B1 || ki_job_check(job, first, count, to, flat->dim);
 }
 
 static int keep_hits(struct kept *kept, const ki_lane *lane, size_t count) {
-    if (!area_take(&kept->ends, count, sizeof(size_t))) return 0;
+    if (!ki_area_take(&kept->ends, count, sizeof(size_t))) return 0;
     for (size_t i = 0; i < count; i++) {
         size_t hits;
         const ki_hit *from = ki_lane_hits(lane, i, &hits);
-        if (!area_take(&kept->hits, (uint64_t)kept->used + hits, sizeof(ki_hit))) return 0;
+        if (!ki_area_take(&kept->hits, (uint64_t)kept->used + hits, sizeof(ki_hit))) return 0;
         if (hits) memcpy((ki_hit *)kept->hits.data + kept->used, from, hits * sizeof(ki_hit));
         kept->used += hits;
         ((size_t *)kept->ends.data)[i] = kept->used;
@@ -172,32 +136,46 @@ static int keep_hits(struct kept *kept, const ki_lane *lane, size_t count) {
     return 1;
 }
 
-static void write_row(const struct job *job, size_t query, const ki_hit *hits, size_t count) {
+void ki_job_write(ki_job *job, size_t i, const ki_hit *hits, size_t count) {
+    const size_t query = query_number(job, i);
     uint64_t *ids = job->ids + query * job->k;
     float *distances = job->distances + query * job->k;
-    for (size_t i = 0; i < job->k; i++) {
-        ids[i] = i < count ? hits[i].label : KITH_ID_NONE;
-        distances[i] = i < count ? hits[i].distance : INFINITY;
+    for (size_t h = 0; h < job->k; h++) {
+        ids[h] = h < count ? hits[h].label : KITH_ID_NONE;
+        distances[h] = h < count ? hits[h].distance : INFINITY;
     }
+    if (job->poor && count < ki_min_u64(job->k, job->allowed))
+        job->poor[atomic_fetch_add(&job->poor_count, 1)] = (uint32_t)i;
+}
+
+/* Thresholds of the queries from `first` on, where ranges tell each other or an ivf round found some beforehand. */
+static _Atomic float *shared_thresholds(const ki_job *job, size_t first) {
+    if (job->ranges == 1 && !job->seeded) return NULL;
+    return (_Atomic float *)job->scratch->shared.data + (first - job->first);
 }
 
 static void run_piece(void *context, size_t piece, unsigned number) {
-    struct job *job = context;
-    struct worker *worker = &job->scratch->workers[number];
-    const size_t group = piece / job->ranges, range = piece % job->ranges, blocks = job->index->flat.blocks;
-    const size_t all_blocks = blocks ? blocks : (size_t)((job->index->flat.rows + KI_BLOCK - 1) / KI_BLOCK);
-    const size_t first = group * job->group, count = ki_min_size(job->group, job->queries->count - first);
+    ki_job *job = context;
+    ki_worker *worker = &job->scratch->workers[number];
+    const ki_flat *flat = &job->index->flat;
+    const size_t group = piece / job->ranges, range = piece % job->ranges;
+    const size_t blocks = flat->blocks ? flat->blocks : (size_t)((flat->rows + KI_BLOCK - 1) / KI_BLOCK);
+    const size_t first = job->first + group * job->group, end = job->first + job->count;
+    const size_t count = ki_min_size(job->group, end - first);
+    const size_t row = flat->dtype == KITH_B1 ? flat->row_bytes : flat->dim * sizeof(float);
     /* After a refused query the pieces before it are still checked: one of them may hold a lower one. */
     const int stop = atomic_load(&job->stop);
-    if (stop && (stop != KITH_E_DATA || first > atomic_load(&job->bad) / FAULTS)) return;
-    const void *queries = load_queries(job, worker, first, count);
-    if (!queries || stop) return;
-    _Atomic float *shared = job->ranges > 1 ? job->scratch->shared.data : NULL;
-    const kith_status status = ki_flat_run(&job->search, worker->lane, queries, count, all_blocks * range / job->ranges,
-                                           all_blocks * (range + 1) / job->ranges, shared, number, &worker->counts);
+    if (stop && (stop != KITH_E_DATA || query_number(job, first) > atomic_load(&job->bad) / KI_FAULTS)) return;
+    if (!ki_area_take(&worker->queries, count * row, 1)) {
+        atomic_store(&job->stop, KITH_E_NOMEM);
+        return;
+    }
+    if (!ki_job_load(job, first, count, worker->queries.data) || stop) return;
+    const kith_status status =
+        ki_flat_run(&job->search, worker->lane, worker->queries.data, count, blocks * range / job->ranges,
+                    blocks * (range + 1) / job->ranges, shared_thresholds(job, first), number, &worker->counts);
     if (status != KITH_OK) {
-        int none = 0;
-        atomic_compare_exchange_strong(&job->stop, &none, (int)status);
+        ki_job_stop(job, status);
         return;
     }
     if (job->keep) {
@@ -208,7 +186,7 @@ static void run_piece(void *context, size_t piece, unsigned number) {
     for (size_t i = 0; i < count; i++) {
         size_t hits;
         const ki_hit *from = ki_lane_hits(worker->lane, i, &hits);
-        write_row(job, first + i, from, hits);
+        ki_job_write(job, first + i, from, hits);
     }
 }
 
@@ -241,50 +219,113 @@ static kith_status check_request(const kith_index *index, const kith_queries *qu
     return KITH_OK;
 }
 
-/* AUTO by what a vector costs in each plan: a gathered one about 100 ns, a scanned one about 7 ns alone and under 1 ns
- * in a batch (measured at d=384). */
-static kith_status choose_plan(const kith_index *index, const kith_queries *queries, const kith_search_options *options,
-                               kith_plan *plan, kith_error *error) {
+/* The exact plan by what a vector costs in each: a gathered one about 5 + dim/4 ns, a scanned one 7 ns alone and 1.5 ns
+ * in a batch (measured at 64 and 384 dimensions; with 512-bit registers a batch costs less). */
+static kith_plan exact_plan(const kith_index *index, const kith_queries *queries, const kith_filter *filter) {
     const ki_flat *flat = &index->flat;
-    const kith_filter *filter = options ? options->filter : NULL;
-    const kith_plan wish = options ? options->plan : KITH_PLAN_AUTO;
-    const int coded = flat->full.blocks != 0, leveled = flat->level1.blocks != 0;
-    const char *why = NULL;
-    switch (wish) {
-    case KITH_PLAN_AUTO: {
-        const uint64_t ratio = queries->count < 12 ? 15 : 150;
-        if (filter && flat->originals && (!coded || filter->count < flat->rows / ratio))
-            *plan = KITH_PLAN_GATHER;
-        else
-            *plan = leveled ? KITH_PLAN_LEVELS : coded ? KITH_PLAN_SCAN : KITH_PLAN_PLAIN;
-        return KITH_OK;
-    }
-    case KITH_PLAN_PLAIN:
+    const int coded = flat->full.blocks != 0;
+    const uint64_t ratio = queries->count < 12 ? 15 : (20 + flat->dim) / 6;
+    if (filter && flat->originals && (!coded || filter->count < flat->rows / ratio)) return KITH_PLAN_GATHER;
+    return flat->level1.blocks ? KITH_PLAN_LEVELS : coded ? KITH_PLAN_SCAN : KITH_PLAN_PLAIN;
+}
+
+/* Why a plan that was asked for cannot run, or NULL. */
+static const char *plan_obstacle(const kith_index *index, kith_plan plan, const kith_search_options *options,
+                                 size_t k) {
+    const ki_flat *flat = &index->flat;
+    switch (plan) {
     case KITH_PLAN_GATHER:
-        if (!flat->originals) why = "the index was built without originals";
-        if (wish == KITH_PLAN_GATHER && !filter) why = "there is no filter";
-        break;
+        if (!options->filter) return "there is no filter";
+        return flat->originals ? NULL : "the index was built without originals";
+    case KITH_PLAN_PLAIN:
+        return flat->originals ? NULL : "the index was built without originals";
     case KITH_PLAN_SCAN:
-        if (!coded) why = "bit vectors have no codes";
-        break;
+        return flat->full.blocks ? NULL : "bit vectors have no codes";
     case KITH_PLAN_LEVELS:
-        if (!leveled) why = "the index has no first level";
-        break;
+        return flat->level1.blocks ? NULL : "the index has no first level";
+    case KITH_PLAN_IVF:
+        if (k == 0) return "a range search has no lists to stop at";
+        if (options->code == KITH_SCAN_SECOND && flat->second.spec.kind == KI_SECOND_NONE)
+            return "the index has no second code";
+        return flat->lists.count > 1 ? NULL : "the index has one list";
     default:
-        return ki_fail(error, KITH_E_ARG, "search: plan %d is unknown", (int)wish);
+        return NULL;
     }
-    if (why) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", why);
-    *plan = wish;
+}
+
+static kith_status check_options(const kith_search_options *options, size_t k, kith_error *error) {
+    if ((unsigned)options->plan > KITH_PLAN_IVF)
+        return ki_fail(error, KITH_E_ARG, "search: plan %d is unknown", (int)options->plan);
+    if ((unsigned)options->code > KITH_SCAN_LEVELS)
+        return ki_fail(error, KITH_E_ARG, "search: code %d is unknown", (int)options->code);
+    if (!(options->target_recall >= 0 && options->target_recall <= 1))
+        return ki_fail(error, KITH_E_ARG, "search: target_recall is %g, 0 to 1 are possible", options->target_recall);
+    if (options->rerank && options->rerank < k)
+        return ki_fail(error, KITH_E_ARG, "search: rerank is %zu, less than k, which is %zu", options->rerank, k);
+    return KITH_OK;
+}
+
+/* Parameters of the plan ivf: those of the options before those of the planner. */
+static void set_ivf(ki_job *job, const kith_search_options *options) {
+    enum { NPROBE = 16, RERANK_MAX = 4 * KITH_K_MAX };
+    const int planned = job->plan == KITH_PLAN_IVF && job->answer.chosen.plan == KITH_PLAN_IVF;
+    const ki_choice *chosen = &job->answer.chosen;
+    const int wished = options->plan == KITH_PLAN_IVF;
+    const size_t rerank = wished && options->rerank ? options->rerank : planned ? chosen->rerank : 2 * job->k;
+    const kith_scan_code code = planned ? chosen->code : options->code;
+    job->ivf.nprobe = planned ? chosen->nprobe : options->nprobe ? options->nprobe : NPROBE;
+    job->ivf.rerank = ki_min_size(rerank, RERANK_MAX);
+    job->ivf.second = code == KITH_SCAN_SECOND;
+    job->levels = job->plan == KITH_PLAN_IVF && code == KITH_SCAN_LEVELS;
+    ki_ivf_careful careful = {0};
+    if (planned) careful = (ki_ivf_careful){job->answer.careful_below, job->answer.careful_nprobe};
+    if (!job->levels) job->ivf.careful = careful;
+    if (!job->levels) return;
+    job->search.careful = careful;
+    job->search.nprobe = job->ivf.nprobe;
+    job->search.plan = job->index->flat.level1.blocks ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN;
+}
+
+/* Leaves job->answer zero where the options say all. */
+static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact) {
+    const ki_flat *flat = &job->index->flat;
+    const int must_be_ivf = options->plan == KITH_PLAN_IVF;
+    if (must_be_ivf ? options->nprobe || !(options->target_recall > 0) : options->plan != KITH_PLAN_AUTO) return;
+    const ki_question question = {.calibration = &job->index->calibration,
+                                  .k = job->k,
+                                  .count = job->queries->count,
+                                  .lists = flat->lists.count,
+                                  .rows = flat->rows,
+                                  .allowed = job->allowed,
+                                  .target = options->target_recall,
+                                  .exact = exact,
+                                  .must_be_ivf = must_be_ivf,
+                                  .code = options->code};
+    ki_plan(&question, &job->answer);
+}
+
+static kith_status choose_plan(ki_job *job, const kith_search_options *options, kith_error *error) {
+    static const kith_search_options defaults = KITH_SEARCH_OPTIONS_INIT;
+    if (!options) options = &defaults;
+    const kith_status status = check_options(options, job->k, error);
+    if (status != KITH_OK) return status;
+    const char *obstacle = plan_obstacle(job->index, options->plan, options, job->k);
+    if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
+    const kith_plan exact = exact_plan(job->index, job->queries, options->filter);
+    ask_planner(job, options, exact);
+    job->plan = options->plan == KITH_PLAN_AUTO ? job->answer.chosen.plan : options->plan;
+    job->search.plan = job->plan == KITH_PLAN_IVF ? exact : job->plan;
+    set_ivf(job, options);
     return KITH_OK;
 }
 
 static const char *plan_name(kith_plan plan) {
-    static const char *const names[] = {"auto", "plain", "scan", "levels", "gather"};
+    static const char *const names[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
     return names[plan];
 }
 
-static size_t pieces_for(struct job *job) {
-    const size_t count = job->queries->count, threads = job->scratch->threads, width = ki_tile()->width;
+static size_t pieces_for(ki_job *job) {
+    const size_t count = job->count, threads = job->scratch->threads, width = ki_tile()->width;
     const size_t blocks = (size_t)((job->index->flat.rows + KI_BLOCK - 1) / KI_BLOCK);
     const size_t most = ki_flat_group(&job->index->flat, job->k);
     job->ranges = 1;
@@ -303,13 +344,13 @@ static size_t pieces_for(struct job *job) {
     return job->groups;
 }
 
-static kith_status fail_search(const struct job *job, kith_status status, kith_error *error) {
+static kith_status fail_search(const ki_job *job, kith_status status, kith_error *error) {
     static const char *const why[] = {"", "holds a NaN or an infinity", "is longer than 2^62, the largest norm",
                                       "is a zero vector (norm below 2^-40), which has no cosine"};
     switch (status) {
     case KITH_E_DATA:
-        return ki_fail(error, status, "query %llu %s", (unsigned long long)(atomic_load(&job->bad) / FAULTS),
-                       why[atomic_load(&job->bad) % FAULTS]);
+        return ki_fail(error, status, "query %llu %s", (unsigned long long)(atomic_load(&job->bad) / KI_FAULTS),
+                       why[atomic_load(&job->bad) % KI_FAULTS]);
     case KITH_E_DEADLINE:
         return ki_fail(error, status, "the search's time was up");
     case KITH_E_CANCELLED:
@@ -326,80 +367,15 @@ static kith_status fail_search(const struct job *job, kith_status status, kith_e
     }
 }
 
-static kith_status run_job(struct job *job, const kith_search_options *options, kith_error *error) {
-    kith_scratch *scratch = job->scratch;
-    const size_t pieces = pieces_for(job);
-    job->keep = job->k == 0 || job->ranges > 1;
-    if (job->keep && !take_kept(scratch, pieces)) return fail_search(job, KITH_E_NOMEM, error);
-    if (job->ranges > 1) {
-        if (!area_take(&scratch->shared, job->queries->count, sizeof(_Atomic float)))
-            return fail_search(job, KITH_E_NOMEM, error);
-        for (size_t i = 0; i < job->queries->count; i++)
-            atomic_init((_Atomic float *)scratch->shared.data + i, -INFINITY);
-    }
-    for (unsigned i = 0; i < scratch->threads; i++) scratch->workers[i].counts = (ki_flat_counts){0};
-    if (options && options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &job->search.deadline_ns))
-        job->search.deadline_ns = UINT64_MAX;
-    ki_pool_run(scratch->pool, pieces, run_piece, job);
-    kith_status status = (kith_status)atomic_load(&job->stop);
-    if (status == KITH_OK && ki_segment_damaged(job->index->segment)) status = KITH_E_CORRUPT;
-    return status == KITH_OK ? KITH_OK : fail_search(job, status, error);
-}
-
-static void explain(const struct job *job, uint64_t start, kith_explain *out) {
-    const kith_scratch *scratch = job->scratch;
-    kith_explain e = KITH_EXPLAIN_INIT;
-    e.plan = job->search.plan;
-    e.plan_name = plan_name(e.plan);
-    e.tier = ki_cpu_tier(ki_cpu_features());
-    e.exact = job->index->flat.originals != NULL;
-    e.threads = scratch->threads;
-    e.queries = job->queries->count;
-    e.rows = e.allowed = job->index->flat.rows;
-    for (unsigned i = 0; i < scratch->threads; i++) {
-        const ki_flat_counts *counts = &scratch->workers[i].counts;
-        e.scanned_bytes += counts->scanned_bytes;
-        e.level1_survivors += counts->level1_survivors;
-        e.candidates += counts->candidates;
-        e.reranked += counts->reranked;
-        for (int s = 0; s < KITH_STAGES; s++) e.stage_ns[s] += counts->stage_ns[s];
-    }
-    e.total_ns = ki_now_ns() - start;
-    *out = e;
-}
-
-static kith_status start_job(struct job *job, const kith_search_options *options, kith_error *error) {
-    kith_plan plan = KITH_PLAN_AUTO;
-    const kith_status status = choose_plan(job->index, job->queries, options, &plan, error);
-    if (status != KITH_OK) return status;
-    job->stride = job->queries->stride_bytes ? job->queries->stride_bytes
-                                             : kith_row_bytes(job->queries->dtype, job->queries->dim);
-    atomic_init(&job->stop, 0);
-    atomic_init(&job->bad, UINT64_MAX);
-    job->search = (ki_flat_search){.flat = &job->index->flat, .plan = plan, .k = job->k, .stop = &job->stop};
-    if (options) {
-        job->search.allowed = options->filter ? options->filter->allowed : NULL;
-        job->search.cancelled = options->cancelled;
-        job->search.cancelled_context = options->cancelled_context;
-    }
-    return KITH_OK;
-}
-
-static void finish_explain(const struct job *job, const kith_search_options *options, uint64_t start) {
-    if (!options || !options->explain || options->explain->struct_size != sizeof(kith_explain)) return;
-    explain(job, start, options->explain);
-    if (options->filter) options->explain->allowed = options->filter->count;
-}
-
 /* Hits of one query in all ranges of its group, gathered into scratch->merged; the count, or SIZE_MAX on no memory. */
-static size_t gather_hits(const struct job *job, size_t query) {
+static size_t gather_hits(const ki_job *job, size_t query) {
     kith_scratch *scratch = job->scratch;
     const size_t group = query / job->group, inside = query % job->group;
     size_t used = 0;
     for (size_t range = 0; range < job->ranges; range++) {
         const struct kept *kept = (struct kept *)scratch->kept.data + group * job->ranges + range;
         const size_t *ends = kept->ends.data, first = inside ? ends[inside - 1] : 0, count = ends[inside] - first;
-        if (!area_take(&scratch->merged, (uint64_t)used + count, sizeof(ki_hit))) return SIZE_MAX;
+        if (!ki_area_take(&scratch->merged, (uint64_t)used + count, sizeof(ki_hit))) return SIZE_MAX;
         if (count)
             memcpy((ki_hit *)scratch->merged.data + used, (ki_hit *)kept->hits.data + first, count * sizeof(ki_hit));
         used += count;
@@ -414,6 +390,102 @@ static size_t gather_hits(const struct job *job, size_t query) {
     return used;
 }
 
+kith_status ki_job_exact(ki_job *job, size_t first, size_t count) {
+    kith_scratch *scratch = job->scratch;
+    job->first = first;
+    job->count = count;
+    const size_t pieces = pieces_for(job);
+    job->keep = job->k == 0 || job->ranges > 1;
+    if (job->keep && !take_kept(scratch, pieces)) return KITH_E_NOMEM;
+    if (job->ranges > 1 && !job->seeded) {
+        if (!ki_area_take(&scratch->shared, count, sizeof(_Atomic float))) return KITH_E_NOMEM;
+        for (size_t i = 0; i < count; i++) atomic_init((_Atomic float *)scratch->shared.data + i, -INFINITY);
+    }
+    ki_pool_run(scratch->pool, pieces, run_piece, job);
+    if (atomic_load(&job->stop)) return (kith_status)atomic_load(&job->stop);
+    for (size_t i = 0; i < count && job->keep && job->k; i++) {
+        const size_t hits = gather_hits(job, i);
+        if (hits == SIZE_MAX) return KITH_E_NOMEM;
+        ki_job_write(job, first + i, scratch->merged.data, hits);
+    }
+    return KITH_OK;
+}
+
+static kith_status run_job(ki_job *job, const kith_search_options *options, kith_error *error) {
+    for (unsigned i = 0; i < job->scratch->threads; i++) job->scratch->workers[i].counts = (ki_flat_counts){0};
+    uint64_t deadline = 0;
+    if (options && options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &deadline)) deadline = UINT64_MAX;
+    job->search.deadline_ns = job->ivf.deadline_ns = deadline;
+    kith_status status = ki_job_run(job);
+    if (status == KITH_OK && ki_segment_damaged(job->index->segment)) status = KITH_E_CORRUPT;
+    return status == KITH_OK ? KITH_OK : fail_search(job, status, error);
+}
+
+static void explain(const ki_job *job, uint64_t start, kith_explain *out) {
+    const kith_scratch *scratch = job->scratch;
+    kith_explain e = KITH_EXPLAIN_INIT;
+    e.plan = job->plan;
+    e.plan_name = plan_name(e.plan);
+    e.tier = ki_cpu_tier(ki_cpu_features());
+    e.exact = job->index->flat.originals != NULL && job->plan != KITH_PLAN_IVF;
+    if (job->plan == KITH_PLAN_IVF) {
+        e.nprobe = ki_min_size(job->levels ? job->search.nprobe : job->ivf.nprobe, job->index->flat.lists.count);
+        e.rerank = job->levels ? 0 : job->ivf.rerank;
+        e.code = job->levels ? KITH_SCAN_LEVELS : job->ivf.second ? KITH_SCAN_SECOND : KITH_SCAN_INT8;
+    }
+    for (size_t i = 0; i < job->answer.considered_count; i++) {
+        const ki_choice *choice = &job->answer.considered[i];
+        e.considered[i].plan = choice->plan;
+        e.considered[i].code = choice->code;
+        e.considered[i].nprobe = choice->nprobe;
+        e.considered[i].rerank = choice->rerank;
+        e.considered[i].query_ns = choice->query_ns;
+        e.considered[i].recall = choice->recall;
+        e.considered[i].why = choice->why;
+    }
+    e.considered_count = job->answer.considered_count;
+    e.threads = scratch->threads;
+    e.queries = job->queries->count;
+    e.rows = job->index->flat.rows;
+    e.allowed = job->allowed;
+    for (unsigned i = 0; i < scratch->threads; i++) {
+        const ki_flat_counts *counts = &scratch->workers[i].counts;
+        e.scanned_bytes += counts->scanned_bytes;
+        e.scanned_rows += counts->scanned_rows;
+        e.probed_lists += counts->probed_lists;
+        e.unusual += counts->unusual;
+        e.level1_survivors += counts->level1_survivors;
+        e.candidates += counts->candidates;
+        e.reranked += counts->reranked;
+        for (int s = 0; s < KITH_STAGES; s++) e.stage_ns[s] += counts->stage_ns[s];
+    }
+    e.total_ns = ki_now_ns() - start;
+    *out = e;
+}
+
+static kith_status start_job(ki_job *job, const kith_search_options *options, kith_error *error) {
+    const ki_flat *flat = &job->index->flat;
+    job->stride = job->queries->stride_bytes ? job->queries->stride_bytes
+                                             : kith_row_bytes(job->queries->dtype, job->queries->dim);
+    atomic_init(&job->stop, 0);
+    atomic_init(&job->bad, UINT64_MAX);
+    job->search = (ki_flat_search){.flat = flat, .k = job->k, .stop = &job->stop};
+    job->ivf = (ki_ivf_search){.flat = flat, .k = job->k, .stop = &job->stop};
+    job->allowed = flat->rows;
+    if (options) {
+        job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
+        job->search.cancelled = job->ivf.cancelled = options->cancelled;
+        job->search.cancelled_context = job->ivf.cancelled_context = options->cancelled_context;
+        if (options->filter) job->allowed = options->filter->count;
+    }
+    return choose_plan(job, options, error);
+}
+
+static void finish_explain(const ki_job *job, const kith_search_options *options, uint64_t start) {
+    if (!options || !options->explain || options->explain->struct_size != sizeof(kith_explain)) return;
+    explain(job, start, options->explain);
+}
+
 kith_status kith_search(const kith_index *index, const kith_queries *queries, size_t k,
                         const kith_search_options *options, kith_scratch *scratch, uint64_t *ids, float *distances,
                         kith_error *error) {
@@ -423,16 +495,10 @@ kith_status kith_search(const kith_index *index, const kith_queries *queries, si
     if (k == 0 || k > KITH_K_MAX)
         return ki_fail(error, KITH_E_ARG, "search: k is %zu, 1 to %u are possible", k, KITH_K_MAX);
     if (queries->count && (!ids || !distances)) return ki_fail(error, KITH_E_ARG, "search: ids or distances is NULL");
-    struct job job = {
-        .index = index, .scratch = scratch, .queries = queries, .k = k, .ids = ids, .distances = distances};
+    ki_job job = {.index = index, .scratch = scratch, .queries = queries, .k = k, .ids = ids, .distances = distances};
     status = start_job(&job, options, error);
     if (status == KITH_OK && queries->count) status = run_job(&job, options, error);
     if (status != KITH_OK) return status;
-    for (size_t i = 0; i < queries->count && job.keep; i++) {
-        const size_t hits = gather_hits(&job, i);
-        if (hits == SIZE_MAX) return fail_search(&job, KITH_E_NOMEM, error);
-        write_row(&job, i, scratch->merged.data, hits);
-    }
     finish_explain(&job, options, start);
     return KITH_OK;
 }
@@ -445,18 +511,19 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
     if (status != KITH_OK) return status;
     if (isnan(radius)) return ki_fail(error, KITH_E_ARG, "search: the radius is not a number");
     if (!ranges) return ki_fail(error, KITH_E_ARG, "search: ranges is NULL");
-    struct job job = {.index = index, .scratch = scratch, .queries = queries};
+    ki_job job = {.index = index, .scratch = scratch, .queries = queries};
     status = start_job(&job, options, error);
     job.search.radius = radius;
     if (status == KITH_OK && queries->count) status = run_job(&job, options, error);
     if (status != KITH_OK) return status;
     const size_t n = queries->count;
-    if (!area_take(&scratch->offsets, (uint64_t)n + 1, sizeof(uint64_t))) return fail_search(&job, KITH_E_NOMEM, error);
+    if (!ki_area_take(&scratch->offsets, (uint64_t)n + 1, sizeof(uint64_t)))
+        return fail_search(&job, KITH_E_NOMEM, error);
     uint64_t used = 0;
     for (size_t i = 0; i < n; i++) {
         const size_t hits = gather_hits(&job, i);
-        if (hits == SIZE_MAX || !area_take(&scratch->ids, used + hits, sizeof(uint64_t)) ||
-            !area_take(&scratch->distances, used + hits, sizeof(float)))
+        if (hits == SIZE_MAX || !ki_area_take(&scratch->ids, used + hits, sizeof(uint64_t)) ||
+            !ki_area_take(&scratch->distances, used + hits, sizeof(float)))
             return fail_search(&job, KITH_E_NOMEM, error);
         ((uint64_t *)scratch->offsets.data)[i] = used;
         for (size_t h = 0; h < hits; h++, used++) {

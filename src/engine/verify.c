@@ -65,10 +65,33 @@ static kith_status check_floats(const kith_index *index, uint32_t kind, const fl
     return KITH_OK;
 }
 
-static kith_status check_vectors(const kith_index *index, kith_error *error) {
+/* Centroids, radii and coarse codes; no vector of a list is farther from its centroid than the radius says. */
+static kith_status check_list_floats(const kith_index *index, kith_error *error) {
+    const ki_flat *flat = &index->flat;
+    const ki_lists *lists = &flat->lists;
+    kith_status status =
+        check_floats(index, KI_SECTION_COARSE_FACTORS, lists->coarse.factors, lists->coarse.blocks * KI_FACTORS, error);
+    if (status == KITH_OK) status = check_floats(index, KI_SECTION_LIST_BOUNDS, lists->radius, lists->count, error);
+    if (status == KITH_OK && lists->supers)
+        status = check_floats(index, KI_SECTION_SUPERS, lists->super_centroids, lists->supers * flat->dim, error);
+    for (size_t l = 0; l < lists->count && status == KITH_OK; l++) {
+        if (!(lists->radius[l] >= 0)) return bad(index, KI_SECTION_LIST_BOUNDS, l, "is negative", error);
+        for (uint32_t row = lists->first_row[l]; flat->residual && row < lists->first_row[l + 1]; row++) {
+            const uint32_t in_list = row - lists->first_row[l];
+            const size_t block = lists->first_block[l] + in_list / KI_BLOCK;
+            if (flat->full.factors[block * KI_FACTORS + KI_FACTOR_NORM + in_list % KI_BLOCK] > lists->radius[l])
+                return bad(index, KI_SECTION_LIST_BOUNDS, l, "is less than a vector's distance", error);
+        }
+    }
+    return status;
+}
+
+static kith_status check_codes(const kith_index *index, kith_error *error) {
     const ki_flat *flat = &index->flat;
     const uint64_t factors = (uint64_t)flat->full.blocks * KI_FACTORS;
-    kith_status status = check_floats(index, KI_SECTION_CENTROIDS, flat->centre, flat->dim, error);
+    const uint64_t centres = flat->lists.count > 1 ? flat->lists.count + 1 : 1;
+    const float *centroids = flat->lists.count > 1 ? flat->lists.centroids : flat->centre;
+    kith_status status = check_floats(index, KI_SECTION_CENTROIDS, centroids, centres * flat->dim, error);
     if (status == KITH_OK) status = check_floats(index, KI_SECTION_FACTORS, flat->full.factors, factors, error);
     if (status == KITH_OK && flat->level1.blocks) {
         const uint64_t basis = (uint64_t)flat->dim * (4 * flat->level1.quads + 1);
@@ -76,6 +99,15 @@ static kith_status check_vectors(const kith_index *index, kith_error *error) {
         if (status == KITH_OK)
             status = check_floats(index, KI_SECTION_LEVEL1_FACTORS, flat->level1.factors, factors, error);
     }
+    if (status == KITH_OK && flat->lists.count > 1) status = check_list_floats(index, error);
+    if (status == KITH_OK && flat->second_factors)
+        status = check_floats(index, KI_SECTION_SECOND_FACTORS, flat->second_factors, factors, error);
+    return status;
+}
+
+static kith_status check_vectors(const kith_index *index, kith_error *error) {
+    const ki_flat *flat = &index->flat;
+    kith_status status = check_codes(index, error);
     if (status == KITH_OK && flat->inverse_norms)
         status = check_floats(index, KI_SECTION_INVERSE_NORMS, flat->inverse_norms, flat->rows, error);
     for (uint64_t i = 0; i < flat->rows && status == KITH_OK && flat->originals; i++) {
@@ -87,16 +119,31 @@ static kith_status check_vectors(const kith_index *index, kith_error *error) {
     return status;
 }
 
-/* One list of all rows. */
+/* One list of all rows; the table of several was checked by opening. */
 static kith_status check_lists(const kith_index *index, kith_error *error) {
     const ki_section lists = ki_segment_section(index->segment, KI_SECTION_LISTS);
     const uint64_t expected[2] = {0, index->flat.rows};
+    if (index->flat.lists.count > 1) return KITH_OK;
     if (lists.bytes == sizeof(expected) && memcmp(lists.data, expected, sizeof(expected)) == 0) return KITH_OK;
     return bad(index, KI_SECTION_LISTS, 0, "is not the list of all vectors", error);
 }
 
+/* One of another version is as good as none. */
+static kith_status check_calibration(const kith_index *index, kith_error *error) {
+    const ki_section section = ki_segment_section(index->segment, KI_SECTION_CALIBRATION);
+    ki_calibration calibration = {0};
+    if (!section.data) return KITH_OK;
+    const ki_calibration_state state = ki_calibration_decode(section.data, section.bytes, &calibration);
+    ki_calibration_free(&calibration);
+    if (state == KI_CALIBRATION_NO_MEMORY) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
+    if (state != KI_CALIBRATION_DAMAGED) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is damaged: kith tune measures it again",
+                   ki_segment_path(index->segment), ki_section_name(KI_SECTION_CALIBRATION));
+}
+
 kith_status ki_index_check(const kith_index *index, kith_error *error) {
     kith_status status = check_lists(index, error);
+    if (status == KITH_OK) status = check_calibration(index, error);
     if (status == KITH_OK) status = check_ids(index, error);
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
         status = check_ends(index, KI_SECTION_STRING_ENDS, index->string_ends, index->string_size, 0, error);

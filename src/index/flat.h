@@ -4,10 +4,10 @@
  * defining kernel. This header is the typed view of a segment's sections and the search over it; building is in
  * flat_build.h.
  *
- * F1. blocks = ceil(rows / 16); codes, factors and level-1 twins cover blocks*16 vectors; padding vectors have scale 0
- * and bias -FLT_MAX and are masked out by position. F2. Results equal those of the plain scan bit for bit when
- * originals are present (quant/int8.h B2, quant/level1.h L2). F3. A lane allocates only while it grows; a search like
- * an earlier one allocates nothing.
+ * F1. Codes, factors and level-1 twins cover blocks*16 vectors, where every list begins with a fresh block; padding
+ * vectors have scale 0 and bias -FLT_MAX and are masked out by position. F2. Results equal those of the plain scan bit
+ * for bit when originals are present (quant/int8.h B2, quant/level1.h L2). F3. A lane allocates only while it grows; a
+ * search like an earlier one allocates nothing.
  *
  * A ki_flat is constant once filled: any thread. A ki_lane belongs to one worker at a time. */
 #ifndef KI_INDEX_FLAT_H
@@ -16,31 +16,69 @@
 #include "kernel/tile.h"
 #include "kernel/topk.h"
 #include "kith.h"
+#include "quant/second.h"
 
 #include <stdatomic.h>
+
+/* How a segment's vectors are divided into k-means lists. List l holds the positions first_row[l]..first_row[l+1] and
+ * the blocks first_block[l]..first_block[l+1]: every list begins with a fresh block, so that position first_row[l] + i
+ * is vector i % 16 of block first_block[l] + i / 16. */
+typedef struct ki_lists {
+    size_t count;              /* 1: one list of all, and all below is NULL */
+    const uint32_t *first_row; /* count + 1 */
+    const uint32_t *first_block;
+    const uint32_t *of_block; /* blocks: the list of each */
+    const float *centroids;   /* count x dim */
+    const float *radius;      /* count: at least the longest |x - centroid| of the list */
+    ki_level coarse;          /* the centroids less the global centre, coded as vectors are: for choosing lists */
+    size_t supers;            /* lists of lists, 0: none. Super s holds the lists super_end[s-1]..super_end[s] */
+    const uint32_t *super_end;
+    const float *super_centroids; /* supers x dim */
+    float spread;                 /* at least max |centroid - centre| */
+    float norm;                   /* at least max |centroid| */
+    uint32_t longest;             /* rows of the longest list */
+} ki_lists;
 
 typedef struct ki_flat {
     uint64_t rows;
     size_t dim, row_bytes, blocks;
     kith_dtype dtype;
     kith_metric metric;
-    int whole;                  /* codes are the values (quant/int8.h B3) */
+    int whole;    /* codes are the values (quant/int8.h B3) */
+    int residual; /* the full codes are relative to their list's centroid (quant/int8.h B4) */
+    ki_lists lists;
     ki_level full, level1;      /* level1.blocks == 0: none. full.blocks == 0: bits */
-    const float *centre;        /* dim */
+    const float *centre;        /* dim: of all vectors */
+    float centre_norm;          /* at least its length, and with residual codes that of every centroid */
     const float *level1_centre; /* dim */
     const float *basis;         /* dim x 4*level1.quads */
     float kappa;
     const uint8_t *originals;   /* rows x row_bytes, or NULL */
     const float *inverse_norms; /* cosine: rows */
-    const uint64_t *labels;     /* rows: id, or row number with string ids */
+    ki_second second;           /* second.spec.kind == KI_SECOND_NONE: no second code */
+    const uint8_t *second_codes;
+    const float *second_factors;
+    const uint64_t *labels; /* rows: id, or row number with string ids */
 } ki_flat;
+
+/* Queries whose statistic is below a bound are unlike those that nprobe was chosen for, and probe more lists. */
+typedef struct ki_ivf_careful {
+    float below;   /* of ki_ivf_statistic() */
+    size_t nprobe; /* 0: no query is served so */
+} ki_ivf_careful;
+
+/* How near a query is to its nearest centroid, larger is nearer: -|q-c|^2/2 (l2), <q,c>/|q| (ip), the cosine. best: the
+ * centroid's score. */
+float ki_ivf_statistic(const ki_flat *flat, float best, float query_norm);
 
 /* One query's hits of one range of blocks, or all of them. */
 typedef struct ki_flat_search {
     const ki_flat *flat;
-    kith_plan plan;           /* PLAIN, SCAN, LEVELS or GATHER */
-    size_t k;                 /* 0: range search */
-    float radius;             /* range search */
+    kith_plan plan; /* PLAIN, SCAN, LEVELS or GATHER */
+    size_t k;       /* 0: range search */
+    float radius;   /* range search */
+    size_t nprobe;  /* SCAN, LEVELS: only so many nearest lists of each query; 0: all. Needs thresholds */
+    ki_ivf_careful careful;
     const uint64_t *allowed;  /* bit per position, or NULL */
     uint64_t deadline_ns;     /* 0: none */
     atomic_int *stop;         /* becomes a kith_status; polled */
@@ -50,9 +88,39 @@ typedef struct ki_flat_search {
 
 /* What a lane did; summed by the caller. */
 typedef struct ki_flat_counts {
-    uint64_t scanned_bytes, level1_survivors, candidates, reranked;
+    uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked;
     uint64_t stage_ns[KITH_STAGES];
 } ki_flat_counts;
+
+/* Position of vector 0 of a block, and how many vectors the block has (16 but at the end of a list). */
+static inline uint32_t ki_flat_block_row(const ki_flat *flat, size_t block, unsigned *count) {
+    const ki_lists *lists = &flat->lists;
+    if (lists->count == 1) {
+        const uint64_t row = (uint64_t)block * KI_BLOCK, left = flat->rows - row;
+        *count = left < KI_BLOCK ? (unsigned)left : KI_BLOCK;
+        return (uint32_t)row;
+    }
+    const size_t list = lists->of_block[block];
+    const uint32_t row = lists->first_row[list] + (uint32_t)(block - lists->first_block[list]) * KI_BLOCK;
+    const uint32_t left = lists->first_row[list + 1] - row;
+    *count = left < KI_BLOCK ? left : KI_BLOCK;
+    return row;
+}
+
+/* Vectors before a block, 0..blocks. */
+static inline uint64_t ki_flat_row_before(const ki_flat *flat, size_t block) {
+    unsigned count;
+    const size_t blocks = flat->lists.count == 1 ? (size_t)((flat->rows + KI_BLOCK - 1) / KI_BLOCK) : flat->blocks;
+    return block >= blocks ? flat->rows : ki_flat_block_row(flat, block, &count);
+}
+
+/* Sixteen bits of a filter from a position on: a filter has one word more than its rows need. */
+static inline unsigned ki_allowed_bits(const uint64_t *allowed, uint32_t position) {
+    const unsigned shift = position % 64;
+    uint64_t bits = allowed[position / 64] >> shift;
+    if (shift > 48) bits |= allowed[position / 64 + 1] << (64 - shift);
+    return (unsigned)bits & 0xffffu;
+}
 
 typedef struct ki_lane ki_lane;
 
@@ -69,5 +137,9 @@ size_t ki_flat_group(const ki_flat *flat, size_t k);
 kith_status ki_flat_run(const ki_flat_search *search, ki_lane *lane, const void *queries, size_t count, size_t first,
                         size_t end, _Atomic float *shared, unsigned worker, ki_flat_counts *counts);
 const ki_hit *ki_lane_hits(const ki_lane *lane, size_t query, size_t *count);
+
+/* Score of a distance, rounded so that it is no larger than the score of the defining kernel's result. */
+float ki_score_below(kith_metric metric, float distance);
+float ki_distance_of_score(kith_metric metric, float score);
 
 #endif

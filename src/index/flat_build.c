@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: Apache-2.0 */
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Coding runs of rows. */
 #include "index/flat_build.h"
 
 #include "base/checked.h"
@@ -12,83 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- The recipe -------------------------------------------------------------------------------------------------- */
-
-static void mean_of(const float *sample, size_t count, size_t dim, float *mean) {
-    for (size_t j = 0; j < dim; j++) mean[j] = 0;
-    for (size_t i = 0; i < count; i++)
-        for (size_t j = 0; j < dim; j++) mean[j] += sample[i * dim + j] / (float)count;
-}
-
-static size_t most_columns(const ki_recipe *recipe, uint64_t rows, kith_first_level wish) {
-    enum { ROWS_LEAST = 8192, DIM_LEAST = 96 };
-    const size_t dim = recipe->dim, most = dim < 1024 ? 256 : KI_LEVEL1_MAX;
-    if (wish == KITH_FIRST_LEVEL_NONE || dim > KI_LEVEL1_DIM_MAX || dim < KI_LEVEL1_STEP) return 0;
-    if (wish == KITH_FIRST_LEVEL_AUTO && (rows < ROWS_LEAST || dim < DIM_LEAST)) return 0;
-    const size_t columns = dim * 3 / 4 / KI_LEVEL1_STEP * KI_LEVEL1_STEP;
-    return columns < KI_LEVEL1_STEP ? KI_LEVEL1_STEP : ki_min_size(columns, most);
-}
-
-/* Train on the centred sample, choose the number of columns, and cut the basis to it. */
-static int make_level1(const float *sample, size_t count, size_t columns, kith_first_level wish, uint64_t seed,
-                       ki_recipe *recipe) {
-    const size_t dim = recipe->dim;
-    float *centred = ki_alloc_array((uint64_t)count * dim, sizeof(float));
-    float *projected = ki_alloc_array((uint64_t)count * columns, sizeof(float));
-    float *wide = ki_alloc_array((uint64_t)dim * columns, sizeof(float));
-    int done = 0;
-    if (!centred || !projected || !wide) goto out;
-    for (size_t i = 0; i < count * dim; i++) centred[i] = sample[i] - recipe->level1_centre[i % dim];
-    if (!ki_level1_train(centred, count, dim, columns, seed, wide)) goto out;
-    ki_projector()->project(centred, count, dim, wide, columns, projected);
-    size_t chosen = ki_level1_choose(centred, projected, count, dim, columns, recipe->metric == KITH_L2SQ);
-    if (!chosen && wish == KITH_FIRST_LEVEL_ON) chosen = columns < 128 ? columns : 128;
-    done = 1;
-    if (!chosen) goto out;
-    recipe->basis = ki_alloc_array((uint64_t)dim * chosen, sizeof(float));
-    done = recipe->basis && ki_level1_mix(wide, columns, dim, chosen, seed, recipe->basis, &recipe->omega);
-    if (!done) goto out;
-    recipe->level1_columns = chosen;
-    recipe->kappa = ki_level1_kappa(dim, chosen, recipe->omega);
-out:
-    free(centred);
-    free(projected);
-    free(wide);
-    return done;
-}
-
-kith_status ki_recipe_make(const float *sample, size_t count, uint64_t rows, kith_metric metric, kith_dtype dtype,
-                           size_t dim, int whole, kith_first_level first_level, uint64_t seed, ki_recipe *recipe) {
-    ki_recipe made = {
-        .metric = metric, .dtype = dtype, .dim = dim, .row_bytes = kith_row_bytes(dtype, dim), .whole = whole};
-    made.centre = ki_alloc_array(dim, sizeof(float));
-    made.level1_centre = ki_alloc_array(dim, sizeof(float));
-    if (!made.centre || !made.level1_centre) goto no_memory;
-    mean_of(sample, count, dim, made.level1_centre);
-    memcpy(made.centre, made.level1_centre, dim * sizeof(float));
-    if (whole) { /* bytes 0..255 around 128, or -128..127 around 0: by what the sample holds */
-        float least = 0;
-        for (size_t i = 0; i < count * dim; i++) least = sample[i] < least ? sample[i] : least;
-        made.low = dtype == KITH_I8 || (dtype != KITH_U8 && least < 0) ? -128 : 0;
-        made.high = made.low + 255;
-        for (size_t j = 0; j < dim; j++) made.centre[j] = made.low + KI_CODE_OFFSET;
-    }
-    const size_t columns = most_columns(&made, rows, first_level);
-    if (columns && !make_level1(sample, count, columns, first_level, seed, &made)) goto no_memory;
-    *recipe = made;
-    return KITH_OK;
-no_memory:
-    ki_recipe_free(&made);
-    return KITH_E_NOMEM;
-}
-
-void ki_recipe_free(ki_recipe *recipe) {
-    free(recipe->centre);
-    free(recipe->level1_centre);
-    free(recipe->basis);
-    *recipe = (ki_recipe){0};
-}
-
 static size_t quads_of(const ki_recipe *recipe, int level) {
     return level ? recipe->level1_columns / 4 : (recipe->dim + 3) / 4;
 }
@@ -100,6 +25,9 @@ size_t ki_recipe_block_bytes(const ki_recipe *recipe, int level1) {
 /* ---- Runs -------------------------------------------------------------------------------------------------------- */
 
 enum { STRIP = 96, STRIP_LEAST = 6, STRIP_BYTES = 1 << 20, FACTS = 4 };
+
+/* More than the length of what rounding does to a vector of length 1. */
+#define UNIT_ROUNDING 0x1p-23f
 
 static size_t padded(size_t rows) {
     return (size_t)ki_round_up(rows, KI_BLOCK);
@@ -123,7 +51,14 @@ static size_t strip_floats(const ki_recipe *recipe) {
 size_t ki_run_bytes_per_row(const ki_recipe *recipe) {
     const size_t code_bytes = 4 * (quads_of(recipe, 0) + quads_of(recipe, 1));
     return 2 * recipe->row_bytes + 2 * code_bytes + 2 * FACTS * 4 + KI_FACTORS * 4 / KI_BLOCK * 2 + 12 +
+           (recipe->second ? recipe->second->block_bytes / KI_BLOCK + KI_FACTORS * 4 / KI_BLOCK : 0) +
            strip_floats(recipe) * 4 / 1024;
+}
+
+/* Room for the residuals of a block, and for the second code's own work. */
+static size_t second_work_bytes(const ki_recipe *recipe) {
+    if (!recipe->second) return 0;
+    return (size_t)ki_round_up(KI_BLOCK * recipe->dim * sizeof(float), 64) * 2 + ki_second_encode_bytes(recipe->second);
 }
 
 int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
@@ -138,7 +73,11 @@ int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
                             places * 4 * quads_of(recipe, 0),
                             places * 4 * quads_of(recipe, 1),
                             places * 2 * FACTS * sizeof(float),
-                            strip_floats(recipe) * sizeof(float)};
+                            strip_floats(recipe) * sizeof(float),
+                            blocks * sizeof(ki_run_piece),
+                            recipe->second ? blocks * recipe->second->block_bytes : 0,
+                            recipe->second ? blocks * KI_FACTORS * sizeof(float) : 0,
+                            second_work_bytes(recipe)};
     enum { PIECES = sizeof(piece) / sizeof(*piece) };
     uint64_t at[PIECES], total = 0;
     for (size_t i = 0; i < PIECES; i++) {
@@ -162,6 +101,10 @@ int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
     run->residual = (float *)(void *)(memory + at[10]);
     run->values = run->residual + strip_rows(recipe) * recipe->dim;
     run->projected = run->values + strip_rows(recipe) * recipe->dim;
+    run->pieces = (ki_run_piece *)(void *)(memory + at[11]);
+    run->second_codes = memory + at[12];
+    run->second_factors = (float *)(void *)(memory + at[13]);
+    run->second_work = memory + at[14];
     return 1;
 }
 
@@ -184,11 +127,10 @@ static float *facts_at(const ki_run *run, int level, size_t row) {
     return run->facts + ((size_t)level * padded(run->capacity) + row) * FACTS;
 }
 
-static void keep_facts(const ki_recipe *recipe, ki_run *run, int level, size_t row, float norm2,
-                       const ki_int8_facts *facts) {
+static void keep_facts(ki_run *run, int level, size_t row, float bias, const ki_int8_facts *facts) {
     float *to = facts_at(run, level, row);
     to[0] = facts->scale;
-    to[1] = recipe->metric == KITH_L2SQ ? -norm2 / 2 : 0;
+    to[1] = bias;
     to[2] = facts->norm;
     to[3] = facts->error;
 }
@@ -198,14 +140,21 @@ static double share(float part, float whole) {
     return floor((double)(part / whole) * 0x1p24) * 0x1p-24;
 }
 
-/* The full code of one row; leaves its residual to the level-1 centre in the strip. */
-static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, size_t row, size_t in_strip, const float *value) {
+static float row_factor(const ki_recipe *recipe, const ki_run *run, size_t row) {
+    return recipe->metric == KITH_COSINE ? run->inverse_norms[row] : 1;
+}
+
+/* The full code of one row; without lists it leaves its residual to the level-1 centre in the strip. */
+static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, ki_run_piece *piece, size_t row, size_t in_strip,
+                             const float *value) {
     const size_t dim = recipe->dim, bytes = 4 * quads_of(recipe, 0);
     float *residual = run->residual + in_strip * dim, largest, norm2;
     int8_t *code = run->flat_codes[0] + row * bytes;
-    const float factor = recipe->metric == KITH_COSINE ? run->inverse_norms[row] : 1;
+    const float factor = row_factor(recipe, run, row);
+    const float *centroid = recipe->lists ? recipe->centroids + piece->list * dim : NULL;
+    const int relative = centroid && !recipe->whole; /* to the list's centroid */
     ki_int8_facts facts;
-    ki_projector()->centre(value, factor, recipe->centre, dim, residual, &largest, &norm2);
+    ki_projector()->centre(value, factor, relative ? centroid : recipe->centre, dim, residual, &largest, &norm2);
     memset(code + dim, 0, bytes - dim);
     if (recipe->whole) {
         if (!ki_int8_is_whole(value, dim, recipe->low, recipe->high)) return KI_ROW_NOT_WHOLE;
@@ -213,8 +162,20 @@ static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, size_t row, s
     } else {
         ki_int8_encode(residual, dim, largest, norm2, code, &facts);
     }
-    keep_facts(recipe, run, 0, row, norm2, &facts);
+    if (relative && recipe->metric == KITH_COSINE) { /* x/|x| was rounded before the centroid was taken off */
+        facts.norm += UNIT_ROUNDING;
+        facts.error += UNIT_ROUNDING;
+    }
+    float bias = 0, length = facts.norm;
+    if (recipe->metric == KITH_L2SQ)
+        bias = relative ? ki_residual_bias(centroid, recipe->centre, residual, dim) : -norm2 / 2;
+    keep_facts(run, 0, row, bias, &facts);
     if (facts.norm > 0) run->error_sum[0] += share(facts.error, facts.norm);
+    if (centroid && recipe->whole) {
+        ki_projector()->centre(value, factor, centroid, dim, residual, &largest, &norm2);
+        length = ki_length_above(norm2, dim);
+    }
+    if (length > piece->radius) piece->radius = length;
     return KI_ROW_FINE;
 }
 
@@ -222,9 +183,9 @@ static void code_strip_level1(const ki_recipe *recipe, ki_run *run, size_t first
     const size_t dim = recipe->dim, columns = recipe->level1_columns;
     float largest, norm2[STRIP];
     for (size_t i = 0; i < count; i++) {
-        if (recipe->whole)
-            ki_projector()->centre(values + i * dim, 1, recipe->level1_centre, dim, run->residual + i * dim, &largest,
-                                   &norm2[i]);
+        if (recipe->whole || recipe->lists)
+            ki_projector()->centre(values + i * dim, row_factor(recipe, run, first + i), recipe->level1_centre, dim,
+                                   run->residual + i * dim, &largest, &norm2[i]);
         else
             norm2[i] = ki_distance()->dot[KITH_F32](run->residual + i * dim, run->residual + i * dim, dim);
     }
@@ -233,25 +194,29 @@ static void code_strip_level1(const ki_recipe *recipe, ki_run *run, size_t first
         ki_int8_facts facts;
         int8_t *code = run->flat_codes[1] + (first + i) * columns;
         ki_level1_encode(run->projected + i * columns, dim, columns, norm2[i], recipe->kappa, code, &facts);
-        keep_facts(recipe, run, 1, first + i, norm2[i], &facts);
+        keep_facts(run, 1, first + i, recipe->metric == KITH_L2SQ ? -norm2[i] / 2 : 0, &facts);
         if (facts.norm > 0) run->error_sum[1] += share(2 * facts.scale * (float)code[columns - 1], facts.norm);
     }
 }
 
-static ki_row_fault code_strip(const ki_recipe *recipe, ki_run *run, size_t first, size_t count, size_t *bad) {
+/* Rows of a strip as floats, converted into `room` where they are not. */
+static const float *as_floats(const ki_recipe *recipe, const uint8_t *rows, size_t count, float *room) {
+    if (recipe->dtype == KITH_F32) return (const float *)(const void *)rows;
+    ki_distance()->to_f32[recipe->dtype](rows, count * recipe->dim, room);
+    return room;
+}
+
+static ki_row_fault code_strip(const ki_recipe *recipe, ki_run *run, ki_run_piece *piece, size_t first, size_t count,
+                               size_t *bad) {
     const size_t dim = recipe->dim;
     const uint8_t *rows = run->rows + first * recipe->row_bytes;
-    const float *values = run->values;
-    if (recipe->dtype == KITH_F32)
-        values = (const float *)(const void *)rows;
-    else
-        ki_distance()->to_f32[recipe->dtype](rows, count * dim, run->values);
+    const float *values = as_floats(recipe, rows, count, run->values);
     for (size_t i = 0; i < count; i++) {
         double norm2;
         ki_row_fault fault = ki_row_check(recipe->metric, recipe->dtype, rows + i * recipe->row_bytes, dim, &norm2);
         if (fault == KI_ROW_FINE) {
             if (recipe->metric == KITH_COSINE) run->inverse_norms[first + i] = ki_inverse_norm(norm2);
-            fault = code_row(recipe, run, first + i, i, values + i * dim);
+            fault = code_row(recipe, run, piece, first + i, i, values + i * dim);
         }
         if (fault != KI_ROW_FINE) {
             *bad = first + i;
@@ -273,25 +238,28 @@ static int compare_keys(const void *a, const void *b) {
     return x->row < y->row ? -1 : x->row > y->row;
 }
 
+/* Rows of each piece by ascending coding error. */
 static int order_run(const ki_recipe *recipe, ki_run *run) {
     struct key *keys = ki_alloc_array(run->count, sizeof(*keys));
     if (!keys) return 0;
     for (size_t i = 0; i < run->count; i++)
         keys[i] = (struct key){facts_at(run, recipe->level1_columns != 0, i)[3], (uint32_t)i};
-    qsort(keys, run->count, sizeof(*keys), compare_keys);
+    size_t first = 0;
+    for (size_t p = 0; p < run->piece_count; first += run->pieces[p++].count)
+        qsort(keys + first, run->pieces[p].count, sizeof(*keys), compare_keys);
     for (size_t i = 0; i < run->count; i++) run->order[i] = keys[i].row;
     free(keys);
     return 1;
 }
 
-/* Lay the codes of sixteen rows out as a block; absent rows get code 0 and factors that never win. */
-static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t block) {
+/* Lay the codes of sixteen places out as a block; absent rows, from `end` on, get code 0 and factors that never win. */
+static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t block, size_t first, size_t end) {
     const size_t quads = quads_of(recipe, level);
     uint8_t *to = run->codes[level] + block * quads * KI_QUAD_BYTES;
     float *factors = run->factors[level] + block * KI_FACTORS;
     for (size_t v = 0; v < KI_BLOCK; v++) {
-        const size_t place = block * KI_BLOCK + v;
-        const int present = place < run->count;
+        const size_t place = first + v;
+        const int present = place < end;
         const float none[FACTS] = {0, -FLT_MAX, 0, 0};
         const float *facts = present ? facts_at(run, level, run->order[place]) : none;
         for (size_t f = 0; f < FACTS; f++) factors[f * KI_BLOCK + v] = facts[f];
@@ -305,22 +273,69 @@ static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t bl
     }
 }
 
+/* The second code of a block: of residuals to the list's centroid, made anew in the run's order. */
+static void lay_second(const ki_recipe *recipe, ki_run *run, const ki_run_piece *piece, size_t block, size_t first,
+                       size_t end) {
+    const size_t dim = recipe->dim, room = (size_t)ki_round_up(KI_BLOCK * dim * sizeof(float), 64);
+    const unsigned count = (unsigned)ki_min_size(KI_BLOCK, end - first);
+    const float *centroid = recipe->centroids + piece->list * dim;
+    float *residuals = run->second_work, bias[KI_BLOCK] = {0};
+    uint8_t *floats = (uint8_t *)run->second_work + room;
+    float *factors = run->second_factors + block * KI_FACTORS;
+    for (unsigned i = 0; i < count; i++) {
+        const size_t row = run->order[first + i];
+        const float *value = as_floats(recipe, run->rows + row * recipe->row_bytes, 1, (float *)(void *)floats);
+        float largest, norm2;
+        ki_projector()->centre(value, row_factor(recipe, run, row), centroid, dim, residuals + i * dim, &largest,
+                               &norm2);
+        if (recipe->metric == KITH_L2SQ) bias[i] = ki_residual_bias(centroid, recipe->centre, residuals + i * dim, dim);
+    }
+    ki_second_encode(recipe->second, residuals, count, bias, floats + room,
+                     run->second_codes + block * recipe->second->block_bytes, factors);
+    for (unsigned i = 0; i < count; i++)
+        if (factors[KI_FACTOR_NORM + i] > 0)
+            run->error_sum[2] += share(factors[KI_FACTOR_ERROR + i], factors[KI_FACTOR_NORM + i]);
+}
+
+static void lay_pieces(const ki_recipe *recipe, ki_run *run) {
+    size_t first = 0;
+    run->blocks = 0;
+    for (size_t p = 0; p < run->piece_count; p++) {
+        const size_t end = first + run->pieces[p].count;
+        for (; first < end; first = ki_min_size(first + KI_BLOCK, end), run->blocks++) {
+            lay_block(recipe, run, 0, run->blocks, first, end);
+            if (recipe->level1_columns) lay_block(recipe, run, 1, run->blocks, first, end);
+            if (recipe->second) lay_second(recipe, run, &run->pieces[p], run->blocks, first, end);
+        }
+    }
+}
+
+static ki_row_fault code_pieces(const ki_recipe *recipe, ki_run *run, size_t *row) {
+    const size_t strip = strip_rows(recipe);
+    size_t first = 0;
+    for (size_t p = 0; p < run->piece_count; p++) {
+        const size_t end = first + run->pieces[p].count;
+        run->pieces[p].radius = 0;
+        while (first < end) {
+            const size_t count = ki_min_size(strip, end - first);
+            const ki_row_fault fault = code_strip(recipe, run, &run->pieces[p], first, count, row);
+            if (fault != KI_ROW_FINE) return fault;
+            first += count;
+        }
+    }
+    return KI_ROW_FINE;
+}
+
 ki_row_fault ki_run_code(const ki_recipe *recipe, ki_run *run, size_t *row) {
     if (recipe->dtype == KITH_B1) {
         for (size_t i = 0; i < run->count; i++) run->order[i] = (uint32_t)i;
         memcpy(run->originals, run->rows, run->count * recipe->row_bytes);
         return KI_ROW_FINE;
     }
-    const size_t strip = strip_rows(recipe);
-    for (size_t first = 0; first < run->count; first += strip) {
-        const ki_row_fault fault = code_strip(recipe, run, first, ki_min_size(strip, run->count - first), row);
-        if (fault != KI_ROW_FINE) return fault;
-    }
+    const ki_row_fault fault = code_pieces(recipe, run, row);
+    if (fault != KI_ROW_FINE) return fault;
     if (!order_run(recipe, run)) return KI_ROW_NO_MEMORY;
-    for (size_t block = 0; block < padded(run->count) / KI_BLOCK; block++) {
-        lay_block(recipe, run, 0, block);
-        if (recipe->level1_columns) lay_block(recipe, run, 1, block);
-    }
+    lay_pieces(recipe, run);
     for (size_t p = 0; p < run->count; p++)
         memcpy(run->originals + p * recipe->row_bytes, run->rows + run->order[p] * recipe->row_bytes,
                recipe->row_bytes);

@@ -3,14 +3,17 @@
  * Coding for the flat index: how a sample becomes a recipe, and rows by a recipe become the bytes of the segment's
  * sections. Files and ids are the engine's business.
  *
- * Rows are coded a run at a time and, inside a run, ordered by coding error, so that the sixteen vectors of a block
- * have nearly equal bounds and the block's maxima are tight (kernel/tile.h T1).
+ * Rows are coded a run at a time and, inside a piece of a run, ordered by coding error, so that the sixteen vectors of
+ * a block have nearly equal bounds and the block's maxima are tight (kernel/tile.h T1). Without lists a run is one
+ * piece; with lists a piece is a list or part of one, and begins with a fresh block.
  *
  * A recipe is constant once made: any thread. A ki_run belongs to one worker. */
 #ifndef KI_INDEX_FLAT_BUILD_H
 #define KI_INDEX_FLAT_BUILD_H
 
+#include "index/kmeans.h"
 #include "kith.h"
+#include "quant/second.h"
 
 typedef struct ki_recipe {
     kith_metric metric;
@@ -24,6 +27,10 @@ typedef struct ki_recipe {
     float *basis;          /* dim x level1_columns */
     double omega;
     float kappa;
+    /* With lists only; borrowed. */
+    size_t lists;            /* 0: none */
+    const float *centroids;  /* lists x dim */
+    const ki_second *second; /* NULL: none */
 } ki_recipe;
 
 /* Make a recipe from `count` sample rows (float, packed; cosine: already of unit length). KITH_E_NOMEM or OK. */
@@ -44,22 +51,34 @@ typedef enum ki_row_fault {
     KI_ROW_NO_MEMORY
 } ki_row_fault;
 
+/* Some rows of a run that belong together. All but a list's last piece hold a multiple of 16. */
+typedef struct ki_run_piece {
+    uint32_t list, count;
+    float radius; /* out, with lists: at least the longest |x - centroid| */
+} ki_run_piece;
+
 /* Input and output of coding one run of rows; all memory is the run's own. */
 typedef struct ki_run {
-    size_t capacity; /* rows */
+    size_t capacity; /* rows, and 16 times the blocks */
     size_t count;
-    uint8_t *rows;      /* in: capacity x row_bytes, stored type, input order */
-    uint32_t *order;    /* out: order[p] = input row at place p */
-    uint8_t *originals; /* out, in the run's order */
-    uint8_t *codes[2];  /* out: blocks */
+    size_t piece_count;   /* in: at least 1 */
+    ki_run_piece *pieces; /* in: at most a piece a block; their rows in turn. Bits have none */
+    uint8_t *rows;        /* in: capacity x row_bytes, stored type, input order */
+    uint32_t *order;      /* out: order[p] = input row at place p */
+    uint8_t *originals;   /* out, in the run's order */
+    size_t blocks;        /* out */
+    uint8_t *codes[2];    /* out: blocks */
     float *factors[2];
+    uint8_t *second_codes; /* out, with a second code */
+    float *second_factors;
     float *inverse_norms; /* out, cosine */
-    double error_sum[2];  /* adds |coding error| / |r|, and for the first level |rest| / |r| */
+    double error_sum[3];  /* adds |coding error| / |r|, for the first level |rest| / |r|, and of the second code */
     void *memory;
     /* inner */
     float *residual, *projected, *values;
     int8_t *flat_codes[2];
     float *facts;
+    void *second_work;
 } ki_run;
 
 /* Rows that one worker's run needs this many bytes each for. */
@@ -69,6 +88,20 @@ void ki_run_free(ki_run *run);
 
 /* Code run->count rows. On a fault *row is the offending input row of the run. */
 ki_row_fault ki_run_code(const ki_recipe *recipe, ki_run *run, size_t *row);
+
+/* What the header and the coarse sections say about the lists of a recipe. */
+typedef struct ki_coarse {
+    size_t blocks;
+    uint8_t *codes; /* blocks of the centroids, coded as vectors of one list around recipe->centre */
+    float *factors;
+    float spread, norm; /* at least max |centroid - centre| and max |centroid| */
+} ki_coarse;
+
+int ki_coarse_create(const ki_recipe *recipe, ki_coarse *coarse); /* 0: out of memory */
+void ki_coarse_free(ki_coarse *coarse);
+
+/* -(<c - m, r> + |r|^2/2) of quant/int8.h B4, in double precision and rounded once. */
+float ki_residual_bias(const float *centroid, const float *centre, const float *residual, size_t dim);
 
 /* Check one row of the stored type: finite, norm in bounds. */
 ki_row_fault ki_row_check(kith_metric metric, kith_dtype dtype, const void *row, size_t dim, double *norm2);

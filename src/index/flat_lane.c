@@ -29,10 +29,11 @@ ki_lane *ki_lane_create(void) {
 
 void ki_lane_destroy(ki_lane *lane) {
     if (!lane) return;
-    ki_buffer *const all[] = {&lane->inverse_buffer,   &lane->code_buffer,   &lane->bytes_buffer,
-                              &lane->collector_buffer, &lane->hits_buffer,   &lane->floor_buffer,
-                              &lane->pending_buffer,   &lane->panel_buffer,  &lane->packed_buffer,
-                              &lane->work_buffer,      &lane->bounds_buffer, &lane->tile_hits_buffer};
+    ki_buffer *const all[] = {&lane->inverse_buffer,   &lane->code_buffer,     &lane->bytes_buffer,
+                              &lane->collector_buffer, &lane->hits_buffer,     &lane->floor_buffer,
+                              &lane->pending_buffer,   &lane->panel_buffer,    &lane->packed_buffer,
+                              &lane->work_buffer,      &lane->bounds_buffer,   &lane->tile_hits_buffer,
+                              &lane->needed_buffer,    &lane->gathered_buffer, &lane->centroid_buffer};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < lane->grown_count; i++) free(lane->grown[i].data);
     free(lane->grown);
@@ -108,9 +109,12 @@ static int take_scan_memory(ki_lane *lane) {
     lane->bounds = ki_buffer_take(&lane->bounds_buffer, KI_GROUP_BLOCKS_MAX, sizeof(ki_block_bound));
     lane->hits = ki_buffer_take(&lane->tile_hits_buffer, KI_TILE_HITS + 2 * (uint64_t)n * lane->group_blocks,
                                 sizeof(ki_tile_hit));
-    if (!codes || !coded || !floors || !lane->pending || !panels || !area || !lane->rows || !lane->bounds ||
-        !lane->hits)
+    lane->gathered_packed =
+        ki_buffer_take(&lane->gathered_buffer, 1, packed[0] + packed[1] + n * sizeof(uint32_t) + 64);
+    if (!lane->gathered_packed || !codes || !coded || !floors || !lane->pending || !panels || !area || !lane->rows ||
+        !lane->bounds || !lane->hits)
         return 0;
+    lane->gathered = (uint32_t *)(void *)((char *)lane->gathered_packed + packed[0] + packed[1]);
     lane->found = lane->hits + KI_TILE_HITS;
     lane->sorted = lane->found + n * lane->group_blocks;
     lane->projected = lane->rows + n * flat->dim;
@@ -134,50 +138,13 @@ static int take_scan_memory(ki_lane *lane) {
 
 /* ---- Queries ----------------------------------------------------------------------------------------------------- */
 
-/* Fill a, b, c and base of one query at one level from its code's facts: quant/int8.h B2, level1.h L2. */
-static void query_terms(const ki_lane *lane, const ki_int8_facts *facts, float base, float centre_norm, float kappa,
-                        ki_query_code *code) {
-    const kith_metric metric = lane->flat->metric;
-    const float g = ki_rounding(lane->flat->dim), norm = facts->norm;
-    code->scale = facts->scale;
-    code->base = base;
-    code->a = facts->error + (2 * g + 4 * kappa) * norm;
-    code->b = facts->scale * sqrtf((float)facts->square) * (1 + 0x1p-18f);
-    code->c = 2 * g * norm * centre_norm + 0x1p-20f * fabsf(base);
-    if (metric == KITH_COSINE) code->c += 4 * g + 0x1p-19f;
-    if (metric == KITH_L2SQ) code->c = 2 * g * norm * norm;
-    code->start = -KI_CODE_OFFSET * facts->sum;
-}
-
-/* Code every query against the full codes' centre; leaves q' in lane->rows. False when the file's centre makes a
- * query's norm infinite or no number, which no centre of finite vectors does: codes would then be anything. */
+/* Code every query against the full codes; leaves q' in lane->rows. False: see ki_query_encode(). */
 static int code_full(ki_lane *lane) {
-    const ki_flat *flat = lane->flat;
-    const size_t dim = flat->dim, bytes = 4 * flat->full.quads;
-    const float centre_norm = ki_length_above(ki_distance()->dot[KITH_F32](flat->centre, flat->centre, dim), dim);
-    for (size_t i = 0; i < lane->count; i++) {
-        const float *query = (const float *)lane->queries + i * dim;
-        float *row = lane->rows + i * dim, norm2 = 0, largest = 0, base;
-        const float factor = lane->inverse ? lane->inverse[i] : 1;
-        if (flat->metric == KITH_L2SQ) {
-            ki_projector()->centre(query, 1, flat->centre, dim, row, &largest, &norm2);
-            base = -norm2 / 2;
-        } else {
-            for (size_t j = 0; j < dim; j++) row[j] = query[j] * factor;
-            for (size_t j = 0; j < dim; j++) largest = fabsf(row[j]) > largest ? fabsf(row[j]) : largest;
-            norm2 = ki_distance()->dot[KITH_F32](row, row, dim);
-            base = ki_distance()->dot[KITH_F32](row, flat->centre, dim);
-        }
-        if (!isfinite(norm2) || !isfinite(base)) return 0;
-        int8_t *code = lane->bytes[0] + i * bytes;
-        ki_int8_facts facts;
-        memset(code + dim, 0, bytes - dim);
-        if (flat->whole && ki_int8_is_whole(row, dim, -128, 127))
-            ki_int8_encode_whole(row, dim, norm2, code, &facts);
-        else
-            ki_int8_encode(row, dim, largest, norm2, code, &facts);
-        query_terms(lane, &facts, base, centre_norm, 0, &lane->code[0][i]);
-    }
+    const size_t dim = lane->flat->dim, bytes = 4 * lane->flat->full.quads;
+    for (size_t i = 0; i < lane->count; i++)
+        if (!ki_query_encode(lane->flat, ki_lane_query(lane, i), ki_lane_inverse(lane, i), lane->rows + i * dim,
+                             lane->bytes[0] + i * bytes, &lane->code[0][i]))
+            return 0;
     return 1;
 }
 
@@ -203,31 +170,35 @@ static int code_level1(ki_lane *lane) {
         ki_int8_facts facts;
         ki_level1_encode(lane->projected + i * columns, dim, columns, norm2, flat->kappa, lane->bytes[1] + i * columns,
                          &facts);
-        query_terms(lane, &facts, base, ki_length_above(centre_norm2, dim), flat->kappa, &lane->code[1][i]);
+        ki_query_terms(flat, &facts, base, ki_length_above(centre_norm2, dim), flat->kappa, 0, &lane->code[1][i]);
     }
     return 1;
 }
 
+void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel) {
+    const size_t quads = level ? lane->flat->level1.quads : lane->flat->full.quads;
+    const int8_t *rows[KI_PANEL_MAX];
+    *panel = (ki_panel){.packed = panel->packed, .norm2_slack = lane->norm2_slack, .count = (unsigned)count};
+    for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel->need[i] = INFINITY;
+    for (unsigned i = 0; i < count; i++) {
+        const ki_query_code *code = &lane->code[level][query[i]];
+        rows[i] = lane->bytes[level] + query[i] * 4 * quads;
+        panel->scale[i] = code->scale;
+        panel->a[i] = code->a;
+        panel->b[i] = code->b;
+        panel->start[i] = code->start;
+        panel->need[i] = ki_lane_need(lane, query[i], code->base, level || lane->flat->originals ? code->c : 0);
+    }
+    lane->tile->pack(rows, panel->count, quads, (void *)(uintptr_t)panel->packed);
+}
+
 static void pack_level(ki_lane *lane, size_t l, size_t count) {
-    const ki_tile_kernels *tile = lane->tile;
-    const size_t quads = l ? lane->flat->level1.quads : lane->flat->full.quads;
+    const size_t width = lane->tile->width;
     for (size_t p = 0; p < lane->panels; p++) {
-        ki_panel *panel = &lane->panel[l][p];
-        const uint32_t *slot = lane->slot + p * tile->width;
-        const int8_t *rows[KI_PANEL_MAX];
-        *panel = (ki_panel){.packed = panel->packed, .norm2_slack = lane->norm2_slack};
-        panel->count = (unsigned)ki_min_size(tile->width, count - p * tile->width);
-        for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel->need[i] = INFINITY;
-        for (unsigned i = 0; i < panel->count; i++) {
-            const ki_query_code *code = &lane->code[l][slot[i]];
-            rows[i] = lane->bytes[l] + slot[i] * 4 * quads;
-            panel->scale[i] = code->scale;
-            panel->a[i] = code->a;
-            panel->b[i] = code->b;
-            panel->start[i] = code->start;
-            lane->place[slot[i]] = (uint32_t)(p * tile->width + i);
-        }
-        tile->pack(rows, panel->count, quads, (void *)(uintptr_t)panel->packed);
+        const uint32_t *slot = lane->slot + p * width;
+        const size_t taken = ki_min_size(width, count - p * width);
+        ki_lane_pack_panel(lane, l, slot, taken, &lane->panel[l][p]);
+        for (size_t i = 0; i < taken; i++) lane->place[slot[i]] = (uint32_t)(p * width + i);
     }
 }
 
@@ -235,16 +206,14 @@ void ki_lane_pack(ki_lane *lane, size_t count) {
     lane->panels = (count + lane->tile->width - 1) / lane->tile->width;
     pack_level(lane, 0, count);
     if (lane->search->plan == KITH_PLAN_LEVELS) pack_level(lane, 1, count);
-    for (size_t i = 0; i < count; i++) ki_lane_renew(lane, lane->slot[i]);
 }
 
 void ki_lane_renew(ki_lane *lane, size_t query) {
-    const float threshold = ki_lane_threshold(lane, query);
     const size_t panel = lane->place[query] / lane->tile->width, inside = lane->place[query] % lane->tile->width;
     for (size_t l = 0; l < 1 + (size_t)(lane->search->plan == KITH_PLAN_LEVELS); l++) {
         const ki_query_code *code = &lane->code[l][query];
         const float slack = l || lane->flat->originals ? code->c : 0;
-        lane->panel[l][panel].need[inside] = threshold - code->base - slack - 0x1p-20f * fabsf(threshold);
+        lane->panel[l][panel].need[inside] = ki_lane_need(lane, query, code->base, slack);
     }
 }
 
@@ -252,18 +221,6 @@ void ki_lane_restart(ki_lane *lane, size_t query) {
     lane->pending_count[query] = 0;
     lane->floor[query].count = 0;
     ki_collector_reset(&lane->collector[query], lane->search->k);
-}
-
-float ki_score_below(kith_metric metric, float distance) {
-    if (metric == KITH_L2SQ) return -distance / 2;
-    if (metric == KITH_IP) return -distance;
-    return 1 - distance - 0x1p-22f;
-}
-
-float ki_distance_of_score(kith_metric metric, float score) {
-    if (metric == KITH_L2SQ) return score < 0 ? -2 * score : 0;
-    if (metric == KITH_IP) return -score;
-    return 1 - score;
 }
 
 static int take_inverse_norms(ki_lane *lane) {
@@ -303,40 +260,6 @@ kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const v
 
 /* ---- Scoring ----------------------------------------------------------------------------------------------------- */
 
-static float finish_distance(const ki_lane *lane, size_t query, uint32_t position, float sum) {
-    switch (lane->flat->metric) {
-    case KITH_IP:
-        return -sum;
-    case KITH_COSINE:
-        return ki_cosine_distance(sum, lane->inverse[query], lane->flat->inverse_norms[position]);
-    default:
-        return sum;
-    }
-}
-
-float ki_flat_distance(const ki_lane *lane, size_t query, uint32_t position) {
-    const ki_flat *flat = lane->flat;
-    const ki_distance_kernels *kernels = ki_distance();
-    const float *q = (const float *)lane->queries + query * flat->dim;
-    const void *x = flat->originals + (size_t)position * flat->row_bytes;
-    const float sum = flat->metric == KITH_L2SQ ? kernels->l2sq[flat->dtype](q, x, flat->dim)
-                                                : kernels->dot[flat->dtype](q, x, flat->dim);
-    return finish_distance(lane, query, position, sum);
-}
-
-void ki_flat_distances4(const ki_lane *lane, size_t query, const uint32_t position[4], float distance[4]) {
-    const ki_flat *flat = lane->flat;
-    const ki_distance_kernels *kernels = ki_distance();
-    const float *q = (const float *)lane->queries + query * flat->dim;
-    const void *x[4];
-    for (int i = 0; i < 4; i++) x[i] = flat->originals + (size_t)position[i] * flat->row_bytes;
-    if (flat->metric == KITH_L2SQ)
-        kernels->l2sq4[flat->dtype](q, x, flat->dim, distance);
-    else
-        kernels->dot4[flat->dtype](q, x, flat->dim, distance);
-    for (int i = 0; i < 4; i++) distance[i] = finish_distance(lane, query, position[i], distance[i]);
-}
-
 int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position) {
     ki_collector *collector = &lane->collector[query];
     if (lane->search->k == 0 && collector->count == collector->capacity) {
@@ -369,23 +292,21 @@ void ki_lane_raise(ki_lane *lane, size_t query) {
 
 static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, size_t count) {
     const ki_flat *flat = lane->flat;
+    const float *q = ki_lane_query(lane, query), inverse = ki_lane_inverse(lane, query);
     size_t i = 0;
     lane->counts->reranked += count;
     for (; i + 4 <= count; i += 4) {
         uint32_t position[4];
         float distance[4];
         for (int j = 0; j < 4; j++) position[j] = pending[i + (size_t)j].position;
-        for (size_t j = i + 4; j < i + 8 && j < count; j++) {
-            const uint8_t *row = flat->originals + (size_t)pending[j].position * flat->row_bytes;
-            for (size_t line = 0; line < flat->row_bytes && line < 2048; line += 64) __builtin_prefetch(row + line);
-        }
-        ki_flat_distances4(lane, query, position, distance);
+        for (size_t j = i + 4; j < i + 8 && j < count; j++) ki_query_prefetch(flat, pending[j].position);
+        ki_query_distances4(flat, q, inverse, position, distance);
         for (int j = 0; j < 4; j++)
             if (!ki_lane_collect(lane, query, distance[j], position[j])) return 0;
     }
     for (; i < count; i++) {
         const uint32_t position = pending[i].position;
-        if (!ki_lane_collect(lane, query, ki_flat_distance(lane, query, position), position)) return 0;
+        if (!ki_lane_collect(lane, query, ki_query_distance(flat, q, inverse, position), position)) return 0;
     }
     return 1;
 }

@@ -5,16 +5,9 @@
 #ifndef KI_INDEX_FLAT_LANE_H
 #define KI_INDEX_FLAT_LANE_H
 
-#include "index/flat.h"
+#include "index/flat_query.h"
 
 enum { KI_LEVELS = 2 }; /* 0: full codes, 1: first level */
-
-/* A query against one level: quant/int8.h B2. */
-typedef struct ki_query_code {
-    float scale, base;
-    float a, b, c;
-    int32_t start;
-} ki_query_code;
 
 /* A vector whose upper bound reached the threshold: not yet scored. */
 typedef struct ki_pending {
@@ -60,10 +53,15 @@ struct ki_lane {
     ki_tile_hit *found;  /* of one group of blocks, all panels; query: the lane's, not the panel's */
     ki_tile_hit *sorted; /* the same by block */
     size_t found_count;
+    uint8_t *needed;         /* needed[list * count + query]: the query cannot skip the list */
+    float *centroid_scores;  /* count + 1 rows of coarse blocks x 16; searches of the nearest lists only */
+    uint32_t *gathered;      /* the queries that need one list */
+    void *gathered_packed;   /* a panel of them */
     size_t group_blocks;     /* KI_GROUP_BLOCKS, or KI_GROUP_BLOCKS_MAX for one panel */
     float *rows, *projected; /* query preparation */
     ki_buffer inverse_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
-        panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer;
+        panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, needed_buffer, gathered_buffer,
+        centroid_buffer;
     ki_buffer *grown; /* range search: one buffer a query, for results that are not bounded by k */
     size_t grown_count;
 };
@@ -89,6 +87,16 @@ void ki_lane_pack(ki_lane *lane, size_t count);
 /* Forget what was found for a query; its threshold stays. */
 void ki_lane_restart(ki_lane *lane, size_t query);
 
+/* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
+ * gathered list by list; 0: not; -1: out of memory. */
+int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end);
+
+/* The queries that need a list, into query[]; how many. */
+size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query);
+
+/* Pack one panel of the `count` queries listed, at one level. Its needs are those of the moment. */
+void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
+
 /* Bring tau or guess of a query to its panels; call after either changed. */
 void ki_lane_renew(ki_lane *lane, size_t query);
 
@@ -97,13 +105,18 @@ static inline float ki_lane_threshold(const ki_lane *lane, size_t query) {
     return lane->guess[query] > lane->tau[query] ? lane->guess[query] : lane->tau[query];
 }
 
-/* Score of a distance, rounded so that it is no larger than the score of the defining kernel's result. */
-float ki_score_below(kith_metric metric, float distance);
-float ki_distance_of_score(kith_metric metric, float score);
+static inline float ki_lane_inverse(const ki_lane *lane, size_t query) {
+    return lane->inverse ? lane->inverse[query] : 1;
+}
+static inline const float *ki_lane_query(const ki_lane *lane, size_t query) {
+    return (const float *)lane->queries + query * lane->flat->dim;
+}
 
-/* Distance of query and stored rows by the defining kernel. */
-void ki_flat_distances4(const ki_lane *lane, size_t query, const uint32_t position[4], float distance[4]);
-float ki_flat_distance(const ki_lane *lane, size_t query, uint32_t position);
+/* What a panel's estimates must reach: the threshold less all terms that do not depend on the vector. */
+static inline float ki_lane_need(const ki_lane *lane, size_t query, float base, float slack) {
+    const float threshold = ki_lane_threshold(lane, query);
+    return threshold - base - slack - 0x1p-20f * __builtin_fabsf(threshold);
+}
 
 /* Put a scored vector into the query's collector. False: memory refused (range search only). */
 int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position);
@@ -120,9 +133,5 @@ int ki_lane_stopped(ki_lane *lane);
 /* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
 kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end);
 kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end);
-
-static inline int ki_flat_is_allowed(const ki_flat_search *search, uint64_t position) {
-    return !search->allowed || (search->allowed[position / 64] >> (position % 64) & 1);
-}
 
 #endif

@@ -24,13 +24,16 @@ static int score_strip(ki_lane *lane, size_t query, const uint32_t *position, si
     if (lane->flat->dtype != KITH_B1)
         for (; i + 4 <= count; i += 4) {
             float distance[4];
-            ki_flat_distances4(lane, query, position + i, distance);
+            ki_query_distances4(lane->flat, ki_lane_query(lane, query), ki_lane_inverse(lane, query), position + i,
+                                distance);
             for (size_t j = 0; j < 4; j++)
                 if (!ki_lane_collect(lane, query, distance[j], position[i + j])) return 0;
         }
     for (; i < count; i++) {
-        const float distance = lane->flat->dtype == KITH_B1 ? bits_distance(lane, query, position[i])
-                                                            : ki_flat_distance(lane, query, position[i]);
+        const float distance =
+            lane->flat->dtype == KITH_B1
+                ? bits_distance(lane, query, position[i])
+                : ki_query_distance(lane->flat, ki_lane_query(lane, query), ki_lane_inverse(lane, query), position[i]);
         if (!ki_lane_collect(lane, query, distance, position[i])) return 0;
     }
     return 1;
@@ -57,8 +60,8 @@ static uint64_t gather_strip(const ki_lane *lane, uint64_t from, uint64_t end, u
 }
 
 kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end) {
-    const uint64_t last = ki_min_u64(lane->flat->rows, (uint64_t)end * KI_BLOCK);
-    for (uint64_t from = (uint64_t)first * KI_BLOCK; from < last;) {
+    const uint64_t last = ki_flat_row_before(lane->flat, end);
+    for (uint64_t from = ki_flat_row_before(lane->flat, first); from < last;) {
         uint32_t position[STRIP];
         size_t count;
         from = gather_strip(lane, from, last, position, &count);

@@ -35,10 +35,11 @@ static int in_sample(const struct sample *sample, size_t block) {
 
 /* Bits of the block's vectors that exist and are allowed. */
 static unsigned valid_mask(const ki_lane *lane, size_t block) {
-    const uint64_t position = (uint64_t)block * KI_BLOCK, left = lane->flat->rows - position;
-    unsigned mask = left >= KI_BLOCK ? 0xffffu : (1u << left) - 1;
+    unsigned count;
+    const uint32_t row = ki_flat_block_row(lane->flat, block, &count);
+    unsigned mask = (1u << count) - 1;
     const uint64_t *allowed = lane->search->allowed;
-    if (allowed) mask &= (unsigned)(allowed[position / 64] >> (position % 64)) & 0xffffu;
+    if (allowed) mask &= ki_allowed_bits(allowed, row);
     return mask;
 }
 
@@ -51,18 +52,27 @@ static int make_room(ki_lane *lane, size_t query) {
     return kept <= lane->pending_capacity / 2 || ki_lane_flush(lane, query);
 }
 
+static ki_list_terms list_terms(const ki_lane *lane, size_t query, size_t block) {
+    const ki_flat *flat = lane->flat;
+    return ki_query_list_terms(flat, &lane->code[0][query], ki_lane_query(lane, query), lane->rows + query * flat->dim,
+                               flat->residual ? flat->lists.of_block[block] : 0);
+}
+
 /* Keep the masked vectors of a block that the full codes let through. */
 static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]) {
     const ki_flat *flat = lane->flat;
     const ki_query_code *code = &lane->code[0][query];
     const float *factors = flat->full.factors + block * KI_FACTORS;
+    const ki_list_terms terms = list_terms(lane, query, block);
+    unsigned count;
+    const uint32_t row = ki_flat_block_row(flat, block, &count);
     for (; mask; mask &= mask - 1) {
         const unsigned v = (unsigned)__builtin_ctz(mask);
         const float norm = factors[KI_FACTOR_NORM + v];
         const float estimate =
-            code->base + (float)dot[v] * code->scale * factors[KI_FACTOR_SCALE + v] + factors[KI_FACTOR_BIAS + v];
+            terms.base + (float)dot[v] * code->scale * factors[KI_FACTOR_SCALE + v] + factors[KI_FACTOR_BIAS + v];
         const float error = flat->originals ? code->a * norm + code->b * factors[KI_FACTOR_ERROR + v] +
-                                                  lane->norm2_slack * norm * norm + code->c
+                                                  lane->norm2_slack * norm * norm + terms.c
                                             : 0;
         if (!(estimate + error >= ki_lane_threshold(lane, query))) continue;
         if (lane->pending_count[query] == lane->pending_capacity) {
@@ -71,7 +81,7 @@ static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mas
         }
         lane->counts->candidates++;
         lane->pending[query * lane->pending_capacity + lane->pending_count[query]++] =
-            (ki_pending){estimate + error, (uint32_t)(block * KI_BLOCK + v), estimate};
+            (ki_pending){estimate + error, row + v, estimate};
         if (lane->search->k) {
             ki_floor_push(&lane->floor[query], estimate - error);
             ki_lane_raise(lane, query);
@@ -114,8 +124,10 @@ static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
     for (size_t i = 0; i < count; i++) {
         const size_t query = hits[i].query;
         ki_pending *pending = lane->pending + query * lane->pending_capacity;
+        unsigned rows;
+        const uint32_t first = ki_flat_block_row(lane->flat, hits[i].block, &rows);
         for (unsigned mask = hits[i].mask; mask; mask &= mask - 1) {
-            const uint32_t position = hits[i].block * KI_BLOCK + (unsigned)__builtin_ctz(mask);
+            const uint32_t position = first + (unsigned)__builtin_ctz(mask);
             const uint8_t *row = lane->flat->originals + (size_t)position * lane->flat->row_bytes;
             __builtin_prefetch(row);
             __builtin_prefetch(row + lane->flat->row_bytes / 2);
@@ -151,13 +163,15 @@ static unsigned count_bits(unsigned mask) {
 }
 
 /* Note hits, less those on vectors that do not exist, are not allowed or were in the sample. */
-static void note_hits(ki_lane *lane, size_t level, const uint32_t *slot, size_t count, const struct sample *already) {
+static void note_hits(ki_lane *lane, size_t level, const ki_panel *panel, const uint32_t *slot, size_t count,
+                      const struct sample *already) {
     const ki_tile_hit *hits = lane->hits;
-    const int all_valid = !lane->search->allowed;
+    const int full = !lane->search->allowed && lane->flat->lists.count == 1;
     const size_t last = (size_t)(lane->flat->rows / KI_BLOCK);
     for (size_t i = 0; i < count; i++) {
         ki_tile_hit hit = hits[i];
-        if (!all_valid || hit.block >= last) hit.mask &= (uint16_t)valid_mask(lane, hit.block);
+        if (hit.query >= panel->count) continue; /* a damaged file's estimate reaches even the need of an empty place */
+        if (!full || hit.block >= last) hit.mask &= (uint16_t)valid_mask(lane, hit.block);
         if (!hit.mask || in_sample(already, hit.block)) continue;
         if (level) lane->counts->level1_survivors += count_bits(hit.mask);
         hit.query = (uint16_t)slot[hit.query];
@@ -166,37 +180,109 @@ static void note_hits(ki_lane *lane, size_t level, const uint32_t *slot, size_t 
 }
 
 /* One panel against the blocks first..end at one level; bounds: of these blocks, or NULL. */
-static void scan_panel(ki_lane *lane, size_t level, size_t number, const ki_block_bound *bounds, size_t first,
-                       size_t end, const struct sample *already) {
+static void scan_blocks(ki_lane *lane, size_t level, const ki_panel *panel, const uint32_t *slot,
+                        const ki_block_bound *bounds, size_t first, size_t end, const struct sample *already) {
     const ki_level *codes = level ? &lane->flat->level1 : &lane->flat->full;
-    const ki_panel *panel = &lane->panel[level][number];
     for (size_t block = first; block < end;) {
         size_t count = 0;
         const size_t next = lane->tile->scan(codes, panel, bounds ? bounds + (block - first) : NULL, block, end,
                                              lane->hits, KI_TILE_HITS, &count);
         lane->counts->scanned_bytes += (next - block) * panel->count * (codes->quads * KI_QUAD_BYTES + KI_FACTORS * 4);
-        if (count) note_hits(lane, level, lane->slot + number * lane->tile->width, count, already);
+        lane->counts->scanned_rows += (next - block) * panel->count * KI_BLOCK;
+        if (count) note_hits(lane, level, panel, slot, count, already);
         block = next;
     }
 }
 
-/* All panels against a group of blocks. */
-static kith_status scan_group(ki_lane *lane, size_t level, size_t first, size_t end, const struct sample *already) {
-    const ki_level *codes = level ? &lane->flat->level1 : &lane->flat->full;
+/* The same where codes are relative to their list's centroid: what a panel needs changes from list to list. */
+static void scan_residual(ki_lane *lane, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
+                          size_t first, size_t end, const struct sample *already) {
+    const ki_lists *lists = &lane->flat->lists;
+    for (size_t block = first; block < end;) {
+        const size_t next = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
+        for (unsigned i = 0; i < panel->count; i++) {
+            const ki_list_terms terms = list_terms(lane, slot[i], block);
+            panel->need[i] = ki_lane_need(lane, slot[i], terms.base, lane->flat->originals ? terms.c : 0);
+        }
+        scan_blocks(lane, 0, panel, slot, bounds ? bounds + (block - first) : NULL, block, next, already);
+        block = next;
+    }
+}
+
+static void scan_panel(ki_lane *lane, size_t level, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
+                       size_t first, size_t end, const struct sample *already) {
+    if (!level && lane->flat->residual)
+        scan_residual(lane, panel, slot, bounds, first, end, already);
+    else
+        scan_blocks(lane, level, panel, slot, bounds, first, end, already);
+}
+
+/* Bounds of a group of blocks for panels of the given size; NULL where the kernel bounds each vector itself. */
+static const ki_block_bound *group_bounds(ki_lane *lane, size_t level, size_t most, size_t first, size_t end) {
     const int bounded = level || lane->flat->originals;
-    const int needless = lane->tile->bounds_single && lane->panels == 1 && lane->panel[level][0].count == 1;
-    if (!needless) ki_tile_bounds(codes, first, end, bounded ? lane->norm2_slack : 0, lane->bounds);
-    for (size_t panel = 0; panel < lane->panels; panel++)
-        scan_panel(lane, level, panel, needless ? NULL : lane->bounds, first, end, already);
+    if (lane->tile->bounds_single && most == 1) return NULL;
+    ki_tile_bounds(level ? &lane->flat->level1 : &lane->flat->full, first, end, bounded ? lane->norm2_slack : 0,
+                   lane->bounds);
+    return lane->bounds;
+}
+
+static kith_status end_group(ki_lane *lane, size_t level, size_t first) {
     if (lane->found_count && !refine_group(lane, level, first)) return KITH_E_NOMEM;
     return ki_lane_stopped(lane) ? (kith_status)atomic_load(lane->search->stop) : KITH_OK;
+}
+
+/* All panels against a group of blocks. */
+static kith_status scan_group(ki_lane *lane, size_t level, size_t first, size_t end, const struct sample *already) {
+    const size_t most = lane->panels == 1 ? lane->panel[level][0].count : lane->tile->width;
+    const ki_block_bound *bounds = group_bounds(lane, level, most, first, end);
+    for (size_t p = 0; p < lane->panels; p++)
+        scan_panel(lane, level, &lane->panel[level][p], lane->slot + p * lane->tile->width, bounds, first, end,
+                   already);
+    return end_group(lane, level, first);
+}
+
+/* The queries that need its list against a group of blocks. */
+static kith_status scan_needed(ki_lane *lane, size_t level, size_t first, size_t end) {
+    const struct sample none = {0};
+    const size_t needing = ki_lane_needing(lane, lane->flat->lists.of_block[first], lane->gathered);
+    if (!needing) return KITH_OK;
+    const ki_block_bound *bounds = group_bounds(lane, level, needing, first, end);
+    for (size_t done = 0; done < needing; done += lane->tile->width) {
+        ki_panel panel = {.packed = lane->gathered_packed};
+        ki_lane_pack_panel(lane, level, lane->gathered + done, ki_min_size(lane->tile->width, needing - done), &panel);
+        /* A panel of one packed alone may do without bounds only if the kernel's other panels may. */
+        scan_panel(lane, level, &panel, lane->gathered + done,
+                   panel.count == 1 && lane->tile->bounds_single ? NULL : bounds, first, end, &none);
+    }
+    return end_group(lane, level, first);
+}
+
+/* List after list, each for the queries that need it. */
+static kith_status scan_lists(ki_lane *lane, size_t first, size_t end) {
+    const ki_lists *lists = &lane->flat->lists;
+    const size_t level = lane->search->plan == KITH_PLAN_LEVELS;
+    kith_status status = KITH_OK;
+    for (size_t block = first; block < end && status == KITH_OK;) {
+        const size_t list_end = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
+        const size_t next = ki_min_size(list_end, block + lane->group_blocks);
+        status = scan_needed(lane, level, block, next);
+        block = next;
+    }
+    return status;
+}
+
+/* Whether every query came with a threshold. */
+static int all_seeded(const ki_lane *lane) {
+    for (size_t i = 0; i < lane->count; i++)
+        if (!(lane->tau[i] > -INFINITY)) return 0;
+    return 1;
 }
 
 /* Blocks for the first pass: enough that a good threshold is in sight. */
 static struct sample choose_sample(const ki_lane *lane, size_t first, size_t end) {
     const size_t blocks = end - first, least = 64 + lane->search->k / 8;
     struct sample sample = {first, 0, 0};
-    if (lane->search->k == 0 || blocks < 8 * least) return sample;
+    if (lane->search->k == 0 || blocks < 8 * least || all_seeded(lane)) return sample;
     while (blocks >> (sample.shift + 1) >= least && (1u << sample.shift) < SAMPLE_SHARE) sample.shift++;
     sample.count = blocks >> sample.shift;
     return sample;
@@ -281,9 +367,24 @@ static size_t settle(ki_lane *lane, size_t count) {
     return again;
 }
 
+/* Thresholds must be proven, so that nothing has to be taken back: from seeds, or a radius. */
+static int may_skip_lists(const ki_lane *lane, size_t first, size_t end) {
+    enum { LISTS_LEAST = 8 };
+    if (lane->search->nprobe) return end > first;
+    return lane->flat->originals && lane->flat->lists.count >= LISTS_LEAST && end > first && all_seeded(lane);
+}
+
 kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end) {
-    const struct sample none = {0}, sample = choose_sample(lane, first, end);
     for (size_t i = 0; i < lane->count && lane->shared; i++) ki_lane_raise(lane, i);
+    const struct sample none = {0}, sample = choose_sample(lane, first, end);
+    if (may_skip_lists(lane, first, end)) {
+        const int few = ki_lane_mark_lists(lane, first, end);
+        if (few < 0) return KITH_E_NOMEM;
+        if (few) {
+            const kith_status status = scan_lists(lane, first, end);
+            return status == KITH_OK && settle(lane, lane->count) == SIZE_MAX ? KITH_E_NOMEM : status;
+        }
+    }
     kith_status status = scan_sample(lane, &sample);
     if (status != KITH_OK) return status;
     if (sample.count && lane->flat->originals) guess_all(lane, (double)sample.count / (double)(end - first));

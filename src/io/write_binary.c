@@ -94,20 +94,25 @@ static kith_status npy_check(kith_writer *writer, kith_error *error) {
     return KITH_OK;
 }
 
-static kith_status npy_begin(kith_writer *writer, kith_error *error) {
-    char header[2 * NPY_ALIGNMENT];
+size_t ki_npy_print_header(ki_element element, uint64_t rows, uint64_t columns, char header[KI_NPY_HEADER_MAX]) {
     const size_t frame = 10;
-    const int text = snprintf(header + frame, sizeof(header) - frame,
-                              "{'descr': '%s%s', 'fortran_order': False, 'shape': (%llu, %zu), }",
-                              ki_element_bytes(writer->element) > 1 ? "<" : "|", ki_element_name(writer->element),
-                              (unsigned long long)writer->rows, ki_writer_columns(writer));
+    const int text = snprintf(header + frame, KI_NPY_HEADER_MAX - frame,
+                              "{'descr': '%s%s', 'fortran_order': False, 'shape': (%llu, %llu), }",
+                              ki_element_bytes(element) > 1 ? "<" : "|", ki_element_name(element),
+                              (unsigned long long)rows, (unsigned long long)columns);
     const size_t used = frame + (size_t)text, whole = (used + 1 + NPY_ALIGNMENT - 1) / NPY_ALIGNMENT * NPY_ALIGNMENT;
     const uint16_t length = (uint16_t)(whole - frame);
     memset(header + used, ' ', whole - used);
     header[whole - 1] = '\n';
     memcpy(header, KI_NPY_MAGIC "\x01\x00", 8);
     memcpy(header + 8, &length, sizeof(length));
-    return ki_writer_put(writer, header, whole, error);
+    return whole;
+}
+
+static kith_status npy_begin(kith_writer *writer, kith_error *error) {
+    char header[KI_NPY_HEADER_MAX];
+    const size_t bytes = ki_npy_print_header(writer->element, writer->rows, ki_writer_columns(writer), header);
+    return ki_writer_put(writer, header, bytes, error);
 }
 
 const ki_writer_format ki_writer_vecs = {vecs_check, vecs_begin, vecs_write};

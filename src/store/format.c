@@ -27,6 +27,14 @@ const char *ki_section_name(uint32_t kind) {
         [KI_SECTION_NAME_ENDS] = "name_ends",
         [KI_SECTION_NAME_BYTES] = "name_bytes",
         [KI_SECTION_META] = "meta",
+        [KI_SECTION_COARSE_CODES] = "coarse_codes",
+        [KI_SECTION_COARSE_FACTORS] = "coarse_factors",
+        [KI_SECTION_LIST_BOUNDS] = "list_bounds",
+        [KI_SECTION_SUPERS] = "supers",
+        [KI_SECTION_SECOND_MODEL] = "second_model",
+        [KI_SECTION_SECOND_CODES] = "second_codes",
+        [KI_SECTION_SECOND_FACTORS] = "second_factors",
+        [KI_SECTION_CALIBRATION] = "calibration",
     };
     return kind < sizeof(name) / sizeof(*name) && name[kind] ? name[kind] : "unknown";
 }

@@ -31,8 +31,8 @@ enum { KI_FORMAT_VERSION = 1, KI_HEADER_BYTES = 4096, KI_SECTION_ALIGN = 4096, K
 /* Smallest file: two headers and a block table. */
 #define KI_FILE_BYTES_MIN          UINT64_C(12288)
 #define KI_FILE_BYTES_MAX          ((uint64_t)INT64_MAX)
-/* Incompatible features that this version understands: none were defined yet. */
-#define KI_FEATURES_INCOMPAT_KNOWN UINT64_C(0)
+/* Incompatible features that this version understands. */
+#define KI_FEATURES_INCOMPAT_KNOWN KI_SEGMENT_LISTS
 
 /* As PNG's: a byte with the top bit set, CR LF, control-Z, and a lone LF show what a text-mode copy did. */
 #define KI_MAGIC "\x89KIT\r\n\x1a\n"

@@ -37,7 +37,15 @@ typedef enum ki_section_kind {
     KI_SECTION_STRING_ORDER = 14, /* u32 row numbers by ascending string */
     KI_SECTION_NAME_ENDS = 15,    /* names by position: u64 ends */
     KI_SECTION_NAME_BYTES = 16,
-    KI_SECTION_META = 17 /* a small JSON object: who built it and how */
+    KI_SECTION_META = 17,           /* a small JSON object: who built it and how */
+    KI_SECTION_COARSE_CODES = 18,   /* int8 tiles of the centroids */
+    KI_SECTION_COARSE_FACTORS = 19, /* beside them */
+    KI_SECTION_LIST_BOUNDS = 20,    /* float a list: at least its longest residual */
+    KI_SECTION_SUPERS = 21,         /* lists of lists: u32 ends, then centroids */
+    KI_SECTION_SECOND_MODEL = 22,   /* what the second code was trained to */
+    KI_SECTION_SECOND_CODES = 23,
+    KI_SECTION_SECOND_FACTORS = 24,
+    KI_SECTION_CALIBRATION = 25 /* measured recall and cost of plans */
 } ki_section_kind;
 
 /* "codes", "originals", ...; "unknown" for others. */
@@ -56,6 +64,9 @@ typedef struct ki_segment_head {
 
 enum { KI_SEGMENT_ORIGINALS = 1u, KI_SEGMENT_NAMES = 2u, KI_SEGMENT_INTEGER_CODES = 4u };
 
+/* Bits of feature_incompat. */
+#define KI_SEGMENT_LISTS UINT64_C(1) /* vectors lie in several lists */
+
 typedef struct ki_section_plan {
     uint32_t kind;
     uint64_t bytes; /* exact size */
@@ -70,6 +81,12 @@ kith_status ki_segment_create(const char *path, const ki_section_plan *plan, siz
 /* Write part of a planned section; what is never written reads as zeros. */
 kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data, uint64_t bytes,
                            kith_error *error);
+/* Write what will be put again before the end: a draft, that is read back with ki_segment_get. It is kept from the disk
+ * where memory allows. */
+kith_status ki_segment_draft(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data,
+                             uint64_t bytes, kith_error *error);
+kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t offset, void *data, uint64_t bytes,
+                           kith_error *error);
 /* Append a whole section behind the planned ones. Not beside puts of other threads. */
 kith_status ki_segment_append(ki_segment_writer *writer, uint32_t kind, const void *data, uint64_t bytes,
                               uint64_t count, kith_error *error);
@@ -79,6 +96,18 @@ kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *
                               kith_progress_fn progress, void *progress_context, uint64_t *file_bytes,
                               kith_error *error);
 void ki_segment_abandon(ki_segment_writer *writer); /* NULL is fine */
+
+/* Make the file, which has no name yet, one that ki_segment_open() takes under the name `path` gets: for a look at what
+ * will be finished. Blocks and checksums are not complete. It must be closed again before the writer goes on, with more
+ * puts or appends. */
+enum { KI_SEGMENT_PREVIEW_BYTES = 64 };
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
+                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error);
+
+/* Replace the file `path` by one with the same sections and this one, in place of what it had of that kind. The old
+ * file's checksums are compared first: KITH_E_CORRUPT. Progress and errors as ki_segment_finish(). */
+kith_status ki_segment_amend(const char *path, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
+                             kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error);
 
 typedef struct ki_segment ki_segment;
 

@@ -9,6 +9,9 @@
  * is poisoned: finish refuses. W4. The name appears last (ki_outfile_commit), after sync, reading back and comparing
  * all bytes: S3.
  *
+ * W5. A draft makes its blocks UNKNOWN, and once there are drafts only what is put is pushed to the disk, not the
+ * whole file: drafts would be written twice.
+ *
  * Reading back goes through the page cache: it proves what the system holds and has synced, not what the disk's plates
  * hold. Dropping the cache to force real reads was left out: it doubles the disk's work for every build, and a disk
  * that loses synced data is found by kith verify. */
@@ -24,6 +27,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -44,6 +48,7 @@ struct ki_segment_writer {
     size_t hash_capacity, state_capacity;
     atomic_uint_fast64_t written; /* bytes put so far */
     atomic_int failed;            /* W3 */
+    atomic_int drafts;            /* the file holds drafts: W5 */
 };
 
 static uint64_t blocks_of(const ki_segment_writer *writer) {
@@ -137,20 +142,33 @@ static void hash_put(ki_segment_writer *writer, uint32_t section, uint64_t from,
     }
 }
 
-static void begin_writeback(ki_segment_writer *writer, uint64_t bytes) {
+/* A hint: file systems without it lose nothing but time. */
+static void begin_writeback(ki_segment_writer *writer, uint64_t offset, uint64_t bytes) {
+    if (atomic_load_explicit(&writer->drafts, memory_order_relaxed)) {
+        if (bytes >= STEP_BYTES / 4)
+            (void)sync_file_range(writer->file.fd, (off_t)offset, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+        return;
+    }
     const uint64_t before = atomic_fetch_add_explicit(&writer->written, bytes, memory_order_relaxed);
     if (before / WRITEBACK_BYTES == (before + bytes) / WRITEBACK_BYTES) return;
-    /* A hint: file systems without it lose nothing but time. */
     (void)sync_file_range(writer->file.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+/* The section that has these bytes. */
+static kith_status find_part(const ki_segment_writer *writer, uint32_t kind, uint64_t offset, uint64_t bytes,
+                             int *section, kith_error *error) {
+    uint64_t end;
+    *section = ki_layout_find(&writer->layout, kind);
+    if (*section >= 0 && ki_add(offset, bytes, &end) && end <= writer->layout.section[*section].bytes) return KITH_OK;
+    return ki_fail(error, KITH_E_ARG, "%s: %" PRIu64 " bytes at %" PRIu64 " are no part of section '%s'",
+                   writer->file.path, bytes, offset, ki_section_name(kind));
 }
 
 kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data, uint64_t bytes,
                            kith_error *error) {
-    const int section = ki_layout_find(&writer->layout, kind);
-    uint64_t end;
-    if (section < 0 || !ki_add(offset, bytes, &end) || end > writer->layout.section[section].bytes)
-        return ki_fail(error, KITH_E_ARG, "%s: %" PRIu64 " bytes at %" PRIu64 " are no part of section '%s'",
-                       writer->file.path, bytes, offset, ki_section_name(kind));
+    int section;
+    const kith_status found = find_part(writer, kind, offset, bytes, &section, error);
+    if (found != KITH_OK) return found;
     const unsigned char *from = data;
     while (bytes) {
         /* Steps end on the section's block borders, so that no block is cut by a step. */
@@ -162,7 +180,7 @@ kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t of
             atomic_store(&writer->failed, 1);
             return status;
         }
-        begin_writeback(writer, step);
+        begin_writeback(writer, writer->layout.section[section].offset + offset, step);
         from += step;
         offset += step;
         bytes -= step;
@@ -170,10 +188,35 @@ kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t of
     return KITH_OK;
 }
 
+kith_status ki_segment_draft(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data,
+                             uint64_t bytes, kith_error *error) {
+    int section;
+    kith_status status = find_part(writer, kind, offset, bytes, &section, error);
+    if (status != KITH_OK || bytes == 0) return status;
+    atomic_store_explicit(&writer->drafts, 1, memory_order_relaxed);
+    const uint64_t first = writer->layout.first_block[section] + offset / KI_BLOCK_BYTES;
+    const uint64_t last = writer->layout.first_block[section] + (offset + bytes - 1) / KI_BLOCK_BYTES;
+    for (uint64_t i = first; i <= last; i++) atomic_store_explicit(&writer->state[i], UNKNOWN, memory_order_relaxed);
+    status = ki_outfile_write_at(&writer->file, data, bytes, writer->layout.section[section].offset + offset, error);
+    if (status != KITH_OK) atomic_store(&writer->failed, 1);
+    return status;
+}
+
+kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t offset, void *data, uint64_t bytes,
+                           kith_error *error) {
+    int section;
+    const kith_status status = find_part(writer, kind, offset, bytes, &section, error);
+    if (status != KITH_OK) return status;
+    return ki_outfile_read_at(&writer->file, data, bytes, writer->layout.section[section].offset + offset, error);
+}
+
 kith_status ki_segment_append(ki_segment_writer *writer, uint32_t kind, const void *data, uint64_t bytes,
                               uint64_t count, kith_error *error) {
     const uint64_t blocks_before = blocks_of(writer);
-    kith_status status = ki_layout_add(&writer->layout, writer->file.path, kind, bytes, count, error);
+    /* What a preview left behind the sections goes: padding reads as zeros. */
+    kith_status status = grow_file(writer, error);
+    if (status != KITH_OK) return status;
+    status = ki_layout_add(&writer->layout, writer->file.path, kind, bytes, count, error);
     if (status != KITH_OK) return status;
     status = reserve_hashes(writer, blocks_before, error);
     if (status == KITH_OK) status = grow_file(writer, error);
@@ -283,6 +326,14 @@ static kith_status sync_file(const ki_segment_writer *writer, kith_error *error)
     /* Not repeated when it fails: the system may have dropped the pages it could not write, and then says yes. */
     if (fdatasync(writer->file.fd) != 0) return ki_fail_errno(error, errno, "%s: cannot sync", writer->file.path);
     return KITH_OK;
+}
+
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
+                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error) {
+    ki_header header;
+    fill_header(writer, head, &header);
+    snprintf(path, KI_SEGMENT_PREVIEW_BYTES, "/proc/self/fd/%d", writer->file.fd);
+    return write_tables(writer, &header, error);
 }
 
 kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *head, kith_pool *pool,

@@ -36,6 +36,7 @@ enum { SANITIZED = 0 };
 
 enum { ROWS = 200, DIM = 64, QUERIES = 5, K = 7 };
 
+static size_t lists = 1; /* of every index here; with more than one also a second code */
 static kith_error error;
 static data_set old_set, new_set; /* of the same shape */
 static uint64_t right_ids[QUERIES * K];
@@ -102,6 +103,9 @@ static kith_status build_set(const data_set *set, const char *path, unsigned thr
     options.threads = threads;
     options.first_level = KITH_FIRST_LEVEL_ON;
     options.memory_bytes = 16u << 20;
+    options.lists = lists;
+    options.code = lists > 1 ? "rabitq:2" : NULL;
+    options.no_calibration = 1; /* its times are never the same */
     kith_status status =
         kith_reader_from_memory(set->bytes, set->dtype, set->rows, set->dim, 0, set->ids, &reader, &error);
     if (status == KITH_OK) status = kith_build(reader, path, &options, NULL, &error);
@@ -128,6 +132,8 @@ static kith_status work_build_text(void) {
     kith_reader *reader = NULL;
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.threads = 1;
+    options.lists = lists;
+    options.no_calibration = 1;
     kith_status status = kith_reader_open(text_path, NULL, &reader, &error);
     if (status == KITH_OK) status = kith_build(reader, index_path, &options, NULL, &error);
     kith_reader_close(reader);
@@ -275,6 +281,51 @@ static void test_calls_fail_while_building(void **state) {
             assert_true(number < 5000);
         }
     assert_true(refused > 50);
+    print_message("%ld calls failed\n", refused);
+}
+
+/* Rows that do not fit in the working memory: drafts of them are written and read back, in the file and beside it. */
+static void test_calls_fail_while_drafting(void **state) {
+    enum { WIDE_ROWS = 140, WIDE = 16384, STEP = 17 };
+    static const size_t faults[] = {0, 3, 5}; /* of io_faults */
+    (void)state;
+    const char *source = data_path("wide.fvecs");
+    FILE *file = fopen(source, "wb");
+    float *row = malloc(WIDE * sizeof(*row));
+    assert_true(file && row);
+    for (int32_t i = 0, dim = WIDE; i < WIDE_ROWS; i++) {
+        for (int j = 0; j < WIDE; j++) row[j] = (float)(i % 5 * 100 + (i * 7 + j) % 13) + 0.5f;
+        assert_int_equal(fwrite(&dim, sizeof(dim), 1, file), 1);
+        assert_int_equal(fwrite(row, sizeof(*row), WIDE, file), WIDE);
+    }
+    assert_int_equal(fclose(file), 0);
+    free(row);
+    kith_build_options options = KITH_BUILD_OPTIONS_INIT;
+    options.threads = 2;
+    options.memory_bytes = 16u << 20;
+    options.lists = 5;
+    options.no_calibration = 1;
+    long refused = 0;
+    for (int originals = 0; originals < 2; originals++)
+        for (size_t f = 0; f < 3; f++)
+            for (long number = 0, asked = 1; asked >= number - STEP + 1; number += STEP) {
+                kith_reader *reader = NULL;
+                spill(index_path, &old_file);
+                assert_int_equal(kith_reader_open(source, NULL, &reader, &error), KITH_OK);
+                options.originals = (kith_originals)originals;
+                faulty_io_start(number, io_faults[faults[f]].for_good, io_faults[faults[f]].number);
+                const kith_status status = kith_build(reader, index_path, &options, NULL, &error);
+                asked = faulty_io_stop();
+                kith_reader_close(reader);
+                const char *call = atomic_load(&faulty_io_refused);
+                if (status != KITH_OK && !call) fail_msg("call %ld: %s", number, error.text);
+                if (status == KITH_OK) assert_int_equal(kith_index_verify(index_path, NULL, NULL, NULL, &error), 0);
+                if (status != KITH_OK && strcmp(call, "fsync") != 0) assert_true(same_file(index_path, &old_file));
+                refused += status != KITH_OK;
+                assert_int_equal(other_files(folder_path, "x.kith"), 0);
+                assert_true(number < 5000);
+            }
+    assert_true(refused > 20);
     print_message("%ld calls failed\n", refused);
 }
 
@@ -524,5 +575,21 @@ int main(void) {
         cmocka_unit_test(test_kill),
         cmocka_unit_test(test_temporary_names_differ),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    const struct CMUnitTest more[] = {
+        cmocka_unit_test(test_memory_refused_while_building),
+        cmocka_unit_test(test_memory_refused_while_building_by_threads),
+        cmocka_unit_test(test_memory_refused_while_building_from_text),
+        cmocka_unit_test(test_memory_refused_while_searching),
+        cmocka_unit_test(test_memory_refused_while_verifying),
+        cmocka_unit_test(test_calls_fail_while_building),
+        cmocka_unit_test(test_calls_fail_while_drafting),
+        cmocka_unit_test(test_calls_fail_while_searching),
+        cmocka_unit_test(test_file_size_limit),
+        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_kill),
+    };
+    int failed = cmocka_run_group_tests_name("one list", tests, set_up, tear_down);
+    lists = 12;
+    failed += cmocka_run_group_tests_name("lists", more, set_up, tear_down);
+    return failed;
 }

@@ -12,14 +12,16 @@
 
 #include <cmocka.h>
 
+#include "kernel/tile.h"
 #include "support/data.h"
 #include "support/segment_file.h"
 
+#include <float.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { BASES = 7, ROWS = 100, DIM = 64, K = 5, QUERIES = 3 };
+enum { BASES = 10, ROWS = 100, DIM = 64, K = 5, QUERIES = 3 };
 
 static kith_error error;
 static struct {
@@ -27,6 +29,7 @@ static struct {
     kith_dtype dtype;
     data_set set;
 } base[BASES];
+enum { LISTED = 7 }; /* the first base with lists */
 static unsigned opened, refused_count, verified;
 
 /* ---- Trying a file ----------------------------------------------------------------------------------------------- */
@@ -81,13 +84,15 @@ static void try_searches(const kith_index *index, const kith_index_info *info, k
     for (size_t i = 0; i < 20; i++) allowed[i] = ki_rng_below(rng, info->rows);
     assert_int_equal(kith_scratch_create(index, NULL, &scratch, &error), KITH_OK);
     assert_int_equal(kith_filter_create(index, allowed, 20, NULL, &filter, &error), KITH_OK);
-    for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_GATHER; plan++)
+    for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_IVF; plan++)
         for (int filtered = 0; filtered < 2; filtered++) {
             kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
             options.plan = (kith_plan)plan;
             options.filter = filtered ? filter : NULL;
+            options.nprobe = 1 + ki_rng_below(rng, 4);
+            options.code = *info->second_code && filtered ? KITH_SCAN_SECOND : KITH_SCAN_AUTO;
             if (kith_search(index, &queries, K, &options, scratch, ids, distances, &error) == KITH_OK)
-                for (size_t i = 0; i < QUERIES; i++) check_shape(ids + i * K, distances + i * K);
+                for (size_t i = 0; i < queries.count; i++) check_shape(ids + i * K, distances + i * K);
             (void)!kith_search_range(index, &queries, 20, &options, scratch, &ranges, &error);
             queries.count = filtered ? QUERIES : 1;
         }
@@ -227,7 +232,15 @@ static void test_verify_finds_wrong_meaning(void **state) {
                  {1, KI_SECTION_STRING_ORDER, ROWS, "string_order"},
                  {1, KI_SECTION_STRING_ORDER, 1, "string_order"},
                  {1, KI_SECTION_NAME_ENDS, 0x00ffffff, "name_ends"},
-                 {1, KI_SECTION_INVERSE_NORMS, 0x7f800000, "inverse_norms"}};
+                 {1, KI_SECTION_INVERSE_NORMS, 0x7f800000, "inverse_norms"},
+                 {LISTED, KI_SECTION_LISTS, 7, "lists"},
+                 {LISTED, KI_SECTION_CENTROIDS, 0x7fc00000, "centroids"},
+                 {LISTED, KI_SECTION_LIST_BOUNDS, 0x7fc00000, "list_bounds"},
+                 {LISTED, KI_SECTION_LIST_BOUNDS, 0, "list_bounds"},
+                 {LISTED, KI_SECTION_LIST_BOUNDS, 0xbf800000, "list_bounds"},
+                 {LISTED, KI_SECTION_COARSE_FACTORS, 0x7f800000, "coarse_factors"},
+                 {LISTED, KI_SECTION_SECOND_MODEL, 0, "second_model"},
+                 {LISTED, KI_SECTION_SECOND_FACTORS, 0x7fc00000, "second_factors"}};
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         test_bytes copy = {malloc(base[cases[i].base].file.bytes), base[cases[i].base].file.bytes};
@@ -245,6 +258,103 @@ static void test_verify_finds_wrong_meaning(void **state) {
         const kith_status status = kith_index_verify(path, NULL, NULL, NULL, &error);
         if (status != KITH_E_CORRUPT) fail_msg("%s, word %08x: status %d", cases[i].name, cases[i].word, (int)status);
         if (!strstr(error.text, cases[i].name)) fail_msg("'%s' does not name %s", error.text, cases[i].name);
+    }
+}
+
+/* Tables of lists that opening must refuse, each number of which is believed by searches: overflows, gaps, wrong sums.
+ */
+static void test_hostile_lists(void **state) {
+    enum { LISTS = 12 };
+    static const struct {
+        size_t word; /* of the table of lists */
+        uint64_t value;
+    } cases[] = {{0, 1},           {0, UINT64_MAX}, {1, 0},           {1, ROWS},       {1, UINT64_MAX},
+                 {1, UINT32_MAX},  {1, ROWS + 1},   {2, 0},           {2, UINT64_MAX}, {3, UINT64_MAX - 5},
+                 {3, 1ull << 32},  {22, ROWS},      {23, UINT64_MAX}, {23, 0},         {23, ROWS},
+                 {23, 1ull << 63}, {22, 1ull << 32}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases) + 6; i++) {
+        test_bytes copy = {malloc(base[LISTED].file.bytes), base[LISTED].file.bytes};
+        assert_non_null(copy.data);
+        memcpy(copy.data, base[LISTED].file.data, copy.bytes);
+        ki_header *header = test_header_a(copy);
+        const size_t extra = i - sizeof(cases) / sizeof(*cases);
+        assert_int_equal(header->lists, LISTS);
+        for (uint32_t s = 0; s < header->section_count && extra >= 6; s++)
+            if (header->section[s].kind == KI_SECTION_LISTS)
+                memcpy(copy.data + header->section[s].offset + 8 * cases[i].word, &cases[i].value, 8);
+        if (extra == 0) header->lists = 0;
+        if (extra == 1) header->lists = LISTS - 1;
+        if (extra == 2) header->lists = UINT32_MAX;
+        if (extra == 3) header->feature_incompat = 0;
+        if (extra == 4) header->parameter[1] = (double)NAN;
+        if (extra == 5) header->parameter[2] = -1;
+        test_reseal(copy);
+        test_write(test_path("lists.kith"), copy.data, copy.bytes);
+        free(copy.data);
+        kith_index *index = NULL;
+        const kith_status status = kith_index_open(test_path("lists.kith"), NULL, &index, &error);
+        if (status != KITH_E_CORRUPT) fail_msg("case %zu: status %d", i, (int)status);
+        assert_non_null(strstr(error.text, "lists.kith"));
+        assert_null(index);
+    }
+}
+
+/* One of the four factors of every vector, or those behind the last list, set to what no vector could have made. Such
+ * scores are infinite, or no numbers, and reach any threshold: also those of a panel's empty places. */
+static void test_hostile_factors(void **state) {
+    static const uint32_t kinds[] = {KI_SECTION_COARSE_FACTORS, KI_SECTION_FACTORS, KI_SECTION_SECOND_FACTORS,
+                                     KI_SECTION_LEVEL1_FACTORS};
+    static const uint32_t words[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f7fffff, 0xff7fffff, 0};
+    ki_rng rng = {77};
+    const unsigned before = opened;
+    (void)state;
+    for (size_t b = 0; b < BASES; b++)
+        for (size_t kind = 0; kind < 4; kind++)
+            for (size_t word = 0; word < sizeof(words) / sizeof(*words); word++)
+                for (size_t factor = 0; factor < 5; factor++) { /* 4: the bias of vectors that are not there */
+                    test_bytes copy = {malloc(base[b].file.bytes), base[b].file.bytes};
+                    assert_non_null(copy.data);
+                    memcpy(copy.data, base[b].file.data, copy.bytes);
+                    const ki_header *header = test_header_a(copy);
+                    for (uint32_t s = 0; s < header->section_count; s++) {
+                        const ki_section_entry *entry = &header->section[s];
+                        for (uint64_t i = 0; entry->kind == kinds[kind] && i < entry->bytes / 4; i++) {
+                            unsigned char *at = copy.data + entry->offset + 4 * i;
+                            float now;
+                            memcpy(&now, at, sizeof(now));
+                            if (factor == 4 ? now == -FLT_MAX : i / KI_BLOCK % 4 == factor) memcpy(at, &words[word], 4);
+                        }
+                    }
+                    test_reseal(copy);
+                    try_file(&copy, &rng);
+                    free(copy.data);
+                }
+    assert_true(opened - before == BASES * 4 * 6 * 5);
+}
+
+/* Supers that divide the lists wrongly: a small table put in the place of another section's kind. */
+static void test_hostile_supers(void **state) {
+    static const uint32_t tables[][4] = {{0, 0, 0, 0},   {1, 11, 0, 0},         {1, 13, 0, 0},
+                                         {2, 13, 12, 0}, {2, 5, 11, 0},         {3, 1, 2, 11},
+                                         {13, 1, 2, 3},  {UINT32_MAX, 1, 2, 3}, {UINT32_MAX - 1, 12, 0}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
+        test_bytes copy = {malloc(base[LISTED].file.bytes), base[LISTED].file.bytes};
+        assert_non_null(copy.data);
+        memcpy(copy.data, base[LISTED].file.data, copy.bytes);
+        ki_header *header = test_header_a(copy);
+        for (uint32_t s = 0; s < header->section_count; s++) {
+            if (header->section[s].kind != KI_SECTION_META) continue;
+            header->section[s].kind = KI_SECTION_SUPERS;
+            memcpy(copy.data + header->section[s].offset, tables[i], sizeof(tables[i]));
+        }
+        test_reseal(copy);
+        test_write(test_path("supers.kith"), copy.data, copy.bytes);
+        free(copy.data);
+        kith_index *index = NULL;
+        assert_int_equal(kith_index_open(test_path("supers.kith"), NULL, &index, &error), KITH_E_CORRUPT);
+        assert_non_null(strstr(error.text, "'supers'"));
     }
 }
 
@@ -312,6 +422,7 @@ static void test_truncation_under_searches(void **state) {
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.first_level = KITH_FIRST_LEVEL_ON;
     for (uint64_t round = 0; round < ROUNDS; round++) {
+        options.lists = round % 2 ? 40 : 1;
         data_build(&set, path, &options);
         struct searcher searcher = {.index = data_open(path), .queries = queries, .right = right};
         kith_index_info info = KITH_INDEX_INFO_INIT;
@@ -363,19 +474,27 @@ static int set_up(void **state) {
         kith_dtype dtype;
         size_t dim;
         kith_originals originals;
-    } make[BASES] = {{DATA_NORMAL, KITH_L2SQ, KITH_F32, DIM, KITH_ORIGINALS_KEEP},
-                     {DATA_NORMAL, KITH_COSINE, KITH_F32, 5, KITH_ORIGINALS_KEEP}, /* strings */
-                     {DATA_WHOLE, KITH_L2SQ, KITH_U8, 66, KITH_ORIGINALS_KEEP},
-                     {DATA_NORMAL, KITH_COSINE, KITH_F16, 70, KITH_ORIGINALS_KEEP},
-                     {DATA_NORMAL, KITH_IP, KITH_F32, 65, KITH_ORIGINALS_NONE},
-                     {DATA_NORMAL, KITH_JACCARD, KITH_B1, 72, KITH_ORIGINALS_KEEP},
-                     {DATA_NORMAL, KITH_IP, KITH_BF16, 3, KITH_ORIGINALS_KEEP}};
+        size_t lists;
+        const char *code;
+    } make[BASES] = {{DATA_NORMAL, KITH_L2SQ, KITH_F32, DIM, KITH_ORIGINALS_KEEP, 1, NULL},
+                     {DATA_NORMAL, KITH_COSINE, KITH_F32, 5, KITH_ORIGINALS_KEEP, 1, NULL}, /* strings */
+                     {DATA_WHOLE, KITH_L2SQ, KITH_U8, 66, KITH_ORIGINALS_KEEP, 1, NULL},
+                     {DATA_NORMAL, KITH_COSINE, KITH_F16, 70, KITH_ORIGINALS_KEEP, 1, NULL},
+                     {DATA_NORMAL, KITH_IP, KITH_F32, 65, KITH_ORIGINALS_NONE, 1, NULL},
+                     {DATA_NORMAL, KITH_JACCARD, KITH_B1, 72, KITH_ORIGINALS_KEEP, 1, NULL},
+                     {DATA_NORMAL, KITH_IP, KITH_BF16, 3, KITH_ORIGINALS_KEEP, 1, NULL},
+                     {DATA_NORMAL, KITH_L2SQ, KITH_F32, DIM, KITH_ORIGINALS_KEEP, 12, "pq:16x4"},
+                     {DATA_WHOLE, KITH_IP, KITH_U8, 66, KITH_ORIGINALS_KEEP, 40, NULL},
+                     {DATA_CLUSTERED, KITH_COSINE, KITH_F16, 70, KITH_ORIGINALS_NONE, 5, "rabitq:3"}};
     if (test_folder_make(state) != 0) return -1;
     for (size_t b = 0; b < BASES; b++) {
         const char *path = test_path("base.kith");
         kith_build_options options = KITH_BUILD_OPTIONS_INIT;
         options.first_level = KITH_FIRST_LEVEL_ON;
         options.originals = make[b].originals;
+        options.lists = make[b].lists;
+        options.no_calibration = 1; /* the same bytes on every run */
+        options.code = make[b].code;
         data_set set = data_make(make[b].kind, make[b].dtype, make[b].metric, ROWS, make[b].dim, b, 0);
         if (b == 1)
             build_strings(path);
@@ -398,6 +517,9 @@ int main(void) {
         cmocka_unit_test(test_changed_and_sealed_again),
         cmocka_unit_test(test_other_dimensions_in_the_same_bytes),
         cmocka_unit_test(test_verify_finds_wrong_meaning),
+        cmocka_unit_test(test_hostile_lists),
+        cmocka_unit_test(test_hostile_factors),
+        cmocka_unit_test(test_hostile_supers),
         cmocka_unit_test(test_truncation_under_searches),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

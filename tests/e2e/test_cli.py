@@ -23,7 +23,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 KITH = os.environ.get("KITH_BIN") or str(ROOT / "build" / "kith")
-COMMANDS = ["build", "search", "info", "verify", "convert", "bench", "demo", "cpu", "help", "version"]
+COMMANDS = ["build", "search", "join", "tune", "info", "verify", "convert", "bench", "demo", "cpu", "help", "version"]
 OK, OTHER, USAGE, INPUT, INDEX, ABSENT, STORAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 
@@ -686,3 +686,65 @@ def test_table_lines_up_on_a_terminal(home):
     lines = on_terminal(["search", "named.kith", "queries.npy", "-n", "2"], home, env, stdout_too=True).splitlines()
     assert "\t" not in "".join(lines)
     assert len({line.index("Gr") for line in lines if "Gr" in line}) == 1
+
+
+# ---- Recall ----------------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory):
+    """A folder with items.kith of 6,000 vectors around 60 places in 40 lists, not calibrated, and 300 more as queries."""
+    folder = tmp_path_factory.mktemp("recall")
+    random.seed(11)
+    places = [[random.randrange(-40, 40) for _ in range(12)] for _ in range(60)]
+    rows = [[v + random.gauss(0, 6) for v in places[i % 60]] for i in range(6300)]
+    write_npy(folder / "items.npy", rows[:6000])
+    write_npy(folder / "queries.npy", rows[6000:])
+    write_npy(folder / "few.npy", rows[6000:6050])
+    good("build", "items.npy", "--lists", 40, "--no-calibration", "--quiet", cwd=folder)
+    return folder
+
+
+def found(folder, *options):
+    lines = good("search", "items.kith", "queries.npy", "--json", *options, cwd=folder).stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [{hit["id"] for hit in row["results"]} for row in rows if "results" in row], rows[-1].get("explain")
+
+
+def test_target_recall(listed):
+    assert json.loads(good("info", "items.kith", "--json", cwd=listed).stdout)["calibration"] is None
+    assert "kith tune" in good("info", "items.kith", cwd=listed).stdout
+    truth, explain = found(listed, "--explain", "--target-recall", 0.9)
+    assert explain["exact"] and "no calibration" in explain["considered"][0]["why"]
+
+    told = good("tune", "items.kith", "--quiet", "--json", "--svg", "recall.svg", cwd=listed)
+    settings = json.loads(told.stdout)["settings"]
+    assert {s["k"] for s in settings} == {1, 10, 100} and {"ivf"} < {s["plan"] for s in settings}
+    assert all(0 < s["recall"] <= 1 and s["query_ns"] > 0 for s in settings)
+    assert "</svg>" in (listed / "recall.svg").read_text()
+    assert json.loads(good("info", "items.kith", "--json", cwd=listed).stdout)["calibration"]["settings"] == len(settings)
+    good("verify", "items.kith", "--quiet", cwd=listed)
+
+    for target in (0.8, 0.95):
+        answers, explain = found(listed, "--explain", "--target-recall", target)
+        assert sum(len(a & t) for a, t in zip(answers, truth)) >= (target - 0.01) * 3000
+        assert explain["considered"][0]["why"].startswith("chosen") and len(explain["considered"]) > 1
+    answers, explain = found(listed, "--explain", "--nprobe", 3, "--rerank", 30, "--code", "int8")
+    assert (explain["plan"], explain["nprobe"], explain["rerank"], explain["exact"]) == ("ivf", 3, 30, False)
+    assert found(listed, "--target-recall", 1)[0] == truth
+    done = good("bench", "items.kith", "queries.npy", "--target-recall", 0.9, "--seconds", 0.01, "--quiet", cwd=listed)
+    assert "for a recall of 0.9" in done.stdout
+
+
+def test_tune_is_refused(listed, tmp_path):
+    shutil.copy(listed / "items.kith", tmp_path / "items.kith")
+    good("tune", "items.kith", "--queries", listed / "queries.npy", "--count", 200, "--quiet", cwd=tmp_path)
+    before = (tmp_path / "items.kith").read_bytes()
+    assert "100" in refused(INPUT, "tune", "items.kith", "--queries", listed / "few.npy", cwd=tmp_path)
+    refused(ABSENT, "tune", "absent.kith", cwd=tmp_path)
+    refused(ABSENT, "tune", "items.kith", "--queries", "absent.npy", cwd=tmp_path)
+    for share in ("0", "-0.5", "1.01", "nan", "x"):
+        refused(USAGE, "search", "items.kith", listed / "queries.npy", f"--target-recall={share}", cwd=tmp_path)
+        refused(USAGE, "bench", "items.kith", listed / "queries.npy", f"--target-recall={share}", cwd=tmp_path)
+    assert (tmp_path / "items.kith").read_bytes() == before
+    good("build", listed / "few.npy", "-o", "one.kith", "--quiet", cwd=tmp_path)
+    assert "one list" in refused(INPUT, "tune", "one.kith", cwd=tmp_path)

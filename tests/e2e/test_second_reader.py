@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import runpy
 import struct
 import subprocess
 import sys
@@ -51,6 +52,11 @@ CASES = [
     ("cosine", "floats", 50, 13, "strings", []),
     ("cosine", "floats", 33, 8, "rows", ["--dtype", "f16"]),
     ("ip", "floats", 20, 5, "rows", ["--dtype", "bf16"]),
+    ("l2", "floats", 210, 21, "numbers", ["--lists", "12", "--code", "pq:7x4"]),
+    ("ip", "floats", 150, 64, "strings", ["--lists", "9", "--first-level", "on", "--code", "rabitq:2"]),
+    ("cosine", "floats", 120, 16, "strings", ["--lists", "30", "--dtype", "f16", "--code", "opq:4x8"]),
+    ("l2", "whole", 160, 20, "rows", ["--lists", "7", "--code", "rabitq:1"]),
+    ("cosine", "floats", 90, 13, "rows", ["--lists", "200"]),
 ]
 
 
@@ -64,6 +70,8 @@ def test_both_readers_agree(tmp_path, metric, kind, count, dim, labels, options)
     run(KITH, "build", source, "-o", index, "--metric", metric, "--quiet", "--json", *options)
     read("check", index)
     info = read("info", index)[0]
+    if "--lists" in options:
+        assert 1 < info["lists"] <= int(options[options.index("--lists") + 1])
     assert info["rows"] == count and info["dim"] == dim and info["metric"] == metric
     ours = run(KITH, "search", index, asked, "-k", 7, "--json")
     theirs = read("search", index, "--k", 7, text="".join(json.dumps(query) + "\n" for query in queries))
@@ -75,6 +83,19 @@ def test_both_readers_agree(tmp_path, metric, kind, count, dim, labels, options)
         assert [struct.pack("<f", hit["distance"]) for hit in hits] == [struct.pack("<f", d) for d in other["distances"]]
 
 
+def test_lists_without_originals(tmp_path):
+    source, index = tmp_path / "items.jsonl", tmp_path / "items.kith"
+    write_jsonl(source, rows_of("floats", 150, 24, 3), "strings")
+    run(KITH, "build", source, "-o", index, "--lists", "10", "--originals", "none", "--quiet", "--json")
+    assert read("check", index)[0]["valid"]
+    ours, theirs = run_info(index), read("info", index)[0]
+    assert ours["lists"] == theirs["lists"] > 1 and ours["list_rows_max"] <= 4 * 150 / ours["lists"]
+
+
+def run_info(index):
+    return json.loads(subprocess.run([KITH, "info", index, "--json"], stdout=subprocess.PIPE, check=True).stdout)
+
+
 def test_the_second_reader_finds_damage_too(tmp_path):
     source, index = tmp_path / "items.jsonl", tmp_path / "items.kith"
     write_jsonl(source, rows_of("floats", 40, 16, 1), "rows")
@@ -84,3 +105,67 @@ def test_the_second_reader_finds_damage_too(tmp_path):
     index.write_bytes(data)
     found = read("verify", index, expect=1)[0]
     assert found["valid"] is False and "section" in found["error"]
+
+
+# ---- The calibration -------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """An index of 1,500 vectors in lists, its calibration measured with 120 others, and what kith said of it."""
+    folder = tmp_path_factory.mktemp("calibrated")
+    source, asked, index = folder / "items.jsonl", folder / "queries.jsonl", folder / "items.kith"
+    write_jsonl(source, rows_of("floats", 1500, 12, 5), "rows")
+    write_jsonl(asked, rows_of("floats", 120, 12, 6), "rows")
+    run(KITH, "build", source, "-o", index, "--lists", "20", "--no-calibration", "--quiet", "--json")
+    assert read("calibration", index) == [None]
+    told = subprocess.run([KITH, "tune", index, "--queries", asked, "--quiet", "--json"], stdout=subprocess.PIPE, check=True)
+    return index, json.loads(told.stdout)["settings"]
+
+
+def test_both_readers_agree_about_the_calibration(calibrated):
+    index, ours = calibrated
+    read("verify", index)
+    theirs = read("calibration", index)[0]
+    assert theirs["held_out"] and theirs["queries"] == 120 and theirs["unusual_below"] <= theirs["median"] < 0
+    assert len(ours) == len(theirs["settings"]) > 10
+    for mine, other in zip(ours, theirs["settings"]):
+        assert {name: other[name] for name in mine} == mine
+    assert any(setting["lost"] > 0 for setting in theirs["settings"] if setting["plan"] == "ivf")
+
+
+def change_calibration(index, changed, place, value, mend):
+    """A copy of index with bytes of its calibration changed, which needs no other checksum to be read; mend: but its own."""
+    section = next(s for s in read("info", index)[0]["sections"] if s["name"] == "calibration")
+    data, begin, size = bytearray(index.read_bytes()), section["offset"], section["bytes"]
+    data[begin + place : begin + place + len(value)] = value
+    if mend:
+        hashed = runpy.run_path(str(READER))["xxh3"](bytes(data[begin : begin + size - 8]))
+        data[begin + size - 8 : begin + size] = struct.pack("<Q", hashed)
+    changed.write_bytes(data)
+
+
+@pytest.mark.parametrize("place, value, mend, wanted", [
+    (0, b"X", True, "magic"),
+    (100, b"\xff", False, "hash"),
+    (12, struct.pack("<I", 0), True, "0 settings"),
+    (12, struct.pack("<I", 1), True, "bytes are too many or few for 1 settings"),
+    (20, struct.pack("<I", 2), True, "flags"),
+    (32, struct.pack("<d", float("nan")), True, "unusual_below"),
+    (64, struct.pack("<I", 9), True, "setting 0: plan 9"),
+    (64 + 4, struct.pack("<I", 2), True, "no second code"),
+    (64 + 8, struct.pack("<I", 0), True, "setting 0: k is 0"),
+    (64 + 8, struct.pack("<I", 10000), True, "setting 1 does not ascend"),
+    (64 + 56 + 24, struct.pack("<d", 1.5), True, "setting 1: recall is 1.5"),
+    (64 + 40, struct.pack("<d", float("inf")), True, "query_ns is inf"),
+])
+def test_damaged_calibrations_are_refused(calibrated, tmp_path, place, value, mend, wanted):
+    changed = tmp_path / "changed.kith"
+    change_calibration(calibrated[0], changed, place, value, mend)
+    found = read("calibration", changed, expect=1)[0]
+    assert found["valid"] is False and "calibration" in found["error"] and wanted in found["error"]
+
+
+def test_a_calibration_of_another_version_is_left_aside(calibrated, tmp_path):
+    changed = tmp_path / "changed.kith"
+    change_calibration(calibrated[0], changed, 8, struct.pack("<I", 2), True)
+    assert read("calibration", changed) == [None]

@@ -14,6 +14,7 @@
 #include "support/data.h"
 
 #include "base/rng.h"
+#include "engine/index.h"
 #include "index/flat_build.h"
 #include "index/flat_lane.h"
 #include "kernel/project.h"
@@ -71,6 +72,8 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
     assert_true(ki_run_create(&c.recipe, ROWS, &c.run));
     memcpy(c.run.rows, c.set.bytes, ROWS * c.set.row_bytes);
     c.run.count = ROWS;
+    c.run.piece_count = 1;
+    c.run.pieces[0] = (ki_run_piece){.count = ROWS};
     assert_int_equal(ki_run_code(&c.recipe, &c.run, &bad), KI_ROW_FINE);
     for (size_t p = 0; p < ROWS; p++) data_floats(dtype, data_row(&c.set, c.run.order[p]), dim, c.values + p * dim);
     free(sample);
@@ -87,8 +90,12 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
                        .level1_centre = c.recipe.level1_centre,
                        .basis = c.recipe.basis,
                        .kappa = c.recipe.kappa,
+                       .lists = {.count = 1},
                        .originals = c.run.originals,
                        .inverse_norms = metric == KITH_COSINE ? c.run.inverse_norms : NULL};
+    double centre2 = 0;
+    for (size_t j = 0; j < dim; j++) centre2 += (double)c.recipe.centre[j] * (double)c.recipe.centre[j];
+    c.flat.centre_norm = ki_length_above((float)centre2, dim);
     if (c.recipe.level1_columns)
         c.flat.level1 = (ki_level){c.run.codes[1], c.run.factors[1], c.recipe.level1_columns / 4, blocks};
     return c;
@@ -197,6 +204,77 @@ static void test_scores_lie_within_their_bounds(void **state) {
     assert_true(closest[0] > 0.3L); /* far looser bounds would prove little and pass everything */
 }
 
+/* The score of the true distance between a query and a stored row. */
+static long double true_score_of(const ki_flat *flat, const float *query, size_t position, float *row) {
+    data_floats(flat->dtype, flat->originals + position * flat->row_bytes, flat->dim, row);
+    return true_score(flat->metric, query, row, flat->dim);
+}
+
+/* Codes of lists: quant/int8.h B4, on whole indexes. */
+static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dtype, size_t dim, uint64_t seed) {
+    data_set set = data_make(kind, dtype, metric, ROWS, dim, seed, 0);
+    kith_build_options options = KITH_BUILD_OPTIONS_INIT;
+    options.lists = 9;
+    options.no_calibration = 1;
+    data_build(&set, data_path("lists.kith"), &options);
+    kith_index *index = data_open(data_path("lists.kith"));
+    const ki_flat *flat = &index->flat;
+    float *queries = data_queries(&set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
+    float *row = take_floats(dim);
+    ki_lane *lane = ki_lane_create();
+    ki_flat_counts counts = {0};
+    atomic_int stop = 0;
+    ki_flat_search search = {.flat = flat, .plan = KITH_PLAN_SCAN, .k = 5, .stop = &stop};
+    assert_non_null(lane);
+    lane->counts = &counts;
+    assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
+    for (size_t block = 0; block < flat->blocks && flat->lists.count > 1; block++)
+        for (size_t q = 0; q < QUERIES; q++) {
+            const ki_query_code *code = &lane->code[0][q];
+            const ki_list_terms terms =
+                ki_query_list_terms(flat, code, queries + q * dim, lane->rows + q * dim, flat->lists.of_block[block]);
+            const float *factors = flat->full.factors + block * KI_FACTORS;
+            unsigned count;
+            const uint32_t first = ki_flat_block_row(flat, block, &count);
+            for (unsigned v = 0; v < count; v++) {
+                const long dot = product(&flat->full, block * KI_BLOCK + v, lane->bytes[0] + q * 4 * flat->full.quads);
+                const long double norm = (long double)factors[KI_FACTOR_NORM + v];
+                const long double middle =
+                    (long double)terms.base +
+                    (long double)dot * (long double)code->scale * (long double)factors[KI_FACTOR_SCALE + v] +
+                    (long double)factors[KI_FACTOR_BIAS + v];
+                const long double slack = (long double)code->a * norm +
+                                          (long double)code->b * (long double)factors[KI_FACTOR_ERROR + v] +
+                                          (long double)lane->norm2_slack * norm * norm + (long double)terms.c;
+                const long double score = true_score_of(flat, queries + q * dim, first + v, row);
+                if (!(fabsl(score - middle) <= slack))
+                    fail_msg("%s, %s, %s, dim %zu, block %zu, query %zu: score %Lg, estimate %Lg +- %Lg",
+                             data_kind_name(kind), kith_metric_name(metric), kith_dtype_name(dtype), dim, block, q,
+                             score, middle, slack);
+                if (slack > 0 && fabsl(score - middle) / slack > closest[0]) closest[0] = fabsl(score - middle) / slack;
+            }
+        }
+    ki_lane_destroy(lane);
+    free(row);
+    free(queries);
+    kith_index_close(index);
+    data_free(&set);
+}
+
+static void test_scores_of_lists_lie_within_their_bounds(void **state) {
+    static const kith_dtype dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
+    static const size_t dims[] = {200, 17, 64, 65, 100, 128};
+    (void)state;
+    uint64_t seed = 1;
+    closest[0] = 0;
+    for (int kind = 0; kind < DATA_KINDS; kind++)
+        for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++, seed++)
+            check_list_bounds((data_kind)kind, (kith_metric)metric, dtypes[seed % 5],
+                              kind == DATA_HUGE ? 200 : dims[seed % 6], seed);
+    print_message("closest approach to a bound: %.3Lf of it\n", closest[0]);
+    assert_true(closest[0] > 0.3L);
+}
+
 /* The factors themselves: no norm or error is below the truth. */
 static void test_facts_are_upper_bounds(void **state) {
     static const float sizes[] = {1, 1e-22f, 1e-38f, 1e-45f, 1e-30f, 1e15f, 3e17f};
@@ -273,9 +351,10 @@ static void test_basis_is_nearly_orthonormal(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scores_lie_within_their_bounds),
+        cmocka_unit_test(test_scores_of_lists_lie_within_their_bounds),
         cmocka_unit_test(test_facts_are_upper_bounds),
         cmocka_unit_test(test_whole_numbers),
         cmocka_unit_test(test_basis_is_nearly_orthonormal),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -86,6 +87,14 @@ ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset) {
 
 int ftruncate(int fd, off_t bytes) {
     return faulty_io_fails("ftruncate", NULL) ? -1 : (int)syscall(SYS_ftruncate, fd, bytes);
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t bytes) {
+    return faulty_io_fails("fallocate", NULL) ? -1 : (int)syscall(SYS_fallocate, fd, mode, offset, bytes);
+}
+
+int flock(int fd, int operation) {
+    return faulty_io_fails("flock", NULL) ? -1 : (int)syscall(SYS_flock, fd, operation);
 }
 
 int fdatasync(int fd) {

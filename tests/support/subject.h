@@ -39,9 +39,12 @@ struct request {
     unsigned threads;
     float radius; /* k == 0 */
     int filtered;
+    size_t nprobe, rerank; /* plan IVF */
+    kith_scan_code code;
 };
 
 static kith_error error;
+static size_t subject_lists = 1; /* lists of the indexes that subject_make() builds */
 
 static inline void *take(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
@@ -56,6 +59,8 @@ static inline struct subject subject_make(data_kind kind, kith_metric metric, ki
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     /* Learning hundreds of directions from a handful of wide rows takes longer than all the searches. */
     options.first_level = dim < 384 || rows == 16 || rows >= 300 ? KITH_FIRST_LEVEL_ON : KITH_FIRST_LEVEL_NONE;
+    options.lists = subject_lists;
+    options.no_calibration = 1;
     s.set = data_make(kind, dtype, metric, rows, dim, seed, seed % 3 != 0);
     data_build(&s.set, data_path("search.kith"), &options);
     s.index = data_open(data_path("search.kith"));
@@ -155,6 +160,9 @@ static inline void check(const struct subject *s, struct request r) {
     if (r.threads == 0) r.threads = 1;
     options.plan = r.plan;
     options.filter = r.filtered ? s->filter : NULL;
+    options.nprobe = r.nprobe;
+    options.rerank = r.rerank;
+    options.code = r.code;
     if (r.k) {
         uint64_t *ids = take(r.batch * r.k, sizeof(*ids));
         float *distances = take(r.batch * r.k, sizeof(*distances));

@@ -118,6 +118,52 @@ static void pieces_do_not_matter(void **state) {
     free(data[1]);
 }
 
+/* What was put as a draft first, anywhere, does not show in the file. */
+static void drafts_do_not_show(void **state) {
+    const ki_section_plan plan[] = {{KI_SECTION_IDS, 300, 1}, {KI_SECTION_ORIGINALS, 400000, 1}};
+    const ki_segment_head head = test_head();
+    unsigned char *data = malloc(400000), *draft = malloc(400000), *back = malloc(400000);
+    test_bytes file[2];
+    (void)state;
+    assert_true(data && draft && back);
+    test_fill(data, 400000, 1);
+    test_fill(draft, 400000, 2);
+    for (int drafted = 0; drafted < 2; drafted++) {
+        ki_segment_writer *writer = NULL;
+        const char *path = test_path("draft.kith");
+        assert_int_equal(ki_segment_create(path, plan, 2, &writer, &error), KITH_OK);
+        /* Hashes of this must not survive the draft that comes after it. */
+        assert_int_equal(ki_segment_put(writer, KI_SECTION_ORIGINALS, 0, data, 400000, &error), KITH_OK);
+        if (drafted) {
+            for (uint64_t end = 400000; end; end -= end < 70001 ? end : 70001) {
+                const uint64_t step = end < 70001 ? end : 70001;
+                assert_int_equal(
+                    ki_segment_draft(writer, KI_SECTION_ORIGINALS, end - step, draft + end - step, step, &error),
+                    KITH_OK);
+            }
+            assert_int_equal(ki_segment_get(writer, KI_SECTION_ORIGINALS, 0, back, 400000, &error), KITH_OK);
+            assert_memory_equal(back, draft, 400000);
+            assert_int_equal(ki_segment_get(writer, KI_SECTION_ORIGINALS, 399990, back, 11, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_draft(writer, KI_SECTION_IDS, 300, back, 1, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_get(writer, KI_SECTION_META, 0, back, 0, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_draft(writer, KI_SECTION_ORIGINALS, 5, draft, 0, &error), KITH_OK);
+        }
+        for (uint64_t at = 0; at < 400000; at += 30000) {
+            const uint64_t step = 400000 - at < 30000 ? 400000 - at : 30000;
+            assert_int_equal(ki_segment_put(writer, KI_SECTION_ORIGINALS, at, data + at, step, &error), KITH_OK);
+        }
+        assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
+        file[drafted] = test_read(path);
+    }
+    assert_int_equal(file[0].bytes, file[1].bytes);
+    assert_memory_equal(file[0].data, file[1].data, file[0].bytes);
+    free(file[0].data);
+    free(file[1].data);
+    free(data);
+    free(draft);
+    free(back);
+}
+
 static void unwritten_is_zero_and_append(void **state) {
     const char *path = test_path("append.kith");
     const ki_section_plan plan[] = {{KI_SECTION_CODES, 100000, 1}};
@@ -168,7 +214,7 @@ static void writer_refuses(void **state) {
     assert_int_equal(ki_segment_put(writer, 1, 10, "a", 1, &error), KITH_E_ARG);
     assert_int_equal(ki_segment_put(writer, 1, UINT64_MAX, "a", 2, &error), KITH_E_ARG);
     assert_int_equal(ki_segment_append(writer, 1, "a", 1, 1, &error), KITH_E_ARG);
-    head.feature_incompat = 1;
+    head.feature_incompat = 2; /* not defined */
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_E_ARG);
     assert_int_not_equal(access(test_path("a.kith"), F_OK), 0);
 }
@@ -446,9 +492,10 @@ static void names(void **state) {
     assert_string_equal(ki_section_name(KI_SECTION_LISTS), "lists");
     assert_string_equal(ki_section_name(KI_SECTION_META), "meta");
     assert_string_equal(ki_section_name(0), "unknown");
-    assert_string_equal(ki_section_name(18), "unknown");
+    assert_string_equal(ki_section_name(KI_SECTION_CALIBRATION), "calibration");
+    assert_string_equal(ki_section_name(KI_SECTION_CALIBRATION + 1), "unknown");
     assert_string_equal(ki_section_name(UINT32_MAX), "unknown");
-    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_META; kind++)
+    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_CALIBRATION; kind++)
         assert_string_not_equal(ki_section_name(kind), "unknown");
 }
 
@@ -467,6 +514,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),
         cmocka_unit_test(pieces_do_not_matter),
+        cmocka_unit_test(drafts_do_not_show),
         cmocka_unit_test(unwritten_is_zero_and_append),
         cmocka_unit_test(writer_refuses),
         cmocka_unit_test(most_sections),

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "approximate.h"
+
+int approximate_options(const struct arguments *arguments, kith_search_options *options) {
+    const double target = option_real(arguments, OPTION_TARGET_RECALL, 0);
+    const bool parameters = option_given(arguments, OPTION_NPROBE) || option_given(arguments, OPTION_RERANK);
+    if (option_given(arguments, OPTION_TARGET_RECALL) && !(target > 0 && target <= 1))
+        return fail_usage(arguments->command, "--target-recall is \"%s\", but more than 0 and at most 1 was expected",
+                          option_text(arguments, OPTION_TARGET_RECALL, ""));
+    options->plan = (kith_plan)option_number(arguments, OPTION_PLAN, parameters ? KITH_PLAN_IVF : KITH_PLAN_AUTO);
+    options->target_recall = target;
+    options->nprobe = (size_t)option_number(arguments, OPTION_NPROBE, 0);
+    options->rerank = (size_t)option_number(arguments, OPTION_RERANK, 0);
+    options->code = (kith_scan_code)option_number(arguments, OPTION_CODE, KITH_SCAN_AUTO);
+    return EXIT_OK;
+}
+
+const char *plan_word(kith_plan plan) {
+    static const char *const words[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
+    return (unsigned)plan < sizeof(words) / sizeof(*words) ? words[plan] : "?";
+}
+
+const char *code_word(kith_scan_code code) {
+    static const char *const words[] = {"auto", "int8", "second", "levels"};
+    return (unsigned)code < sizeof(words) / sizeof(*words) ? words[code] : "?";
+}

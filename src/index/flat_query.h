@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One query against a flat index: its int8 code, and its distances by the defining kernel. Shared by the exact scan and
+ * the ivf plan; nothing outside src/index sees it. Pure functions; any thread. */
+#ifndef KI_INDEX_FLAT_QUERY_H
+#define KI_INDEX_FLAT_QUERY_H
+
+#include "index/flat.h"
+#include "quant/int8.h"
+
+/* A query against one level: quant/int8.h B2. With residual codes base, and for l2 c, are those of the centre of all
+ * vectors; ki_query_list_terms() gives a list's. */
+typedef struct ki_query_code {
+    float scale, base;
+    float a, b, c;
+    int32_t start;
+} ki_query_code;
+
+/* What the bounds of one (query, list) pair start from. */
+typedef struct ki_list_terms {
+    float base, c;
+} ki_list_terms;
+
+/* Fill a code's terms from its facts: quant/int8.h B2 and B4, level1.h L2. */
+void ki_query_terms(const ki_flat *flat, const ki_int8_facts *facts, float base, float centre_norm, float kappa,
+                    float spread, ki_query_code *code);
+
+/* Code a query against the full codes: row gets q' (dim floats), bytes 4*quads of code. inverse: of its norm (cosine),
+ * or
+ * 1. False when the file's centre makes the query's norm infinite or no number, which no centre of finite vectors does:
+ * codes would then be anything. */
+int ki_query_encode(const ki_flat *flat, const float *query, float inverse, float *row, int8_t *bytes,
+                    ki_query_code *code);
+
+/* The terms of a query for one list of residual codes. row: q' as ki_query_encode() left it. */
+ki_list_terms ki_query_list_terms(const ki_flat *flat, const ki_query_code *code, const float *query, const float *row,
+                                  size_t list);
+
+/* Inverse norm of a query (cosine), or 1. */
+float ki_query_inverse(const ki_flat *flat, const float *query);
+
+/* Distance of query and stored rows by the defining kernel. */
+float ki_query_distance(const ki_flat *flat, const float *query, float inverse, uint32_t position);
+void ki_query_distances4(const ki_flat *flat, const float *query, float inverse, const uint32_t position[4],
+                         float distance[4]);
+
+/* Ask for a stored row before it is read. */
+static inline void ki_query_prefetch(const ki_flat *flat, uint32_t position) {
+    const uint8_t *row = flat->originals + (size_t)position * flat->row_bytes;
+    for (size_t line = 0; line < flat->row_bytes && line < 2048; line += 64) __builtin_prefetch(row + line);
+}
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The ivf plan: many queries at once against the lists nearest to each [Jegou, Douze, Schmid 2011; grouping by list as
+ * in a matrix product].
+ *
+ *   choose   queries are coded, scored against all centroids by the tile kernel, and each takes its nprobe nearest
+ * lists group    the (query, list) pairs are sorted by list scan     list by list, panels of the queries that probe it
+ * meet the list's codes; what reaches a query's threshold becomes a candidate finish   each query's best candidates are
+ * scored by the defining kernel, and the k nearest of them are its result
+ *
+ * Each step is cut into pieces that any worker may take: queries in choose and finish, lists in scan.
+ *
+ * V1. Results do not depend on the number of workers or the order of pieces: a threshold is always a proven lower bound
+ *     of the rerank-th best estimate among the probed vectors, and the rerank best by (estimate, position) are taken.
+ *     A query's estimates leave out what all vectors have in common (code.base), so that they keep their digits.
+ * V2. Estimates decide who is scored; distances returned are the defining kernel's, unless there are no originals.
+ * V3. A query that found fewer than k of its allowed vectors is reported, for the caller to search exactly.
+ * V4. Memory belongs to the ki_ivf and only grows.
+ *
+ * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
+#ifndef KI_INDEX_IVF_H
+#define KI_INDEX_IVF_H
+
+#include "index/flat.h"
+
+typedef struct ki_ivf_search {
+    const ki_flat *flat;
+    int second;               /* scan the second code */
+    size_t k, nprobe, rerank; /* rerank >= k */
+    ki_ivf_careful careful;
+    const uint64_t *allowed;  /* bit per position, or NULL */
+    uint64_t deadline_ns;     /* 0: none */
+    atomic_int *stop;         /* becomes a kith_status; polled */
+    int (*cancelled)(void *); /* polled by worker 0 only */
+    void *cancelled_context;
+} ki_ivf_search;
+
+typedef struct ki_ivf ki_ivf;
+
+ki_ivf *ki_ivf_create(unsigned workers); /* NULL: out of memory */
+void ki_ivf_destroy(ki_ivf *ivf);
+
+/* Queries of one round, 1..: memory bounds it. */
+size_t ki_ivf_round(const ki_ivf *ivf, const ki_ivf_search *search);
+
+/* Make ready for `count` queries, stride floats apart; both borrowed until the round is over. KITH_E_NOMEM or OK. */
+kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *queries, size_t stride, size_t count);
+
+/* Queries first..first+count choose their lists; they must have been checked. KITH_E_CORRUPT: the file's centre is none
+ * that vectors could have made. */
+kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_flat_counts *counts);
+
+/* The statistic of a query that has chosen. */
+float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query);
+
+/* After all have chosen. */
+void ki_ivf_group(ki_ivf *ivf);
+
+/* Lists first..end. OK or the stop status. */
+kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_flat_counts *counts);
+
+/* After all lists: the hits of one query, sorted, at most k; they live until the worker's next call. */
+const ki_hit *ki_ivf_finish(ki_ivf *ivf, unsigned worker, size_t query, size_t *count, ki_flat_counts *counts);
+
+#endif
