@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""kith: exact nearest neighbours of vectors.
+"""kith: nearest neighbours of vectors.
 
 >>> import numpy as np, kith
 >>> X = np.random.default_rng(1).standard_normal((5000, 32), dtype=np.float32)
@@ -9,7 +9,7 @@
 ((3, 5), [0, 1, 2])
 
 Index.build makes an index from vectors, open() maps one from a file, Index.search finds neighbours. Answers are exact,
-to the last bit of each distance.
+to the last bit of each distance, unless a target recall is given. Index.join answers many queries into files.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from ._filter import Filter
 from ._filter import make_filter as _make_filter
 from ._index import Index, open, verify
 from ._result import Explain, RangeResult, Result
+from ._tune import tune
 
 _kith._register(BY_STATUS, MissingIdError, Result, _to_queries, _make_filter, Explain)
 
@@ -49,26 +50,30 @@ version = __version__ = _kith.version
 
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "CorruptError", "DataError", "DeadlineError", "Error", "Explain",
-    "FileError", "Filter", "FormatError", "Index", "LimitError", "MissingFileError", "MissingIdError", "NoSpaceError",
-    "NotFoundError", "RangeResult", "Result", "Source", "UnsupportedError", "VersionError", "cpu", "distance",
-    "get_threads", "open", "read", "set_threads", "verify", "version",
+    "FileError", "Filter", "FormatError", "Index", "JoinResult", "LimitError", "MissingFileError", "MissingIdError",
+    "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source", "UnsupportedError", "VersionError", "cpu", "distance",
+    "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
 ]
 
 
-for _public in (Index, Filter, Result, RangeResult, Explain, open, verify, cpu, distance, get_threads, set_threads,
-                Error, *Error.__subclasses__(), MissingFileError, MissingIdError, NoSpaceError):
+for _public in (Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu, distance, get_threads,
+                set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError, NoSpaceError):
     _public.__module__ = "kith"  # where people find it, and where pickles look
 del _public
 
 
 def __getattr__(name: str) -> Any:
-    """Sources are imported when they are first used: most searches need none."""
+    """Sources and joins are imported when they are first used: most searches need none."""
     if name in ("read", "Source"):
         from . import _sources
 
         return getattr(_sources, name)
+    if name == "JoinResult":
+        from ._join import JoinResult
+
+        return JoinResult
     raise AttributeError(f"module 'kith' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "read", "Source"})
+    return sorted({*globals(), "JoinResult", "read", "Source"})

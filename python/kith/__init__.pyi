@@ -14,7 +14,8 @@ __version__: str
 version: str
 
 _Metric: TypeAlias = Literal["l2", "ip", "cosine", "hamming", "jaccard"]
-_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather"]
+_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf"]
+_Code: TypeAlias = Literal["auto", "int8", "second", "levels"]
 _Path: TypeAlias = str | os.PathLike[str]
 _Report: TypeAlias = Callable[[str, int, int], bool | None]
 _Ids: TypeAlias = npt.ArrayLike | Sequence[str]
@@ -46,12 +47,19 @@ class Explain(Mapping[str, Any]):
     queries: int
     rows: int
     allowed: int
+    nprobe: int
+    rerank: int
+    code: str | None
+    unusual: int
+    probed_lists: int
+    scanned_rows: int
     scanned_bytes: int
     level1_survivors: int
     candidates: int
     reranked: int
     seconds: float
     stage_seconds: dict[str, float]
+    considered: list[dict[str, Any]]
     def __getitem__(self, key: str) -> Any: ...
     def __iter__(self) -> Iterator[str]: ...
     def __len__(self) -> int: ...
@@ -78,6 +86,16 @@ class RangeResult:
     def __getitem__(self, number: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]: ...
     def __iter__(self) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[np.float32]]]: ...
 
+class JoinResult:
+    distances: npt.NDArray[np.float32] | None
+    rows: npt.NDArray[Any] | None
+    paths: tuple[str, ...]
+    report: dict[str, Any]
+    @property
+    def ids(self) -> npt.NDArray[Any] | None: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[npt.NDArray[Any] | None]: ...
+
 class Filter:
     @property
     def unknown(self) -> int: ...
@@ -87,16 +105,28 @@ class Index:
     build_report: dict[str, Any] | None
     @classmethod
     def build(cls, X: Any, ids: _Ids | None = None, *, metric: _Metric | None = None,
-              dtype: npt.DTypeLike | None = None, path: _Path | None = None, names: Sequence[str] | None = None, originals: bool = True,
+              dtype: npt.DTypeLike | None = None, path: _Path | None = None, names: Sequence[str] | None = None,
+              originals: bool = True, lists: int | Literal["auto"] | None = None, code: str | None = None,
+              first_level: bool | Literal["auto"] | None = None, calibrate: bool = True,
               threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | _Report | None = None) -> Index: ...
     def search(self, Q: npt.ArrayLike, k: int = 10, *, exact: bool | None = None, target_recall: float | None = None,
-               allow: Filter | _Ids | None = None, plan: _Plan | None = None, threads: int | None = None,
+               allow: Filter | _Ids | None = None, plan: _Plan | None = None, nprobe: int | None = None,
+               rerank: int | None = None, scan_code: _Code | None = None, threads: int | None = None,
                radius: float | None = None, timeout: float | None = None) -> Result: ...
     def range_search(self, Q: npt.ArrayLike, radius: float, *, allow: Filter | _Ids | None = None,
                      plan: _Plan | None = None, threads: int | None = None,
                      timeout: float | None = None) -> RangeResult: ...
     def filter(self, ids: _Ids) -> Filter: ...
+    def join(self, queries: Any = None, k: int = 10, *, out: _Path | None = None, target_recall: float | None = None,
+             allow: Filter | _Ids | None = None, plan: _Plan | None = None, nprobe: int | None = None,
+             rerank: int | None = None, scan_code: _Code | None = None, threads: int | None = None,
+             memory: int | None = None, restart: bool = False,
+             progress: bool | _Report | None = None) -> JoinResult: ...
+    @property
+    def tuned(self) -> npt.NDArray[Any]: ...
+    def tune(self, queries: Any = None, *, most: int | None = None, seed: int = 0, threads: int | None = None,
+             progress: bool | _Report | None = None) -> Index: ...
     @property
     def dim(self) -> int: ...
     @property
@@ -124,6 +154,8 @@ class Index:
                  trace: TracebackType | None) -> None: ...
 
 def open(path: _Path, *, verify: bool = False, populate: bool = False) -> Index: ...
+def tune(path: _Path, queries: Any = None, *, most: int | None = None, seed: int = 0, threads: int | None = None,
+         progress: bool | _Report | None = None) -> None: ...
 def verify(path: _Path, threads: int | None = None, *, progress: bool | _Report | None = None) -> None: ...
 def cpu() -> dict[str, Any]: ...
 def distance(metric: _Metric, q: npt.ArrayLike, x: npt.ArrayLike) -> float: ...

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from ._errors import FileError, MissingFileError, NoSpaceError
 
 
-def new_private() -> str:
-    """A name for a private index, in a folder of its own that nobody else may enter."""
+def new_private(name: str = "index.kith") -> str:
+    """A name for a private file, in a folder of its own that nobody else may enter."""
     import tempfile  # here and below: what only some need is not part of importing kith
 
     with refusals(tempfile.gettempdir()):
-        return os.path.join(tempfile.mkdtemp(prefix="kith-"), "index.kith")
+        return os.path.join(tempfile.mkdtemp(prefix="kith-"), name)
 
 
 def remove_private(path: str, owner: int) -> None:
@@ -26,6 +26,13 @@ def remove_private(path: str, owner: int) -> None:
             os.unlink(path)
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(path))
+
+
+def remove_folder(folder: str) -> None:
+    """Remove a private folder and what is in it."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def give_name(source: str, target: str, private: bool) -> None:
@@ -43,6 +50,13 @@ def give_name(source: str, target: str, private: bool) -> None:
                 os.unlink(hidden)
             raise
         _sync(folder)
+
+
+def publish(hidden: str, target: str) -> None:
+    """Sync a finished file and give it its name. What the system refuses is raised as it is."""
+    _sync(hidden)
+    os.replace(hidden, target)
+    _sync(os.path.dirname(os.path.abspath(target)))
 
 
 def _link(source: str, target: str) -> bool:

@@ -6,11 +6,11 @@ from __future__ import annotations
 import os
 import weakref
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _files, _kith
+from . import _files, _kith, _tune
 from ._errors import ArgumentError
 from ._filter import Filter, make_filter
 from ._options import build_options
@@ -18,9 +18,12 @@ from ._progress import Progress, Report
 from ._result import RangeResult
 from ._rows import make_reader
 
+if TYPE_CHECKING:
+    from ._join import JoinResult
+
 
 class Index(_kith.Index):
-    """Vectors of one dimension, and exact search among them. Made by :meth:`Index.build` or :func:`kith.open`.
+    """Vectors of one dimension, and search among them. Made by :meth:`Index.build` or :func:`kith.open`.
 
     An index is immutable and safe to search from several threads. Close it with :meth:`close` or a ``with`` block, or
     let it be collected.
@@ -41,7 +44,8 @@ class Index(_kith.Index):
     @classmethod
     def build(cls, X: Any, ids: Any = None, *, metric: str | None = None, dtype: Any = None,
               path: str | os.PathLike[str] | None = None, names: Any = None, originals: bool = True,
-              threads: int | None = None, memory: int | None = None, seed: int = 0,
+              lists: int | str | None = None, code: str | None = None, first_level: bool | str | None = None,
+              calibrate: bool = True, threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | Report | None = None) -> Index:
         """Build an index from vectors, and open it.
 
@@ -66,6 +70,20 @@ class Index(_kith.Index):
             n strings for people to read, or None.
         originals
             False: keep codes only. The file is smaller, and distances are estimates.
+        lists
+            Into how many lists of near vectors k-means parts the rows, for searches that look at some lists only; exact
+            ones gain by them too. None, ``"auto"``: by the number of rows, one below some ten thousand. 1: none. At
+            most 65,536; bits have one.
+        code
+            A second code beside int8 for approximate searches (``scan_code="second"``): ``"pq:MxB"`` or ``"opq:MxB"``
+            (M sub-quantisers of B = 4 or 8 bits; M divides d), ``"rabitq:B"`` (B = 1 to 8 bits a dimension). Needs
+            two lists or more. None: no second code.
+        first_level
+            Leading principal directions that are scanned before the full codes. True, False; None, ``"auto"``: where a
+            sample says that it pays.
+        calibrate
+            True: with lists, measure plans at the end, so that searches can be given a ``target_recall``; see
+            :attr:`tuned`. False: leave it to :meth:`tune`.
         threads
             None: :func:`kith.get_threads`.
         memory
@@ -94,6 +112,7 @@ class Index(_kith.Index):
         if isinstance(X, np.ndarray) and X.dtype == np.bool_ and dtype is None:
             dtype = "b1"
         options = build_options({"metric": metric, "dtype": dtype, "originals": originals, "memory": memory,
+                                 "lists": lists, "code": code, "first_level": first_level, "calibrate": calibrate,
                                  "seed": seed, "threads": _kith.get_threads() if threads is None else threads})
         bits = options.get("dtype") == _kith.parse_dtype("b1")
         with Progress(progress) as watcher:
@@ -143,6 +162,98 @@ class Index(_kith.Index):
         """
         return make_filter(self, ids)
 
+    def join(self, queries: Any = None, k: int = 10, *, out: str | os.PathLike[str] | None = None,
+             target_recall: float | None = None, allow: Any = None, plan: str | None = None,
+             nprobe: int | None = None, rerank: int | None = None, scan_code: str | None = None,
+             threads: int | None = None, memory: int | None = None, restart: bool = False,
+             progress: bool | Report | None = None) -> JoinResult:
+        """Find the k nearest stored vectors of all of many queries, streamed, into files: the nightly batch.
+
+        Parameters
+        ----------
+        queries
+            (q, d) vectors, as X of :meth:`build`: an array (a mapped one too), a path, a table, or a
+            :func:`kith.read` of them with ids. None: a self-join, of every stored vector with the others, itself left
+            out, in the order of :attr:`ids`.
+        k
+            1 to 10,000; one less in a self-join.
+        out
+            None: the answer is mapped from files that have no name. A path that ends in .ndjson or .jsonl: a line
+            ``{"id": 7, "ids": [...], "distances": [...]}`` for each query. In .parquet or .pq: a table of columns id,
+            ids and distances (needs pyarrow). Any other: a pair ``<out>.ids.npy`` (uint64, (q, k)) and
+            ``<out>.distances.npy`` (float32), where a suffix .npy of `out` is dropped first; string ids as row
+            numbers. Files appear when they are whole.
+        target_recall, allow, plan, nprobe, rerank, scan_code
+            As in :meth:`search`. None of them: exact.
+        threads
+            None: :func:`kith.get_threads`.
+        memory
+            Bytes of working memory; None: 256 MiB.
+        restart
+            True: forget what an interrupted join to `out` had done.
+        progress
+            As in :meth:`build`.
+
+        A join that was interrupted, cancelled or killed leaves ``<out>.join`` and parts of files behind; the same call
+        goes on from there, and writes what an undisturbed one would have. A Parquet file is written from a pair of
+        arrays, ``<out>.arrays...``: interrupted in this last stage, the join begins anew.
+
+        Raises
+        ------
+        DataError, ArgumentError, UnsupportedError
+            As in :meth:`search`; the text names the row of a refused query. A self-join needs originals.
+        NoSpaceError, FileError
+            What was done is kept.
+        BusyError
+            Another process is at work on `out`.
+        CancelledError, KeyboardInterrupt
+            `progress` asked to stop, or somebody pressed Ctrl-C: what was done is kept.
+
+        >>> index = kith.Index.build([[0.0], [1.0], [3.0], [7.0]])
+        >>> ids, distances = index.join(k=2)
+        >>> ids.tolist(), distances.tolist()
+        ([[1, 2], [0, 2], [1, 0], [2, 1]], [[1.0, 9.0], [1.0, 4.0], [4.0, 9.0], [16.0, 36.0]])
+        """
+        from ._join import join
+
+        self._check_open()
+        return join(self, queries, out, allow, progress, {
+            "k": k, "target_recall": target_recall, "plan": plan, "nprobe": nprobe, "rerank": rerank,
+            "scan_code": scan_code, "memory": memory, "restart": restart,
+            "threads": _kith.get_threads() if threads is None else threads})
+
+    # ---- Choosing plans ----------------------------------------------------------------------------------------------
+
+    @property
+    def tuned(self) -> np.ndarray:
+        """The settings that calibration measured, those that nothing beats: a structured array with the fields plan,
+        code ("" for exact plans), k, batch, nprobe, rerank, recall, recall_error (the standard error of recall) and
+        query_seconds (on one thread). Empty without a calibration.
+
+        >>> X = np.random.default_rng(5).standard_normal((3000, 16), dtype=np.float32)
+        >>> tuned = kith.Index.build(X, lists=20).tuned
+        >>> sorted(set(tuned["k"].tolist())), tuned.dtype.names[:3]
+        ([1, 10, 100], ('plan', 'code', 'k'))
+        """
+        return _tune.tuned(self)
+
+    def tune(self, queries: Any = None, *, most: int | None = None, seed: int = 0, threads: int | None = None,
+             progress: bool | Report | None = None) -> Index:
+        """Calibrate this index anew, as :func:`kith.tune` does with its file, and go on with the new one.
+
+        Parameters and errors are those of :func:`kith.tune`; ArgumentError also when the file has been replaced since
+        it was opened. Filters must be made anew. Returns the index.
+
+        >>> X = np.random.default_rng(5).standard_normal((3000, 16), dtype=np.float32)
+        >>> index = kith.Index.build(X, lists=20, calibrate=False)
+        >>> len(index.tuned), len(index.tune(X[:200] + 0.1).tuned) > 0
+        (0, True)
+        """
+        self._check_open()
+        _tune.tune_open(self, self._path, queries,
+                        {"most": most, "seed": seed, "threads": threads, "progress": progress})
+        return self
+
     # ---- Looking at it -----------------------------------------------------------------------------------------------
 
     @property
@@ -153,8 +264,9 @@ class Index(_kith.Index):
     @property
     def info(self) -> dict[str, Any]:
         """What the file says of itself: rows, dim, dtype, metric, ids ("row", "number" or "string"), names, originals,
-        integer_codes, lists, first_level_dim, format_version, file_bytes, code_error, first_level_error, and sections
-        (bytes by name)."""
+        integer_codes, lists, list_rows_max (of the longest), first_level_dim, format_version, file_bytes, file_hash,
+        code_error, first_level_error, second_code (None without one), second_code_error, second_code_bytes,
+        calibration (the number of settings in :attr:`tuned`; 0: none), and sections (bytes by name)."""
         return self._info()
 
     @property
@@ -235,9 +347,13 @@ class Index(_kith.Index):
         if self.closed:
             return f"<p>{escape(repr(self))}</p>"
         info = self._info()
+        lists = f"{info['lists']:,}" if info["lists"] > 1 else "none"
         shown = {"vectors": f"{info['rows']:,}", "dimensions": info["dim"], "dtype": info["dtype"],
                  "metric": info["metric"], "ids": info["ids"],
-                 "exact": "yes" if info["originals"] else "no: codes only", "file": self.path or "private", "bytes": f"{info['file_bytes']:,}"}
+                 "exact": "yes" if info["originals"] else "no: codes only", "lists": lists,
+                 "second code": info["second_code"] or "none",
+                 "calibration": f"{info['calibration']} settings" if info["calibration"] else "none",
+                 "file": self.path or "private", "bytes": f"{info['file_bytes']:,}"}
         lines = "".join(f"<tr><th>{escape(key)}</th><td>{escape(str(value))}</td></tr>" for key, value in shown.items())
         return f"<table><caption>kith.Index</caption><tbody>{lines}</tbody></table>"
 

@@ -17,10 +17,15 @@ _SHOWN = 8  # rows of a table that people look at
 class Explain(Mapping):
     """What a search did: a mapping with the plan that ran, its counts and its times in seconds.
 
-    ``plan``, ``tier``, ``exact`` (False: the index has no originals, distances are estimates), ``threads``,
-    ``queries``, ``rows``, ``allowed`` (rows the filter let through), ``scanned_bytes``, ``level1_survivors``,
-    ``candidates`` (pairs of query and vector that the bounds could not rule out), ``reranked`` (pairs scored by the
-    defining distance), ``seconds`` and ``stage_seconds`` (a dict; summed over threads).
+    ``plan``, ``tier``, ``exact`` (False: plan ``ivf``, or an index without originals), ``threads``, ``queries``,
+    ``rows``, ``allowed`` (rows the filter let through); of plan ``ivf`` ``nprobe``, ``rerank`` and ``code`` (None for
+    other plans) and ``unusual`` (queries that differ from those of the calibration, and were served more carefully);
+    ``probed_lists`` and ``scanned_rows`` (pairs of query and list, query and vector), ``scanned_bytes``,
+    ``level1_survivors``, ``candidates`` (pairs of query and vector that the bounds could not rule out), ``reranked``
+    (pairs scored by the defining distance), ``seconds`` and ``stage_seconds`` (a dict; summed over threads).
+
+    ``considered`` lists the plans that were weighed, the chosen one first: dicts of plan, code, nprobe, rerank, the
+    expected recall and query_seconds (on one thread; None: not known), and why. Empty where the caller named a plan.
     """
 
     __slots__ = ("_values",)
@@ -54,6 +59,8 @@ class Explain(Mapping):
         for key, value in self._values.items():
             if isinstance(value, dict):
                 value = ", ".join(f"{stage} {_duration(seconds)}" for stage, seconds in value.items())
+            elif isinstance(value, list):
+                value = f"\n{'':19}".join(map(_weighed, value))
             elif key == "seconds":
                 value = _duration(value)
             elif isinstance(value, int) and not isinstance(value, bool):
@@ -63,6 +70,16 @@ class Explain(Mapping):
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(str(self))}</pre>"
+
+
+def _weighed(plan: dict[str, Any]) -> str:
+    words = [plan["plan"]]
+    if plan["plan"] == "ivf":
+        words.append(f"{plan['code']}, nprobe {plan['nprobe']}, rerank {plan['rerank']}")
+    words.append(f"recall {plan['recall']:.4f}")
+    if plan["query_seconds"] is not None:
+        words.append(f"{_duration(plan['query_seconds'])} a query")
+    return f"{', '.join(words)}: {plan['why']}"
 
 
 def _duration(seconds: float) -> str:

@@ -57,6 +57,24 @@ static PyObject *index_close(PyObject *self, PyObject *none) {
     Py_RETURN_NONE;
 }
 
+/* _become(other): take over the other's open file. Searches that run go on with the old one; the other is closed. */
+static PyObject *index_become(PyObject *self, PyObject *other) {
+    kpy_index *index = (kpy_index *)self;
+    if (!PyObject_TypeCheck(other, kpy_index_type)) return PyErr_Format(PyExc_TypeError, "_become takes an Index");
+    if (!kpy_index_handle(index) || !kpy_index_handle((kpy_index *)other)) return NULL;
+    kpy_handle *old = index->handle;
+    index->handle = ((kpy_index *)other)->handle;
+    ((kpy_index *)other)->handle = NULL;
+    kpy_handle_drop(old);
+    Py_RETURN_NONE;
+}
+
+static PyObject *index_wide(PyObject *self, void *unused) {
+    (void)unused;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? PyBool_FromLong(handle->wide) : NULL;
+}
+
 static PyObject *index_closed(PyObject *self, void *unused) {
     (void)unused;
     return PyBool_FromLong(((kpy_index *)self)->handle == NULL);
@@ -79,6 +97,7 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
     static const char *const kinds[] = {"row", "number", "string"};
     const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
     kith_index_info info = KITH_INDEX_INFO_INIT;
+    const kith_tuned *tuned;
     if (!handle) return NULL;
     kith_index_get_info(handle->index, &info);
     const kpy_entry entries[] = {
@@ -91,11 +110,17 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
         {"originals", PyBool_FromLong(info.has_originals)},
         {"integer_codes", PyBool_FromLong(info.integer_codes)},
         {"lists", kpy_u64(info.lists)},
+        {"list_rows_max", kpy_u64(info.list_rows_max)},
         {"first_level_dim", kpy_u64(info.first_level_dim)},
         {"format_version", kpy_u64(info.format_version)},
         {"file_bytes", kpy_u64(info.file_bytes)},
         {"code_error", PyFloat_FromDouble(info.code_error)},
         {"first_level_error", PyFloat_FromDouble(info.first_level_error)},
+        {"second_code", info.second_code[0] ? PyUnicode_FromString(info.second_code) : Py_NewRef(Py_None)},
+        {"second_code_error", PyFloat_FromDouble(info.second_code_error)},
+        {"second_code_bytes", kpy_u64(info.second_code_bytes)},
+        {"calibration", kpy_u64(kith_index_tuned(handle->index, &tuned))},
+        {"file_hash", kpy_u64(info.file_hash)},
         {"sections", section_dict(&info)},
     };
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
@@ -262,25 +287,32 @@ static PyObject *index_name(PyObject *self, PyObject *object) {
 
 PyDoc_STRVAR(
     search_doc, /* the first line is the signature that Python shows */
-    "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, plan=None, threads=None,\n"
-    "       radius=None, timeout=None)\n--\n\n"
-    "Find the k nearest stored vectors of each query.\n\n"
+    "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, plan=None, nprobe=None,\n"
+    "       rerank=None, scan_code=None, threads=None, radius=None, timeout=None)\n--\n\n"
+    "Find the k nearest stored vectors of each query: exactly, unless less is asked for.\n\n"
     "Parameters\n----------\n"
     "Q\n"
     "    (q, d) queries, or one of (d,): float32, float16, bfloat16, int8 or uint8 in rows of any stride are\n"
     "    read as they lie; others become float32. For bits (q, d/8) uint8, or (q, d) bool.\n"
     "k\n    1 to 10,000.\n"
     "exact\n"
-    "    True: UnsupportedError from an index without originals, which gives estimates. All other answers are\n"
-    "    exact anyway.\n"
+    "    True: ArgumentError beside an argument that asks for less, and UnsupportedError from an index without\n"
+    "    originals, which gives estimates. None, False: as the other arguments say.\n"
     "target_recall\n"
-    "    Above 0, at most 1: the share of true neighbours that is enough. Exact answers meet any target;\n"
-    "    UnsupportedError without originals.\n"
+    "    Above 0, at most 1: the mean share of true neighbours that is enough. The fastest plan that reaches\n"
+    "    it in the index's calibration is taken; without one, and at 1, answers are exact. UnsupportedError\n"
+    "    without originals.\n"
     "allow\n"
     "    Ids that may be returned: an array, a list (of strings, with string ids), or a Filter of\n"
     "    Index.filter(), which is worth making when it is used again. Unknown ids are ignored.\n"
     "plan\n"
-    "    'auto', 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same.\n"
+    "    'auto'; 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same; 'ivf': the\n"
+    "    nearest lists only, which is approximate.\n"
+    "nprobe, rerank, scan_code\n"
+    "    Parameters of plan 'ivf', which they imply. nprobe: lists of each query, from 1 (None: by\n"
+    "    target_recall, or 16; not both). rerank: best candidates that get their true distance, at least k\n"
+    "    (None: as calibrated, or 2 * k). scan_code: 'int8'; 'second' (the code that the index was built\n"
+    "    with); 'levels' (what the lists hold is found exactly); None, 'auto': int8, or as calibrated.\n"
     "threads\n"
     "    None: one query runs on the calling thread, a batch on kith.get_threads(). At most 256.\n"
     "radius\n"
@@ -291,7 +323,9 @@ PyDoc_STRVAR(
     "    .ids and .distances of shape (q, k), or (k,) for one query of (d,); ascending by distance, ties by\n"
     "    id; rows with fewer than k results end in -1 and inf. Unpacks as ids, distances.\n\n"
     "Raises\n------\n"
-    "ArgumentError\n    A value out of range, a wrong dimension, a closed index, another index's filter.\n"
+    "ArgumentError\n"
+    "    A value out of range, arguments that contradict each other, a wrong dimension, a closed index,\n"
+    "    another index's filter.\n"
     "DataError\n    A query with NaN, infinity, a norm beyond 2**62, or zero under cosine: names the query.\n"
     "UnsupportedError\n    A plan that this index does not offer; types that are no numbers.\n"
     "DeadlineError, KeyboardInterrupt\n    The time was up; somebody pressed Ctrl-C.\n"
@@ -301,13 +335,20 @@ PyDoc_STRVAR(
     ">>> ids.tolist(), distances.tolist()\n"
     "([1, 0], [0.0, 25.0])\n"
     ">>> index.search([[3.0, 4.0]], k=3, radius=10.0).ids.tolist()\n"
-    "[[1, -1, -1]]\n");
+    "[[1, -1, -1]]\n"
+    ">>> X = np.random.default_rng(5).standard_normal((3000, 16), dtype=np.float32)\n"
+    ">>> explain = kith.Index.build(X, lists=20).search(X[:100], k=10, target_recall=0.9).explain\n"
+    ">>> explain.considered[0]['why'].startswith('chosen')\n"
+    "True\n");
 
 static PyMethodDef methods[] = {
     {"search", (PyCFunction)(void (*)(void))kpy_index_search, METH_FASTCALL | METH_KEYWORDS, search_doc},
     {"_range", (PyCFunction)(void (*)(void))kpy_index_range, METH_FASTCALL | METH_KEYWORDS, NULL},
     {"_close", index_close, METH_NOARGS, NULL}, /* the others are Python's to document: kith/_index.py */
+    {"_become", index_become, METH_O, NULL},
     {"_info", index_info, METH_NOARGS, NULL},
+    {"_join", kpy_index_join, METH_VARARGS, NULL},
+    {"_tuned", kpy_index_tuned, METH_NOARGS, NULL},
     {"_rows", index_rows, METH_NOARGS, NULL},
     {"_strings", index_strings, METH_O, NULL},
     {"_lookup", index_lookup, METH_O, NULL},
@@ -320,6 +361,7 @@ static PyGetSetDef getters[] = {
     {"dtype", index_dtype, NULL, NULL, NULL},
     {"metric", index_metric, NULL, NULL, NULL},
     {"closed", index_closed, NULL, NULL, NULL},
+    {"_wide", index_wide, NULL, NULL, NULL}, /* some id is beyond int64 */
     {0},
 };
 static PyType_Slot slots[] = {

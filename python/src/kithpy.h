@@ -54,6 +54,37 @@ uint64_t kpy_now_ns(void);
 /* kith_search_options.cancelled: Ctrl-C at most each 50 ms. */
 int kpy_poll_signals(void *poll);
 
+/* ---- Long work (work.c) ------------------------------------------------------------------------------------------ */
+
+/* Context of kpy_on_progress(): reports of one work. */
+typedef struct kpy_watch {
+    kpy_poll poll;
+    PyObject *report; /* function(stage, done, total) or NULL; borrowed */
+    const char *stage;
+    uint64_t next_ns;
+} kpy_watch;
+
+kpy_watch kpy_watch_make(PyObject *report);                      /* None: only Ctrl-C */
+int kpy_on_progress(void *watch, const kith_progress *progress); /* a kith_progress_fn */
+
+/* An option by name; Python has made numbers of words (kith/_options.py). Text is borrowed from the dict. */
+typedef struct kpy_option {
+    const char *name;
+    size_t offset;
+    enum {
+        KPY_NARROW,
+        KPY_WIDE,
+        KPY_REAL,
+        KPY_TEXT
+    } kind; /* a 32-bit enum, int or unsigned; uint64_t or size_t;
+             * double; const char * */
+} kpy_option;
+bool kpy_set_options(void *options, const kpy_option *table, size_t count, PyObject *dict);
+
+/* The words of kith_plan and kith_scan_code (search.c). */
+const char *kpy_plan_word(kith_plan plan);
+const char *kpy_code_word(kith_scan_code code);
+
 /* ---- Threads (handle.c) ------------------------------------------------------------------------------------------ */
 
 /* The pool of `threads` threads, made once and kept; NULL with an exception. threads >= 2. */
@@ -160,13 +191,22 @@ typedef struct kpy_entry {
 PyObject *kpy_dict(const kpy_entry *entries, size_t count);
 PyObject *kpy_u64(uint64_t number);
 
+/* One work at a time reads from a reader; false with an exception when another one does. */
+bool kpy_reader_take(kpy_reader *reader);
+void kpy_reader_give(kpy_reader *reader); /* NULL is fine */
 /* After a reader's work: the exception that its source raised in whatever thread, if any, is set in this one. */
 bool kpy_reader_raised(kpy_reader *reader);
+/* Whether a work succeeded; if not, an exception is set: that of its report, of its reader's source, or of its status.
+ * reader: may be NULL. */
+bool kpy_work_done(const kpy_watch *watch, kith_status status, const kith_error *error, kpy_reader *reader);
 
 /* ---- Methods and functions --------------------------------------------------------------------------------------- */
 
 PyObject *kpy_index_search(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
 PyObject *kpy_index_range(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names);
+PyObject *kpy_index_join(PyObject *self, PyObject *args);
+PyObject *kpy_index_tuned(PyObject *self, PyObject *none);
+PyObject *kpy_tune(PyObject *module, PyObject *args);
 PyObject *kpy_build(PyObject *module, PyObject *args);
 PyObject *kpy_verify(PyObject *module, PyObject *args);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);

@@ -129,6 +129,7 @@ static PyMethodDef functions[] = {
     {"parse_metric", parse_metric, METH_O, NULL},
     {"set_threads", kpy_set_threads, METH_O, NULL},
     {"time_search", kpy_time_search, METH_VARARGS, NULL},
+    {"tune", kpy_tune, METH_VARARGS, NULL},
     {"verify", kpy_verify, METH_VARARGS, NULL},
     {0},
 };
@@ -144,6 +145,7 @@ PyMODINIT_FUNC PyInit__kith(void) {
         kpy_result_init(module) && kpy_reader_init(module) &&
         PyModule_AddStringConstant(module, "version", kith_version()) == 0 &&
         PyModule_AddIntConstant(module, "K_MAX", KITH_K_MAX) == 0 &&
+        PyModule_AddIntConstant(module, "LISTS_MAX", KITH_LISTS_MAX) == 0 &&
         PyModule_AddIntConstant(module, "THREADS_MAX", KITH_THREADS_MAX) == 0)
         return module;
     Py_DECREF(module);

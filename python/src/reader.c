@@ -23,6 +23,17 @@ struct source {
 
 PyTypeObject *kpy_reader_type;
 
+bool kpy_reader_take(kpy_reader *reader) {
+    if (reader->busy) kpy_raise(KITH_E_BUSY, "another work reads from this reader");
+    const bool taken = !reader->busy;
+    reader->busy = true;
+    return taken;
+}
+
+void kpy_reader_give(kpy_reader *reader) {
+    if (reader) reader->busy = false;
+}
+
 bool kpy_reader_raised(kpy_reader *reader) {
     struct source *source = reader->source;
     if (!source) return false;

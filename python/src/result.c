@@ -54,6 +54,38 @@ PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, 
     return made;
 }
 
+static PyObject *or_none(bool known, PyObject *value) {
+    if (known) return value;
+    Py_XDECREF(value);
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *code_word(kith_plan plan, kith_scan_code code) {
+    return or_none(plan == KITH_PLAN_IVF, PyUnicode_FromString(kpy_code_word(code)));
+}
+
+/* The plans that were weighed: a list of dicts, the chosen one first. */
+static PyObject *considered_list(const kith_explain *e) {
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list && i < e->considered_count; i++) {
+        const kith_plan plan = e->considered[i].plan;
+        const double ns = e->considered[i].query_ns;
+        const kpy_entry entries[] = {
+            {"plan", PyUnicode_FromString(kpy_plan_word(plan))},
+            {"code", code_word(plan, e->considered[i].code)},
+            {"nprobe", kpy_u64(e->considered[i].nprobe)},
+            {"rerank", kpy_u64(e->considered[i].rerank)},
+            {"recall", PyFloat_FromDouble(e->considered[i].recall)},
+            {"query_seconds", or_none(ns > 0, PyFloat_FromDouble(ns * 1e-9))},
+            {"why", PyUnicode_FromString(e->considered[i].why)},
+        };
+        PyObject *dict = kpy_dict(entries, sizeof(entries) / sizeof(*entries));
+        if (!dict || PyList_Append(list, dict) != 0) Py_CLEAR(list);
+        Py_XDECREF(dict);
+    }
+    return list;
+}
+
 PyObject *kpy_explain_dict(const kith_explain *e) {
     static const char *const stages[KITH_STAGES] = {"prepare", "scan", "rerank", "select"};
     kpy_entry seconds[KITH_STAGES];
@@ -67,12 +99,19 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
         {"queries", kpy_u64(e->queries)},
         {"rows", kpy_u64(e->rows)},
         {"allowed", kpy_u64(e->allowed)},
+        {"nprobe", kpy_u64(e->nprobe)},
+        {"rerank", kpy_u64(e->rerank)},
+        {"code", code_word(e->plan, e->code)},
+        {"unusual", kpy_u64(e->unusual)},
+        {"probed_lists", kpy_u64(e->probed_lists)},
+        {"scanned_rows", kpy_u64(e->scanned_rows)},
         {"scanned_bytes", kpy_u64(e->scanned_bytes)},
         {"level1_survivors", kpy_u64(e->level1_survivors)},
         {"candidates", kpy_u64(e->candidates)},
         {"reranked", kpy_u64(e->reranked)},
         {"seconds", PyFloat_FromDouble((double)e->total_ns * 1e-9)},
         {"stage_seconds", kpy_dict(seconds, KITH_STAGES)},
+        {"considered", considered_list(e)},
     };
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }

@@ -9,9 +9,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { Q, K, EXACT, TARGET, ALLOW, PLAN, THREADS, RADIUS, TIMEOUT, ARGUMENTS };
-static const char *const argument_names[ARGUMENTS] = {"Q",    "k",       "exact",  "target_recall", "allow",
-                                                      "plan", "threads", "radius", "timeout"};
+enum { Q, K, EXACT, TARGET, ALLOW, PLAN, NPROBE, RERANK, CODE, THREADS, RADIUS, TIMEOUT, ARGUMENTS };
+static const char *const argument_names[ARGUMENTS] = {"Q",         "k",       "exact",  "target_recall",
+                                                      "allow",     "plan",    "nprobe", "rerank",
+                                                      "scan_code", "threads", "radius", "timeout"};
 static PyObject *interned[ARGUMENTS];
 
 bool kpy_search_init(void) {
@@ -91,19 +92,72 @@ static bool parse_number(PyObject *value, const char *name, double *number) {
     return true;
 }
 
-static bool parse_plan(PyObject *value, kith_plan *plan) {
-    static const char *const names[] = {"auto", "plain", "scan", "levels", "gather"};
+static const char *const plan_words[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
+static const char *const code_words[] = {"auto", "int8", "second", "levels"};
+enum { PLANS = sizeof(plan_words) / sizeof(*plan_words), CODES = sizeof(code_words) / sizeof(*code_words) };
+
+const char *kpy_plan_word(kith_plan plan) {
+    return (unsigned)plan < PLANS ? plan_words[plan] : "?";
+}
+
+const char *kpy_code_word(kith_scan_code code) {
+    return (unsigned)code < CODES ? code_words[code] : "?";
+}
+
+/* The place of a word in a list, or -1 with an exception. */
+static int parse_word(PyObject *value, const char *name, const char *const *words, int count, const char *all) {
     if (!PyUnicode_Check(value)) {
-        PyErr_Format(PyExc_TypeError, "plan must be a word, not %R", value);
+        PyErr_Format(PyExc_TypeError, "%s must be a word, not %R", name, value);
+        return -1;
+    }
+    for (int i = 0; i < count; i++)
+        if (PyUnicode_CompareWithASCIIString(value, words[i]) == 0) return i;
+    kpy_raise(KITH_E_ARG, "%s %R is unknown: %s are", name, value, all);
+    return -1;
+}
+
+static bool parse_plan(PyObject *value, kith_plan *plan) {
+    const int at =
+        parse_word(value, "plan", plan_words, PLANS, "'auto', 'plain', 'scan', 'levels', 'gather' and 'ivf'");
+    if (at >= 0) *plan = (kith_plan)at;
+    return at >= 0;
+}
+
+static bool parse_count(PyObject *value, const char *name, size_t *count) {
+    PyObject *number = PyNumber_Index(value);
+    if (!number) {
+        PyErr_Clear();
+        PyErr_Format(PyExc_TypeError, "%s must be a whole number, not %R", name, value);
         return false;
     }
-    for (int i = 0; i < (int)(sizeof(names) / sizeof(*names)); i++)
-        if (PyUnicode_CompareWithASCIIString(value, names[i]) == 0) {
-            *plan = (kith_plan)i;
-            return true;
-        }
-    kpy_raise(KITH_E_ARG, "plan %R is unknown: 'auto', 'plain', 'scan', 'levels' and 'gather' are", value);
-    return false;
+    const long parsed = PyLong_AsLong(number);
+    Py_DECREF(number);
+    if (parsed == -1) PyErr_Clear();
+    if (parsed >= 1) *count = (size_t)parsed;
+    if (parsed < 1) kpy_raise(KITH_E_ARG, "%s is %S, at least 1 is needed", name, value);
+    return parsed >= 1;
+}
+
+/* Parameters of the plan ivf, which they imply. */
+static bool parse_lists(PyObject **values, kith_search_options *options) {
+    const bool any = given(values[NPROBE]) || given(values[RERANK]) || given(values[CODE]);
+    if (!any) return true;
+    if (given(values[NPROBE]) && given(values[TARGET])) {
+        kpy_raise(KITH_E_ARG, "nprobe and target_recall cannot both be given: a target recall chooses nprobe");
+        return false;
+    }
+    if (!given(values[PLAN])) options->plan = KITH_PLAN_IVF;
+    if (options->plan != KITH_PLAN_IVF) {
+        kpy_raise(KITH_E_ARG, "nprobe, rerank and scan_code belong to plan 'ivf', not to %R", values[PLAN]);
+        return false;
+    }
+    if (given(values[NPROBE]) && !parse_count(values[NPROBE], "nprobe", &options->nprobe)) return false;
+    if (given(values[RERANK]) && !parse_count(values[RERANK], "rerank", &options->rerank)) return false;
+    const int code = given(values[CODE]) ? parse_word(values[CODE], "scan_code", code_words, CODES,
+                                                      "'auto', 'int8', 'second' and 'levels'")
+                                         : 0;
+    if (code >= 0) options->code = (kith_scan_code)code;
+    return code >= 0;
 }
 
 static bool parse_timeout(PyObject *value, uint64_t *timeout_ns) {
@@ -134,18 +188,24 @@ static bool parse_allow(PyObject *self, PyObject *value, struct call *call) {
     return true;
 }
 
-/* What is promised: every plan of today is exact where there are originals. */
-static bool check_promise(const kpy_handle *handle, PyObject *exact, PyObject *target) {
-    double recall = 1;
+/* What is promised. options->plan is known. */
+static bool check_promise(const kpy_handle *handle, PyObject *exact, PyObject *target, kith_search_options *options) {
     if (given(target)) {
+        double recall;
         if (!parse_number(target, "target_recall", &recall)) return false;
         if (!(recall > 0 && recall <= 1)) {
             kpy_raise(KITH_E_ARG, "target_recall is %S, it must be above 0 and at most 1", target);
             return false;
         }
+        options->target_recall = recall;
     }
     const int must = given(exact) ? PyObject_IsTrue(exact) : 0;
     if (must < 0) return false;
+    if (must && (given(target) || options->plan == KITH_PLAN_IVF)) {
+        kpy_raise(KITH_E_ARG, "exact=True and %s cannot both be given",
+                  given(target) ? "target_recall" : "plan 'ivf', which is approximate,");
+        return false;
+    }
     if (handle->has_originals || (!must && !given(target))) return true;
     kpy_raise(KITH_E_UNSUPPORTED,
               "the index was built without originals: it gives estimates, and %s cannot be promised",
@@ -167,8 +227,10 @@ static bool call_begin(PyObject *self, PyObject **values, struct call *call) {
     call->handle = handle;
     call->options = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
     call->explain = (kith_explain)KITH_EXPLAIN_INIT;
-    if ((values[EXACT] || values[TARGET]) && !check_promise(handle, values[EXACT], values[TARGET])) return false;
     if (given(values[PLAN]) && !parse_plan(values[PLAN], &call->options.plan)) return false;
+    if (!parse_lists(values, &call->options)) return false;
+    if ((values[EXACT] || values[TARGET]) && !check_promise(handle, values[EXACT], values[TARGET], &call->options))
+        return false;
     if (given(values[TIMEOUT]) && !parse_timeout(values[TIMEOUT], &call->options.timeout_ns)) return false;
     if (given(values[ALLOW]) && !parse_allow(self, values[ALLOW], call)) return false;
     if (!kpy_rows_view(values[Q], handle, &call->rows)) return false;

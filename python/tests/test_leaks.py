@@ -26,8 +26,12 @@ def refused(call):
 CALLS = {
     "search": lambda i: i.search(Q, 5),
     "one": lambda i: i.search(Q[0], 5, threads=2),
-    "every option": lambda i: i.search(Q, k=5, exact=True, target_recall=0.5, allow=[1, 2], plan="gather", threads=2,
+    "every option": lambda i: i.search(Q, k=5, exact=True, target_recall=None, allow=[1, 2], plan="gather", threads=2,
                                        radius=9.0, timeout=5.0),
+    "target": lambda i: str(i.search(Q, k=5, target_recall=0.5).explain),
+    "lists": refused(lambda i: i.search(Q, k=5, nprobe=3, rerank=9, scan_code="int8")),
+    "join": lambda i: i.join(Q, 3),
+    "tuned": lambda i: i.tuned,
     "converted": lambda i: i.search(Q.astype("f8")[:, ::-1], 5),
     "explain": lambda i: str(i.search(Q, 5).explain),
     "range": lambda i: list(i.range_search(Q, 20.0)),
@@ -41,6 +45,9 @@ CALLS = {
     "bad filter": refused(lambda i: i.search(Q, allow=[-1])),
     "bad keyword": refused(lambda i: i.search(Q, nothing=1)),
     "bad plan": refused(lambda i: i.search(Q, plan="levels")),
+    "bad promise": refused(lambda i: i.search(Q, exact=True, target_recall=0.5)),
+    "bad join": refused(lambda i: i.join(Q * np.nan, 3)),
+    "bad tune": refused(lambda i: i.tune(Q)),
     "bad radius": refused(lambda i: i.range_search(Q, float("nan"))),
     "bad id": refused(lambda i: i.vectors([0, 5000])),
     "bad build": refused(lambda i: kith.Index.build(Q * np.nan, ids=["a", "b", "c"])),
@@ -66,6 +73,7 @@ def test_memory_of_python_does_not_grow(name, index):
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    most = 200 if "build" in name else 30  # builds ask dtypes for their names, of which NumPy keeps some
+    # Builds and joins ask dtypes for their names, of which NumPy keeps some.
+    most = 200 if "build" in name or "join" in name else 30
     assert grown < 100 * most, f"{grown / 100:.0f} bytes a call"
     assert (sys.getrefcount(Q), sys.getrefcount(index), sys.getrefcount(kith.Result)) == references

@@ -35,7 +35,7 @@ def test_doctests(name):
 
 def test_doctests_of_the_extension():
     text = kith.Index.search.__doc__
-    test = doctest.DocTestParser().get_doctest(text, {"kith": kith}, "Index.search", None, None)
+    test = doctest.DocTestParser().get_doctest(text, {"kith": kith, "np": np}, "Index.search", None, None)
     runner = doctest.DocTestRunner()
     runner.run(test)
     assert test.examples and runner.failures == 0

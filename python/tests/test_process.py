@@ -112,6 +112,10 @@ INTERRUPTED = """
         elif work == "convert":
             while True:
                 kith.Index.build(rows[:, ::-1].astype("f8"), ids=[str(i) for i in range(len(rows))], threads=2)
+        elif work == "tune":
+            index = kith.Index.build(rows[:20_000], lists=50, calibrate=False)
+            while True:
+                index.tune(threads=1)
         elif work == "verify":
             while True:
                 index.verify(threads=1)
@@ -122,7 +126,7 @@ INTERRUPTED = """
 """
 
 
-@pytest.mark.parametrize("work", ["search", "pool", "range", "build", "convert", "verify"])
+@pytest.mark.parametrize("work", ["search", "pool", "range", "build", "convert", "tune", "verify"])
 def test_ctrl_c_stops(work):
     done = run(INTERRUPTED, work)
     assert done.stdout == "interrupted 3\n", done.stderr

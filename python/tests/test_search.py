@@ -258,4 +258,5 @@ def test_the_signature_is_there():
     import inspect
 
     names = list(inspect.signature(kith.Index.search).parameters)
-    assert names == ["self", "Q", "k", "exact", "target_recall", "allow", "plan", "threads", "radius", "timeout"]
+    assert names == ["self", "Q", "k", "exact", "target_recall", "allow", "plan", "nprobe", "rerank", "scan_code",
+                     "threads", "radius", "timeout"]

@@ -27,10 +27,11 @@ CHECK_ROWS = 1 << 14
 
 
 class Rows:
-    """float32 rows of one dimension and one kith metric ("l2" or "ip"), called by their numbers from 0."""
+    """float32 rows of one dimension and one kith metric ("l2" or "ip"), called by their numbers from 0. lists: those of
+    the index; None: kith's choice."""
 
-    def __init__(self, dim: int, metric: Literal["l2", "ip"]) -> None:
-        self.dim, self.count = dim, 0
+    def __init__(self, dim: int, metric: Literal["l2", "ip"], lists: int | None = None) -> None:
+        self.dim, self.count, self.lists = dim, 0, lists
         self.metric: Literal["l2", "ip"] = metric
         self._chunks: list[np.ndarray] = []
         self._index: kith.Index | None = None
@@ -74,7 +75,8 @@ class Rows:
         """The index of all rows, built if they changed. There must be rows."""
         with self._lock:
             if self._index is None:
-                self._index = kith.Index.build(self._joined(), metric=self.metric, threads=threads, progress=False)
+                self._index = kith.Index.build(self._joined(), metric=self.metric, threads=threads, progress=False,
+                                                lists=self.lists, calibrate=False)
             return self._index
 
     def _changed(self, count: int) -> None:

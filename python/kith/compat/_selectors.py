@@ -48,7 +48,8 @@ class IDSelectorNot(IDSelector):
 
 
 class SearchParameters:
-    """sel restricts a search to some ids. nprobe, efSearch and the like are kept, and change nothing."""
+    """sel restricts a search to some ids. nprobe counts for the types with lists; efSearch and the like are kept, and
+    change nothing."""
 
     def __init__(self, sel: IDSelector | None = None, **more: Any) -> None:
         self.sel = sel

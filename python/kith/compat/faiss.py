@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The names and conventions of Faiss over kith: `import kith.compat.faiss as faiss`.
 
-Every index here is exact. Types that are approximate in Faiss take their parameters, keep them to be read back, and
-answer as IndexFlat does. Vectors are float32; ids int64, -1 where there are fewer than k; distances are squared for
-METRIC_L2 (ascending) and products for METRIC_INNER_PRODUCT (descending), with the largest float, or the smallest,
-beside -1. Wrong shapes raise AssertionError or ValueError and wrong states RuntimeError, as in Faiss; values that kith
-refuses (NaN, infinity) raise kith.DataError.
+IndexIVFFlat and IndexIVFPQ have lists, of which a search looks at nprobe. Everything else is exact: IndexHNSWFlat takes
+its parameters, keeps them to be read back, and answers as IndexFlat does. Vectors are float32; ids int64, -1 where
+there are fewer than k; distances are squared for METRIC_L2 (ascending) and products for METRIC_INNER_PRODUCT
+(descending), with the largest float, or the smallest, beside -1. Wrong shapes raise AssertionError or ValueError and
+wrong states RuntimeError, as in Faiss; values that kith refuses (NaN, infinity) raise kith.DataError.
 
 The kith index is built at the first search after a change: see docs/python-compat.md.
 
@@ -46,6 +46,7 @@ METRIC_INNER_PRODUCT, METRIC_L2, METRIC_L1, METRIC_Linf = 0, 1, 2, 3
 
 _WORDS: dict[int, Literal["l2", "ip"]] = {METRIC_L2: "l2", METRIC_INNER_PRODUCT: "ip"}
 _FLOAT_MAX = np.finfo(np.float32).max
+_LISTS_MAX = 65536  # KITH_LISTS_MAX
 _threads: int | None = None
 
 
@@ -104,8 +105,16 @@ class Index:
         if d < 1:
             raise ValueError(f"{type(self).__name__}: d is {d}; at least 1 was expected")
         self.d, self.metric_type, self.is_trained, self.verbose = int(d), int(metric), True, False
-        self._rows = Rows(self.d, _WORDS[metric])
+        self._rows = Rows(self.d, _WORDS[metric], self._lists())
         self._ids: np.ndarray | None = None  # None: the row numbers
+
+    def _lists(self) -> int | None:
+        """Lists of the kith index; None: kith's choice."""
+        return None
+
+    def _how(self, index: kith.Index, params: SearchParameters | None) -> dict[str, Any]:
+        """Keywords of kith.Index.search that make it less than exact."""
+        return {}
 
     @property
     def ntotal(self) -> int:
@@ -151,7 +160,8 @@ class Index:
         allow = self._allowed(params)
         if asked == 0 or len(x) == 0 or (allow is not None and len(allow) == 0):
             return D, I
-        found = self._rows.index(_threads).search(x, asked, allow=allow, threads=_threads)
+        index = self._rows.index(_threads)
+        found = index.search(x, asked, allow=allow, threads=_threads, **self._how(index, params))
         I[:, :asked] = self._outer(found.ids)
         np.copyto(D[:, :asked], sign * found.distances, where=found.ids >= 0)
         return D, I
@@ -280,7 +290,7 @@ class IndexFlatIP(IndexFlat):
 
 
 class IndexHNSWFlat(Index):
-    """Exact here: there is no graph. hnsw.efSearch and hnsw.efConstruction are kept."""
+    """Exact here: there is no graph, so that no efSearch is too small. hnsw.efSearch and efConstruction are kept."""
 
     _kept = ("M", "efSearch", "efConstruction")
 
@@ -302,14 +312,29 @@ class IndexHNSWFlat(Index):
 
 
 class IndexIVF(Index):
-    """Exact here: there are no lists. nlist and nprobe are kept; train() must be called with at least nlist vectors."""
+    """nlist lists of near vectors, of which a search looks at the nprobe that are nearest to the query. kith makes them
+    from all vectors that were added, at the first search: train() must be called, with at least nlist vectors, and
+    learns nothing. Where nprobe lists hold fewer than k vectors, more are looked at. range_search() is exact."""
 
     _takes_ids = True
     _kept: tuple[str, ...] = ("nlist", "nprobe")
+    _scan: dict[str, Any] = {"scan_code": "levels"}  # what the lists hold is found exactly
 
     def __init__(self, quantizer: Any, d: int, nlist: int, metric: int = METRIC_L2) -> None:
+        if nlist < 1:
+            raise RuntimeError(f"{type(self).__name__}: nlist is {nlist}; at least 1 was expected")
+        self.nlist = int(nlist)
         super().__init__(d, metric)
-        self.quantizer, self.nlist, self.nprobe, self.is_trained = quantizer, int(nlist), 1, False
+        self.quantizer, self.nprobe, self.is_trained = quantizer, 1, False
+
+    def _lists(self) -> int:
+        return min(self.nlist, _LISTS_MAX)
+
+    def _how(self, index: kith.Index, params: SearchParameters | None) -> dict[str, Any]:
+        nprobe = int(getattr(params, "nprobe", self.nprobe))
+        if nprobe < 1:
+            raise RuntimeError(f"nprobe is {nprobe}; at least 1 was expected")
+        return {} if nprobe >= index.info["lists"] else {"nprobe": nprobe, **self._scan}
 
     def train(self, x: Any) -> None:
         x = _matrix(x, self.d)
@@ -330,9 +355,11 @@ class IndexIVFFlat(IndexIVF):
 
 
 class IndexIVFPQ(IndexIVF):
-    """See IndexIVF: no codes are used for ranking, and reconstruct() gives the vector itself."""
+    """See IndexIVF. Codes are kith's own, of 8 bits an element, and what they rank first gets its true distance: M and
+    nbits are kept, and reconstruct() gives the vector itself."""
 
     _kept = ("nlist", "nprobe", "M", "nbits")
+    _scan = {"scan_code": "int8"}
 
     def __init__(self, quantizer: Any, d: int, nlist: int, M: int, nbits_per_idx: int = 8,
                  metric: int = METRIC_L2) -> None:
@@ -354,6 +381,9 @@ class IndexIDMap(Index):
         super().__init__(index.d, index.metric_type)
         self.index, self._rows, self.is_trained = index, index._rows, index.is_trained
         self._ids = np.empty(0, np.int64)
+
+    def _how(self, index: kith.Index, params: SearchParameters | None) -> dict[str, Any]:
+        return self.index._how(index, params)
 
     @property
     def id_map(self) -> np.ndarray:
@@ -408,7 +438,7 @@ def index_factory(d: int, description: str, metric: int = METRIC_L2) -> Index:
 
 
 class ParameterSpace:
-    """Sets parameters by name, as "nprobe=16,efSearch=64". They are kept, and change nothing."""
+    """Sets parameters by name, as "nprobe=16,efSearch=64". nprobe counts; efSearch is kept, and changes nothing."""
 
     def set_index_parameter(self, index: Index, name: str, value: float) -> None:
         index = index.index if isinstance(index, IndexIDMap) else index

@@ -317,7 +317,7 @@ class Index(_Base):
         self.M, self.ef_construction, self._replaces = int(M), int(ef_construction), bool(allow_replace_deleted)
 
     def set_ef(self, ef: int) -> None:
-        """Kept in `ef`."""
+        """Kept in `ef`. Answers are exact, which is what any ef asks for at most."""
         self.ef = int(ef)
 
     def add_items(self, data: Any, ids: Any = None, num_threads: int = -1, replace_deleted: bool = False) -> None:
