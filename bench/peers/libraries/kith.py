@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """kith, for this bench and, unchanged, for ann-benchmarks: there it is ann_benchmarks/algorithms/kith/module.py."""
+import re
 from typing import Any, Optional
 
 import numpy as np
@@ -7,11 +8,38 @@ import numpy as np
 from ..base.module import BaseANN
 
 PACKAGE = "./python"
-# A setting is pairs of a keyword of Index.search and its value: ["target_recall", 0.9]. An index with lists or a graph
-# is an entry of its own, whose argument is a dict of keywords of Index.build: [{"lists": 1024}].
+# A setting is pairs of a keyword of Index.search and its value: ["target_recall", 0.9]. An entry is an index; its
+# argument is a dict of keywords of Index.build. Only the entry that asks for a recall needs a calibration.
+PROBES = (1, 2, 4, 8, 16, 32, 64, 128)
+
+
+def grid(rerank: tuple[int, ...], **more: str) -> list[list[Any]]:
+    """Settings of plan ivf: lists that are looked at, and candidates that get their true distance."""
+    fixed = [word for pair in more.items() for word in pair]
+    return [["nprobe", probes, "rerank", best, *fixed] for best in rerank for probes in PROBES]
+
+
+UNTUNED = {"lists": "auto", "calibrate": False}
 ENTRIES = {
-    "kith-exact": {"constructor": "Kith", "arguments": [], "search": [[]]},
+    "kith-exact": {"constructor": "Kith", "arguments": [UNTUNED], "search": [[]]},
+    "kith-recall": {"constructor": "Kith", "arguments": [{"lists": "auto"}],
+                    "search": [["target_recall", recall] for recall in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)]},
+    "kith-ivf": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((15, 30), scan_code="int8")},
+    "kith-ivf-levels": {"constructor": "Kith", "arguments": [UNTUNED],
+                        "search": [["nprobe", probes, "scan_code", "levels"] for probes in PROBES]},
+    "kith-ivf-pq": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/2x4"}],
+                    "search": grid((50, 150), scan_code="second")},
+    "kith-ivf-pq-small": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/4x4"}],
+                          "search": grid((100, 400), scan_code="second")},
 }
+
+
+def second_code(code: str, dim: int) -> str:
+    """"pq:d/2x4" with the number of sub-quantisers for d: the most that divide d and are no more than d/2."""
+    def parts(found: re.Match[str]) -> str:
+        return str(max(m for m in range(1, max(2, dim // int(found[1]) + 1)) if dim % m == 0))
+
+    return re.sub(r"d/(\d+)", parts, code)
 
 
 class Kith(BaseANN):
@@ -29,27 +57,38 @@ class Kith(BaseANN):
         self.kith, self.metric = kith, names[metric]
         self.build = dict(build or {})
         self.search: dict[str, Any] = {}
+        self.keywords: tuple[int, dict[str, Any]] = (0, {})
         self.index: Any = None
         self.name = self._name()
 
     def _name(self) -> str:
-        words = [f"{key}={value}" for key, value in {**self.build, **self.search}.items()]
+        words = [f"{key}={value}" for key, value in {**self.build, **self.search}.items() if key != "calibrate"]
         return f"kith({', '.join(words) or 'exact'})"
 
     def fit(self, X: np.ndarray) -> None:
         X = np.ascontiguousarray(X, dtype=np.float32)
-        self.index = self.kith.Index.build(X, metric=self.metric, threads=self.build_threads, progress=False,
-                                           **self.build)
+        build = dict(self.build)
+        if "code" in build:
+            build["code"] = second_code(build["code"], X.shape[1])
+        self.index = self.kith.Index.build(X, metric=self.metric, threads=self.build_threads, progress=False, **build)
 
     def set_query_arguments(self, *arguments: Any) -> None:
         self.search = dict(zip(arguments[::2], arguments[1::2]))
+        self.keywords = (0, {})
         self.name = self._name()
 
+    def _keywords(self, n: int) -> dict[str, Any]:
+        """Of Index.search for n neighbours, of which as many at least are scored again."""
+        if self.keywords[0] != n:
+            more = {"rerank": max(n, self.search["rerank"])} if "rerank" in self.search else {}
+            self.keywords = (n, {"threads": self.search_threads, **self.search, **more})
+        return self.keywords[1]
+
     def query(self, v: np.ndarray, n: int) -> np.ndarray:
-        return self.index.search(v, n, threads=self.search_threads, **self.search).ids
+        return self.index.search(v, n, **self._keywords(n)).ids
 
     def batch_query(self, X: np.ndarray, n: int) -> None:
-        self.res = self.index.search(X, n, threads=self.search_threads, **self.search).ids
+        self.res = self.index.search(X, n, **self._keywords(n)).ids
 
     def get_batch_results(self) -> np.ndarray:
         return self.res

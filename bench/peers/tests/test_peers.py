@@ -279,6 +279,43 @@ def test_kith_file_serves_in_ann_benchmarks(tmp_path, monkeypatch):
         module.Kith).keys()
 
 
+KITH_ENTRIES = [name for name, entry in libraries.entries().items() if entry.library == "kith"]
+
+
+def test_kith_has_an_entry_for_each_way_to_search():
+    assert KITH_ENTRIES == ["kith-exact", "kith-recall", "kith-ivf", "kith-ivf-levels", "kith-ivf-pq",
+                            "kith-ivf-pq-small"]
+    module = sys.modules["peers.libraries.kith"]
+    codes = [module.second_code("pq:d/2x4", dim) for dim in (96, 100, 7, 1)]
+    assert codes == ["pq:48x4", "pq:50x4", "pq:1x4", "pq:1x4"]
+    assert module.second_code("pq:d/4x4", 100) == "pq:25x4" and module.second_code("rabitq:4", 96) == "rabitq:4"
+
+
+@pytest.mark.parametrize("name", KITH_ENTRIES)
+def test_entries_of_kith_answer_each_setting(name):
+    pytest.importorskip("kith")
+    rng = np.random.default_rng(4)
+    base, queries = (rng.standard_normal((rows, 20), dtype=np.float32) for rows in (4000, 30))
+    _, true = truth.exact(base, queries, "l2", 40)
+    entry = libraries.entries()[name]
+    algo = entry.create("euclidean")
+    algo.build_threads = algo.search_threads = 1
+    for key, value in algo.build.items():
+        assert key != "lists" or value == "auto"
+    if "lists" in algo.build:
+        algo.build["lists"] = 30  # by itself so small an index has one
+    algo.fit(base)
+    recalls = []
+    for setting in entry.search:
+        algo.set_query_arguments(*setting)
+        algo.batch_query(queries, 40)  # more than some settings score again
+        recalls.append(truth.recall(algo.get_batch_results(), base, queries, true, "l2"))
+        assert algo.query(queries[0], 10).shape == (10,)
+    algo.done()
+    assert max(recalls) > 0.9 and (name != "kith-exact" or recalls == [1.0])
+    assert name in ("kith-exact", "kith-recall") or min(recalls) < 0.5
+
+
 def test_config_for_ann_benchmarks_has_each_entry():
     text = report.ann_benchmarks("faiss")
     for line in ("constructor: FastScan", "faiss-ivfpq:", "query_args: [[4, 8, 16, 32, 64, 128, 256], [5, 20]]",
