@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 10
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
-ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search|segment|topk|traffic_trace)|property/(distance|tile))
+ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search/|segment|topk|traffic_trace)|property/(distance|tile))
 # Which tests run with AVX-512 in software: all kernels, and whole searches.
 EMULATED_TESTS ?= ^(property/(distance|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
 # Which tests the sanitizers run, as ctest's -R takes it.
