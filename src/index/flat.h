@@ -122,6 +122,14 @@ static inline unsigned ki_allowed_bits(const uint64_t *allowed, uint32_t positio
     return (unsigned)bits & 0xffffu;
 }
 
+/* Bits of a block's vectors that exist and, with a filter, are allowed; *row: the position of vector 0. */
+static inline unsigned ki_flat_valid_mask(const ki_flat *flat, const uint64_t *allowed, size_t block, uint32_t *row) {
+    unsigned count;
+    *row = ki_flat_block_row(flat, block, &count);
+    const unsigned mask = (1u << count) - 1;
+    return allowed ? mask & ki_allowed_bits(allowed, *row) : mask;
+}
+
 typedef struct ki_lane ki_lane;
 
 ki_lane *ki_lane_create(void); /* NULL: out of memory */

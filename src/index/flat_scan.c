@@ -33,16 +33,6 @@ static int in_sample(const struct sample *sample, size_t block) {
     return (offset & (((size_t)1 << sample->shift) - 1)) == 0 && offset >> sample->shift < sample->count;
 }
 
-/* Bits of the block's vectors that exist and are allowed. */
-static unsigned valid_mask(const ki_lane *lane, size_t block) {
-    unsigned count;
-    const uint32_t row = ki_flat_block_row(lane->flat, block, &count);
-    unsigned mask = (1u << count) - 1;
-    const uint64_t *allowed = lane->search->allowed;
-    if (allowed) mask &= ki_allowed_bits(allowed, row);
-    return mask;
-}
-
 static int make_room(ki_lane *lane, size_t query) {
     ki_pending *pending = lane->pending + query * lane->pending_capacity;
     size_t kept = 0;
@@ -168,10 +158,12 @@ static void note_hits(ki_lane *lane, size_t level, const ki_panel *panel, const 
     const ki_tile_hit *hits = lane->hits;
     const int full = !lane->search->allowed && lane->flat->lists.count == 1;
     const size_t last = (size_t)(lane->flat->rows / KI_BLOCK);
+    uint32_t row;
     for (size_t i = 0; i < count; i++) {
         ki_tile_hit hit = hits[i];
         if (hit.query >= panel->count) continue; /* a damaged file's estimate reaches even the need of an empty place */
-        if (!full || hit.block >= last) hit.mask &= (uint16_t)valid_mask(lane, hit.block);
+        if (!full || hit.block >= last)
+            hit.mask &= (uint16_t)ki_flat_valid_mask(lane->flat, lane->search->allowed, hit.block, &row);
         if (!hit.mask || in_sample(already, hit.block)) continue;
         if (level) lane->counts->level1_survivors += count_bits(hit.mask);
         hit.query = (uint16_t)slot[hit.query];

@@ -57,14 +57,6 @@ static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     w->candidates[query] = (uint32_t)kept;
 }
 
-/* Bits of a block's vectors that exist and are allowed; *row: its first vector's position. */
-static unsigned valid_mask(const ki_ivf *ivf, size_t block, uint32_t *row) {
-    unsigned count;
-    *row = ki_flat_block_row(ivf->flat, block, &count);
-    const unsigned mask = (1u << count) - 1;
-    return ivf->search->allowed ? mask & ki_allowed_bits(ivf->search->allowed, *row) : mask;
-}
-
 static void push(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *scores, unsigned mask, uint32_t row) {
     ki_candidate *candidate = w->candidate + query * ivf->capacity;
     for (; mask; mask &= mask - 1) {
@@ -84,7 +76,7 @@ static void consume(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned
     uint32_t touched = 0, row;
     for (size_t h = 0; h < hits; h++) {
         ki_tile_hit *hit = &w->hits[h];
-        const unsigned mask = valid_mask(ivf, hit->block, &row);
+        const unsigned mask = ki_flat_valid_mask(ivf->flat, ivf->search->allowed, hit->block, &row);
         /* A damaged file's infinite score reaches even the need of the panel's empty places. */
         hit->mask = hit->query < count ? (uint16_t)(hit->mask & mask) : 0;
         if (!hit->mask) continue;
@@ -100,7 +92,7 @@ static void consume(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned
         const ki_tile_hit *hit = &w->hits[h];
         const size_t query = pair[hit->query].query;
         if (!hit->mask) continue;
-        const unsigned mask = valid_mask(ivf, hit->block, &row);
+        const unsigned mask = ki_flat_valid_mask(ivf->flat, ivf->search->allowed, hit->block, &row);
         push(ivf, w, query, w->scores[h], mask & pick->reach(w->scores[h], threshold_of(ivf, query)), row);
     }
 }
