@@ -21,6 +21,6 @@ const char *plan_word(kith_plan plan) {
 }
 
 const char *code_word(kith_scan_code code) {
-    static const char *const words[] = {"auto", "int8", "second", "levels"};
+    static const char *const words[] = {"auto", "int8", "second", "levels", "first"};
     return (unsigned)code < sizeof(words) / sizeof(*words) ? words[code] : "?";
 }

@@ -42,6 +42,7 @@ static void set_options(const struct arguments *arguments, kith_build_options *o
     options->dtype = dtype;
     options->originals = (kith_originals)option_number(arguments, OPTION_ORIGINALS, KITH_ORIGINALS_KEEP);
     options->first_level = (kith_first_level)option_number(arguments, OPTION_FIRST_LEVEL, KITH_FIRST_LEVEL_AUTO);
+    options->no_spill = option_given(arguments, OPTION_NO_SPILL);
     options->no_calibration = option_given(arguments, OPTION_NO_CALIBRATION);
     options->lists = (size_t)option_number(arguments, OPTION_LISTS, 0);
     options->code = option_text(arguments, OPTION_CODE, NULL);

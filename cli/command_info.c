@@ -87,6 +87,7 @@ static void info_json(const char *path, const kith_index_info *info, const kith_
     json_bool(&json, "integer_codes", info->integer_codes != 0);
     json_uint(&json, "lists", info->lists);
     json_uint(&json, "list_rows_max", info->list_rows_max);
+    json_uint(&json, "spilled_rows", info->spilled_rows);
     json_uint(&json, "first_level_dim", info->first_level_dim);
     json_real(&json, "code_error", info->code_error);
     json_real(&json, "first_level_error", info->first_level_error);
@@ -172,6 +173,7 @@ static int info_text(const char *path, const kith_index_info *info, const kith_t
     } else {
         pair_line(stdout, "lists", "%s", human_count(a, info->lists));
     }
+    if (info->spilled_rows) pair_line(stdout, "second lists", "of %s vectors", human_count(a, info->spilled_rows));
     calibration_text(info, tuned, count);
     pair_line(stdout, "size", "%s, %.2f of the raw vectors (%s)", human_bytes(a, info->file_bytes),
               raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0.0,

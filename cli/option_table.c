@@ -47,11 +47,8 @@ static const struct option_word plans[] = {
     {NULL, 0},
 };
 static const struct option_word scan_codes[] = {
-    {"auto", KITH_SCAN_AUTO},
-    {"int8", KITH_SCAN_INT8},
-    {"second", KITH_SCAN_SECOND},
-    {"levels", KITH_SCAN_LEVELS},
-    {NULL, 0},
+    {"auto", KITH_SCAN_AUTO},     {"int8", KITH_SCAN_INT8},   {"second", KITH_SCAN_SECOND},
+    {"levels", KITH_SCAN_LEVELS}, {"first", KITH_SCAN_FIRST}, {NULL, 0},
 };
 static const struct option_word join_formats[] = {
     {"auto", KITH_JOIN_AUTO},
@@ -95,6 +92,10 @@ const struct option option_table[] = {
      "A second, smaller code for approximate searches: pq:MxB or opq:MxB (M parts of B = 4 or 8 bits), rabitq:B (B = 1 "
      "to 8 bits a dimension); needs lists"},
 
+    {OPTION_NO_SPILL, OPTION_KIND_FLAG, false, 0, "no-spill", NULL, NULL, 0, 0, ON(BUILD),
+     "Leave out the second lists, in which most vectors are coded once more so that approximate searches find as many "
+     "in "
+     "fewer lists: a smaller file"},
     {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD),
      "Do not measure plans at the end: searches with --target-recall are exact until kith tune runs"},
 
@@ -120,7 +121,7 @@ const struct option option_table[] = {
     {OPTION_RERANK, OPTION_KIND_NUMBER, false, 0, "rerank", "COUNT", NULL, 1, NO_LIMIT, APPROXIMATES,
      "Plan ivf: best candidates to score by the original vectors, at least k (default: as calibrated, else 2 k)"},
     {OPTION_CODE, OPTION_KIND_WORD, false, 0, "code", "CODE", scan_codes, 0, 0, APPROXIMATES,
-     "Plan ivf: codes to scan: int8, second (build --code) or levels (default: auto)"},
+     "Plan ivf: codes to scan: int8, second (build --code), levels or first (default: auto)"},
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),

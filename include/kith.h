@@ -318,6 +318,9 @@ typedef struct kith_build_options {
     size_t lists;          /* k-means lists (IVF): 0: by the number of rows, one below some ten thousand; 1: none;
                             * 2..KITH_LISTS_MAX: that many, fewer where there are not enough different rows.
                             * KITH_B1 has one list: KITH_E_UNSUPPORTED for more */
+    int no_spill;          /* non-zero: no second lists. Else, where there are lists and originals, most vectors are
+                            * coded in another list too [SOAR]: approximate searches then find as many in far fewer
+                            * lists, for a copy of the first level's codes (or of the full ones without) */
     int no_calibration;    /* non-zero: do not measure plans at the end (kith_tune) */
     const char *code;      /* a second code beside int8, for approximate searches: NULL: none; "pq:MxB",
                             * "opq:MxB" (M sub-quantisers of B = 4 or 8 bits; M divides dim), "rabitq:B" (B = 1..8
@@ -390,6 +393,7 @@ typedef struct kith_index_info {
     double second_code_error; /* mean |x - code(x)| / |x - centroid|; 0 without */
     uint64_t second_code_bytes;
     uint64_t list_rows_max; /* vectors of the longest list */
+    uint64_t spilled_rows;  /* vectors with a second list */
     size_t sections;
     kith_section_info section[KITH_SECTIONS_MAX];
 } kith_index_info;
@@ -462,8 +466,9 @@ typedef enum kith_scan_code {
     KITH_SCAN_AUTO = 0, /* int8, or what calibration chose */
     KITH_SCAN_INT8 = 1,
     KITH_SCAN_SECOND = 2, /* kith_build_options.code; KITH_E_UNSUPPORTED without one */
-    KITH_SCAN_LEVELS = 3  /* first level, then int8, with the bounds of exact plans: what the probed lists hold is found
+    KITH_SCAN_LEVELS = 3, /* first level, then int8, with the bounds of exact plans: what the probed lists hold is found
                            * exactly. For high recall. Without a first level int8 alone; rerank plays no part */
+    KITH_SCAN_FIRST = 4   /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
 } kith_scan_code;
 
 enum { KITH_STAGE_PREPARE, KITH_STAGE_SCAN, KITH_STAGE_RERANK, KITH_STAGE_SELECT, KITH_STAGES };

@@ -34,11 +34,12 @@ KINDS = {
     8: "originals", 9: "inverse_norms", 10: "ids", 11: "id_order", 12: "string_ends", 13: "string_bytes",
     14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta", 18: "coarse_codes", 19: "coarse_factors",
     20: "list_bounds", 21: "supers", 22: "second_model", 23: "second_codes", 24: "second_factors", 25: "calibration",
+    26: "spill_lists", 27: "spill_entries", 28: "spill_codes", 29: "spill_factors",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
 FEATURE_LISTS = 1
 PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf"}
-SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels"}
+SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels", 4: "first"}
 FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
 
@@ -409,6 +410,31 @@ class Index:
                     demand(0 <= error < math.inf, where + "error is %r" % error)
                     demand(abs(bias - wanted) <= 1e-4 * size + 1e-30, where + "bias is %r, not %r" % (bias, wanted))
 
+    def check_spill(self):
+        """Second lists: each vector is in one at most, not its first, and coded there as in the first or anew."""
+        counts = struct.unpack("<%dI" % self.lists, self.need("spill_lists", 4 * self.lists))
+        blocks, entry, seen = sum((count + 15) // 16 for count in counts), 0, set()
+        entries = struct.unpack("<%dI" % (2 * sum(counts)), self.need("spill_entries", 8 * sum(counts)))
+        dim, whole, block = self.level1_dim or self.dim, bool(self.flags & WHOLE_CODES), 0
+        for number, count in enumerate(counts):
+            for place in range((count + 15) // 16 * 16):
+                code, factors = self.code_at("spill_", dim, blocks, block + place // 16, place % 16)
+                where = "second list %d, entry %d: " % (number, place)
+                if place >= count:
+                    demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
+                    continue
+                position, first = entries[2 * (entry + place)], entries[2 * (entry + place) + 1]
+                demand(position < self.rows and position not in seen, where + "position %d" % position)
+                demand(first == self.list_of[position] and first != number, where + "first list %d" % first)
+                seen.add(position)
+                if self.level1_dim or whole:
+                    demand((code, factors) == self.code(position, bool(self.level1_dim)), where + "has another code")
+                    continue
+                r = self.residual(position, self.centroids[number])
+                self.check_code(where, r, self.bias_of(r, self.centroids[number]), code, factors, False)
+            entry, block = entry + count, block + (count + 15) // 16
+        return {"spilled": len(seen)}
+
     def calibration(self):
         """What section 'calibration' says; None without one, or with one of another version."""
         data = self.data("calibration")
@@ -438,6 +464,7 @@ class Index:
         where = "section 'calibration', setting %d: " % number
         demand(plan in PLANS and code in SCAN_CODES, where + "plan %d, code %d" % (plan, code))
         demand(code != 2 or self.data("second_model") is not None, where + "there is no second code")
+        demand(code != 4 or self.level1_dim, where + "there is no first level")
         demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
         if plan == 5:
             demand(nprobe >= 1 and k <= rerank <= 40000, where + "nprobe is %d, rerank %d" % (nprobe, rerank))
@@ -502,6 +529,8 @@ class Index:
             self.check_second()
         if self.flags & ORIGINALS:
             result.update(self.check_codes())
+            if self.data("spill_entries") is not None:
+                result.update(self.check_spill())
             if self.level1_dim:
                 self.check_level1()
         return result
@@ -603,6 +632,7 @@ def info(index):
         "lists": index.lists,
         "second_code_error": index.parameter[3],
         "first_level_dim": index.level1_dim,
+        "spilled_rows": len(index.data("spill_entries") or b"") // 8,
         "has_originals": bool(index.flags & ORIGINALS),
         "has_names": bool(index.flags & NAMES),
         "integer_codes": bool(index.flags & WHOLE_CODES),

@@ -15,7 +15,7 @@ version: str
 
 _Metric: TypeAlias = Literal["l2", "ip", "cosine", "hamming", "jaccard"]
 _Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf"]
-_Code: TypeAlias = Literal["auto", "int8", "second", "levels"]
+_Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first"]
 _Path: TypeAlias = str | os.PathLike[str]
 _Report: TypeAlias = Callable[[str, int, int], bool | None]
 _Ids: TypeAlias = npt.ArrayLike | Sequence[str]
@@ -107,7 +107,7 @@ class Index:
     def build(cls, X: Any, ids: _Ids | None = None, *, metric: _Metric | None = None,
               dtype: npt.DTypeLike | None = None, path: _Path | None = None, names: Sequence[str] | None = None,
               originals: bool = True, lists: int | Literal["auto"] | None = None, code: str | None = None,
-              first_level: bool | Literal["auto"] | None = None, calibrate: bool = True,
+              first_level: bool | Literal["auto"] | None = None, spill: bool = True, calibrate: bool = True,
               threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | _Report | None = None) -> Index: ...
     def search(self, Q: npt.ArrayLike, k: int = 10, *, exact: bool | None = None, target_recall: float | None = None,

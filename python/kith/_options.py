@@ -15,7 +15,7 @@ from ._errors import ArgumentError
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
 DTYPES = ("f32", "f16", "bf16", "i8", "u8", "b1")
 PLANS = ("auto", "plain", "scan", "levels", "gather", "ivf")
-CODES = ("auto", "int8", "second", "levels")
+CODES = ("auto", "int8", "second", "levels", "first")
 
 
 def whole(value: Any, name: str, least: int, most: int) -> int:
@@ -128,6 +128,7 @@ BUILD: dict[str, Parser] = {
     "first_level": _first_level,
     "lists": _lists,
     "code": _text("code"),
+    "spill": lambda value: 0 if _flag("spill")(value) else 1,
     "calibrate": lambda value: 0 if _flag("calibrate")(value) else 1,
     "threads": _threads,
     "memory": _memory,
@@ -149,6 +150,8 @@ JOIN: dict[str, Parser] = {
 def build_options(given: dict[str, Any]) -> dict[str, Any]:
     """What `_kith.build` takes."""
     options = {name: BUILD[name](value) for name, value in given.items() if value is not None}
+    if "spill" in options:
+        options["no_spill"] = options.pop("spill")
     if "calibrate" in options:
         options["no_calibration"] = options.pop("calibrate")
     return options

@@ -12,6 +12,7 @@ static const kpy_option build_options[] = {
     {"first_level", offsetof(kith_build_options, first_level), KPY_NARROW},
     {"lists", offsetof(kith_build_options, lists), KPY_WIDE},
     {"code", offsetof(kith_build_options, code), KPY_TEXT},
+    {"no_spill", offsetof(kith_build_options, no_spill), KPY_NARROW},
     {"no_calibration", offsetof(kith_build_options, no_calibration), KPY_NARROW},
     {"threads", offsetof(kith_build_options, threads), KPY_NARROW},
     {"memory", offsetof(kith_build_options, memory_bytes), KPY_WIDE},

@@ -112,6 +112,7 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
         {"lists", kpy_u64(info.lists)},
         {"list_rows_max", kpy_u64(info.list_rows_max)},
         {"first_level_dim", kpy_u64(info.first_level_dim)},
+        {"spilled_rows", kpy_u64(info.spilled_rows)},
         {"format_version", kpy_u64(info.format_version)},
         {"file_bytes", kpy_u64(info.file_bytes)},
         {"code_error", PyFloat_FromDouble(info.code_error)},
@@ -312,7 +313,8 @@ PyDoc_STRVAR(
     "    Parameters of plan 'ivf', which they imply. nprobe: lists of each query, from 1 (None: by\n"
     "    target_recall, or 16; not both). rerank: best candidates that get their true distance, at least k\n"
     "    (None: as calibrated, or 2 * k). scan_code: 'int8'; 'second' (the code that the index was built\n"
-    "    with); 'levels' (what the lists hold is found exactly); None, 'auto': int8, or as calibrated.\n"
+    "    with); 'levels' (what the lists hold is found exactly); 'first' (the first level's estimates);\n"
+    "    None, 'auto': int8, or as calibrated.\n"
     "threads\n"
     "    None: one query runs on the calling thread, a batch on kith.get_threads(). At most 256.\n"
     "radius\n"

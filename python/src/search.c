@@ -93,7 +93,7 @@ static bool parse_number(PyObject *value, const char *name, double *number) {
 }
 
 static const char *const plan_words[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
-static const char *const code_words[] = {"auto", "int8", "second", "levels"};
+static const char *const code_words[] = {"auto", "int8", "second", "levels", "first"};
 enum { PLANS = sizeof(plan_words) / sizeof(*plan_words), CODES = sizeof(code_words) / sizeof(*code_words) };
 
 const char *kpy_plan_word(kith_plan plan) {
@@ -154,7 +154,7 @@ static bool parse_lists(PyObject **values, kith_search_options *options) {
     if (given(values[NPROBE]) && !parse_count(values[NPROBE], "nprobe", &options->nprobe)) return false;
     if (given(values[RERANK]) && !parse_count(values[RERANK], "rerank", &options->rerank)) return false;
     const int code = given(values[CODE]) ? parse_word(values[CODE], "scan_code", code_words, CODES,
-                                                      "'auto', 'int8', 'second' and 'levels'")
+                                                      "'auto', 'int8', 'second', 'levels' and 'first'")
                                          : 0;
     if (code >= 0) options->code = (kith_scan_code)code;
     return code >= 0;

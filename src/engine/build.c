@@ -105,6 +105,17 @@ static void plan_codes(const ki_build *b, uint64_t blocks, ki_section_plan *plan
     plan[(*n)++] = (ki_section_plan){KI_SECTION_SECOND_FACTORS, factors, rows};
 }
 
+static void plan_spill(const ki_build *b, ki_section_plan *plan, size_t *n) {
+    const ki_build_lists *lists = &b->lists;
+    const uint64_t blocks = lists->spill_blocks, rows = lists->spilled_rows;
+    if (!rows) return;
+    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_LISTS, lists->count * sizeof(uint32_t), lists->count};
+    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_ENTRIES, rows * sizeof(ki_spilled), rows};
+    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_CODES,
+                                     blocks * ki_recipe_block_bytes(&b->recipe, b->recipe.level1_columns != 0), rows};
+    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_FACTORS, blocks * KI_FACTORS * sizeof(float), rows};
+}
+
 static kith_status create_segment(ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const uint64_t rows = b->source.rows, lists = b->lists.count ? b->lists.count : 1;
@@ -117,6 +128,7 @@ static kith_status create_segment(ki_build *b) {
         plan[n++] = (ki_section_plan){KI_SECTION_CENTROIDS, centres * r->dim * sizeof(float), centres};
         if (lists > 1) plan_lists(b, plan, &n);
         plan_codes(b, blocks, plan, &n);
+        plan_spill(b, plan, &n);
     }
     if (r->metric == KITH_COSINE) plan[n++] = (ki_section_plan){KI_SECTION_INVERSE_NORMS, rows * sizeof(float), rows};
     plan[n++] = (ki_section_plan){KI_SECTION_IDS, rows * sizeof(uint64_t), rows};
@@ -176,7 +188,8 @@ static kith_status calibrate(ki_build *b, const ki_segment_head *head) {
     options.seed = b->options.seed;
     options.progress = b->options.progress;
     options.progress_context = b->options.progress_context;
-    return ki_tune_build(b->writer, head, &options, ki_now_ns() - b->start_ns, b->error);
+    return ki_tune_build(b->writer, head, &options, ki_now_ns() - b->start_ns, b->options.memory_bytes,
+                         b->error);
 }
 
 static kith_status finish(ki_build *b) {
@@ -207,6 +220,7 @@ static kith_status build_lists(ki_build *b) {
     if (status == KITH_OK) status = put_level1(b);
     if (status == KITH_OK) status = ki_build_draft(b);
     if (status == KITH_OK) status = ki_build_code_lists(b);
+    if (status == KITH_OK) status = ki_build_code_spill(b);
     return status;
 }
 
@@ -219,6 +233,7 @@ static kith_status build_one_list(ki_build *b) {
 
 static kith_status attempt(ki_build *b, size_t wanted, int may_be_whole) {
     b->head = (ki_segment_head){0};
+    for (int l = 0; l < 3; l++) b->error_sum[l] = 0;
     atomic_store(&b->stop, 0);
     kith_status status = ki_build_recipe(b, may_be_whole);
     if (status == KITH_OK && wanted > 1) status = ki_build_train_lists(b, wanted);

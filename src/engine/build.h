@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/pool.h"
 #include "engine/id_table.h"
+#include "index/flat.h"
 #include "index/flat_build.h"
 #include "index/kmeans.h"
 #include "quant/second.h"
@@ -23,6 +24,13 @@
 #include <stdatomic.h>
 
 enum { KI_BUILD_RUN_ROWS = 4096, KI_BUILD_RUN_LEAST = KI_BLOCK };
+
+/* Coding lists: the next piece; guarded by ki_build.reading. */
+typedef struct ki_list_walk {
+    size_t list, block;
+    uint32_t in_list;
+    uint64_t position;
+} ki_list_walk;
 
 /* What a build with lists holds besides. */
 typedef struct ki_build_lists {
@@ -48,10 +56,15 @@ typedef struct ki_build_lists {
     uint8_t *kept; /* what of `all` is ours to free */
     ki_outfile spool;
 
-    /* Coding: the next piece; guarded by ki_build.reading. */
-    size_t next_list, next_block;
-    uint32_t next_in_list;
-    uint64_t next_position;
+    ki_list_walk walk;
+
+    /* Second lists; NULL where there are none. */
+    uint32_t *list_of;    /* by row: its list */
+    uint32_t *second_of;  /* by row: its second list, UINT32_MAX without one */
+    uint32_t *seconds_of; /* rows of which each list is the second; guarded by placing */
+    uint32_t *spilled;    /* spilled_rows rows, by their second list */
+    uint64_t spilled_rows;
+    size_t spill_blocks;
 } ki_build_lists;
 
 typedef struct ki_build {
@@ -134,5 +147,13 @@ uint64_t ki_build_super_bytes(const ki_build *b);
 kith_status ki_build_put_lists(ki_build *b, ki_segment_head *head);
 /* Code all lists, and write what only then is known. */
 kith_status ki_build_code_lists(ki_build *b);
+/* Cut the next run, of lists with so many rows each: whole lists while they fit, or a part of one that is longer than a
+ * run. Its blocks and positions begin there. False at the end. */
+int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position);
+
+/* ---- build_spill.c ---- */
+
+/* Code the rows of second lists; after ki_build_code_lists(). */
+kith_status ki_build_code_spill(ki_build *b);
 
 #endif

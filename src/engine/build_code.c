@@ -85,30 +85,29 @@ kith_status ki_build_put_lists(ki_build *b, ki_segment_head *head) {
 
 /* ---- Runs of lists ----------------------------------------------------------------------------------------------- */
 
-/* Cut the next run: whole lists while they fit, or a part of one that is longer than a run. False at the end. */
-static int take_lists(ki_build *b, ki_run *run, uint64_t *block, uint64_t *position) {
-    ki_build_lists *lists = &b->lists;
+int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position) {
+    ki_list_walk *walk = &b->lists.walk;
     const size_t most_blocks = run->capacity / KI_BLOCK;
     size_t blocks = 0;
     pthread_mutex_lock(&b->reading);
-    *block = lists->next_block;
-    *position = lists->next_position;
+    *block = walk->block;
+    *position = walk->position;
     run->count = run->piece_count = 0;
-    for (; lists->next_list < lists->count; lists->next_list++, lists->next_in_list = 0) {
-        const size_t left = lists->rows_of[lists->next_list] - lists->next_in_list;
+    for (; walk->list < b->lists.count; walk->list++, walk->in_list = 0) {
+        const size_t left = rows_of[walk->list] - walk->in_list;
         const size_t needed = (left + KI_BLOCK - 1) / KI_BLOCK;
         if (left == 0) continue;
         if (blocks && blocks + needed > most_blocks) break;
         const size_t taken = ki_min_size(left, most_blocks * KI_BLOCK);
-        run->pieces[run->piece_count++] = (ki_run_piece){(uint32_t)lists->next_list, (uint32_t)taken, 0};
+        run->pieces[run->piece_count++] = (ki_run_piece){(uint32_t)walk->list, (uint32_t)taken, 0};
         run->count += taken;
         blocks += (taken + KI_BLOCK - 1) / KI_BLOCK;
         if (taken == left) continue;
-        lists->next_in_list += (uint32_t)taken;
+        walk->in_list += (uint32_t)taken;
         break;
     }
-    lists->next_block += blocks;
-    lists->next_position += run->count;
+    walk->block += blocks;
+    walk->position += run->count;
     pthread_mutex_unlock(&b->reading);
     return run->count != 0;
 }
@@ -159,7 +158,8 @@ static void work(void *context, size_t piece, unsigned number) {
     uint32_t *room = ki_alloc_array(b->run_rows, sizeof(*room));
     if (!room || !ki_run_create(&b->recipe, b->run_rows, &run))
         status = ki_fail(&error, KITH_E_NOMEM, "out of memory for runs of %zu rows", b->run_rows);
-    while (status == KITH_OK && !atomic_load(&b->stop) && take_lists(b, &run, &block, &position)) {
+    while (status == KITH_OK && !atomic_load(&b->stop) &&
+           ki_build_take_lists(b, b->lists.rows_of, &run, &block, &position)) {
         status = code_run(b, &run, block, position, room, &error);
         if (number == 0) ki_build_tell(b, "coding", atomic_load(&b->rows_done), b->source.rows);
     }
@@ -171,9 +171,7 @@ static void work(void *context, size_t piece, unsigned number) {
 
 kith_status ki_build_code_lists(ki_build *b) {
     ki_build_lists *lists = &b->lists;
-    lists->next_list = lists->next_block = 0;
-    lists->next_in_list = 0;
-    lists->next_position = 0;
+    lists->walk = (ki_list_walk){0};
     ki_build_plan_runs(b, ki_run_bytes_per_row(&b->recipe) + sizeof(uint32_t));
     const kith_status status = ki_build_run_workers(b, work, 0);
     if (status != KITH_OK) return status;

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "engine/build.h"
+#include "index/spill.h"
 #include "io/reader.h"
 #include "kernel/distance.h"
 #include "quant/int8.h"
@@ -37,8 +38,29 @@ static uint32_t spill_list(ki_build_lists *lists, uint64_t mean) {
     return lists->spill;
 }
 
-static void place_rows(ki_build *b, uint64_t first, size_t count, uint32_t (*choices)[KI_CHOICES]) {
+/* What a worker has found out about some rows. */
+struct found {
+    uint32_t (*choices)[KI_CHOICES];
+    uint32_t (*seconds)[KI_SECONDS]; /* NULL without second lists */
+};
+
+/* Second lists are as long as lists at most; a row that finds none with room has none. */
+static void place_second(ki_build_lists *lists, uint64_t row, uint32_t list, uint64_t most,
+                         const uint32_t seconds[KI_SECONDS]) {
+    lists->list_of[row] = list;
+    lists->second_of[row] = UINT32_MAX;
+    for (int s = 0; s < KI_SECONDS && seconds[s] != UINT32_MAX; s++) {
+        if (seconds[s] == list || lists->seconds_of[seconds[s]] >= most) continue;
+        lists->second_of[row] = seconds[s];
+        lists->seconds_of[seconds[s]]++;
+        lists->spilled_rows++;
+        return;
+    }
+}
+
+static void place_rows(ki_build *b, uint64_t first, size_t count, const struct found *found) {
     ki_build_lists *lists = &b->lists;
+    uint32_t(*const choices)[KI_CHOICES] = found->choices;
     const uint64_t mean = b->source.rows / lists->count, most = LONGEST * b->source.rows / lists->count;
     for (size_t i = 0; i < count; i++) {
         uint32_t list = UINT32_MAX;
@@ -47,17 +69,18 @@ static void place_rows(ki_build *b, uint64_t first, size_t count, uint32_t (*cho
         if (list == UINT32_MAX) list = spill_list(lists, mean);
         lists->rows_of[list]++;
         b->labels.position_of[first + i] = list; /* until all rows have one */
+        if (found->seconds) place_second(lists, first + i, list, most, found->seconds[i]);
     }
 }
 
 /* In the order of rows. False: the build stops. */
-static int place_in_turn(ki_build *b, uint64_t first, size_t count, uint32_t (*choices)[KI_CHOICES]) {
+static int place_in_turn(ki_build *b, uint64_t first, size_t count, const struct found *found) {
     ki_build_lists *lists = &b->lists;
     pthread_mutex_lock(&lists->placing);
     while (lists->turn != first && !atomic_load(&b->stop)) pthread_cond_wait(&lists->turned, &lists->placing);
     const int mine = lists->turn == first;
     if (mine) {
-        place_rows(b, first, count, choices);
+        place_rows(b, first, count, found);
         lists->turn = first + count;
         pthread_cond_broadcast(&lists->turned);
     }
@@ -78,7 +101,8 @@ static void wake(ki_build *b) {
 struct divider {
     uint8_t *rows; /* where rows are not kept */
     float *floats; /* also a row's, for reading */
-    uint32_t (*choices)[KI_CHOICES];
+    float *work;   /* of ki_spill_rank() */
+    struct found found;
     ki_assign_scratch *scratch;
 };
 
@@ -86,15 +110,22 @@ static int divider_create(const ki_build *b, struct divider *d) {
     const ki_recipe *r = &b->recipe;
     d->rows = b->lists.all ? NULL : ki_alloc_array(b->run_rows, r->row_bytes);
     d->floats = ki_alloc_array((uint64_t)b->run_rows * r->dim, sizeof(float));
-    d->choices = ki_alloc_array(b->run_rows, sizeof(*d->choices));
+    d->found.choices = ki_alloc_array(b->run_rows, sizeof(*d->found.choices));
     d->scratch = ki_assign_scratch_create(&b->lists.kmeans);
-    return (d->rows || b->lists.all) && d->floats && d->choices && d->scratch;
+    if (b->lists.second_of) {
+        d->work = ki_alloc_array(r->dim, 2 * sizeof(float));
+        d->found.seconds = ki_alloc_array(b->run_rows, sizeof(*d->found.seconds));
+        if (!d->work || !d->found.seconds) return 0;
+    }
+    return (d->rows || b->lists.all) && d->floats && d->found.choices && d->scratch;
 }
 
 static void divider_free(struct divider *d) {
     free(d->rows);
     free(d->floats);
-    free(d->choices);
+    free(d->work);
+    free(d->found.choices);
+    free(d->found.seconds);
     if (d->scratch) ki_assign_scratch_destroy(d->scratch);
 }
 
@@ -136,9 +167,11 @@ static kith_status divide_run(ki_build *b, struct divider *d, size_t *count, uin
     *fault = check_rows(r, rows, *count, d->floats, &values, &bad);
     *row = first + bad;
     if (*fault != KI_ROW_FINE) return ki_build_explain(b, *fault, *row, error);
-    ki_kmeans_assign(&b->lists.kmeans, d->scratch, values, *count, d->choices);
+    ki_kmeans_assign(&b->lists.kmeans, d->scratch, values, *count, d->found.choices);
+    for (size_t i = 0; i < *count && d->found.seconds; i++)
+        ki_spill_rank(&b->lists.kmeans, values + i * r->dim, d->found.choices[i], d->work, d->found.seconds[i]);
     atomic_fetch_add(&b->code_ns, ki_now_ns() - start);
-    if (place_in_turn(b, first, *count, d->choices)) atomic_fetch_add(&b->rows_done, *count);
+    if (place_in_turn(b, first, *count, &d->found)) atomic_fetch_add(&b->rows_done, *count);
     return KITH_OK;
 }
 
@@ -185,11 +218,12 @@ static kith_status draft_positions(ki_build *b) {
     ki_build_lists *lists = &b->lists;
     uint32_t *next = ki_alloc_array(lists->count, sizeof(uint32_t)), position = 0;
     if (!next) return ki_fail(b->error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
-    lists->blocks = 0;
+    lists->blocks = lists->spill_blocks = 0;
     for (size_t l = 0; l < lists->count; l++) {
         next[l] = position;
         position += lists->rows_of[l];
         lists->blocks += (lists->rows_of[l] + KI_BLOCK - 1) / KI_BLOCK;
+        if (lists->seconds_of) lists->spill_blocks += (lists->seconds_of[l] + KI_BLOCK - 1) / KI_BLOCK;
     }
     for (uint64_t row = 0; row < b->source.rows; row++) {
         const uint32_t at = next[b->labels.position_of[row]]++;
@@ -198,6 +232,23 @@ static kith_status draft_positions(ki_build *b) {
     }
     free(next);
     return KITH_OK;
+}
+
+/* Second lists are for approximate searches, which are precise with originals only. */
+static int wants_spill(const ki_build *b) {
+    return !b->options.no_spill && b->options.originals == KITH_ORIGINALS_KEEP;
+}
+
+static kith_status start_spill(ki_build *b) {
+    ki_build_lists *lists = &b->lists;
+    lists->spilled_rows = 0;
+    if (!wants_spill(b)) return KITH_OK;
+    lists->list_of = ki_alloc_array(b->source.rows, sizeof(uint32_t));
+    lists->second_of = ki_alloc_array(b->source.rows, sizeof(uint32_t));
+    lists->seconds_of = ki_alloc_array_zeroed(lists->count, sizeof(uint32_t));
+    if (lists->list_of && lists->second_of && lists->seconds_of) return KITH_OK;
+    return ki_fail(b->error, KITH_E_NOMEM, "out of memory for the second lists of %llu vectors",
+                   (unsigned long long)b->source.rows);
 }
 
 kith_status ki_build_divide(ki_build *b) {
@@ -214,10 +265,11 @@ kith_status ki_build_divide(ki_build *b) {
         return ki_fail(b->error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
     lists->turn = 0;
     lists->spill = 0;
-    status = keep_rows(b);
+    status = start_spill(b);
+    if (status == KITH_OK) status = keep_rows(b);
     if (status != KITH_OK) return status;
     if (lists->all || b->options.originals == KITH_ORIGINALS_KEEP) ki_outfile_discard(&lists->spool);
-    ki_build_plan_runs(b, r->row_bytes + r->dim * sizeof(float) + sizeof(uint32_t) * KI_CHOICES);
+    ki_build_plan_runs(b, r->row_bytes + r->dim * sizeof(float) + sizeof(uint32_t) * (KI_CHOICES + KI_SECONDS));
     status = ki_build_run_workers(b, divide, 1);
     return status == KITH_OK ? draft_positions(b) : status;
 }
@@ -305,6 +357,12 @@ void ki_build_lists_free(ki_build *b) {
     free(lists->rows_of);
     free(lists->radius);
     free(lists->kept);
+    free(lists->list_of);
+    free(lists->second_of);
+    free(lists->seconds_of);
+    free(lists->spilled);
+    lists->list_of = lists->second_of = lists->seconds_of = lists->spilled = NULL;
+    lists->spilled_rows = 0;
     lists->count = 0;
     lists->kept = NULL;
     lists->all = NULL;

@@ -149,7 +149,6 @@ kith_status ki_build_run_workers(ki_build *b, ki_pool_fn worker, int rewind) {
     b->next_row = 0;
     b->status = KITH_OK;
     b->fault = KI_ROW_FINE;
-    for (int l = 0; l < 3; l++) b->error_sum[l] = 0;
     atomic_store(&b->stop, 0);
     atomic_store(&b->rows_done, 0);
     const kith_status status = rewind ? kith_reader_seek(b->reader, 0, b->error) : KITH_OK;

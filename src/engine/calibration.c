@@ -59,7 +59,7 @@ static int decode_setting(const unsigned char *from, kith_tuned *s) {
     for (int i = 0; i < 6; i++) words[i] = ki_load_u32(from + 4 * i);
     const double recall = ki_load_f64(from + 24), error = ki_load_f64(from + 32), cost = ki_load_f64(from + 40);
     const double lost = ki_load_f64(from + 48);
-    if (words[0] < KITH_PLAN_PLAIN || words[0] > KITH_PLAN_IVF || words[1] > KITH_SCAN_LEVELS) return 0;
+    if (words[0] < KITH_PLAN_PLAIN || words[0] > KITH_PLAN_IVF || words[1] > KITH_SCAN_FIRST) return 0;
     if (words[2] == 0 || words[2] > KITH_K_MAX || words[3] == 0 || words[3] > KITH_QUERIES_MAX) return 0;
     if (words[4] > KITH_LISTS_MAX || (words[0] == KITH_PLAN_IVF && words[4] == 0)) return 0;
     if (words[0] == KITH_PLAN_IVF && (words[5] < words[2] || words[5] > 4 * KITH_K_MAX)) return 0;

@@ -15,21 +15,6 @@
 #include <float.h>
 #include <string.h>
 
-enum { SUPER_ALIGN = 64 };
-
-/* The section of exactly count x size bytes. */
-static kith_status section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size,
-                              const void **data, kith_error *error) {
-    const ki_section section = ki_segment_section(segment, kind);
-    uint64_t bytes;
-    if (!ki_mul(count, size, &bytes) || section.bytes != bytes || (!section.data && bytes))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' has %llu bytes where %llu x %llu are needed",
-                       ki_segment_path(segment), ki_section_name(kind), (unsigned long long)section.bytes,
-                       (unsigned long long)count, (unsigned long long)size);
-    *data = section.data;
-    return KITH_OK;
-}
-
 static kith_status check_head(const ki_segment *segment, kith_error *error) {
     const ki_segment_head *head = ki_segment_get_head(segment);
     const char *path = ki_segment_path(segment), *what = NULL;
@@ -51,102 +36,6 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
     return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);
 }
 
-/* ---- Lists ------------------------------------------------------------------------------------------------------- */
-
-static kith_status bad_list(const kith_index *index, uint64_t list, const char *what, kith_error *error) {
-    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', list %llu: %s", ki_segment_path(index->segment),
-                   ki_section_name(KI_SECTION_LISTS), (unsigned long long)list, what);
-}
-
-/* The table's lists lie one after the other and hold all rows: with that all sums fit. Each number is read once: what
- * was checked must not change when the file is cut under the map. */
-static kith_status read_table(kith_index *index, const uint64_t *table, kith_error *error) {
-    ki_lists *lists = &index->flat.lists;
-    uint32_t *first_row = index->list_first, *first_block = first_row + lists->count + 1;
-    first_row[0] = first_block[0] = 0;
-    lists->longest = 0;
-    for (size_t l = 0; l < lists->count; l++) {
-        const uint64_t position = first_row[l], rows = table[2 * l + 1];
-        if (table[2 * l] != position) return bad_list(index, l, "does not begin where the one before ends", error);
-        if (rows > index->flat.rows - position) return bad_list(index, l, "reaches beyond the last vector", error);
-        first_row[l + 1] = (uint32_t)(position + rows);
-        first_block[l + 1] = first_block[l] + (uint32_t)((rows + KI_BLOCK - 1) / KI_BLOCK);
-        if (rows > lists->longest) lists->longest = (uint32_t)rows;
-    }
-    if (first_row[lists->count] != index->flat.rows)
-        return bad_list(index, lists->count - 1, "ends before the last vector", error);
-    lists->first_row = first_row;
-    lists->first_block = first_block;
-    return KITH_OK;
-}
-
-static kith_status make_lists(kith_index *index, const uint64_t *table, kith_error *error) {
-    ki_lists *lists = &index->flat.lists;
-    index->list_first = ki_alloc_array(2 * (lists->count + 1), sizeof(uint32_t));
-    if (!index->list_first) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
-    kith_status status = read_table(index, table, error);
-    if (status != KITH_OK) return status;
-    const uint32_t blocks = lists->first_block[lists->count];
-    const void *codes; /* before memory is asked for: a header may claim any number of rows */
-    status =
-        section_of(index->segment, KI_SECTION_CODES, blocks, (index->flat.dim + 3) / 4 * KI_QUAD_BYTES, &codes, error);
-    if (status != KITH_OK) return status;
-    uint32_t *of_block = index->list_of_block = ki_alloc_array(blocks, sizeof(uint32_t));
-    if (!of_block) return ki_fail(error, KITH_E_NOMEM, "out of memory for %u blocks", blocks);
-    for (size_t l = 0; l < lists->count; l++)
-        for (uint32_t b = lists->first_block[l]; b < lists->first_block[l + 1]; b++) of_block[b] = (uint32_t)l;
-    lists->of_block = of_block;
-    index->flat.blocks = blocks;
-    return KITH_OK;
-}
-
-/* Ends ascend to the last list; they are copied likewise. */
-static kith_status view_supers(kith_index *index, kith_error *error) {
-    ki_lists *lists = &index->flat.lists;
-    const ki_section section = ki_segment_section(index->segment, KI_SECTION_SUPERS);
-    if (!section.data) return KITH_OK;
-    const uint32_t *table = section.data;
-    const uint64_t count = section.bytes >= SUPER_ALIGN ? table[0] : 0;
-    const uint64_t head = ki_round_up((count + 1) * sizeof(uint32_t), SUPER_ALIGN);
-    int good = count >= 1 && count <= lists->count && section.bytes == head + count * index->flat.dim * sizeof(float);
-    uint32_t *ends = index->super_ends = good ? ki_alloc_array(count, sizeof(uint32_t)) : NULL;
-    if (good && !ends) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
-    if (good) memcpy(ends, table + 1, count * sizeof(uint32_t));
-    for (uint64_t s = 1; good && s < count; s++) good = ends[s - 1] <= ends[s];
-    if (!good || ends[count - 1] != lists->count)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no division of %zu lists",
-                       ki_segment_path(index->segment), ki_section_name(KI_SECTION_SUPERS), lists->count);
-    lists->supers = (size_t)count;
-    lists->super_end = ends;
-    lists->super_centroids = (const float *)(const void *)((const char *)section.data + head);
-    return KITH_OK;
-}
-
-static kith_status view_lists(kith_index *index, kith_error *error) {
-    const ki_segment *s = index->segment;
-    const ki_segment_head *head = ki_segment_get_head(s);
-    ki_flat *flat = &index->flat;
-    ki_lists *lists = &flat->lists;
-    const void *data[4] = {0};
-    const uint64_t count = head->lists, quads = (flat->dim + 3) / 4, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
-    lists->count = (size_t)count;
-    if (count == 1) return KITH_OK;
-    kith_status status = section_of(s, KI_SECTION_LISTS, count, 2 * sizeof(uint64_t), &data[0], error);
-    if (status == KITH_OK) status = section_of(s, KI_SECTION_LIST_BOUNDS, count, sizeof(float), &data[1], error);
-    if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_COARSE_CODES, blocks, quads * KI_QUAD_BYTES, &data[2], error);
-    if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_COARSE_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[3], error);
-    if (status == KITH_OK) status = make_lists(index, data[0], error);
-    if (status != KITH_OK) return status;
-    lists->radius = data[1];
-    lists->coarse = (ki_level){data[2], data[3], quads, blocks};
-    lists->spread = (float)head->parameter[1];
-    lists->norm = (float)head->parameter[2];
-    flat->residual = !flat->whole;
-    return view_supers(index, error);
-}
-
 /* ---- Codes ------------------------------------------------------------------------------------------------------- */
 
 static kith_status view_centroids(kith_index *index, kith_error *error) {
@@ -155,7 +44,7 @@ static kith_status view_centroids(kith_index *index, kith_error *error) {
     const void *data = NULL;
     const uint64_t centres = count > 1 ? count + 1 : 1;
     const kith_status status =
-        section_of(index->segment, KI_SECTION_CENTROIDS, centres, dim * sizeof(float), &data, error);
+        ki_section_of(index->segment, KI_SECTION_CENTROIDS, centres, dim * sizeof(float), &data, error);
     if (status != KITH_OK) return status;
     flat->centre = (const float *)data + (centres - 1) * dim;
     if (count > 1) flat->lists.centroids = data;
@@ -173,9 +62,10 @@ static kith_status view_second(kith_index *index, kith_error *error) {
     if (flat->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, flat->dim, &flat->second))
         return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no model of a code for these vectors",
                        ki_segment_path(s), ki_section_name(KI_SECTION_SECOND_MODEL));
-    kith_status status = section_of(s, KI_SECTION_SECOND_CODES, flat->blocks, flat->second.block_bytes, &codes, error);
+    kith_status status =
+        ki_section_of(s, KI_SECTION_SECOND_CODES, flat->blocks, flat->second.block_bytes, &codes, error);
     if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_SECOND_FACTORS, flat->blocks, KI_FACTORS * sizeof(float), &factors, error);
+        status = ki_section_of(s, KI_SECTION_SECOND_FACTORS, flat->blocks, KI_FACTORS * sizeof(float), &factors, error);
     flat->second_codes = codes;
     flat->second_factors = factors;
     return status;
@@ -187,10 +77,11 @@ static kith_status view_level1(kith_index *index, size_t columns, kith_error *er
     const void *data[3] = {0};
     const uint64_t blocks = flat->blocks;
     kith_status status =
-        section_of(s, KI_SECTION_LEVEL1_BASIS, flat->dim, (columns + 1) * sizeof(float), &data[0], error);
-    if (status == KITH_OK) status = section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[1], error);
+        ki_section_of(s, KI_SECTION_LEVEL1_BASIS, flat->dim, (columns + 1) * sizeof(float), &data[0], error);
     if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
+        status = ki_section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[1], error);
+    if (status == KITH_OK)
+        status = ki_section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
     if (status != KITH_OK) return status;
     flat->level1_centre = data[0];
     flat->basis = flat->level1_centre + flat->dim;
@@ -204,13 +95,13 @@ static kith_status view_codes(kith_index *index, kith_error *error) {
     ki_flat *flat = &index->flat;
     const void *codes = NULL, *factors = NULL;
     const size_t columns = ki_segment_get_head(s)->level1_dim;
-    kith_status status = view_lists(index, error);
+    kith_status status = ki_index_view_lists(index, error);
     if (status == KITH_OK) status = view_centroids(index, error);
     if (status != KITH_OK) return status;
     const uint64_t blocks = flat->blocks, quads = (flat->dim + 3) / 4;
-    status = section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    status = ki_section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
     if (status == KITH_OK)
-        status = section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+        status = ki_section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
     if (status != KITH_OK) return status;
     flat->full = (ki_level){codes, factors, quads, blocks};
     if (columns) status = view_level1(index, columns, error);
@@ -222,7 +113,8 @@ static kith_status view_codes(kith_index *index, kith_error *error) {
 static kith_status view_strings(kith_index *index, uint32_t ends_kind, uint32_t bytes_kind, const uint64_t **ends,
                                 const char **bytes, uint64_t *size, kith_error *error) {
     const void *data;
-    const kith_status status = section_of(index->segment, ends_kind, index->flat.rows, sizeof(uint64_t), &data, error);
+    const kith_status status =
+        ki_section_of(index->segment, ends_kind, index->flat.rows, sizeof(uint64_t), &data, error);
     const ki_section section = ki_segment_section(index->segment, bytes_kind);
     if (status != KITH_OK) return status;
     *ends = data;
@@ -235,23 +127,23 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_flat *flat = &index->flat;
     const void *data = NULL;
-    kith_status status = section_of(s, KI_SECTION_IDS, flat->rows, sizeof(uint64_t), &data, error);
+    kith_status status = ki_section_of(s, KI_SECTION_IDS, flat->rows, sizeof(uint64_t), &data, error);
     flat->labels = data;
-    if (status == KITH_OK) status = section_of(s, KI_SECTION_ID_ORDER, flat->rows, sizeof(uint32_t), &data, error);
+    if (status == KITH_OK) status = ki_section_of(s, KI_SECTION_ID_ORDER, flat->rows, sizeof(uint32_t), &data, error);
     index->id_order = data;
     if (status == KITH_OK && ki_segment_get_head(s)->flags & KI_SEGMENT_ORIGINALS) {
-        status = section_of(s, KI_SECTION_ORIGINALS, flat->rows, flat->row_bytes, &data, error);
+        status = ki_section_of(s, KI_SECTION_ORIGINALS, flat->rows, flat->row_bytes, &data, error);
         flat->originals = data;
     }
     if (status == KITH_OK && flat->metric == KITH_COSINE) {
-        status = section_of(s, KI_SECTION_INVERSE_NORMS, flat->rows, sizeof(float), &data, error);
+        status = ki_section_of(s, KI_SECTION_INVERSE_NORMS, flat->rows, sizeof(float), &data, error);
         flat->inverse_norms = data;
     }
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
         status = view_strings(index, KI_SECTION_STRING_ENDS, KI_SECTION_STRING_BYTES, &index->string_ends,
                               &index->string_bytes, &index->string_size, error);
         if (status == KITH_OK)
-            status = section_of(s, KI_SECTION_STRING_ORDER, flat->rows, sizeof(uint32_t), &data, error);
+            status = ki_section_of(s, KI_SECTION_STRING_ORDER, flat->rows, sizeof(uint32_t), &data, error);
         index->string_order = data;
     }
     if (status == KITH_OK && index->has_names)
@@ -262,8 +154,11 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
 
 /* Whether an index has what the settings of a calibration use. */
 static int fits(const ki_calibration *calibration, const ki_flat *flat) {
-    for (size_t i = 0; i < calibration->count; i++)
-        if (calibration->settings[i].code == KITH_SCAN_SECOND && flat->second.spec.kind == KI_SECOND_NONE) return 0;
+    for (size_t i = 0; i < calibration->count; i++) {
+        const kith_scan_code code = calibration->settings[i].code;
+        if (code == KITH_SCAN_SECOND && flat->second.spec.kind == KI_SECOND_NONE) return 0;
+        if (code == KITH_SCAN_FIRST && !flat->level1.blocks) return 0;
+    }
     return 1;
 }
 
@@ -296,6 +191,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     flat->lists.longest = (uint32_t)head->rows;
     kith_status status = flat->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
+    if (status == KITH_OK) status = ki_index_view_spill(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -326,6 +222,7 @@ void kith_index_close(kith_index *index) {
     free(index->list_first);
     free(index->list_of_block);
     free(index->super_ends);
+    free(index->spill_first);
     ki_calibration_free(&index->calibration);
     free(index);
 }
@@ -350,6 +247,7 @@ void kith_index_get_info(const kith_index *index, kith_index_info *info) {
     info->integer_codes = index->flat.whole;
     info->lists = index->flat.lists.count;
     info->list_rows_max = index->flat.lists.longest;
+    info->spilled_rows = index->flat.spill.level.blocks ? index->flat.spill.first[index->flat.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;

@@ -19,6 +19,7 @@ struct kith_index {
     uint64_t string_size, name_size;
     const uint32_t *string_order;
     uint32_t *list_first, *list_of_block, *super_ends; /* what flat.lists points to: owned */
+    uint32_t *spill_first;                             /* and flat.spill */
     ki_calibration calibration;                        /* count 0: none, or none that can be used */
 };
 
@@ -33,6 +34,17 @@ struct kith_filter {
 int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
+
+/* ---- index_lists.c: while opening ---- */
+
+/* The section of exactly count x size bytes. */
+kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
+                          kith_error *error);
+kith_status ki_index_view_lists(kith_index *index, kith_error *error);
+/* After lists, codes and originals. */
+kith_status ki_index_view_spill(kith_index *index, kith_error *error);
+
+/* ---- verify.c ---- */
 
 /* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
  * finite. What checksums cannot see. */

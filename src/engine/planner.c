@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-enum { CAREFUL = 4, CODES = KITH_SCAN_LEVELS + 1 };
+enum { CAREFUL = 4, CODES = KITH_SCAN_FIRST + 1 };
 
 /* One allowed vector in plan gather: about 100 ns (at d=384, cold). */
 static const double GATHER_NS = 100;

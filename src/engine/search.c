@@ -247,6 +247,7 @@ static const char *plan_obstacle(const kith_index *index, kith_plan plan, const 
         if (k == 0) return "a range search has no lists to stop at";
         if (options->code == KITH_SCAN_SECOND && flat->second.spec.kind == KI_SECOND_NONE)
             return "the index has no second code";
+        if (options->code == KITH_SCAN_FIRST && !flat->level1.blocks) return "the index has no first level";
         return flat->lists.count > 1 ? NULL : "the index has one list";
     default:
         return NULL;
@@ -256,7 +257,7 @@ static const char *plan_obstacle(const kith_index *index, kith_plan plan, const 
 static kith_status check_options(const kith_search_options *options, size_t k, kith_error *error) {
     if ((unsigned)options->plan > KITH_PLAN_IVF)
         return ki_fail(error, KITH_E_ARG, "search: plan %d is unknown", (int)options->plan);
-    if ((unsigned)options->code > KITH_SCAN_LEVELS)
+    if ((unsigned)options->code > KITH_SCAN_FIRST)
         return ki_fail(error, KITH_E_ARG, "search: code %d is unknown", (int)options->code);
     if (!(options->target_recall >= 0 && options->target_recall <= 1))
         return ki_fail(error, KITH_E_ARG, "search: target_recall is %g, 0 to 1 are possible", options->target_recall);
@@ -275,7 +276,7 @@ static void set_ivf(ki_job *job, const kith_search_options *options) {
     const kith_scan_code code = planned ? chosen->code : options->code;
     job->ivf.nprobe = planned ? chosen->nprobe : options->nprobe ? options->nprobe : NPROBE;
     job->ivf.rerank = ki_min_size(rerank, RERANK_MAX);
-    job->ivf.second = code == KITH_SCAN_SECOND;
+    job->ivf.code = code == KITH_SCAN_SECOND || code == KITH_SCAN_FIRST ? code : KITH_SCAN_INT8;
     job->levels = job->plan == KITH_PLAN_IVF && code == KITH_SCAN_LEVELS;
     ki_ivf_careful careful = {0};
     if (planned) careful = (ki_ivf_careful){job->answer.careful_below, job->answer.careful_nprobe};
@@ -431,7 +432,7 @@ static void explain(const ki_job *job, uint64_t start, kith_explain *out) {
     if (job->plan == KITH_PLAN_IVF) {
         e.nprobe = ki_min_size(job->levels ? job->search.nprobe : job->ivf.nprobe, job->index->flat.lists.count);
         e.rerank = job->levels ? 0 : job->ivf.rerank;
-        e.code = job->levels ? KITH_SCAN_LEVELS : job->ivf.second ? KITH_SCAN_SECOND : KITH_SCAN_INT8;
+        e.code = job->levels ? KITH_SCAN_LEVELS : job->ivf.code;
     }
     for (size_t i = 0; i < job->answer.considered_count; i++) {
         const ki_choice *choice = &job->answer.considered[i];
@@ -470,7 +471,8 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     atomic_init(&job->stop, 0);
     atomic_init(&job->bad, UINT64_MAX);
     job->search = (ki_flat_search){.flat = flat, .k = job->k, .stop = &job->stop};
-    job->ivf = (ki_ivf_search){.flat = flat, .k = job->k, .stop = &job->stop};
+    job->ivf = (ki_ivf_search){
+        .flat = flat, .k = job->k, .round_bytes = job->scratch->round_bytes, .stop = &job->stop};
     job->allowed = flat->rows;
     if (options) {
         job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;

@@ -67,7 +67,8 @@ static void finish_piece(void *context, size_t piece, unsigned number) {
     if (atomic_load(&job->stop)) return;
     for (size_t i = begin; i < end; i++) {
         size_t count;
-        const ki_hit *hits = ki_ivf_finish(r->ivf, number, i, &count, &job->scratch->workers[number].counts);
+        const size_t next = i + 1 < end ? i + 1 : SIZE_MAX;
+        const ki_hit *hits = ki_ivf_finish(r->ivf, number, i, next, &count, &job->scratch->workers[number].counts);
         if (seeds_only(job))
             keep_seed(r, i, hits, count);
         else

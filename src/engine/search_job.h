@@ -35,6 +35,7 @@ struct kith_scratch {
     ki_area shared;                          /* _Atomic float, one a query */
     ki_area offsets, ids, distances, merged; /* range results */
     ki_ivf *ivf;                             /* made by the first search that needs it */
+    size_t round_bytes;                      /* of ki_ivf_search; 0 */
     ki_area floats;                          /* queries of an ivf round that had to be converted */
     ki_area poor;                            /* uint32_t: queries of an ivf round with too few results */
 };

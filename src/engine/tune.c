@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_tune: queries and their exact answers, what queries look like, and where the result is kept. */
+#include "engine/search_job.h"
 #include "engine/tune.h"
 
 #include "base/checked.h"
@@ -138,6 +139,13 @@ static kith_status plan_queries(ki_tuning *t, uint64_t available, size_t wanted,
     t->self = held_out ? NULL : ki_alloc_array(t->count, sizeof(*t->self));
     t->truth = ki_alloc_array(t->count, most * sizeof(float));
     t->rank = ki_alloc_array(t->count, most * sizeof(uint32_t));
+    if (flat->spill.level.blocks) {
+        t->spilled_rank = ki_alloc_array(t->count, most * sizeof(uint32_t));
+        t->second_of = ki_alloc_array(flat->rows, sizeof(uint32_t));
+        if (!t->spilled_rank || !t->second_of)
+            return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu queries", t->count);
+        ki_tune_second_lists(flat, t->second_of);
+    }
     t->ids = ki_alloc_array(t->count, (most + 1) * sizeof(uint64_t));
     t->distances = ki_alloc_array(t->count, (most + 1) * sizeof(float));
     if (t->queries && (held_out || t->self) && t->truth && t->rank && t->ids && t->distances) return KITH_OK;
@@ -253,6 +261,8 @@ static void free_tuning(ki_tuning *t) {
     free(t->self);
     free(t->truth);
     free(t->rank);
+    free(t->spilled_rank);
+    free(t->second_of);
     free(t->ids);
     free(t->distances);
     ki_calibration_free(&t->out);
@@ -268,6 +278,8 @@ static kith_status tune(ki_tuning *t, kith_reader *reader, const kith_tune_optio
     t->progress_context = options->progress_context;
     kith_status status = kith_scratch_create(t->index, options->pool, &t->wide, error);
     if (status == KITH_OK) status = kith_scratch_create(t->index, NULL, &t->narrow, error);
+    if (status == KITH_OK && t->memory_bytes) /* queries and answers take some, and each scratch its rounds */
+        t->wide->round_bytes = t->narrow->round_bytes = (size_t)ki_min_u64(t->memory_bytes / 8, (uint64_t)32 << 20);
     if (status == KITH_OK) status = take_queries(t, reader, options->queries, error);
     if (status == KITH_OK) status = find_truth(t, error);
     if (status == KITH_OK) status = describe(t, error);
@@ -325,7 +337,7 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
 }
 
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
-                          uint64_t build_ns, kith_error *error) {
+                          uint64_t build_ns, uint64_t memory_bytes, kith_error *error) {
     static const uint64_t budget_most = UINT64_C(2000000000);
     char path[KI_SEGMENT_PREVIEW_BYTES];
     kith_index *index = NULL;
@@ -336,6 +348,7 @@ kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head
     if (status == KITH_OK) status = kith_index_open(path, NULL, &index, error);
     if (status != KITH_OK) return status;
     t.index = index;
+    t.memory_bytes = memory_bytes;
     t.budget_ns = budget_for(index->flat.rows, build_ns / 10 > budget_most ? build_ns / 10 : budget_most);
     status = tune(&t, NULL, options, &bytes, error);
     kith_index_close(index);

@@ -47,7 +47,22 @@ static uint32_t rank_of(const float *score, size_t count, size_t list) {
     return before;
 }
 
-/* Ranks by list that one query has asked for: UINT32_MAX: not yet. */
+void ki_tune_second_lists(const ki_flat *flat, uint32_t *second_of) {
+    const ki_spill *spill = &flat->spill;
+    for (uint64_t i = 0; i < flat->rows; i++) second_of[i] = UINT32_MAX;
+    for (size_t l = 0; l < flat->lists.count; l++)
+        for (uint32_t e = spill->first[l]; e < spill->first[l + 1]; e++) {
+            const uint32_t position = spill->entry[e].position;
+            if (position < flat->rows) second_of[position] = (uint32_t)l;
+        }
+}
+
+/* known: ranks by list that one query has asked for, UINT32_MAX: not yet. */
+static uint32_t known_rank(const float *score, size_t lists, size_t list, uint32_t *known) {
+    if (known[list] == UINT32_MAX) known[list] = rank_of(score, lists, list);
+    return known[list];
+}
+
 static void rank_neighbours(const ki_tuning *t, size_t query, const uint64_t *ids, const float *score,
                             uint32_t *known) {
     const ki_lists *lists = &t->index->flat.lists;
@@ -56,9 +71,12 @@ static void rank_neighbours(const ki_tuning *t, size_t query, const uint64_t *id
     for (size_t i = 0; i < most; i++) {
         uint32_t position = 0;
         (void)ki_index_find(t->index, ids[i], &position); /* a search found it */
-        const size_t list = list_of(lists, position);
-        if (known[list] == UINT32_MAX) known[list] = rank_of(score, lists->count, list);
-        t->rank[query * most + i] = known[list];
+        const uint32_t rank = known_rank(score, lists->count, list_of(lists, position), known);
+        t->rank[query * most + i] = rank;
+        if (!t->second_of) continue;
+        const uint32_t list = t->second_of[position];
+        const uint32_t other = list == UINT32_MAX ? rank : known_rank(score, lists->count, list, known);
+        t->spilled_rank[query * most + i] = other < rank ? other : rank;
     }
 }
 

@@ -5,7 +5,8 @@
  * A true neighbour is missed because its list is not probed, or because its estimate is not among the best. The first
  * is known for every number of lists from tune_lists.c. The second, the loss, hardly depends on the number of lists: it
  * is measured by searching at a few of them, for each number of candidates (rerank) until more of them gain nothing,
- * and interpolated between. Cost likewise. Settings on the frontier of some batch size are kept. */
+ * and interpolated between. What settings cost is tune_cost.c's. Settings on the frontier of some batch size are kept.
+ */
 #include "engine/tune.h"
 
 #include "base/checked.h"
@@ -15,7 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CLASSES = 6, PROBES_MAX = 72, ANCHORS = 4, CODES = 3, COST_POINTS = 4 };
+enum { CLASSES = 6, PROBES_MAX = 72, ANCHORS = 4, CODES = 3 };
 enum { SETTINGS_MAX = CODES * CLASSES * PROBES_MAX };
 
 /* More candidates that gain less recall than this are not looked at. */
@@ -38,21 +39,15 @@ struct probe {
 
 /* The settings of one k. */
 struct table {
-    size_t k, count, lists; /* lists: in nprobe and reach */
+    size_t k, count;
+    /* Of the code at work: */
+    const uint32_t *rank; /* ki_tuning.rank or spilled_rank */
+    size_t lists;         /* in nprobe and reach */
     size_t nprobe[PROBES_MAX];
     double reach[PROBES_MAX], variance[PROBES_MAX]; /* share of true neighbours in so many lists; of that mean */
     size_t anchors, anchor[ANCHORS];                /* places in nprobe */
     struct probe probe[SETTINGS_MAX];
 };
-
-static kith_search_options options_for(kith_scan_code code, size_t nprobe, size_t rerank) {
-    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
-    options.plan = KITH_PLAN_IVF;
-    options.nprobe = nprobe;
-    options.rerank = rerank;
-    options.code = code;
-    return options;
-}
 
 /* ---- Numbers of lists -------------------------------------------------------------------------------------------- */
 
@@ -66,25 +61,25 @@ static size_t next_nprobe(size_t nprobe, size_t lists) {
 }
 
 /* The share of a query's k true neighbours that lie in its nprobe nearest lists. */
-static double share_reached(const ki_tuning *t, size_t query, size_t k, size_t nprobe) {
-    const uint32_t *rank = t->rank + query * t->k[t->ks - 1];
+static double share_reached(const ki_tuning *t, const struct table *table, size_t query, size_t nprobe) {
+    const uint32_t *rank = table->rank + query * t->k[t->ks - 1];
     size_t reached = 0;
-    for (size_t i = 0; i < k; i++) reached += rank[i] < nprobe;
-    return (double)reached / (double)k;
+    for (size_t i = 0; i < table->k; i++) reached += rank[i] < nprobe;
+    return (double)reached / (double)table->k;
 }
 
 /* Mean and the variance of that mean. It has a floor: no sample proves a recall of 1. */
-static void reach_of(const ki_tuning *t, size_t k, size_t nprobe, double *mean, double *variance) {
-    const double n = (double)t->count;
+static void reach_of(const ki_tuning *t, const struct table *table, size_t nprobe, double *mean, double *variance) {
+    const double n = (double)t->count, k = (double)table->k;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < t->count; i++) {
-        const double share = share_reached(t, i, k, nprobe);
+        const double share = share_reached(t, table, i, nprobe);
         sum += share;
         squares += share * share;
     }
     *mean = sum / n;
     const double spread = squares / n - *mean * *mean;
-    *variance = ((spread > 0 ? spread : 0) + 1 / (n * (double)k)) / n;
+    *variance = ((spread > 0 ? spread : 0) + 1 / (n * k)) / n;
 }
 
 /* Those worth it, and where losses are measured: where so many of the true neighbours are reached. */
@@ -96,7 +91,7 @@ static void choose_lists(const ki_tuning *t, struct table *table) {
     for (size_t n = 1; n && table->lists < PROBES_MAX; n = next_nprobe(n, flat->lists.count)) {
         /* Queries that find fewer than k in their lists are searched exactly: that is no setting to choose. */
         if ((double)n * (double)flat->rows / (double)flat->lists.count < 2 * (double)table->k) continue;
-        reach_of(t, table->k, n, &reach, &variance);
+        reach_of(t, table, n, &reach, &variance);
         if (reach < TOO_LITTLE) continue;
         table->nprobe[table->lists] = n;
         table->reach[table->lists] = reach;
@@ -129,17 +124,17 @@ static double share_found(const ki_tuning *t, size_t query, size_t k, size_t fou
 }
 
 /* Loss with the first `count` queries; *cpu_ns: of one query. */
-static kith_status measure_loss(const ki_tuning *t, size_t k, kith_scan_code code, size_t nprobe, size_t rerank,
-                                size_t count, struct loss *loss, double *cpu_ns, kith_error *error) {
-    const size_t self = t->self != NULL, found = k + self;
-    const kith_search_options options = options_for(code, nprobe, rerank + self);
+static kith_status measure_loss(const ki_tuning *t, const struct table *table, kith_scan_code code, size_t nprobe,
+                                size_t rerank, size_t count, struct loss *loss, double *cpu_ns, kith_error *error) {
+    const size_t self = t->self != NULL, k = table->k, found = k + self;
+    const kith_search_options options = ki_tune_options(code, nprobe, rerank + self);
     const uint64_t start = ki_process_ns();
     const kith_status status = ki_tune_search(t, t->wide, 0, count, found, &options, error);
     if (status != KITH_OK) return status;
     *cpu_ns = (double)(ki_process_ns() - start) / (double)count;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
-        const double lost = share_reached(t, i, k, nprobe) - share_found(t, i, k, found);
+        const double lost = share_reached(t, table, i, nprobe) - share_found(t, i, k, found);
         sum += lost;
         squares += lost * lost;
     }
@@ -152,8 +147,10 @@ static kith_status measure_loss(const ki_tuning *t, size_t k, kith_scan_code cod
 static size_t class_rerank(kith_scan_code code, int klass, size_t k) {
     static const double int8_factor[CLASSES] = {1, 1.5, 2, 4, 0, 0};
     static const double second_factor[CLASSES] = {1.5, 3, 6, 12, 24, 48};
-    if (code == KITH_SCAN_LEVELS) return klass == 0 ? k : 0;
-    const double factor = code == KITH_SCAN_SECOND ? second_factor[klass] : int8_factor[klass];
+    static const double first_factor[CLASSES] = {1.5, 2, 3, 4.5, 7, 12};
+    const double factor = code == KITH_SCAN_SECOND  ? second_factor[klass]
+                          : code == KITH_SCAN_FIRST ? first_factor[klass]
+                                                    : int8_factor[klass];
     const size_t rerank = (size_t)ceil(factor * (double)k);
     if (klass && rerank == class_rerank(code, klass - 1, k)) return 0;
     return ki_min_size(rerank, 4 * KITH_K_MAX - 1);
@@ -190,7 +187,7 @@ static kith_status measure_classes(struct walk *w, size_t anchor, kith_error *er
         if (!rerank || !gaining) continue;
         struct loss *loss = &w->loss[anchor][c];
         const kith_status status =
-            measure_loss(w->t, w->table->k, w->code, nprobe, rerank, affordable(w), loss, &w->expected_ns, error);
+            measure_loss(w->t, w->table, w->code, nprobe, rerank, affordable(w), loss, &w->expected_ns, error);
         if (status != KITH_OK) return status;
         gaining = loss->mean < last.mean - GAIN;
         if (gaining && c >= w->classes) w->classes = c + 1;
@@ -235,122 +232,23 @@ static void add_settings(const struct walk *w, struct table *table) {
     }
 }
 
-/* Settings of one code. The scan with bounds loses nothing but what unprobed lists hold: one measurement shows its
- * time. */
+/* Whether second lists are looked at with a code: see ki_spill. */
+static int spills(const ki_tuning *t, kith_scan_code code) {
+    return t->spilled_rank && code == (t->index->flat.level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8);
+}
+
+/* Settings of one code. */
 static kith_status measure_code(ki_tuning *t, struct table *table, kith_scan_code code, uint64_t budget_ns,
                                 kith_error *error) {
     enum { MEASUREMENTS = ANCHORS * 2 };
     struct walk w = {.t = t, .table = table, .code = code, .setting_ns = (double)budget_ns / MEASUREMENTS};
+    table->rank = spills(t, code) ? t->spilled_rank : t->rank;
+    choose_lists(t, table);
     for (size_t a = 0; a < table->anchors; a++) {
         const kith_status status = measure_classes(&w, a, error);
         if (status != KITH_OK) return status;
     }
     add_settings(&w, table);
-    return KITH_OK;
-}
-
-/* ---- Cost -------------------------------------------------------------------------------------------------------- */
-
-/* Nanoseconds of one query in calls of `batch`: the best of three stretches, each of at least one call. */
-static kith_status measure_cost(const ki_tuning *t, size_t k, size_t batch, double slice_ns,
-                                const kith_search_options *options, double *best_ns, kith_error *error) {
-    enum { STRETCHES = 3 };
-    const size_t self = t->self != NULL; /* else stored queries would find themselves, and at once */
-    kith_search_options given = *options;
-    size_t first = 0;
-    double spent = 0;
-    if (given.rerank) given.rerank += self;
-    *best_ns = INFINITY;
-    for (int s = 0; s < STRETCHES && (s == 0 || spent < slice_ns); s++) {
-        double stretch = 0;
-        size_t queries = 0;
-        while (queries == 0 || stretch < slice_ns / STRETCHES) {
-            if (first + batch > t->count) first = 0;
-            const uint64_t start = ki_thread_ns();
-            const kith_status status = ki_tune_search(t, t->narrow, first, batch, k + self, &given, error);
-            if (status != KITH_OK) return status;
-            stretch += (double)(ki_thread_ns() - start) + 1;
-            queries += batch;
-            first += batch;
-        }
-        spent += stretch;
-        if (stretch / (double)queries < *best_ns) *best_ns = stretch / (double)queries;
-    }
-    return KITH_OK;
-}
-
-/* A batch that one slice can afford, or as near to it: fewer queries cost more each, so that the cost is overstated. */
-static size_t affordable_batch(const ki_tuning *t, size_t batch, double query_ns, double slice_ns) {
-    const double fit = slice_ns / (query_ns > 1 ? query_ns : 1);
-    const size_t most = ki_min_size(batch, t->count);
-    return fit >= (double)most ? most : fit < 1 ? 1 : (size_t)fit;
-}
-
-/* The next setting of the same code and class, in ascending order of lists; count at the end. */
-static size_t next_in_class(const struct table *table, size_t at) {
-    size_t i = at + 1;
-    while (i < table->count &&
-           (table->probe[i].code != table->probe[at].code || table->probe[i].klass != table->probe[at].klass))
-        i++;
-    return i;
-}
-
-static size_t members(const struct table *table, size_t first, size_t member[PROBES_MAX]) {
-    size_t count = 0;
-    for (size_t i = first; i < table->count && count < PROBES_MAX; i = next_in_class(table, i)) member[count++] = i;
-    return count;
-}
-
-/* T3: costs of members between a and b. */
-static void interpolate(struct table *table, const size_t *member, size_t a, size_t b, size_t batch) {
-    const struct probe *low = &table->probe[member[a]], *high = &table->probe[member[b]];
-    const double slope = (high->cost_ns[batch] - low->cost_ns[batch]) / (double)(high->nprobe - low->nprobe);
-    for (size_t i = a + 1; i < b; i++) {
-        struct probe *p = &table->probe[member[i]];
-        p->cost_ns[batch] = low->cost_ns[batch] + slope * (double)(p->nprobe - low->nprobe);
-    }
-}
-
-/* Costs of one class of one code: at a few numbers of lists, rising. */
-static kith_status cost_class(const ki_tuning *t, struct table *table, size_t first, size_t batch, double slice_ns,
-                              kith_error *error) {
-    size_t member[PROBES_MAX], before = 0;
-    const size_t count = members(table, first, member);
-    const size_t points = ki_min_size(count, COST_POINTS);
-    double expected_ns = t->exact_ns;
-    for (size_t i = 0; i < points; i++) {
-        const size_t at = points == 1 ? 0 : i * (count - 1) / (points - 1);
-        struct probe *p = &table->probe[member[at]];
-        const kith_search_options options = options_for(p->code, p->nprobe, p->rerank);
-        const size_t taken = affordable_batch(t, t->batch[batch], expected_ns, slice_ns);
-        const kith_status status = measure_cost(t, table->k, taken, slice_ns, &options, &p->cost_ns[batch], error);
-        if (status != KITH_OK) return status;
-        expected_ns = 2 * p->cost_ns[batch];
-        if (i == 0) continue;
-        const double least = table->probe[member[before]].cost_ns[batch];
-        if (p->cost_ns[batch] < least) p->cost_ns[batch] = least;
-        interpolate(table, member, before, at, batch);
-        before = at;
-    }
-    return KITH_OK;
-}
-
-/* Whether no setting of the same code and class comes before. */
-static int first_of_class(const struct table *table, size_t at) {
-    for (size_t i = 0; i < at; i++)
-        if (table->probe[i].code == table->probe[at].code && table->probe[i].klass == table->probe[at].klass) return 0;
-    return 1;
-}
-
-static kith_status cost_table(const ki_tuning *t, struct table *table, uint64_t budget_ns, kith_error *error) {
-    size_t classes = 0;
-    for (size_t i = 0; i < table->count; i++) classes += (size_t)first_of_class(table, i);
-    const double slice_ns = (double)budget_ns / (double)(classes * COST_POINTS * t->batches + 1);
-    for (size_t i = 0; i < table->count; i++)
-        for (size_t b = 0; b < t->batches && first_of_class(table, i); b++) {
-            const kith_status status = cost_class(t, table, i, b, slice_ns, error);
-            if (status != KITH_OK) return status;
-        }
     return KITH_OK;
 }
 
@@ -409,8 +307,7 @@ static kith_status keep_exact(ki_tuning *t, size_t k, uint64_t budget_ns, kith_e
     const double slice_ns = (double)budget_ns / (double)t->batches;
     for (size_t b = 0; b < t->batches; b++) {
         double cost;
-        const size_t taken = affordable_batch(t, t->batch[b], t->exact_ns, slice_ns);
-        kith_status status = measure_cost(t, k, taken, slice_ns, &options, &cost, error);
+        kith_status status = ki_tune_time(t, k, t->batch[b], slice_ns, t->exact_ns, &options, &cost, error);
         if (status == KITH_OK)
             status =
                 keep(t, (kith_tuned){.plan = explain.plan, .k = k, .batch = t->batch[b], .recall = 1, .query_ns = cost},
@@ -422,36 +319,69 @@ static kith_status keep_exact(ki_tuning *t, size_t k, uint64_t budget_ns, kith_e
 
 /* ---- The whole --------------------------------------------------------------------------------------------------- */
 
-/* A third of the budget goes to losses, a fourth to cost, the rest was spent on exact answers. */
-static kith_status measure_k(ki_tuning *t, struct table *table, size_t which, kith_error *error) {
-    const uint64_t each = t->budget_ns / t->ks;
-    const kith_scan_code codes[CODES] = {KITH_SCAN_INT8, KITH_SCAN_SECOND, KITH_SCAN_LEVELS};
-    const int has[CODES] = {1, t->index->flat.second.spec.kind != KI_SECOND_NONE, t->index->flat.level1.blocks != 0};
-    const uint64_t shares = (uint64_t)(has[0] + has[1] + has[2]);
+static const kith_scan_code codes[CODES] = {KITH_SCAN_INT8, KITH_SCAN_SECOND, KITH_SCAN_FIRST};
+
+static int has_code(const ki_flat *flat, kith_scan_code code) {
+    if (code == KITH_SCAN_SECOND) return flat->second.spec.kind != KI_SECOND_NONE;
+    return code == KITH_SCAN_INT8 || flat->level1.blocks != 0;
+}
+
+static size_t count_codes(const ki_tuning *t) {
+    size_t count = 0;
+    for (int c = 0; c < CODES; c++) count += (size_t)has_code(&t->index->flat, codes[c]);
+    return count;
+}
+
+static kith_status measure_costs(ki_tuning *t, ki_tune_cost costs[CODES][KI_TUNE_BATCHES], uint64_t budget_ns,
+                                 kith_error *error) {
+    const double each_ns = (double)budget_ns / (double)(count_codes(t) * (t->batches + 2));
+    for (int c = 0; c < CODES; c++)
+        for (size_t b = 0; b < t->batches && has_code(&t->index->flat, codes[c]); b++) {
+            const double share_ns = b + 1 == t->batches ? 3 * each_ns : each_ns; /* or its batches would be cut short */
+            const kith_status status = ki_tune_cost_measure(t, codes[c], t->batch[b], share_ns, &costs[c][b], error);
+            if (status != KITH_OK) return status;
+        }
+    return KITH_OK;
+}
+
+static void set_costs(const ki_tuning *t, struct table *table, ki_tune_cost costs[CODES][KI_TUNE_BATCHES]) {
+    for (size_t i = 0; i < table->count; i++) {
+        struct probe *p = &table->probe[i];
+        for (int c = 0; c < CODES; c++)
+            for (size_t b = 0; b < t->batches && p->code == codes[c]; b++)
+                p->cost_ns[b] = ki_tune_cost_at(&costs[c][b], p->nprobe, p->rerank);
+    }
+}
+
+/* The settings of one k, and the exact plan. */
+static kith_status measure_k(ki_tuning *t, struct table *table, size_t which,
+                             ki_tune_cost costs[CODES][KI_TUNE_BATCHES], kith_error *error) {
+    const uint64_t each_ns = t->budget_ns / t->ks / 4, steps = t->ks * (CODES + 1);
     kith_status status = KITH_OK;
     table->k = t->k[which];
     table->count = 0;
-    choose_lists(t, table);
-    for (int c = 0; c < CODES && status == KITH_OK; c++) {
-        if (has[c]) status = measure_code(t, table, codes[c], each / 3 / shares, error);
+    for (size_t c = 0; c < CODES && status == KITH_OK; c++) {
+        if (has_code(&t->index->flat, codes[c]))
+            status = measure_code(t, table, codes[c], each_ns / count_codes(t), error);
         if (status == KITH_OK)
-            status = ki_tune_tell(t, "measuring", "settings", which * (CODES + 1) + (size_t)c + 1, t->ks * (CODES + 1),
-                                  error);
+            status = ki_tune_tell(t, "measuring", "settings", which * (CODES + 1) + c + 1, steps, error);
     }
+    if (status == KITH_OK) status = keep_exact(t, table->k, t->budget_ns / t->ks / 10, error);
     if (status != KITH_OK) return status;
-    status = keep_exact(t, table->k, each / 20, error);
-    if (status == KITH_OK) status = cost_table(t, table, each / 4, error);
-    if (status == KITH_OK) status = keep_frontier(t, table, error);
-    return status == KITH_OK
-               ? ki_tune_tell(t, "measuring", "settings", (which + 1) * (CODES + 1), t->ks * (CODES + 1), error)
-               : status;
+    set_costs(t, table, costs);
+    status = keep_frontier(t, table, error);
+    return status == KITH_OK ? ki_tune_tell(t, "measuring", "settings", (which + 1) * (CODES + 1), steps, error)
+                             : status;
 }
 
+/* A fourth of the budget goes to losses, a third to costs, a tenth to the exact plan's; the rest went to exact answers.
+ */
 kith_status ki_tune_measure(ki_tuning *t, kith_error *error) {
+    ki_tune_cost costs[CODES][KI_TUNE_BATCHES];
     struct table *table = ki_alloc_array(1, sizeof(*table));
     if (!table) return ki_fail(error, KITH_E_NOMEM, "out of memory for tuning");
-    kith_status status = KITH_OK;
-    for (size_t i = 0; i < t->ks && status == KITH_OK; i++) status = measure_k(t, table, i, error);
+    kith_status status = measure_costs(t, costs, t->budget_ns / 3, error);
+    for (size_t i = 0; i < t->ks && status == KITH_OK; i++) status = measure_k(t, table, i, costs, error);
     free(table);
     if (status == KITH_OK) qsort(t->out.settings, t->out.count, sizeof(kith_tuned), ki_tuned_compare);
     return status;

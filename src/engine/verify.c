@@ -86,6 +86,35 @@ static kith_status check_list_floats(const kith_index *index, kith_error *error)
     return status;
 }
 
+/* Every vector is in one second list at most, and not in its first. seen: a bit a vector, zeros. */
+static kith_status check_entries(const kith_index *index, uint64_t *seen, kith_error *error) {
+    const ki_flat *flat = &index->flat;
+    for (size_t l = 0; l < flat->lists.count; l++)
+        for (uint32_t e = flat->spill.first[l]; e < flat->spill.first[l + 1]; e++) {
+            const ki_spilled entry = flat->spill.entry[e];
+            if (entry.position >= flat->rows || entry.list >= flat->lists.count)
+                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "is beyond the last vector or list", error);
+            if (entry.list == l || entry.position < flat->lists.first_row[entry.list] ||
+                entry.position >= flat->lists.first_row[entry.list + 1])
+                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "does not name the vector's first list", error);
+            if (seen[entry.position / 64] >> entry.position % 64 & 1)
+                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "is the vector's second one", error);
+            seen[entry.position / 64] |= UINT64_C(1) << entry.position % 64;
+        }
+    return KITH_OK;
+}
+
+static kith_status check_spill(const kith_index *index, kith_error *error) {
+    const ki_flat *flat = &index->flat;
+    uint64_t *seen = ki_alloc_array_zeroed(flat->rows / 64 + 1, sizeof(*seen));
+    if (!seen) return ki_fail(error, KITH_E_NOMEM, "out of memory for %llu vectors", (unsigned long long)flat->rows);
+    kith_status status = check_entries(index, seen, error);
+    free(seen);
+    if (status != KITH_OK) return status;
+    return check_floats(index, KI_SECTION_SPILL_FACTORS, flat->spill.level.factors,
+                        (uint64_t)flat->spill.level.blocks * KI_FACTORS, error);
+}
+
 static kith_status check_codes(const kith_index *index, kith_error *error) {
     const ki_flat *flat = &index->flat;
     const uint64_t factors = (uint64_t)flat->full.blocks * KI_FACTORS;
@@ -100,6 +129,7 @@ static kith_status check_codes(const kith_index *index, kith_error *error) {
             status = check_floats(index, KI_SECTION_LEVEL1_FACTORS, flat->level1.factors, factors, error);
     }
     if (status == KITH_OK && flat->lists.count > 1) status = check_list_floats(index, error);
+    if (status == KITH_OK && flat->spill.level.blocks) status = check_spill(index, error);
     if (status == KITH_OK && flat->second_factors)
         status = check_floats(index, KI_SECTION_SECOND_FACTORS, flat->second_factors, factors, error);
     return status;

@@ -39,6 +39,20 @@ typedef struct ki_lists {
     uint32_t longest;             /* rows of the longest list */
 } ki_lists;
 
+/* A vector's place in its second list. */
+typedef struct ki_spilled {
+    uint32_t position, list; /* of the vector in its first list; both read from the file: to be bounded before use */
+} ki_spilled;
+
+/* Second lists: most vectors are coded once more in another list, one whose centroid errs in another direction than
+ * their own [SOAR: Sun, Simcha, Dopson, Guo, Kumar 2023]. A query whose nearest lists miss one of the two most often
+ * meets the other. List l has the entries first[l]..first[l+1] and as many blocks as those fill. */
+typedef struct ki_spill {
+    ki_level level; /* of the first level where there is one, else full codes; blocks 0: no second lists */
+    const uint32_t *first, *first_block; /* lists + 1 */
+    const ki_spilled *entry;
+} ki_spill;
+
 typedef struct ki_flat {
     uint64_t rows;
     size_t dim, row_bytes, blocks;
@@ -47,7 +61,8 @@ typedef struct ki_flat {
     int whole;    /* codes are the values (quant/int8.h B3) */
     int residual; /* the full codes are relative to their list's centroid (quant/int8.h B4) */
     ki_lists lists;
-    ki_level full, level1;      /* level1.blocks == 0: none. full.blocks == 0: bits */
+    ki_level full, level1; /* level1.blocks == 0: none. full.blocks == 0: bits */
+    ki_spill spill;
     const float *centre;        /* dim: of all vectors */
     float centre_norm;          /* at least its length, and with residual codes that of every centroid */
     const float *level1_centre; /* dim */

@@ -44,10 +44,14 @@ float ki_query_distance(const ki_flat *flat, const float *query, float inverse, 
 void ki_query_distances4(const ki_flat *flat, const float *query, float inverse, const uint32_t position[4],
                          float distance[4]);
 
-/* Ask for a stored row before it is read. */
+/* Ask for a stored row before it is read: into the second cache. Rows are many lines, and the first cache takes orders
+ * for few at a time: waiting for those costs twice what the longer way does (measured on Zen 4). */
 static inline void ki_query_prefetch(const ki_flat *flat, uint32_t position) {
     const uint8_t *row = flat->originals + (size_t)position * flat->row_bytes;
-    for (size_t line = 0; line < flat->row_bytes && line < 2048; line += 64) __builtin_prefetch(row + line);
+    for (size_t line = 0; line < flat->row_bytes && line < 2048; line += 64) {
+        __builtin_prefetch(row + line, 0, 2);
+        __asm__ volatile("" : : "r"(row)); /* or gcc sees a function without effects, and leaves all of it out */
+    }
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include "index/ivf_state.h"
 
 #include "base/checked.h"
+#include "quant/int8.h"
 
 #include <math.h>
 #include <string.h>
@@ -29,22 +30,19 @@ void ki_ivf_destroy(ki_ivf *ivf) {
     free(ivf->worker);
     free(ivf->query_buffer.data);
     free(ivf->code_buffer.data);
+    free(ivf->first_buffer.data);
     free(ivf->second_buffer.data);
+    free(ivf->probed_buffer.data);
+    free(ivf->basis.memory);
     free(ivf->probe_buffer.data);
     free(ivf->pair_buffer.data);
     free(ivf);
 }
 
-/* Room for candidates of a query: twice what a threshold from lane maxima lets through on average. */
+/* Room for candidates of a query. The more room, the fewer selections, but the longer a threshold stays behind. */
 static size_t capacity_for(size_t rerank) {
-    return 64 + 2 * rerank;
-}
-
-/* Lane maxima pay up to two dozen candidates: beyond that their selection costs more than it saves. A third more lanes
- * than candidates are enough: the threshold's rank is then about twice the wanted one. */
-static size_t groups_for(size_t rerank) {
-    enum { ONE = 12, TWO = 24 };
-    return rerank <= ONE ? 1 : rerank <= TWO ? 2 : 0;
+    enum { LEAST = 64, SLACK = 2 * KI_BLOCK }; /* SLACK: what ki_pick_kernels.collect overwrites, and a block's worth */
+    return (size_t)ki_round_up(rerank + (rerank > LEAST ? rerank : LEAST) + SLACK, KI_BLOCK);
 }
 
 /* Most probes of a query. */
@@ -53,53 +51,129 @@ static size_t probes_of(const ki_ivf_search *search) {
     return ki_min_size(most, search->flat->lists.count);
 }
 
-size_t ki_ivf_round(const ki_ivf *ivf, const ki_ivf_search *search) {
-    enum { BYTES = 64 << 20 };
+/* Second lists help where their codes are those that are scanned. */
+static const ki_spill *spill_of(const ki_ivf_search *search) {
     const ki_flat *flat = search->flat;
-    const size_t shared = 4 * flat->full.quads + sizeof(ki_query_code) + 16 +
+    const kith_scan_code coded = flat->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
+    return flat->spill.level.blocks && search->code == coded ? &flat->spill : NULL;
+}
+
+static size_t probed_words(const ki_ivf_search *search) {
+    return spill_of(search) ? (search->flat->lists.count + 63) / 64 : 0;
+}
+
+size_t ki_ivf_round(const ki_ivf *ivf, const ki_ivf_search *search) {
+    enum { BYTES = 32 << 20 };
+    const ki_flat *flat = search->flat;
+    const size_t shared = 4 * (flat->full.quads + flat->level1.quads) + sizeof(ki_query_code) + 32 +
                           probes_of(search) * (sizeof(ki_probe) + sizeof(ki_pair)) +
-                          (search->second ? flat->second.query_bytes : 0);
-    const size_t own = groups_for(search->rerank) * KI_BLOCK * sizeof(float) +
-                       capacity_for(search->rerank) * sizeof(ki_candidate) + sizeof(uint32_t);
-    const size_t fit = BYTES / (shared + own * ivf->workers);
+                          probed_words(search) * sizeof(uint64_t) +
+                          (search->code == KITH_SCAN_SECOND ? flat->second.query_bytes : 0);
+    const size_t own = capacity_for(search->rerank) * (sizeof(float) + sizeof(uint32_t)) + sizeof(uint32_t);
+    const size_t fit = (search->round_bytes ? search->round_bytes : BYTES) / (shared + own * ivf->workers);
     return fit < 1 ? 1 : fit > KI_IVF_ROUND_MAX ? KI_IVF_ROUND_MAX : fit;
 }
 
 static int take_worker(const ki_ivf *ivf, ki_ivf_worker *w) {
-    const size_t n = ivf->count, lanes = ivf->groups * KI_BLOCK;
-    const size_t coarse = ivf->flat->lists.coarse.blocks * KI_BLOCK, width = ivf->tile->width;
+    const size_t n = ivf->count, width = ivf->tile->width, dim = ivf->flat->dim;
+    const size_t coarse = (ivf->flat->lists.coarse.blocks + ivf->basis.level.blocks) * KI_BLOCK;
     const size_t gathered = ivf->capacity * ivf->workers;
-    /* Choosing many lists selects among maxima as many as centroids, in a copy of them. */
-    const size_t room = (2 * coarse > gathered ? 2 * coarse : gathered) + lanes;
-    float *own = ki_buffer_take(&w->query_buffer, n + KI_BLOCK,
-                                (lanes + 1) * sizeof(float) + ivf->capacity * sizeof(ki_candidate));
+    /* Choosing many lists selects among maxima as many as centroids, in a copy of them, and then among those picked. */
+    const size_t room = (2 * coarse > gathered ? 2 * coarse : gathered) + 2 * KI_BLOCK;
+    float *own = ki_buffer_take(&w->query_buffer, n, sizeof(uint32_t) * (2 * ivf->capacity + 1));
     float *hits = ki_buffer_take(&w->hit_buffer, KI_IVF_HITS, sizeof(ki_tile_hit) + KI_BLOCK * sizeof(float));
-    w->coarse = ki_buffer_take(&w->coarse_buffer, coarse * width + 3 * ivf->flat->dim, sizeof(float));
-    ki_hit *picked = ki_buffer_take(&w->pick_buffer, room, sizeof(ki_hit) + sizeof(uint32_t) + sizeof(float));
+    w->coarse = ki_buffer_take(&w->coarse_buffer, coarse * width + 3 * dim, sizeof(float));
+    ki_hit *picked = ki_buffer_take(&w->pick_buffer, room, 2 * sizeof(ki_hit) + sizeof(uint32_t) + sizeof(float));
     const size_t packed = ivf->tile->packed_bytes(ivf->flat->full.quads, (unsigned)width);
-    w->packed = ki_buffer_take(&w->packed_buffer, packed, 1);
-    w->second_work = ki_buffer_take(&w->second_buffer, ivf->search->second ? ivf->flat->second.work_bytes + 64 : 64, 1);
+    const size_t packed_first = ivf->tile->packed_bytes(ivf->flat->level1.quads, (unsigned)width);
+    w->packed = ki_buffer_take(&w->packed_buffer, packed > packed_first ? packed : packed_first, 1);
+    const int second = ivf->search->code == KITH_SCAN_SECOND;
+    w->second_work = ki_buffer_take(&w->second_buffer, second ? ivf->flat->second.work_bytes + 64 : 64, 1);
     if (!own || !hits || !w->coarse || !picked || !w->packed || !w->second_work) return 0;
-    w->maxima = own;
-    w->candidates = (uint32_t *)(void *)(own + n * lanes + KI_BLOCK);
-    w->candidate = (ki_candidate *)(void *)(w->candidates + n);
+    w->score = own;
+    w->position = (uint32_t *)(void *)(own + n * ivf->capacity);
+    w->candidates = w->position + n * ivf->capacity;
     w->scores = (float(*)[KI_BLOCK])(void *)hits;
     w->hits = (ki_tile_hit *)(void *)(hits + KI_IVF_HITS * KI_BLOCK);
     w->rows = w->coarse + coarse * width;
-    w->spare = w->rows + ivf->flat->dim;
+    w->spare = w->rows + dim;
     w->picked = picked;
-    w->index = (uint32_t *)(void *)(picked + room);
+    w->ahead = picked + room;
+    w->ahead_query = SIZE_MAX;
+    w->index = (uint32_t *)(void *)(picked + 2 * room);
     w->work = (float *)(void *)(w->index + room);
     w->second_work = (void *)ki_round_up((uintptr_t)w->second_work, 64);
-    for (size_t i = 0; i < n * lanes + KI_BLOCK; i++) w->maxima[i] = -INFINITY;
     memset(w->candidates, 0, n * sizeof(*w->candidates));
     return 1;
 }
 
+/* A coded vector's worth of the basis from column `column`, with what a query's centre lacks of the first level's. */
+static void lay_direction(const ki_flat *flat, size_t column, float *values, int8_t *code, uint8_t *codes,
+                          float *factors) {
+    const size_t dim = flat->dim, columns = 4 * flat->level1.quads, block = column / KI_BLOCK, v = column % KI_BLOCK;
+    float largest = 0, norm2 = 0, offset = 0;
+    ki_int8_facts facts;
+    for (size_t j = 0; j < dim; j++) {
+        const float x = values[j] = flat->basis[j * columns + column];
+        largest = fabsf(x) > largest ? fabsf(x) : largest;
+        norm2 += x * x;
+        if (flat->metric == KITH_L2SQ) offset += x * (flat->centre[j] - flat->level1_centre[j]);
+    }
+    ki_int8_encode(values, dim, largest, norm2, code, &facts);
+    for (size_t j = 0; j < dim; j++)
+        codes[(block * flat->full.quads + j / 4) * KI_QUAD_BYTES + 4 * v + j % 4] = (uint8_t)(KI_CODE_OFFSET + code[j]);
+    factors += block * KI_FACTORS + v;
+    factors[KI_FACTOR_SCALE] = facts.scale;
+    factors[KI_FACTOR_BIAS] = offset;
+    factors[KI_FACTOR_NORM] = factors[KI_FACTOR_ERROR] = 0;
+}
+
+static int make_basis(ki_ivf *ivf) {
+    const ki_flat *flat = ivf->flat;
+    const size_t quads = flat->full.quads, columns = 4 * flat->level1.quads, blocks = columns / KI_BLOCK;
+    const size_t code_bytes = (size_t)ki_round_up(blocks * quads * KI_QUAD_BYTES + KI_TILE_OVERREAD, 64);
+    if (ivf->basis.level.blocks) return 1; /* the file's centre and basis do not change */
+    uint8_t *codes = ki_alloc_array(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
+    float *values = ki_alloc_array(flat->dim, sizeof(float) + 1);
+    if (codes && values) {
+        float *factors = (float *)(void *)(codes + code_bytes);
+        memset(codes, KI_CODE_OFFSET, code_bytes);
+        for (size_t c = 0; c < columns; c++)
+            lay_direction(flat, c, values, (int8_t *)(values + flat->dim), codes, factors);
+        ivf->basis = (ki_ivf_basis){{codes, factors, quads, blocks}, codes};
+    } else {
+        free(codes);
+    }
+    free(values);
+    return ivf->basis.level.blocks != 0;
+}
+
+/* Memory of the queries' codes for what is scanned. */
+static int take_scan_codes(ki_ivf *ivf) {
+    const size_t bytes = ivf->search->code == KITH_SCAN_FIRST ? 4 * ivf->flat->level1.quads : 0;
+    uint8_t *first = ki_buffer_take(&ivf->first_buffer, ivf->count, sizeof(float) + sizeof(int32_t) + bytes);
+    if (!first) return 0;
+    ivf->scan_scale = (float *)(void *)first;
+    ivf->scan_start = (int32_t *)(void *)(ivf->scan_scale + ivf->count);
+    ivf->scan_bytes = bytes ? (int8_t *)(ivf->scan_start + ivf->count) : ivf->bytes;
+    return 1;
+}
+
+static int take_probed(ki_ivf *ivf) {
+    ivf->spill = spill_of(ivf->search);
+    ivf->words = probed_words(ivf->search);
+    if (!ivf->spill) return 1;
+    ivf->probed = ki_buffer_take(&ivf->probed_buffer, (uint64_t)ivf->count * ivf->words, sizeof(uint64_t));
+    if (ivf->probed) memset(ivf->probed, 0, ivf->count * ivf->words * sizeof(uint64_t));
+    return ivf->probed != NULL;
+}
+
 kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *queries, size_t stride, size_t count) {
     const ki_flat *flat = search->flat;
+    const int second_code = search->code == KITH_SCAN_SECOND;
     ivf->search = search;
     ivf->flat = flat;
+    ivf->level = search->code == KITH_SCAN_FIRST ? &flat->level1 : &flat->full;
     ivf->tile = ki_tile();
     ivf->pick = ki_pick();
     ivf->queries = queries;
@@ -108,16 +182,16 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->nprobe = ki_min_size(search->nprobe, flat->lists.count);
     ivf->probe_stride = probes_of(search);
     ivf->rerank = search->rerank;
-    ivf->groups = groups_for(ivf->rerank);
     ivf->capacity = capacity_for(ivf->rerank);
+    if (search->code == KITH_SCAN_FIRST && !make_basis(ivf)) return KITH_E_NOMEM;
     char *per_query = ki_buffer_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 4 * sizeof(float));
     ivf->bytes = ki_buffer_take(&ivf->code_buffer, count, 4 * flat->full.quads);
-    uint8_t *second =
-        ki_buffer_take(&ivf->second_buffer, count * (search->second ? flat->second.query_bytes : 0) + 64, 1);
+    uint8_t *second = ki_buffer_take(&ivf->second_buffer, count * (second_code ? flat->second.query_bytes : 0) + 64, 1);
     ivf->probe = ki_buffer_take(&ivf->probe_buffer, (uint64_t)count * ivf->probe_stride, sizeof(ki_probe));
     uint32_t *pairs = ki_buffer_take(
         &ivf->pair_buffer, 1, (flat->lists.count + 2) * sizeof(uint32_t) + count * ivf->probe_stride * sizeof(ki_pair));
     if (!per_query || !ivf->bytes || !second || !ivf->probe || !pairs) return KITH_E_NOMEM;
+    if (!take_scan_codes(ivf) || !take_probed(ivf)) return KITH_E_NOMEM;
     ivf->code = (ki_query_code *)(void *)per_query;
     ivf->inverse = (float *)(void *)(ivf->code + count);
     ivf->statistic = ivf->inverse + count;

@@ -4,11 +4,15 @@
  * in a matrix product].
  *
  *   choose   queries are coded, scored against all centroids by the tile kernel, and each takes its nprobe nearest
- * lists group    the (query, list) pairs are sorted by list scan     list by list, panels of the queries that probe it
- * meet the list's codes; what reaches a query's threshold becomes a candidate finish   each query's best candidates are
- * scored by the defining kernel, and the k nearest of them are its result
+ *            lists
+ *   group    the (query, list) pairs are sorted by list
+ *   scan     list by list, panels of the queries that probe it meet the list's codes, and then those of the vectors
+ *            whose second list it is; what reaches a query's threshold becomes a candidate
+ *   finish   each query's best candidates are scored by the defining kernel, and the k nearest of them are its result
  *
  * Each step is cut into pieces that any worker may take: queries in choose and finish, lists in scan.
+ *
+ * Second lists [SOAR: Sun, Simcha, Dopson, Guo, Kumar 2023]: see flat.h ki_spill.
  *
  * V1. Results do not depend on the number of workers or the order of pieces: a threshold is always a proven lower bound
  *     of the rerank-th best estimate among the probed vectors, and the rerank best by (estimate, position) are taken.
@@ -16,6 +20,7 @@
  * V2. Estimates decide who is scored; distances returned are the defining kernel's, unless there are no originals.
  * V3. A query that found fewer than k of its allowed vectors is reported, for the caller to search exactly.
  * V4. Memory belongs to the ki_ivf and only grows.
+ * V5. A vector is a candidate of a query once: in its second list it is passed over where the query probes the first.
  *
  * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
 #ifndef KI_INDEX_IVF_H
@@ -25,8 +30,9 @@
 
 typedef struct ki_ivf_search {
     const ki_flat *flat;
-    int second;               /* scan the second code */
+    kith_scan_code code;      /* INT8, SECOND or FIRST */
     size_t k, nprobe, rerank; /* rerank >= k */
+    size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_ivf_careful careful;
     const uint64_t *allowed;  /* bit per position, or NULL */
     uint64_t deadline_ns;     /* 0: none */
@@ -59,7 +65,9 @@ void ki_ivf_group(ki_ivf *ivf);
 /* Lists first..end. OK or the stop status. */
 kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_flat_counts *counts);
 
-/* After all lists: the hits of one query, sorted, at most k; they live until the worker's next call. */
-const ki_hit *ki_ivf_finish(ki_ivf *ivf, unsigned worker, size_t query, size_t *count, ki_flat_counts *counts);
+/* After all lists: the hits of one query, sorted, at most k; they live until the worker's next call. next: the query
+ * that this worker will finish after it, whose vectors are fetched meanwhile; SIZE_MAX: none. */
+const ki_hit *ki_ivf_finish(ki_ivf *ivf, unsigned worker, size_t query, size_t next, size_t *count,
+                            ki_flat_counts *counts);
 
 #endif

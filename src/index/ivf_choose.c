@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "quant/level1.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,7 +19,9 @@ static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     if (!ki_query_encode(flat, q, ivf->inverse[query], w->rows, ivf->bytes + query * 4 * flat->full.quads,
                          &ivf->code[query]))
         return KITH_E_CORRUPT;
-    if (ivf->search->second)
+    ivf->scan_scale[query] = ivf->code[query].scale;
+    ivf->scan_start[query] = ivf->code[query].start;
+    if (ivf->search->code == KITH_SCAN_SECOND)
         ki_second_prepare(&flat->second, w->rows, w->spare, ivf->second + query * flat->second.query_bytes);
     return KITH_OK;
 }
@@ -36,16 +39,15 @@ static void pack_panel(const ki_ivf *ivf, const ki_ivf_worker *w, size_t first, 
     ivf->tile->pack(rows, count, ivf->flat->full.quads, w->packed);
 }
 
-/* Scores of all centroids: a row of coarse.blocks * 16 floats a query. */
-static size_t put_scores(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel) {
-    const ki_level *coarse = &ivf->flat->lists.coarse;
+/* Scores of all vectors of a level: a row of blocks * 16 floats a query, into w->coarse. */
+static size_t put_scores(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
     size_t put = 0;
-    for (size_t block = 0; block < coarse->blocks;) {
+    for (size_t block = 0; block < level->blocks;) {
         size_t hits = 0;
-        block = ivf->tile->score(coarse, panel, block, coarse->blocks, w->hits, w->scores, KI_IVF_HITS, &hits);
+        block = ivf->tile->score(level, panel, block, level->blocks, w->hits, w->scores, KI_IVF_HITS, &hits);
         for (size_t h = 0; h < hits; h++) {
             if (w->hits[h].query >= panel->count) continue; /* an infinite score, as below */
-            memcpy(w->coarse + (w->hits[h].query * coarse->blocks + w->hits[h].block) * KI_BLOCK, w->scores[h],
+            memcpy(w->coarse + (w->hits[h].query * level->blocks + w->hits[h].block) * KI_BLOCK, w->scores[h],
                    sizeof(w->scores[h]));
             put++;
         }
@@ -55,17 +57,34 @@ static size_t put_scores(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *pa
 
 /* A damaged file's factors can make scores infinite or NaN. A block of NaN the kernel passes over: it counts as least.
  */
-static void score_centroids(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel) {
-    const size_t wanted = panel->count * ivf->flat->lists.coarse.blocks;
-    if (put_scores(ivf, w, panel) == wanted) return;
+static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
+    const size_t wanted = panel->count * level->blocks;
+    if (put_scores(ivf, w, panel, level) == wanted) return;
     for (size_t i = 0; i < wanted * KI_BLOCK; i++) w->coarse[i] = -INFINITY;
-    put_scores(ivf, w, panel);
+    put_scores(ivf, w, panel, level);
+}
+
+/* Code a query's place in the first level's basis. Where it holds what no finite basis gives, the query has code 0. */
+static void encode_first(ki_ivf *ivf, float *place, size_t query) {
+    const size_t columns = 4 * ivf->flat->level1.quads, directions = ki_level1_directions(columns);
+    int8_t *code = ivf->scan_bytes + query * columns;
+    float largest = 0, norm2 = 0;
+    ki_int8_facts facts = {0};
+    for (size_t j = directions; j < columns; j++) place[j] = 0; /* lengths of what is left out: for bounds only */
+    for (size_t j = 0; j < directions; j++) {
+        largest = fabsf(place[j]) > largest ? fabsf(place[j]) : largest;
+        norm2 += place[j] * place[j];
+    }
+    memset(code, 0, columns);
+    if (isfinite(norm2)) ki_int8_encode(place, columns, largest, norm2, code, &facts);
+    ivf->scan_scale[query] = facts.scale;
+    ivf->scan_start[query] = -KI_CODE_OFFSET * facts.sum;
 }
 
 /* What all vectors of a list have in common in their scores; the query's own base, the same for all lists, is left out:
  * beside a query far away it would drown the rest. */
 static float base_of(const ki_ivf *ivf, float centroid_score) {
-    return ivf->flat->residual ? centroid_score : 0;
+    return ivf->flat->residual && ivf->search->code != KITH_SCAN_FIRST ? centroid_score : 0;
 }
 
 /* A threshold that the `wanted` best scores reach. */
@@ -75,22 +94,35 @@ static float least_score(const ki_ivf *ivf, ki_ivf_worker *w, const float *score
     if (groups > blocks || groups * KI_BLOCK < wanted) return -INFINITY;
     for (size_t i = 0; i < groups * KI_BLOCK; i++) maxima[i] = -INFINITY;
     ivf->pick->maxima(scores, blocks, groups, maxima);
-    return ivf->pick->nth(maxima, groups, wanted, spare);
+    return ivf->pick->nth(maxima, groups * KI_BLOCK, wanted, spare);
 }
 
-/* The `wanted` best centroids, nearest first, into w->picked. Returns how many: fewer only where a damaged file's
- * scores are NaN, or those of padding are not least. */
+/* The `wanted` best centroids by (score, list), in the order of lists, into w->index. Returns how many: fewer only
+ * where a damaged file's scores are NaN, or those of padding are not least. */
 static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, size_t wanted) {
     const size_t blocks = ivf->flat->lists.coarse.blocks, lists = ivf->flat->lists.count;
     const float least = least_score(ivf, w, scores, wanted);
-    const size_t found = ki_min_size(ivf->pick->above(scores, blocks, least, w->index, lists), lists);
-    size_t kept = 0;
-    for (; kept < found && w->index[kept] < lists; kept++)
-        w->picked[kept] = (ki_hit){.distance = -scores[w->index[kept]], .label = w->index[kept]};
-    wanted = ki_min_size(wanted, kept);
-    ki_hits_select(w->picked, kept, wanted);
-    ki_hits_sort(w->picked, wanted);
-    return wanted;
+    size_t found = ki_min_size(ivf->pick->above(scores, blocks, least, w->index, lists), lists);
+    while (found && w->index[found - 1] >= lists) found--; /* they ascend */
+    if (found <= wanted) return found;
+    float *const reached = w->work, *const spare = reached + ki_round_up(found, KI_BLOCK);
+    for (size_t i = 0; i < found; i++) reached[i] = scores[w->index[i]];
+    const float last = ivf->pick->nth(reached, found, wanted, spare);
+    size_t ties = wanted, kept = 0;
+    for (size_t i = 0; i < found; i++) ties -= reached[i] > last;
+    for (size_t i = 0; i < found && kept < wanted; i++) {
+        const int tie = reached[i] == last && ties > 0;
+        w->index[kept] = w->index[i];
+        kept += reached[i] > last || tie;
+        ties -= (size_t)tie;
+    }
+    return kept;
+}
+
+static float best_of(const ki_ivf_worker *w, const float *scores, size_t picked) {
+    float best = -INFINITY;
+    for (size_t i = 0; i < picked; i++) best = scores[w->index[i]] > best ? scores[w->index[i]] : best;
+    return best;
 }
 
 float ki_ivf_statistic(const ki_flat *flat, float best, float query_norm) {
@@ -105,16 +137,16 @@ static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float
     const ki_query_code *code = &ivf->code[query];
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
     size_t picked = pick_lists(ivf, w, scores, ivf->nprobe);
-    const float best = picked ? -w->picked[0].distance : -INFINITY;
-    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, code->base + best, code->b);
+    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, code->base + best_of(w, scores, picked), code->b);
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
         picked = pick_lists(ivf, w, scores, careful);
         counts->unusual++;
     }
     ki_probe *probe = ivf->probe + query * ivf->probe_stride;
     ivf->probes[query] = (uint32_t)picked;
-    for (size_t i = 0; i < picked; i++)
-        probe[i] = (ki_probe){(uint32_t)w->picked[i].label, base_of(ivf, -w->picked[i].distance)};
+    for (size_t i = 0; i < picked; i++) probe[i] = (ki_probe){w->index[i], base_of(ivf, scores[w->index[i]])};
+    for (size_t i = 0; i < picked && ivf->spill; i++)
+        ivf->probed[query * ivf->words + probe[i].list / 64] |= UINT64_C(1) << probe[i].list % 64;
 }
 
 kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_flat_counts *counts) {
@@ -129,8 +161,12 @@ kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t cou
             if (status != KITH_OK) return status;
         }
         pack_panel(ivf, w, first + done, taken, &panel);
-        score_centroids(ivf, w, &panel);
+        score_level(ivf, w, &panel, &ivf->flat->lists.coarse);
         for (unsigned i = 0; i < taken; i++) choose_best(ivf, w, first + done + i, w->coarse + i * row, counts);
+        if (ivf->search->code != KITH_SCAN_FIRST) continue;
+        score_level(ivf, w, &panel, &ivf->basis.level);
+        for (unsigned i = 0; i < taken; i++)
+            encode_first(ivf, w->coarse + i * ivf->basis.level.blocks * KI_BLOCK, first + done + i);
     }
     counts->stage_ns[KITH_STAGE_PREPARE] += ki_now_ns() - start;
     return KITH_OK;

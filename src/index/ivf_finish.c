@@ -6,29 +6,49 @@
 #include "base/checked.h"
 #include "base/clock.h"
 
-/* The rerank best by (score, position), into w->picked; how many. */
-static size_t gather(const ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
-    const float least = atomic_load_explicit(&ivf->tau[query], memory_order_relaxed);
+/* The rerank best by (score, position); how many. */
+static size_t gather(const ki_ivf *ivf, ki_ivf_worker *w, size_t query, ki_hit *picked) {
+    const size_t at = query * ivf->capacity;
+    float least = atomic_load_explicit(&ivf->tau[query], memory_order_relaxed);
     size_t count = 0;
+    if (ivf->workers == 1 && w->candidates[query] > ivf->rerank)
+        least = ivf->pick->nth(w->score + at, w->candidates[query], ivf->rerank, w->work);
     for (unsigned i = 0; i < ivf->workers; i++) {
-        const ki_candidate *candidate = ivf->worker[i].candidate + query * ivf->capacity;
-        for (size_t c = 0; c < ivf->worker[i].candidates[query]; c++)
-            if (candidate[c].score >= least)
-                w->picked[count++] = (ki_hit){-candidate[c].score, candidate[c].position, candidate[c].position};
+        const ki_ivf_worker *from = &ivf->worker[i];
+        for (size_t c = 0; c < from->candidates[query]; c++) {
+            const uint32_t position = from->position[at + c];
+            picked[count] = (ki_hit){-from->score[at + c], position, position};
+            count += from->score[at + c] >= least;
+        }
     }
-    if (count <= ivf->rerank) return count;
-    ki_hits_select(w->picked, count, ivf->rerank);
-    return ivf->rerank;
+    if (count > ivf->rerank) {
+        ki_hits_select(picked, count, ivf->rerank);
+        count = ivf->rerank;
+    }
+    return count;
 }
 
+enum {
+    AHEAD = 8 /* vectors: text embeddings (384 f32): 100 ns each with 4 to 32, 230 ns with all of a query at once */
+};
+
+/* Ask for the vector of a place among the candidates of this query and, after them, of the next one. */
+static void fetch(const ki_ivf *ivf, const ki_ivf_worker *w, size_t count, size_t place) {
+    if (place < count)
+        ki_query_prefetch(ivf->flat, w->picked[place].position);
+    else if (w->ahead_query != SIZE_MAX && place - count < w->ahead_count)
+        ki_query_prefetch(ivf->flat, w->ahead[place - count].position);
+}
+
+/* The first AHEAD vectors have been asked for. */
 static void score_exactly(const ki_ivf *ivf, ki_ivf_worker *w, size_t query, size_t count) {
     const ki_flat *flat = ivf->flat;
     const float *q = ki_ivf_query(ivf, query), inverse = ivf->inverse[query];
-    for (size_t i = 0; i < count; i++) ki_query_prefetch(flat, w->picked[i].position);
     for (size_t i = 0; i < count; i += 4) {
         uint32_t position[4];
         float distance[4];
         for (size_t j = 0; j < 4; j++) position[j] = w->picked[ki_min_size(i + j, count - 1)].position;
+        for (size_t j = i; j < ki_min_size(i + 4, count); j++) fetch(ivf, w, count, j + AHEAD);
         ki_query_distances4(flat, q, inverse, position, distance);
         for (size_t j = 0; j < 4 && i + j < count; j++) w->picked[i + j].distance = distance[j];
     }
@@ -44,11 +64,25 @@ static size_t keep_numbers(ki_hit *hits, size_t count) {
     return kept;
 }
 
-const ki_hit *ki_ivf_finish(ki_ivf *ivf, unsigned worker, size_t query, size_t *count, ki_flat_counts *counts) {
+const ki_hit *ki_ivf_finish(ki_ivf *ivf, unsigned worker, size_t query, size_t next, size_t *count,
+                            ki_flat_counts *counts) {
     ki_ivf_worker *w = &ivf->worker[worker];
     const ki_flat *flat = ivf->flat;
     const uint64_t start = ki_now_ns();
-    const size_t found = gather(ivf, w, query);
+    size_t found = w->ahead_count;
+    if (w->ahead_query == query) {
+        ki_hit *const ahead = w->ahead;
+        w->ahead = w->picked;
+        w->picked = ahead;
+    } else {
+        found = gather(ivf, w, query, w->picked);
+        w->ahead_query = SIZE_MAX;
+        for (size_t i = 0; i < AHEAD && flat->originals; i++) fetch(ivf, w, found, i);
+    }
+    w->ahead_query = next;
+    if (next != SIZE_MAX) w->ahead_count = gather(ivf, w, next, w->ahead);
+    /* A short query asked for too few of this one's. */
+    for (size_t i = found; i < AHEAD && flat->originals; i++) fetch(ivf, w, found, i);
     counts->candidates += found;
     if (flat->originals) {
         score_exactly(ivf, w, query, found);

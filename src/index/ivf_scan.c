@@ -2,9 +2,9 @@
  *
  * Scanning lists: panels of the queries that probe a list against its codes.
  *
- * A query's threshold is the rerank-th largest of its lane maxima (kernel/pick.h P1): every score that reaches it is
- * one of at most a few dozen, whatever the data, so candidates are appended and hardly ever sorted. Where the buffer
- * fills all the same, those behind the threshold go, then all but the rerank best. */
+ * What reaches a query's threshold is appended to its candidates. When they are full, the rerank-th best of them, found
+ * by a few passes of counting, becomes the threshold, and what lies below goes. So a threshold is the better the more a
+ * query has seen: between two selections its candidates grow by a constant, and what it has seen by a factor. */
 #include "index/ivf_state.h"
 
 #include "base/checked.h"
@@ -24,76 +24,86 @@ static void raise_threshold(ki_ivf *ivf, size_t query, float to) {
     }
 }
 
-/* Keep what reaches a threshold; how many. */
-static size_t keep_above(ki_candidate *candidate, size_t count, float least) {
+static ki_candidates candidates_of(const ki_ivf *ivf, const ki_ivf_worker *w, size_t query) {
+    return (ki_candidates){w->score + query * ivf->capacity, w->position + query * ivf->capacity,
+                           w->candidates + query};
+}
+
+/* Keep what reaches a threshold. */
+static void keep_above(const ki_candidates *c, float least) {
     size_t kept = 0;
-    for (size_t i = 0; i < count; i++) {
-        candidate[kept] = candidate[i];
-        kept += candidate[i].score >= least;
+    for (size_t i = 0; i < *c->count; i++) {
+        const float score = c->score[i];
+        c->score[kept] = score;
+        c->position[kept] = c->position[i];
+        kept += score >= least;
+    }
+    *c->count = (uint32_t)kept;
+}
+
+/* Ties at the threshold in plenty: only the best by (score, position) stay. */
+static void keep_best(ki_ivf_worker *w, const ki_candidates *c, size_t wanted) {
+    for (size_t i = 0; i < *c->count; i++) w->picked[i] = (ki_hit){-c->score[i], c->position[i], c->position[i]};
+    ki_hits_select(w->picked, *c->count, wanted);
+    for (size_t i = 0; i < wanted; i++) {
+        c->score[i] = -w->picked[i].distance;
+        c->position[i] = w->picked[i].position;
+    }
+    *c->count = (uint32_t)wanted;
+}
+
+static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
+    const size_t enough = ivf->capacity - 2 * KI_BLOCK;
+    const ki_candidates c = candidates_of(ivf, w, query);
+    if (*c.count > ivf->rerank) raise_threshold(ivf, query, ivf->pick->nth(c.score, *c.count, ivf->rerank, w->work));
+    keep_above(&c, threshold_of(ivf, query));
+    if (*c.count > enough) keep_best(w, &c, ivf->rerank);
+}
+
+/* Vectors of a list, or those whose second list it is. */
+struct span {
+    const ki_level *level;
+    size_t first_block, end_block;
+    uint32_t first, count;     /* positions, or entries */
+    const ki_spilled *spilled; /* the entries, or NULL */
+};
+
+/* Of new candidates, which are entries: the positions of those that the query does not meet in their first list. */
+static uint32_t keep_spilled(const ki_ivf *ivf, const struct span *s, size_t query, const ki_candidates *c,
+                             uint32_t end) {
+    const uint64_t *probed = ivf->probed + query * ivf->words, *allowed = ivf->search->allowed;
+    const uint64_t rows = ivf->flat->rows, lists = ivf->flat->lists.count;
+    uint32_t kept = *c->count;
+    for (uint32_t i = kept; i < end; i++) {
+        const ki_spilled spilled = s->spilled[c->position[i]];
+        const int there = spilled.position < rows && spilled.list < lists; /* but in a damaged file */
+        const uint32_t position = there ? spilled.position : 0, list = there ? spilled.list : 0;
+        const int out = !there || (probed[list / 64] >> list % 64 & 1) ||
+                        (allowed && !(allowed[position / 64] >> position % 64 & 1));
+        c->score[kept] = c->score[i];
+        c->position[kept] = position;
+        kept += !out;
     }
     return kept;
 }
 
-/* Ties at the threshold in plenty: only the best by (score, position) stay. */
-static size_t keep_best(ki_ivf_worker *w, ki_candidate *candidate, size_t count, size_t wanted) {
-    for (size_t i = 0; i < count; i++)
-        w->picked[i] = (ki_hit){-candidate[i].score, candidate[i].position, candidate[i].position};
-    ki_hits_select(w->picked, count, wanted);
-    for (size_t i = 0; i < wanted; i++) candidate[i] = (ki_candidate){-w->picked[i].distance, w->picked[i].position};
-    return wanted;
-}
-
-static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
-    const size_t enough = ivf->capacity / 2 + ivf->rerank / 2;
-    ki_candidate *candidate = w->candidate + query * ivf->capacity;
-    size_t kept = keep_above(candidate, w->candidates[query], threshold_of(ivf, query));
-    if (kept > enough) {
-        for (size_t i = 0; i < kept; i++) w->work[i] = candidate[i].score;
-        const float worst = ki_pick_nth(w->work, kept, ivf->rerank);
-        raise_threshold(ivf, query, worst);
-        kept = keep_above(candidate, kept, worst);
-        if (kept > enough) kept = keep_best(w, candidate, kept, ivf->rerank);
-    }
-    w->candidates[query] = (uint32_t)kept;
-}
-
-static void push(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *scores, unsigned mask, uint32_t row) {
-    ki_candidate *candidate = w->candidate + query * ivf->capacity;
-    for (; mask; mask &= mask - 1) {
-        const unsigned v = (unsigned)__builtin_ctz(mask);
-        if (w->candidates[query] == ivf->capacity) {
-            make_room(ivf, w, query);
-            if (!(scores[v] >= threshold_of(ivf, query))) continue;
-        }
-        candidate[w->candidates[query]++] = (ki_candidate){scores[v], row + v};
-    }
-}
-
-/* Take what one call of the kernel found: first all scores into the maxima, then the thresholds, then candidates. */
-static void consume(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, size_t hits) {
-    const ki_pick_kernels *pick = ivf->pick;
-    const size_t lanes = ivf->groups * KI_BLOCK, group_mask = ivf->groups ? ivf->groups - 1 : 0;
-    uint32_t touched = 0, row;
-    for (size_t h = 0; h < hits; h++) {
-        ki_tile_hit *hit = &w->hits[h];
-        const unsigned mask = ki_flat_valid_mask(ivf->flat, ivf->search->allowed, hit->block, &row);
-        /* A damaged file's infinite score reaches even the need of the panel's empty places. */
-        hit->mask = hit->query < count ? (uint16_t)(hit->mask & mask) : 0;
-        if (!hit->mask) continue;
-        pick->lift(w->scores[h], pair[hit->query].base, mask,
-                   w->maxima + pair[hit->query].query * lanes + (hit->block & group_mask) * KI_BLOCK);
-        touched |= ivf->groups ? 1u << hit->query : 0;
-    }
-    for (uint32_t left = touched; left; left &= left - 1) {
-        const size_t query = pair[__builtin_ctz(left)].query;
-        raise_threshold(ivf, query, pick->nth(w->maxima + query * lanes, ivf->groups, ivf->rerank, w->work));
-    }
+/* Take what one call of the kernel found. */
+static void consume(ki_ivf *ivf, ki_ivf_worker *w, const struct span *s, const ki_pair *pair, unsigned count,
+                    size_t hits) {
+    const uint64_t *allowed = s->spilled ? NULL : ivf->search->allowed;
     for (size_t h = 0; h < hits; h++) {
         const ki_tile_hit *hit = &w->hits[h];
+        if (hit->query >= count) continue; /* a damaged file's infinite score reaches even an empty place's need */
+        const uint32_t at = (uint32_t)(hit->block - s->first_block) * KI_BLOCK, left = s->count - at;
+        unsigned mask = hit->mask & (left < KI_BLOCK ? (1u << left) - 1 : 0xffff);
+        if (allowed) mask &= ki_allowed_bits(allowed, s->first + at);
+        if (!mask) continue;
         const size_t query = pair[hit->query].query;
-        if (!hit->mask) continue;
-        const unsigned mask = ki_flat_valid_mask(ivf->flat, ivf->search->allowed, hit->block, &row);
-        push(ivf, w, query, w->scores[h], mask & pick->reach(w->scores[h], threshold_of(ivf, query)), row);
+        const ki_candidates c = candidates_of(ivf, w, query);
+        if (*c.count + 2 * KI_BLOCK > ivf->capacity) make_room(ivf, w, query);
+        const size_t end = ivf->pick->collect(w->scores[h], pair[hit->query].base, mask, threshold_of(ivf, query),
+                                              s->first + at, c.score, c.position, *c.count);
+        *c.count = s->spilled ? keep_spilled(ivf, s, query, &c, (uint32_t)end) : (uint32_t)end;
     }
 }
 
@@ -103,28 +113,30 @@ static float need_of(const ki_ivf *ivf, const ki_pair *pair) {
     return tau - pair->base - 0x1p-21f * (fabsf(tau) + fabsf(pair->base));
 }
 
-static void scan_int8(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, size_t first, size_t end) {
-    const ki_level *full = &ivf->flat->full;
+static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s) {
+    const size_t quads = s->level->quads;
     const int8_t *rows[KI_PANEL_MAX];
     ki_panel panel = {.packed = w->packed, .count = count};
     for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel.need[i] = INFINITY;
     for (unsigned i = 0; i < count; i++) {
-        rows[i] = ivf->bytes + (size_t)pair[i].query * 4 * full->quads;
-        panel.scale[i] = ivf->code[pair[i].query].scale;
-        panel.start[i] = ivf->code[pair[i].query].start;
+        rows[i] = ivf->scan_bytes + (size_t)pair[i].query * 4 * quads;
+        panel.scale[i] = ivf->scan_scale[pair[i].query];
+        panel.start[i] = ivf->scan_start[pair[i].query];
         panel.need[i] = need_of(ivf, &pair[i]);
     }
-    ivf->tile->pack(rows, count, full->quads, w->packed);
-    for (size_t block = first; block < end;) {
-        size_t hits = 0;
-        block = ivf->tile->score(full, &panel, block, end, w->hits, w->scores, KI_IVF_HITS, &hits);
-        if (!hits) continue;
-        consume(ivf, w, pair, count, hits);
-        for (unsigned i = 0; i < count && block < end; i++) panel.need[i] = need_of(ivf, &pair[i]);
+    ivf->tile->pack(rows, count, quads, w->packed);
+    for (int spilled = 0; spilled < 2; spilled++, s++) {
+        for (size_t block = s->first_block; block < s->end_block;) {
+            size_t hits = 0;
+            block = ivf->tile->score(s->level, &panel, block, s->end_block, w->hits, w->scores, KI_IVF_HITS, &hits);
+            if (!hits) continue;
+            consume(ivf, w, s, pair, count, hits);
+            for (unsigned i = 0; i < count; i++) panel.need[i] = need_of(ivf, &pair[i]);
+        }
     }
 }
 
-static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, size_t first, size_t end) {
+static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s) {
     const ki_flat *flat = ivf->flat;
     const void *prepared[KI_PANEL_MAX];
     float need[KI_PANEL_MAX];
@@ -132,13 +144,13 @@ static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsi
         prepared[i] = ivf->second + (size_t)pair[i].query * flat->second.query_bytes;
         need[i] = need_of(ivf, &pair[i]);
     }
-    for (size_t block = first; block < end;) {
+    for (size_t block = s->first_block; block < s->end_block;) {
         size_t hits = 0;
-        block = ki_second_score(&flat->second, flat->second_codes, flat->second_factors, block, end, prepared, need,
-                                count, w->second_work, w->hits, w->scores, KI_IVF_HITS, &hits);
+        block = ki_second_score(&flat->second, flat->second_codes, flat->second_factors, block, s->end_block, prepared,
+                                need, count, w->second_work, w->hits, w->scores, KI_IVF_HITS, &hits);
         if (!hits) continue;
-        consume(ivf, w, pair, count, hits);
-        for (unsigned i = 0; i < count && block < end; i++) need[i] = need_of(ivf, &pair[i]);
+        consume(ivf, w, s, pair, count, hits);
+        for (unsigned i = 0; i < count; i++) need[i] = need_of(ivf, &pair[i]);
     }
 }
 
@@ -153,26 +165,48 @@ static int stopped(const ki_ivf *ivf, unsigned worker) {
     return status != 0;
 }
 
+/* The vectors of a list, and those whose second list it is. */
+static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
+    const ki_lists *lists = &ivf->flat->lists;
+    const ki_spill *spill = ivf->spill;
+    span[0] = (struct span){ivf->level,
+                            lists->first_block[list],
+                            lists->first_block[list + 1],
+                            lists->first_row[list],
+                            lists->first_row[list + 1] - lists->first_row[list],
+                            NULL};
+    span[1] = (struct span){0};
+    if (spill)
+        span[1] = (struct span){&spill->level,
+                                spill->first_block[list],
+                                spill->first_block[list + 1],
+                                spill->first[list],
+                                spill->first[list + 1] - spill->first[list],
+                                spill->entry};
+}
+
 /* All queries that probe a list. */
 static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
-    const ki_lists *lists = &ivf->flat->lists;
-    const int second = ivf->search->second;
+    const int second = ivf->search->code == KITH_SCAN_SECOND;
     const size_t width = second ? ki_min_size(ivf->flat->second.width, KI_PANEL_MAX) : ivf->tile->width;
-    const size_t from = lists->first_block[list], to = lists->first_block[list + 1];
     const size_t pairs = ivf->pair_first[list + 1] - ivf->pair_first[list];
-    for (size_t done = 0; done < pairs && from < to; done += width) {
+    struct span span[2];
+    spans_of(ivf, list, span);
+    for (size_t done = 0; done < pairs && span[0].count + span[1].count; done += width) {
         const ki_pair *pair = ivf->pair + ivf->pair_first[list] + done;
-        (second ? scan_second : scan_int8)(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), from, to);
+        (second ? scan_second : scan_tiles)(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span);
     }
 }
 
 static void count_list(const ki_ivf *ivf, size_t list, ki_flat_counts *counts) {
-    const ki_flat *flat = ivf->flat;
+    const int second = ivf->search->code == KITH_SCAN_SECOND;
     const size_t pairs = ivf->pair_first[list + 1] - ivf->pair_first[list];
-    const size_t blocks = flat->lists.first_block[list + 1] - flat->lists.first_block[list];
-    const size_t bytes = ivf->search->second ? flat->second.block_bytes : flat->full.quads * KI_QUAD_BYTES;
+    const size_t bytes = second ? ivf->flat->second.block_bytes : ivf->level->quads * KI_QUAD_BYTES;
+    struct span span[2];
+    spans_of(ivf, list, span);
+    const size_t blocks = span[0].end_block - span[0].first_block + span[1].end_block - span[1].first_block;
     counts->scanned_bytes += pairs * blocks * (bytes + KI_FACTORS * sizeof(float));
-    counts->scanned_rows += pairs * (flat->lists.first_row[list + 1] - flat->lists.first_row[list]);
+    counts->scanned_rows += pairs * (span[0].count + span[1].count);
     counts->probed_lists += pairs;
 }
 

@@ -43,7 +43,7 @@ kith_status ki_kmeans_train(const float *sample, size_t count, size_t dim, const
                             ki_kmeans *out);
 void ki_kmeans_free(ki_kmeans *kmeans);
 
-enum { KI_CHOICES = 4 };
+enum { KI_CHOICES = 8 };
 
 typedef struct ki_assign_scratch ki_assign_scratch;
 ki_assign_scratch *ki_assign_scratch_create(const ki_kmeans *kmeans); /* NULL: out of memory */

@@ -18,8 +18,8 @@
 enum {
     /* One super in so many is looked into. Text embeddings, 1,360 lists: 97 % of the rows find their nearest list, and
      * residuals grow by 0.2 %. */
-    PROBE_PART = 12,
-    PROBES_LEAST = 6,      /* at least KI_CHOICES, so that there are as many lists */
+    PROBE_PART = 6,
+    PROBES_LEAST = 8,      /* at least KI_CHOICES, so that there are as many lists */
     ROWS_LEAST = 1024,     /* rows at a time */
     ROWS_A_SUPER = 16,     /* so that supers are read for several rows each */
     ROWS_BYTES = 4 << 20,  /* of the rows' codes, at most */

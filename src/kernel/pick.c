@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "cpu/cpu.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -12,8 +13,54 @@
 #endif
 
 typedef float floats __attribute__((vector_size(64)));
-typedef int32_t ints __attribute__((vector_size(64)));
+typedef int32_t ints __attribute__((vector_size(64), aligned(4)));
 
+static int32_t key_of(float value) {
+    int32_t bits;
+    memcpy(&bits, &value, sizeof(bits));
+    return bits ^ ((bits >> 31) & 0x7fffffff);
+}
+
+static float float_of(int32_t key) {
+    const int32_t bits = key ^ ((key >> 31) & 0x7fffffff);
+    float value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+/* A key in low+1..high: first halfway between the values, which lie more evenly than their keys, and after some steps
+ * halfway between the keys, so that an end is sure. */
+static int32_t middle_key(int32_t low, int32_t high, int step) {
+    enum { BY_VALUE = 12 };
+    const float middle = float_of(low) / 2 + float_of(high) / 2;
+    const int32_t key = key_of(middle);
+    if (step < BY_VALUE && isfinite(middle) && key > low && key <= high) return key;
+    return (int32_t)(low + ((int64_t)high - low + 1) / 2);
+}
+
+/* How many keys are at least `from`, and the least of those. */
+#define COUNT_FROM(tier, attribute)                                                                                    \
+    attribute static size_t count_from_##tier(const ints *keys, size_t vectors, int32_t from) {                        \
+        ints sum = {0};                                                                                                \
+        for (size_t i = 0; i < vectors; i++) sum -= keys[i] >= from;                                                   \
+        size_t count = 0;                                                                                              \
+        for (int v = 0; v < KI_BLOCK; v++) count += (size_t)sum[v];                                                    \
+        return count;                                                                                                  \
+    }
+#define LEAST_FROM(tier, attribute)                                                                                    \
+    attribute static int32_t least_from_##tier(const ints *keys, size_t vectors, int32_t from) {                       \
+        ints least = (ints){0} + INT32_MAX;                                                                            \
+        for (size_t i = 0; i < vectors; i++) {                                                                         \
+            const ints take = (keys[i] >= from) & (keys[i] < least);                                                   \
+            least = (keys[i] & take) | (least & ~take);                                                                \
+        }                                                                                                              \
+        int32_t result = INT32_MAX;                                                                                    \
+        for (int v = 0; v < KI_BLOCK; v++) result = least[v] < result ? least[v] : result;                             \
+        return result;                                                                                                 \
+    }
+
+COUNT_FROM(scalar, )
+LEAST_FROM(scalar, )
 #define TARGET
 #define NAME(x) x##_scalar
 #include "kernel/pick_template.h"
@@ -36,20 +83,36 @@ static unsigned reach_scalar(const float *scores, float threshold) {
     return mask;
 }
 
-static float nth_by_selection(const float *values, size_t groups, size_t n, float *work) {
-    memcpy(work, values, groups * KI_BLOCK * sizeof(float));
-    return ki_pick_nth(work, groups * KI_BLOCK, n);
+static size_t collect_scalar(const float *scores, float base, unsigned mask, float threshold, uint32_t first,
+                             float *score, uint32_t *place, size_t used) {
+    for (; mask; mask &= mask - 1) {
+        const unsigned v = (unsigned)__builtin_ctz(mask);
+        score[used] = scores[v] + base;
+        place[used] = first + v;
+        used += score[used] >= threshold;
+    }
+    return used;
 }
 
 #if defined(__x86_64__)
 #define AVX2   __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt")))
 
+COUNT_FROM(avx2, AVX2)
+LEAST_FROM(avx2, AVX2)
 #define TARGET  AVX2
 #define NAME(x) x##_avx2
 #include "kernel/pick_template.h"
 #undef TARGET
 #undef NAME
+AVX512 static size_t count_from_avx512(const ints *keys, size_t vectors, int32_t from) {
+    const __m512i least = _mm512_set1_epi32(from), one = _mm512_set1_epi32(1);
+    __m512i sum = _mm512_setzero_si512();
+    for (size_t i = 0; i < vectors; i++)
+        sum = _mm512_mask_add_epi32(sum, _mm512_cmpge_epi32_mask(_mm512_loadu_si512(keys + i), least), sum, one);
+    return (size_t)_mm512_reduce_add_epi32(sum);
+}
+LEAST_FROM(avx512, AVX512)
 #define TARGET  AVX512
 #define NAME(x) x##_avx512
 #include "kernel/pick_template.h"
@@ -80,44 +143,20 @@ AVX2 static unsigned reach_avx2(const float *scores, float threshold) {
            (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(scores + 8), least, _CMP_GE_OQ)) << 8;
 }
 
-/* Few values: those with fewer than n larger ones are the n largest (and their equals); the least of them is sought. */
-AVX2 static float nth_avx2(const float *values, size_t groups, size_t n, float *work) {
-    __m256i larger[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(),
-                         _mm256_setzero_si256()};
-    if (groups > 2) return nth_by_selection(values, groups, n, work);
-    for (size_t i = 0; i < groups * KI_BLOCK; i++)
-        for (size_t h = 0; h < groups * 2; h++)
-            larger[h] = _mm256_sub_epi32(
-                larger[h], _mm256_castps_si256(_mm256_cmp_ps(_mm256_broadcast_ss(values + i),
-                                                             _mm256_loadu_ps(values + 8 * h), _CMP_GT_OQ)));
-    __m256 least = _mm256_set1_ps(__builtin_inff());
-    for (size_t h = 0; h < groups * 2; h++) {
-        const __m256i among = _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), larger[h]);
-        least =
-            _mm256_min_ps(least, _mm256_blendv_ps(least, _mm256_loadu_ps(values + 8 * h), _mm256_castsi256_ps(among)));
-    }
-    float lane[8], result = __builtin_inff();
-    _mm256_storeu_ps(lane, least);
-    for (int v = 0; v < 8; v++) result = lane[v] < result ? lane[v] : result;
-    return result;
-}
-
 AVX512 static unsigned reach_avx512(const float *scores, float threshold) {
     return _mm512_cmp_ps_mask(_mm512_loadu_ps(scores), _mm512_set1_ps(threshold), _CMP_GE_OQ);
 }
 
-AVX512 static float nth_avx512(const float *values, size_t groups, size_t n, float *work) {
-    if (groups > 4) return nth_by_selection(values, groups, n, work);
-    float least = __builtin_inff();
-    for (size_t i = 0; i < groups * KI_BLOCK; i++) {
-        const __m512 value = _mm512_set1_ps(values[i]);
-        unsigned larger = 0;
-        for (size_t g = 0; g < groups; g++)
-            larger += (unsigned)__builtin_popcount(
-                _mm512_cmp_ps_mask(_mm512_loadu_ps(values + g * KI_BLOCK), value, _CMP_GT_OQ));
-        least = larger < n && values[i] < least ? values[i] : least;
-    }
-    return least;
+AVX512 static size_t collect_avx512(const float *scores, float base, unsigned mask, float threshold, uint32_t first,
+                                    float *score, uint32_t *place, size_t used) {
+    const __m512 lifted = _mm512_add_ps(_mm512_loadu_ps(scores), _mm512_set1_ps(base));
+    const __mmask16 take = _mm512_mask_cmp_ps_mask((__mmask16)mask, lifted, _mm512_set1_ps(threshold), _CMP_GE_OQ);
+    const __m512i places = _mm512_add_epi32(_mm512_set1_epi32((int)first),
+                                            _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    /* Compressed in a register: straight to memory is slow on some processors. */
+    _mm512_storeu_ps(score + used, _mm512_maskz_compress_ps(take, lifted));
+    _mm512_storeu_si512(place + used, _mm512_maskz_compress_epi32(take, places));
+    return used + (size_t)__builtin_popcount(take);
 }
 
 AVX512 static size_t above_avx512(const float *scores, size_t blocks, float threshold, uint32_t *index,
@@ -131,11 +170,11 @@ AVX512 static size_t above_avx512(const float *scores, size_t blocks, float thre
 #endif
 
 void ki_pick_fill(uint32_t features, ki_pick_kernels *table) {
-    *table = (ki_pick_kernels){maxima_scalar, above_scalar, lift_scalar, reach_scalar, nth_by_selection};
+    *table = (ki_pick_kernels){maxima_scalar, above_scalar, collect_scalar, reach_scalar, nth_scalar};
 #if defined(__x86_64__)
-    if (features & KI_AVX2) *table = (ki_pick_kernels){maxima_avx2, above_avx2, lift_avx2, reach_avx2, nth_avx2};
+    if (features & KI_AVX2) *table = (ki_pick_kernels){maxima_avx2, above_avx2, collect_scalar, reach_avx2, nth_avx2};
     if (features & KI_AVX512)
-        *table = (ki_pick_kernels){maxima_avx512, above_avx512, lift_avx512, reach_avx512, nth_avx512};
+        *table = (ki_pick_kernels){maxima_avx512, above_avx512, collect_avx512, reach_avx512, nth_avx512};
 #else
     (void)features;
 #endif

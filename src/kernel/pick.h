@@ -20,12 +20,15 @@ typedef struct ki_pick_kernels {
     void (*maxima)(const float *scores, size_t blocks, size_t groups, float *maxima);
     /* Indexes of the scores >= threshold, ascending, at most `capacity`; returns how many there are, stored or not. */
     size_t (*above)(const float *scores, size_t blocks, float threshold, uint32_t *index, size_t capacity);
-    /* Add base to sixteen scores, set those outside of the mask to -INFINITY, and take part in the maxima. */
-    void (*lift)(float *scores, float base, unsigned mask, float *maxima);
+    /* Append those of sixteen scores that the mask names and that reach the threshold once base is added: the sums to
+     * score[], first + 0..15 to place[], from `used` on. Returns how many there are then; sixteen places behind `used`
+     * are overwritten. */
+    size_t (*collect)(const float *scores, float base, unsigned mask, float threshold, uint32_t first, float *score,
+                      uint32_t *place, size_t used);
     /* Which of sixteen scores are >= threshold. */
     unsigned (*reach)(const float *scores, float threshold);
-    /* The n-th largest (1..16 * groups) of 16 * groups values; work: as many floats. */
-    float (*nth)(const float *values, size_t groups, size_t n, float *work);
+    /* The n-th largest (1..count) of the values, which are readable up to a multiple of 16; work: so many floats. */
+    float (*nth)(const float *values, size_t count, size_t n, float *work);
 } ki_pick_kernels;
 
 const ki_pick_kernels *ki_pick(void);

@@ -14,16 +14,44 @@ TARGET static void NAME(maxima)(const float *scores, size_t blocks, size_t group
     }
 }
 
-TARGET static void NAME(lift)(float *scores, float base, unsigned mask, float *maxima) {
-    floats lifted, old;
-    memcpy(&lifted, scores, sizeof(lifted));
-    memcpy(&old, maxima, sizeof(old));
-    lifted += (floats){0} + base;
-    if (mask != 0xffff)
-        for (int v = 0; v < KI_BLOCK; v++)
-            if (!(mask >> v & 1)) lifted[v] = -__builtin_inff();
-    memcpy(scores, &lifted, sizeof(lifted));
-    const ints larger = lifted > old;
-    old = (floats)(((ints)lifted & larger) | ((ints)old & ~larger));
-    memcpy(maxima, &old, sizeof(old));
+/* Floats as integers in the same order. */
+TARGET static void NAME(keys_of)(const float *values, size_t count, ints *keys, ints *least, ints *most) {
+    const ints lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    ints low = (ints){0} + INT32_MAX, high = (ints){0} + INT32_MIN;
+    for (size_t i = 0; i < count; i += KI_BLOCK) {
+        ints key;
+        memcpy(&key, values + i, sizeof(key));
+        key ^= (key >> 31) & 0x7fffffff;
+        if (count - i < KI_BLOCK) { /* places without a value are below all */
+            const ints there = lanes < (int32_t)(count - i);
+            key = (key & there) | (INT32_MIN & ~there);
+        }
+        memcpy(keys + i / KI_BLOCK, &key, sizeof(key));
+        const ints less = key<low, more = key> high;
+        low = (key & less) | (low & ~less);
+        high = (key & more) | (high & ~more);
+    }
+    *least = low;
+    *most = high;
+}
+
+TARGET static float NAME(nth)(const float *values, size_t count, size_t n, float *work) {
+    ints *keys = (ints *)(void *)work, least, most;
+    const size_t vectors = (count + KI_BLOCK - 1) / KI_BLOCK;
+    NAME(keys_of)(values, count, keys, &least, &most);
+    int32_t low = INT32_MAX, high = INT32_MIN; /* the key sought lies in low..high */
+    for (int v = 0; v < KI_BLOCK; v++) {
+        low = least[v] < low ? least[v] : low;
+        high = most[v] > high ? most[v] : high;
+    }
+    for (int step = 0; low < high; step++) {
+        const int32_t middle = middle_key(low, high, step);
+        const size_t reached = NAME(count_from)(keys, vectors, middle);
+        if (reached < n)
+            high = middle - 1;
+        else
+            low = reached == n ? NAME(least_from)(keys, vectors, middle) : middle;
+        if (reached == n) break;
+    }
+    return float_of(low);
 }

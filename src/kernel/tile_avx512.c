@@ -16,7 +16,7 @@
 
 enum { WIDE = 12, NARROW = 4 };
 
-/* The panel widths that have a kernel: 1, 4, 12. */
+/* The panel widths that have a kernel: 1, 4, 12. More of them, for what is left of a list's queries, gained nothing. */
 static unsigned packed_width(unsigned count) {
     return count == 1 ? 1 : count <= NARROW ? NARROW : WIDE;
 }
@@ -25,13 +25,37 @@ static size_t vnni_packed_bytes(size_t quads, unsigned count) {
     return quads * 4 * packed_width(count);
 }
 
+/* Sixteen quads of four queries to their places: quad after quad, a stride apart. */
+INLINE void pack_four(const int8_t *const *rows, size_t at, int8_t *out, size_t stride) {
+    const __m512i a = _mm512_loadu_si512(rows[0] + at), b = _mm512_loadu_si512(rows[1] + at);
+    const __m512i c = _mm512_loadu_si512(rows[2] + at), d = _mm512_loadu_si512(rows[3] + at);
+    const __m512i ab_low = _mm512_unpacklo_epi32(a, b), ab_high = _mm512_unpackhi_epi32(a, b);
+    const __m512i cd_low = _mm512_unpacklo_epi32(c, d), cd_high = _mm512_unpackhi_epi32(c, d);
+    const __m512i quad[4] = {_mm512_unpacklo_epi64(ab_low, cd_low), _mm512_unpackhi_epi64(ab_low, cd_low),
+                             _mm512_unpacklo_epi64(ab_high, cd_high), _mm512_unpackhi_epi64(ab_high, cd_high)};
+#pragma GCC unroll 4
+    for (size_t q = 0; q < 4; q++) { /* of each run of four quads the q-th */
+        _mm_storeu_si128((__m128i *)(void *)(out + q * stride), _mm512_castsi512_si128(quad[q]));
+        _mm_storeu_si128((__m128i *)(void *)(out + (q + 4) * stride), _mm512_extracti32x4_epi32(quad[q], 1));
+        _mm_storeu_si128((__m128i *)(void *)(out + (q + 8) * stride), _mm512_extracti32x4_epi32(quad[q], 2));
+        _mm_storeu_si128((__m128i *)(void *)(out + (q + 12) * stride), _mm512_extracti32x4_epi32(quad[q], 3));
+    }
+}
+
 /* [quad][query][4]: the broadcasts of one step lie together. */
-static void vnni_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
+TARGET static void vnni_pack(const int8_t *const *rows, unsigned count, size_t quads, void *packed) {
+    enum { FOUR = 4, QUADS = 16 };
     const unsigned width = packed_width(count);
-    if (count < width) memset(packed, 0, quads * 4 * width);
+    const size_t stride = 4 * width, wide = quads / QUADS * QUADS;
+    if (count < width) memset(packed, 0, quads * stride);
+    unsigned done = 0;
+    for (; done + FOUR <= count; done += FOUR)
+        for (size_t j = 0; j < wide; j += QUADS)
+            pack_four(rows + done, 4 * j, (int8_t *)packed + j * stride + 4 * done, stride);
     for (unsigned i = 0; i < count; i++) {
-        int8_t *out = (int8_t *)packed + 4 * i;
-        for (size_t j = 0; j < quads; j++, out += 4 * width) memcpy(out, rows[i] + 4 * j, 4);
+        const size_t first = i < done ? wide : 0;
+        int8_t *out = (int8_t *)packed + first * stride + 4 * i;
+        for (size_t j = first; j < quads; j++, out += stride) memcpy(out, rows[i] + 4 * j, 4);
     }
 }
 
@@ -117,19 +141,16 @@ INLINE size_t scan_panel(const ki_level *level, const ki_panel *panel, const ki_
     return block;
 }
 
-TARGET static size_t scan_wide(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first,
-                               size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
-    const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, WIDE, 2);
-    if (next + 1 != end) return next;
-    return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, WIDE, 1);
-}
-
-TARGET static size_t scan_narrow(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
-                                 size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
-    const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, NARROW, 4);
-    if (next + 4 <= end) return next;
-    return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, NARROW, 1);
-}
+/* Panels of a width, several blocks at a time while there are so many, then one at a time. */
+#define SCAN_PANELS(name, width, blocks)                                                                               \
+    TARGET static size_t name(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,              \
+                              size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {           \
+        const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, width, blocks);        \
+        if (next + (blocks) <= end) return next;                                                                       \
+        return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, width, 1);          \
+    }
+SCAN_PANELS(scan_wide, WIDE, 2)
+SCAN_PANELS(scan_narrow, NARROW, 4)
 
 /* The dots of one query with one block. One query is a matter of reading: row after row in the order of memory, so that
  * the prefetcher sees one stream, in four chains that hide the latency of VPDPBUSD. */
@@ -230,19 +251,15 @@ INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t f
     return block;
 }
 
-TARGET static size_t score_wide(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
-                                ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
-    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, WIDE, 2);
-    if (next + 1 != end) return next;
-    return score_panel(level, panel, next, end, hits, scores, capacity, count, WIDE, 1);
-}
-
-TARGET static size_t score_narrow(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
-                                  ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
-    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, NARROW, 4);
-    if (next + 4 <= end) return next;
-    return score_panel(level, panel, next, end, hits, scores, capacity, count, NARROW, 1);
-}
+#define SCORE_PANELS(name, width, blocks)                                                                              \
+    TARGET static size_t name(const ki_level *level, const ki_panel *panel, size_t first, size_t end,                  \
+                              ki_tile_hit *hits, float(*scores)[KI_BLOCK], size_t capacity, size_t *count) {           \
+        const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, width, blocks);       \
+        if (next + (blocks) <= end) return next;                                                                       \
+        return score_panel(level, panel, next, end, hits, scores, capacity, count, width, 1);                          \
+    }
+SCORE_PANELS(score_wide, WIDE, 2)
+SCORE_PANELS(score_narrow, NARROW, 4)
 
 TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                                   ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {

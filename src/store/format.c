@@ -35,6 +35,10 @@ const char *ki_section_name(uint32_t kind) {
         [KI_SECTION_SECOND_CODES] = "second_codes",
         [KI_SECTION_SECOND_FACTORS] = "second_factors",
         [KI_SECTION_CALIBRATION] = "calibration",
+        [KI_SECTION_SPILL_LISTS] = "spill_lists",
+        [KI_SECTION_SPILL_ENTRIES] = "spill_entries",
+        [KI_SECTION_SPILL_CODES] = "spill_codes",
+        [KI_SECTION_SPILL_FACTORS] = "spill_factors",
     };
     return kind < sizeof(name) / sizeof(*name) && name[kind] ? name[kind] : "unknown";
 }

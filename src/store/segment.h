@@ -45,7 +45,11 @@ typedef enum ki_section_kind {
     KI_SECTION_SECOND_MODEL = 22,   /* what the second code was trained to */
     KI_SECTION_SECOND_CODES = 23,
     KI_SECTION_SECOND_FACTORS = 24,
-    KI_SECTION_CALIBRATION = 25 /* measured recall and cost of plans */
+    KI_SECTION_CALIBRATION = 25,   /* measured recall and cost of plans */
+    KI_SECTION_SPILL_LISTS = 26,   /* second lists: u32 a list, how many vectors it has */
+    KI_SECTION_SPILL_ENTRIES = 27, /* by list: u32 position and u32 first list of each */
+    KI_SECTION_SPILL_CODES = 28,   /* tiles, of the first level where there is one */
+    KI_SECTION_SPILL_FACTORS = 29
 } ki_section_kind;
 
 /* "codes", "originals", ...; "unknown" for others. */

@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "kernel/tile.h"
 #include "support/data.h"
 #include "support/segment_file.h"
@@ -91,6 +92,7 @@ static void try_searches(const kith_index *index, const kith_index_info *info, k
             options.filter = filtered ? filter : NULL;
             options.nprobe = 1 + ki_rng_below(rng, 4);
             options.code = *info->second_code && filtered ? KITH_SCAN_SECOND : KITH_SCAN_AUTO;
+            if (plan == KITH_PLAN_IVF && info->first_level_dim && ki_rng_below(rng, 2)) options.code = KITH_SCAN_FIRST;
             if (kith_search(index, &queries, K, &options, scratch, ids, distances, &error) == KITH_OK)
                 for (size_t i = 0; i < queries.count; i++) check_shape(ids + i * K, distances + i * K);
             (void)!kith_search_range(index, &queries, 20, &options, scratch, &ranges, &error);
@@ -358,6 +360,53 @@ static void test_hostile_supers(void **state) {
     }
 }
 
+/* Where a section of the listed base begins. */
+static uint64_t section_offset(test_bytes file, uint32_t kind, uint64_t *bytes) {
+    const ki_header *header = test_header_a(file);
+    for (uint32_t s = 0; s < header->section_count; s++)
+        if (header->section[s].kind == kind) {
+            *bytes = header->section[s].bytes;
+            return header->section[s].offset;
+        }
+    fail_msg("there is no section '%s'", ki_section_name(kind));
+    return 0;
+}
+
+/* Second lists that cannot be: opening refuses counts, verify finds entries, and searches survive those. */
+static void test_hostile_spill(void **state) {
+    static const struct {
+        uint32_t kind, word, value;
+        int opens;
+    } edits[] = {{KI_SECTION_SPILL_LISTS, 0, UINT32_MAX, 0},
+                 {KI_SECTION_SPILL_LISTS, 11, 0, 0},
+                 {KI_SECTION_SPILL_LISTS, 3, ROWS, 0},
+                 {KI_SECTION_SPILL_ENTRIES, 0, ROWS, 1},
+                 {KI_SECTION_SPILL_ENTRIES, 0, UINT32_MAX, 1},
+                 {KI_SECTION_SPILL_ENTRIES, 1, 12, 1},
+                 {KI_SECTION_SPILL_ENTRIES, 1, UINT32_MAX, 1},
+                 {KI_SECTION_SPILL_ENTRIES, 1, 0, 1},
+                 {KI_SECTION_SPILL_ENTRIES, 2, UINT32_MAX - 1, 1}};
+    ki_rng rng = {5};
+    (void)state;
+    for (size_t i = 0; i < sizeof(edits) / sizeof(*edits); i++) {
+        test_bytes copy = {malloc(base[LISTED].file.bytes), base[LISTED].file.bytes};
+        uint64_t bytes = 0;
+        assert_non_null(copy.data);
+        memcpy(copy.data, base[LISTED].file.data, copy.bytes);
+        const uint64_t at = section_offset(copy, edits[i].kind, &bytes);
+        assert_true(4 * (uint64_t)edits[i].word < bytes);
+        ki_store_u32(copy.data + at + 4 * (size_t)edits[i].word, edits[i].value);
+        test_reseal(copy);
+        const unsigned before = opened;
+        try_file(&copy, &rng);
+        assert_int_equal(opened - before, edits[i].opens);
+        const char *path = test_path("hostile.kith");
+        assert_int_equal(kith_index_verify(path, NULL, NULL, NULL, &error), KITH_E_CORRUPT);
+        if (!strstr(error.text, "'spill_")) fail_msg("edit %zu: %s", i, error.text);
+        free(copy.data);
+    }
+}
+
 /* ---- Truncation under searches ----------------------------------------------------------------------------------- */
 
 struct searcher {
@@ -520,6 +569,7 @@ int main(void) {
         cmocka_unit_test(test_hostile_lists),
         cmocka_unit_test(test_hostile_factors),
         cmocka_unit_test(test_hostile_supers),
+        cmocka_unit_test(test_hostile_spill),
         cmocka_unit_test(test_truncation_under_searches),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

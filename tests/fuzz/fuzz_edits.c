@@ -59,10 +59,10 @@ static void need(kith_status status, const kith_error *error) {
 
 /* Two settings of each code that the index has or lacks. */
 static void add_calibration(const char *path) {
-    kith_tuned settings[2 * (KITH_SCAN_LEVELS + 1)] = {{0}};
+    kith_tuned settings[2 * (KITH_SCAN_FIRST + 1)] = {{0}};
     size_t count = 0;
     kith_error error;
-    for (int code = KITH_SCAN_AUTO; code <= KITH_SCAN_LEVELS; code++)
+    for (int code = KITH_SCAN_AUTO; code <= KITH_SCAN_FIRST; code++)
         for (size_t batch = 1; batch <= 64; batch += 63)
             settings[count++] = (kith_tuned){.plan = KITH_PLAN_IVF,
                                              .code = (kith_scan_code)code,

@@ -24,6 +24,8 @@ static void check_ivf_of_all(const struct subject *s, struct request r) {
     r.nprobe = s->info.lists;
     r.rerank = s->set.rows > r.k ? s->set.rows : r.k;
     check(s, r);
+    r.code = KITH_SCAN_FIRST;
+    if (s->info.first_level_dim) check(s, r);
     r.rerank = 0;
     r.code = KITH_SCAN_LEVELS;
     check(s, r);
@@ -108,13 +110,18 @@ static void search_ivf(const struct subject *s, kith_scan_code code, size_t batc
 static void test_ivf_does_not_depend_on_company(void **state) {
     static const size_t batches[] = {1, 3, 13, 64, QUERIES};
     (void)state;
-    for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++) {
+    static const kith_scan_code codes[] = {KITH_SCAN_INT8, KITH_SCAN_LEVELS, KITH_SCAN_FIRST};
+    for (int trial = 0; trial < 6; trial++) {
+        const kith_metric metric = (kith_metric)(KITH_L2SQ + trial % 3);
+        const kith_scan_code code = codes[(trial + trial / 3) % 3];
         subject_lists = 30;
-        struct subject s = subject_make(DATA_CLUSTERED, (kith_metric)metric, KITH_F32, KITH_F32, slow ? 900 : 3000, 48,
-                                        slow ? 20 : QUERIES, 5);
+        /* A first level needs 64 dimensions and more; without one second lists have full codes. */
+        struct subject s = subject_make(DATA_CLUSTERED, metric, KITH_F32, KITH_F32, slow ? 900 : 3000,
+                                        code == KITH_SCAN_FIRST ? 96 : 48, slow ? 20 : QUERIES, 5);
         uint64_t *expected = take(QUERIES * K, sizeof(*expected)), *ids = take(QUERIES * K, sizeof(*ids));
         float *distances = take(2 * QUERIES * K, sizeof(*distances)), *others = distances + QUERIES * K;
-        const kith_scan_code code = metric == KITH_IP ? KITH_SCAN_LEVELS : KITH_SCAN_INT8;
+        assert_int_equal(code == KITH_SCAN_FIRST, s.info.first_level_dim != 0);
+        assert_true(s.info.spilled_rows > 0);
         search_ivf(&s, code, QUERIES, 1, 0, 4, expected, distances);
         for (size_t b = 0; b < sizeof(batches) / sizeof(*batches); b++)
             for (unsigned threads = 1; threads <= THREADS_MAX; threads++) {

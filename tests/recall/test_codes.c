@@ -131,14 +131,18 @@ static void check_types(data_kind kind, kith_metric metric, kith_dtype dtype, do
     struct world w = make_world(kind, metric, dtype);
     build(&w, data_path("types.kith"), NULL, KITH_ORIGINALS_KEEP);
     const struct setting few = {KITH_SCAN_INT8, LISTS / 4, 2 * K}, levels = {KITH_SCAN_LEVELS, LISTS / 4, 0};
+    const struct setting first = {KITH_SCAN_FIRST, LISTS / 4, 20 * K};
     const double by_int8 = recall_of(w.queries, w.truth, data_path("types.kith"), few);
     const double by_levels = recall_of(w.queries, w.truth, data_path("types.kith"), levels);
+    const double by_first = recall_of(w.queries, w.truth, data_path("types.kith"), first);
     build(&w, data_path("none.kith"), NULL, KITH_ORIGINALS_NONE);
     const double alone = recall_of(w.queries, w.truth, data_path("none.kith"), few);
-    print_message("%-10s %-6s %-4s int8 %.4f, levels %.4f, int8 without originals %.4f\n", data_kind_name(kind),
-                  kith_metric_name(metric), kith_dtype_name(dtype), by_int8, by_levels, alone);
+    print_message("%-10s %-6s %-4s int8 %.4f, levels %.4f, first %.4f, int8 without originals %.4f\n",
+                  data_kind_name(kind), kith_metric_name(metric), kith_dtype_name(dtype), by_int8, by_levels, by_first,
+                  alone);
     assert_true(by_int8 >= floor_of_lists);
     assert_true(by_levels >= floor_of_lists);
+    assert_true(by_first >= floor_of_lists);
     assert_true(alone >= floor_of_lists - 0.1);
     free_world(&w);
 }

@@ -112,7 +112,7 @@ static void test_hostile(void **state) {
                  {20, 2},
                  {64, 0},
                  {64, 6},
-                 {68, 4},
+                 {68, 5},
                  {72, 0},
                  {72, KITH_K_MAX + 1},
                  {76, 0},

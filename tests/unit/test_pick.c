@@ -47,12 +47,11 @@ static void test_nth(void **state) {
     (void)state;
     ki_rng rng = {1};
     for (int round = 0; round < 3000; round++) {
-        const size_t groups = (size_t)1 << ki_rng_below(&rng, 5), count = groups * KI_BLOCK;
-        const size_t n = 1 + ki_rng_below(&rng, count);
+        const size_t count = 1 + ki_rng_below(&rng, SCORES_MAX), n = 1 + ki_rng_below(&rng, count);
         float scores[SCORES_MAX], work[SCORES_MAX];
-        make_scores(&rng, scores, count);
+        make_scores(&rng, scores, SCORES_MAX); /* those behind the last do not count */
         const float expected = sorted_nth(scores, count, n);
-        assert_true(ki_pick()->nth(scores, groups, n, work) == expected);
+        assert_true(ki_pick()->nth(scores, count, n, work) == expected);
         assert_true(ki_pick_nth(scores, count, n) == expected);
     }
 }
@@ -62,17 +61,17 @@ static void test_nth_ends_on_nan(void **state) {
     float scores[3 * KI_BLOCK], work[3 * KI_BLOCK];
     for (size_t n = 1; n <= 2 * KI_BLOCK; n++) {
         for (size_t i = 0; i < 3 * KI_BLOCK; i++) scores[i] = i % 3 ? NAN : (float)i;
-        (void)ki_pick()->nth(scores, 2, n, work);
+        (void)ki_pick()->nth(scores, 2 * KI_BLOCK, n, work);
         (void)ki_pick_nth(scores, 3 * KI_BLOCK, n); /* any value, but it must come back */
     }
 }
 
-static void test_maxima_and_lift(void **state) {
+static void test_maxima(void **state) {
     (void)state;
     ki_rng rng = {2};
     for (int round = 0; round < 500; round++) {
         const size_t blocks = 1 + ki_rng_below(&rng, BLOCKS_MAX), groups = (size_t)1 << ki_rng_below(&rng, 3);
-        float scores[SCORES_MAX], maxima[4 * KI_BLOCK], expected[4 * KI_BLOCK], lifted[KI_BLOCK];
+        float scores[SCORES_MAX], maxima[4 * KI_BLOCK], expected[4 * KI_BLOCK];
         make_scores(&rng, scores, blocks * KI_BLOCK);
         for (size_t i = 0; i < 4 * KI_BLOCK; i++) maxima[i] = expected[i] = -INFINITY;
         ki_pick()->maxima(scores, blocks, groups, maxima);
@@ -81,15 +80,34 @@ static void test_maxima_and_lift(void **state) {
             if (scores[i] > *to) *to = scores[i];
         }
         assert_memory_equal(maxima, expected, sizeof(maxima));
-        const unsigned mask = (unsigned)ki_rng_below(&rng, 0x10000);
-        const float base = (float)ki_rng_normal(&rng);
-        memcpy(lifted, scores, sizeof(lifted));
-        ki_pick()->lift(lifted, base, mask, maxima);
-        for (size_t v = 0; v < KI_BLOCK; v++) {
-            const float score = mask >> v & 1 ? scores[v] + base : -INFINITY;
-            assert_true(lifted[v] == score);
-            assert_true(maxima[v] == (score > expected[v] ? score : expected[v]));
+    }
+}
+
+static void test_collect(void **state) {
+    (void)state;
+    ki_rng rng = {4};
+    for (int round = 0; round < 2000; round++) {
+        enum { USED = 5 };
+        float scores[KI_BLOCK], score[USED + 2 * KI_BLOCK];
+        uint32_t place[USED + 2 * KI_BLOCK];
+        make_scores(&rng, scores, KI_BLOCK);
+        if (round % 7 == 0) scores[3] = NAN; /* reaches nothing */
+        for (size_t i = 0; i < USED + 2 * KI_BLOCK; i++) {
+            score[i] = -1.5F;
+            place[i] = 77;
         }
+        const unsigned mask = (unsigned)ki_rng_below(&rng, 0x10000);
+        const float base = (float)ki_rng_normal(&rng), threshold = scores[ki_rng_below(&rng, KI_BLOCK)] + base;
+        size_t expected = USED;
+        const size_t end = ki_pick()->collect(scores, base, mask, threshold, 1000, score, place, USED);
+        for (unsigned v = 0; v < KI_BLOCK; v++) {
+            if (!(mask >> v & 1) || !(scores[v] + base >= threshold)) continue;
+            assert_true(score[expected] == scores[v] + base);
+            assert_int_equal(place[expected++], 1000 + v);
+        }
+        assert_int_equal(end, expected);
+        for (size_t i = 0; i < USED; i++) assert_true(score[i] == -1.5F && place[i] == 77);
+        for (size_t i = USED + KI_BLOCK; i < USED + 2 * KI_BLOCK; i++) assert_true(score[i] == -1.5F && place[i] == 77);
     }
 }
 
@@ -134,11 +152,8 @@ static int set_up(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_nth),
-        cmocka_unit_test(test_nth_ends_on_nan),
-        cmocka_unit_test(test_maxima_and_lift),
-        cmocka_unit_test(test_above_and_reach),
-        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_nth),     cmocka_unit_test(test_nth_ends_on_nan), cmocka_unit_test(test_maxima),
+        cmocka_unit_test(test_collect), cmocka_unit_test(test_above_and_reach), cmocka_unit_test(test_groups),
     };
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

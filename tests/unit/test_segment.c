@@ -493,9 +493,10 @@ static void names(void **state) {
     assert_string_equal(ki_section_name(KI_SECTION_META), "meta");
     assert_string_equal(ki_section_name(0), "unknown");
     assert_string_equal(ki_section_name(KI_SECTION_CALIBRATION), "calibration");
-    assert_string_equal(ki_section_name(KI_SECTION_CALIBRATION + 1), "unknown");
+    assert_string_equal(ki_section_name(KI_SECTION_SPILL_FACTORS), "spill_factors");
+    assert_string_equal(ki_section_name(KI_SECTION_SPILL_FACTORS + 1), "unknown");
     assert_string_equal(ki_section_name(UINT32_MAX), "unknown");
-    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_CALIBRATION; kind++)
+    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_SPILL_FACTORS; kind++)
         assert_string_not_equal(ki_section_name(kind), "unknown");
 }
 
