@@ -337,9 +337,10 @@ static bool add_ivf(bench *b, kith_scan_code code, size_t rerank) {
 static bool add_all(bench *b) {
     static const size_t times[RERANKS] = {1, 2, 4};
     b->plan_count = 0;
-    bool good = add_exact(b) && (b->info.lists < 2 || add_ivf(b, KITH_SCAN_LEVELS, 0));
+    bool good = add_exact(b);
     for (int i = 0; good && b->info.lists > 1 && i < RERANKS; i++) {
         good = add_ivf(b, KITH_SCAN_INT8, times[i] * b->k);
+        if (good && b->info.first_level_dim) good = add_ivf(b, KITH_SCAN_FIRST, 2 * times[i] * b->k);
         if (good && b->info.second_code[0]) good = add_ivf(b, KITH_SCAN_SECOND, times[i] * b->k);
     }
     return good;
@@ -472,7 +473,7 @@ static int by_regret(const void *x, const void *y) {
 
 static void print_plan(FILE *to, const plan *p) {
     static const char *const plans[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
-    static const char *const codes[] = {"auto", "int8", "second", "levels"};
+    static const char *const codes[] = {"auto", "int8", "second", "levels", "first"};
     fprintf(to, "%s", plans[p->plan]);
     if (p->plan == KITH_PLAN_IVF) fprintf(to, " %s nprobe %zu rerank %zu", codes[p->code], p->nprobe, p->rerank);
 }

@@ -35,6 +35,7 @@ KINDS = {
     14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta", 18: "coarse_codes", 19: "coarse_factors",
     20: "list_bounds", 21: "supers", 22: "second_model", 23: "second_codes", 24: "second_factors", 25: "calibration",
     26: "spill_lists", 27: "spill_entries", 28: "spill_codes", 29: "spill_factors",
+    30: "coarse_first_codes", 31: "coarse_first_factors",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
 FEATURE_LISTS = 1
@@ -427,8 +428,11 @@ class Index:
                 demand(position < self.rows and position not in seen, where + "position %d" % position)
                 demand(first == self.list_of[position] and first != number, where + "first list %d" % first)
                 seen.add(position)
-                if self.level1_dim or whole:
-                    demand((code, factors) == self.code(position, bool(self.level1_dim)), where + "has another code")
+                if self.level1_dim:
+                    self.check_level1_code(where, self.residual(position, self.level1_centre), code, factors)
+                    continue
+                if whole:
+                    demand((code, factors) == self.code(position), where + "has another code")
                     continue
                 r = self.residual(position, self.centroids[number])
                 self.check_code(where, r, self.bias_of(r, self.centroids[number]), code, factors, False)
@@ -476,26 +480,43 @@ class Index:
                    "recall": recall, "recall_error": error, "query_ns": cost, "lost": lost}  # fmt: skip
         return (k, plan, code, nprobe, rerank, batch), setting
 
-    def check_level1(self):
-        """Every first-level code holds the projection within its bound and no less than the length of the rest."""
+    def read_basis(self):
+        """The first level's centre and basis."""
         columns, directions = self.level1_dim, self.level1_dim - 4
         floats = self.floats("level1_basis", self.dim * (columns + 1))
-        basis = [floats[self.dim + j * columns : self.dim + (j + 1) * columns] for j in range(self.dim)]
-        demand(not any(any(row[directions:]) for row in basis), "the last columns of the basis are not zero")
-        rounding = self.dim * 2.0**-24 * math.sqrt(columns) + abs(self.parameter[0])
+        self.level1_centre = floats[: self.dim]
+        self.basis = [floats[self.dim + j * columns : self.dim + (j + 1) * columns] for j in range(self.dim)]
+        demand(not any(any(row[directions:]) for row in self.basis), "the last columns of the basis are not zero")
+
+    def check_level1_code(self, where, r, code, factors):
+        """A first-level code of r holds the projection within its bound and no less than the length of the rest."""
+        directions, (a, _, norm, error) = self.level1_dim - 4, factors
+        h = [math.fsum(x * row[c] for x, row in zip(r, self.basis)) for c in range(directions)]
+        size = length(r)
+        missed = math.sqrt(math.fsum((x - a * u) ** 2 for x, u in zip(h, code)))
+        rest = math.sqrt(math.fsum((x - math.fsum(v * y for v, y in zip(row, h))) ** 2 for x, row in zip(r, self.basis)))
+        slack = (self.dim * 2.0**-24 * math.sqrt(self.level1_dim) + abs(self.parameter[0])) * size
+        demand(size <= norm, where + "|r| is %r, its bound %r" % (size, norm))
+        demand(missed <= error + slack, where + "|h - a u| is %r, its bound %r" % (missed, error))
+        demand(len(set(code[directions:])) == 1, where + "the last four places differ")
+        demand(rest <= 2 * a * code[-1] + slack, where + "the rest is %r, its bound %r" % (rest, 2 * a * code[-1]))
+
+    def check_level1(self):
         for position in range(self.rows):
-            where = "position %d, first level: " % position
-            r = self.residual(position, floats[: self.dim])
-            code, (a, _, norm, error) = self.code(position, True)
-            h = [math.fsum(x * row[c] for x, row in zip(r, basis)) for c in range(directions)]
-            length = math.sqrt(math.fsum(x * x for x in r))
-            missed = math.sqrt(math.fsum((x - a * u) ** 2 for x, u in zip(h, code)))
-            rest = math.sqrt(math.fsum((x - math.fsum(v * y for v, y in zip(row, h))) ** 2 for x, row in zip(r, basis)))
-            slack = rounding * length
-            demand(length <= norm, where + "|r| is %r, its bound %r" % (length, norm))
-            demand(missed <= error + slack, where + "|h - a u| is %r, its bound %r" % (missed, error))
-            demand(len(set(code[directions:])) == 1, where + "the last four places differ")
-            demand(rest <= 2 * a * code[-1] + slack, where + "the rest is %r, its bound %r" % (rest, 2 * a * code[-1]))
+            r = self.residual(position, self.level1_centre)
+            self.check_level1_code("position %d, first level: " % position, r, *self.code(position, True))
+
+    def check_coarse_first(self):
+        """Centroids are coded in the first level too."""
+        blocks = (self.lists + 15) // 16
+        for number in range(16 * blocks):
+            code, factors = self.code_at("coarse_first_", self.level1_dim, blocks, number // 16, number % 16)
+            where = "coarse code %d of the first level: " % number
+            if number >= self.lists:
+                demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
+            else:
+                r = [c - m for c, m in zip(self.centroids[number], self.level1_centre)]
+                self.check_level1_code(where, r, code, factors)
 
     def check(self):
         self.verify()
@@ -527,6 +548,10 @@ class Index:
             self.check_coarse()
         if self.data("second_model") is not None:
             self.check_second()
+        if self.level1_dim:
+            self.read_basis()
+            if self.lists > 1:
+                self.check_coarse_first()
         if self.flags & ORIGINALS:
             result.update(self.check_codes())
             if self.data("spill_entries") is not None:

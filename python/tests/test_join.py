@@ -194,7 +194,7 @@ def stopping(after):
 @pytest.mark.parametrize("suffix", ["", ".ndjson"])
 def test_a_join_that_was_stopped_goes_on(tmp_path, suffix):
     with kith.Index.build(X) as index:
-        many = np.tile(Q, (20, 1))
+        many = np.tile(Q, (80, 1))
         index.join(many, K, out=tmp_path / ("whole" + suffix))
         out = tmp_path / ("out" + suffix)
         with pytest.raises(kith.CancelledError):

@@ -84,6 +84,11 @@ static void plan_lists(const ki_build *b, ki_section_plan *plan, size_t *n) {
     plan[(*n)++] = (ki_section_plan){KI_SECTION_LIST_BOUNDS, count * sizeof(float), count};
     plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 0), count};
     plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
+    if (b->recipe.level1_columns) {
+        plan[(*n)++] =
+            (ki_section_plan){KI_SECTION_COARSE_FIRST_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 1), count};
+        plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_FIRST_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
+    }
     if (lists->kmeans.supers)
         plan[(*n)++] = (ki_section_plan){KI_SECTION_SUPERS, ki_build_super_bytes(b), lists->kmeans.supers};
 }
@@ -188,8 +193,7 @@ static kith_status calibrate(ki_build *b, const ki_segment_head *head) {
     options.seed = b->options.seed;
     options.progress = b->options.progress;
     options.progress_context = b->options.progress_context;
-    return ki_tune_build(b->writer, head, &options, ki_now_ns() - b->start_ns, b->options.memory_bytes,
-                         b->error);
+    return ki_tune_build(b->writer, head, &options, ki_now_ns() - b->start_ns, b->options.memory_bytes, b->error);
 }
 
 static kith_status finish(ki_build *b) {

@@ -62,6 +62,12 @@ static kith_status put_coarse(ki_build *b, ki_segment_head *head) {
     if (status == KITH_OK)
         status = ki_segment_put(b->writer, KI_SECTION_COARSE_FACTORS, 0, coarse.factors,
                                 coarse.blocks * KI_FACTORS * sizeof(float), b->error);
+    if (status == KITH_OK && coarse.first_codes)
+        status = ki_segment_put(b->writer, KI_SECTION_COARSE_FIRST_CODES, 0, coarse.first_codes,
+                                coarse.blocks * ki_recipe_block_bytes(&b->recipe, 1), b->error);
+    if (status == KITH_OK && coarse.first_codes)
+        status = ki_segment_put(b->writer, KI_SECTION_COARSE_FIRST_FACTORS, 0, coarse.first_factors,
+                                coarse.blocks * KI_FACTORS * sizeof(float), b->error);
     head->parameter[1] = coarse.spread;
     head->parameter[2] = coarse.norm;
     ki_coarse_free(&coarse);

@@ -69,6 +69,21 @@ static kith_status make_lists(kith_index *index, const uint64_t *table, kith_err
 }
 
 /* Ends ascend to the last list; they are copied likewise. */
+/* The centroids in the first level: only choosing lists is slower without. */
+static kith_status view_coarse_first(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    ki_lists *lists = &index->flat.lists;
+    const uint64_t blocks = (lists->count + KI_BLOCK - 1) / KI_BLOCK;
+    const uint64_t quads = ki_segment_get_head(s)->level1_dim / 4;
+    const void *codes, *factors;
+    if (!quads || !ki_segment_section(s, KI_SECTION_COARSE_FIRST_CODES).data) return KITH_OK;
+    kith_status status = ki_section_of(s, KI_SECTION_COARSE_FIRST_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    if (status == KITH_OK)
+        status = ki_section_of(s, KI_SECTION_COARSE_FIRST_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+    if (status == KITH_OK) lists->coarse_first = (ki_level){codes, factors, quads, blocks};
+    return status;
+}
+
 static kith_status view_supers(kith_index *index, kith_error *error) {
     ki_lists *lists = &index->flat.lists;
     const ki_section section = ki_segment_section(index->segment, KI_SECTION_SUPERS);
@@ -112,7 +127,8 @@ kith_status ki_index_view_lists(kith_index *index, kith_error *error) {
     lists->spread = (float)head->parameter[1];
     lists->norm = (float)head->parameter[2];
     flat->residual = !flat->whole;
-    return view_supers(index, error);
+    status = view_coarse_first(index, error);
+    return status == KITH_OK ? view_supers(index, error) : status;
 }
 
 /* How many entries each second list has; they and their blocks lie one after the other. */

@@ -161,6 +161,7 @@ kith_status ki_job_run(ki_job *job) {
     if (seeds_only(job)) {
         job->ivf.nprobe = job->levels ? ki_min_size(SEED_PROBES, job->search.nprobe) : SEED_PROBES;
         job->ivf.rerank = job->k;
+        job->ivf.first_lists_only = job->levels;
     }
     const size_t most = ki_ivf_round(scratch->ivf, &job->ivf);
     const size_t rounds = (all + most - 1) / most, even = (all + rounds - 1) / rounds;

@@ -71,6 +71,9 @@ static kith_status check_list_floats(const kith_index *index, kith_error *error)
     const ki_lists *lists = &flat->lists;
     kith_status status =
         check_floats(index, KI_SECTION_COARSE_FACTORS, lists->coarse.factors, lists->coarse.blocks * KI_FACTORS, error);
+    if (status == KITH_OK && lists->coarse_first.blocks)
+        status = check_floats(index, KI_SECTION_COARSE_FIRST_FACTORS, lists->coarse_first.factors,
+                              lists->coarse_first.blocks * KI_FACTORS, error);
     if (status == KITH_OK) status = check_floats(index, KI_SECTION_LIST_BOUNDS, lists->radius, lists->count, error);
     if (status == KITH_OK && lists->supers)
         status = check_floats(index, KI_SECTION_SUPERS, lists->super_centroids, lists->supers * flat->dim, error);

@@ -31,6 +31,7 @@ typedef struct ki_lists {
     const float *centroids;   /* count x dim */
     const float *radius;      /* count: at least the longest |x - centroid| of the list */
     ki_level coarse;          /* the centroids less the global centre, coded as vectors are: for choosing lists */
+    ki_level coarse_first;    /* the centroids in the first level; blocks 0: none */
     size_t supers;            /* lists of lists, 0: none. Super s holds the lists super_end[s-1]..super_end[s] */
     const uint32_t *super_end;
     const float *super_centroids; /* supers x dim */

@@ -94,6 +94,8 @@ typedef struct ki_coarse {
     size_t blocks;
     uint8_t *codes; /* blocks of the centroids, coded as vectors of one list around recipe->centre */
     float *factors;
+    uint8_t *first_codes; /* and in the first level; NULL without */
+    float *first_factors;
     float spread, norm; /* at least max |centroid - centre| and max |centroid| */
 } ki_coarse;
 

@@ -55,7 +55,7 @@ static size_t probes_of(const ki_ivf_search *search) {
 static const ki_spill *spill_of(const ki_ivf_search *search) {
     const ki_flat *flat = search->flat;
     const kith_scan_code coded = flat->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
-    return flat->spill.level.blocks && search->code == coded ? &flat->spill : NULL;
+    return flat->spill.level.blocks && search->code == coded && !search->first_lists_only ? &flat->spill : NULL;
 }
 
 static size_t probed_words(const ki_ivf_search *search) {
@@ -174,6 +174,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->search = search;
     ivf->flat = flat;
     ivf->level = search->code == KITH_SCAN_FIRST ? &flat->level1 : &flat->full;
+    ivf->coarse_first = search->code == KITH_SCAN_FIRST && flat->lists.coarse_first.blocks != 0;
     ivf->tile = ki_tile();
     ivf->pick = ki_pick();
     ivf->queries = queries;

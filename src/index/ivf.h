@@ -31,6 +31,7 @@
 typedef struct ki_ivf_search {
     const ki_flat *flat;
     kith_scan_code code;      /* INT8, SECOND or FIRST */
+    int first_lists_only;     /* leave second lists out: what is found must lie in the probed lists */
     size_t k, nprobe, rerank; /* rerank >= k */
     size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_ivf_careful careful;

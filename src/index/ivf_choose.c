@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "kernel/distance.h"
 #include "quant/level1.h"
 
 #include <math.h>
@@ -26,17 +27,20 @@ static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     return KITH_OK;
 }
 
-/* A panel of the queries listed, without thresholds. */
-static void pack_panel(const ki_ivf *ivf, const ki_ivf_worker *w, size_t first, unsigned count, ki_panel *panel) {
-    const int8_t *rows[KI_PANEL_MAX];
+/* A panel of queries without thresholds: their full codes, or those of the first level. */
+static void pack_panel(const ki_ivf *ivf, const ki_ivf_worker *w, int in_first, size_t first, unsigned count,
+                       ki_panel *panel) {
+    const size_t quads = in_first ? ivf->flat->level1.quads : ivf->flat->full.quads;
+    const int8_t *bytes = in_first ? ivf->scan_bytes : ivf->bytes, *rows[KI_PANEL_MAX];
     *panel = (ki_panel){.packed = w->packed, .count = count};
     for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel->need[i] = i < count ? -INFINITY : INFINITY;
     for (unsigned i = 0; i < count; i++) {
-        rows[i] = ivf->bytes + (first + i) * 4 * ivf->flat->full.quads;
-        panel->scale[i] = ivf->code[first + i].scale;
-        panel->start[i] = ivf->code[first + i].start;
+        const size_t query = first + i;
+        rows[i] = bytes + query * 4 * quads;
+        panel->scale[i] = in_first ? ivf->scan_scale[query] : ivf->code[query].scale;
+        panel->start[i] = in_first ? ivf->scan_start[query] : ivf->code[query].start;
     }
-    ivf->tile->pack(rows, count, ivf->flat->full.quads, w->packed);
+    ivf->tile->pack(rows, count, quads, w->packed);
 }
 
 /* Scores of all vectors of a level: a row of blocks * 16 floats a query, into w->coarse. */
@@ -119,10 +123,19 @@ static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const float *score
     return kept;
 }
 
-static float best_of(const ki_ivf_worker *w, const float *scores, size_t picked) {
+/* The score of the nearest of the centroids picked: from scores of the first level, which leave something out, it is
+ * computed anew. */
+static float best_score(const ki_ivf *ivf, const ki_ivf_worker *w, size_t query, const float *scores, size_t picked) {
+    const ki_flat *flat = ivf->flat;
+    const float *q = ki_ivf_query(ivf, query);
     float best = -INFINITY;
-    for (size_t i = 0; i < picked; i++) best = scores[w->index[i]] > best ? scores[w->index[i]] : best;
-    return best;
+    uint32_t list = 0;
+    for (size_t i = 0; i < picked; i++)
+        if (scores[w->index[i]] > best) best = scores[list = w->index[i]];
+    if (!picked || !ivf->coarse_first) return ivf->code[query].base + best;
+    const float *centroid = flat->lists.centroids + (size_t)list * flat->dim;
+    if (flat->metric == KITH_L2SQ) return -ki_distance()->l2sq[KITH_F32](q, centroid, flat->dim) / 2;
+    return ivf->inverse[query] * ki_distance()->dot[KITH_F32](q, centroid, flat->dim);
 }
 
 float ki_ivf_statistic(const ki_flat *flat, float best, float query_norm) {
@@ -134,10 +147,9 @@ float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
 }
 
 static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *scores, ki_flat_counts *counts) {
-    const ki_query_code *code = &ivf->code[query];
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
     size_t picked = pick_lists(ivf, w, scores, ivf->nprobe);
-    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, code->base + best_of(w, scores, picked), code->b);
+    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, best_score(ivf, w, query, scores, picked), ivf->code[query].b);
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
         picked = pick_lists(ivf, w, scores, careful);
         counts->unusual++;
@@ -149,10 +161,20 @@ static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float
         ivf->probed[query * ivf->words + probe[i].list / 64] |= UINT64_C(1) << probe[i].list % 64;
 }
 
+/* The places of a panel's queries in the first level, from their full codes; the panel becomes theirs. */
+static void enter_first(ki_ivf *ivf, ki_ivf_worker *w, size_t first, ki_panel *panel) {
+    const unsigned count = panel->count;
+    score_level(ivf, w, panel, &ivf->basis.level);
+    for (unsigned i = 0; i < count; i++)
+        encode_first(ivf, w->coarse + i * ivf->basis.level.blocks * KI_BLOCK, first + i);
+    if (ivf->coarse_first) pack_panel(ivf, w, 1, first, count, panel);
+}
+
 kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_flat_counts *counts) {
     ki_ivf_worker *w = &ivf->worker[worker];
+    const ki_lists *lists = &ivf->flat->lists;
     const uint64_t start = ki_now_ns();
-    const size_t width = ivf->tile->width, row = ivf->flat->lists.coarse.blocks * KI_BLOCK;
+    const size_t width = ivf->tile->width, row = lists->coarse.blocks * KI_BLOCK;
     for (size_t done = 0; done < count; done += width) {
         const unsigned taken = (unsigned)ki_min_size(width, count - done);
         ki_panel panel;
@@ -160,13 +182,10 @@ kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t cou
             const kith_status status = encode(ivf, w, first + done + i);
             if (status != KITH_OK) return status;
         }
-        pack_panel(ivf, w, first + done, taken, &panel);
-        score_level(ivf, w, &panel, &ivf->flat->lists.coarse);
+        pack_panel(ivf, w, 0, first + done, taken, &panel);
+        if (ivf->search->code == KITH_SCAN_FIRST) enter_first(ivf, w, first + done, &panel);
+        score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
         for (unsigned i = 0; i < taken; i++) choose_best(ivf, w, first + done + i, w->coarse + i * row, counts);
-        if (ivf->search->code != KITH_SCAN_FIRST) continue;
-        score_level(ivf, w, &panel, &ivf->basis.level);
-        for (unsigned i = 0; i < taken; i++)
-            encode_first(ivf, w->coarse + i * ivf->basis.level.blocks * KI_BLOCK, first + done + i);
     }
     counts->stage_ns[KITH_STAGE_PREPARE] += ki_now_ns() - start;
     return KITH_OK;

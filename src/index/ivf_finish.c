@@ -34,10 +34,11 @@ enum {
 
 /* Ask for the vector of a place among the candidates of this query and, after them, of the next one. */
 static void fetch(const ki_ivf *ivf, const ki_ivf_worker *w, size_t count, size_t place) {
-    if (place < count)
-        ki_query_prefetch(ivf->flat, w->picked[place].position);
-    else if (w->ahead_query != SIZE_MAX && place - count < w->ahead_count)
-        ki_query_prefetch(ivf->flat, w->ahead[place - count].position);
+    const int here = place < count;
+    if (!here && (w->ahead_query == SIZE_MAX || place - count >= w->ahead_count)) return;
+    const uint32_t position = here ? w->picked[place].position : w->ahead[place - count].position;
+    ki_query_prefetch(ivf->flat, position);
+    __builtin_prefetch(ivf->flat->labels + position);
 }
 
 /* The first AHEAD vectors have been asked for. */

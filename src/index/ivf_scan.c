@@ -113,6 +113,23 @@ static float need_of(const ki_ivf *ivf, const ki_pair *pair) {
     return tau - pair->base - 0x1p-21f * (fabsf(tau) + fabsf(pair->base));
 }
 
+/* What a panel needs lies in the second cache or beyond: ask for it while the panel before is at work. */
+static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pair, size_t count) {
+    enum { LINE = 64 };
+    const size_t row_bytes = 4 * ivf->level->quads, probed_bytes = ivf->words * sizeof(uint64_t);
+    for (size_t i = 0; i < count; i++) {
+        const size_t query = pair[i].query, end = query * ivf->capacity + w->candidates[query];
+        const char *row = (const char *)ivf->scan_bytes + query * row_bytes;
+        __asm__ volatile("" : : "r"(row)); /* as in ki_query_prefetch() */
+        __builtin_prefetch(w->score + end, 1);
+        __builtin_prefetch(w->position + end, 1);
+        for (size_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(row + at);
+        if (!ivf->spill || probed_bytes > 4 * LINE) continue;
+        for (size_t at = 0; at < probed_bytes; at += LINE)
+            __builtin_prefetch((const char *)(ivf->probed + query * ivf->words) + at);
+    }
+}
+
 static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s) {
     const size_t quads = s->level->quads;
     const int8_t *rows[KI_PANEL_MAX];
@@ -190,10 +207,13 @@ static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
     const int second = ivf->search->code == KITH_SCAN_SECOND;
     const size_t width = second ? ki_min_size(ivf->flat->second.width, KI_PANEL_MAX) : ivf->tile->width;
     const size_t pairs = ivf->pair_first[list + 1] - ivf->pair_first[list];
+    const size_t all = ivf->pair_first[ivf->flat->lists.count];
     struct span span[2];
     spans_of(ivf, list, span);
     for (size_t done = 0; done < pairs && span[0].count + span[1].count; done += width) {
-        const ki_pair *pair = ivf->pair + ivf->pair_first[list] + done;
+        const size_t at = ivf->pair_first[list] + done, next = at + ki_min_size(width, pairs - done);
+        const ki_pair *pair = ivf->pair + at;
+        if (!second) expect(ivf, w, ivf->pair + next, ki_min_size(width, all - next));
         (second ? scan_second : scan_tiles)(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span);
     }
 }

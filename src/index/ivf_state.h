@@ -70,6 +70,7 @@ struct ki_ivf {
     size_t nprobe, rerank, capacity;
     size_t probe_stride;   /* most probes of a query */
     const ki_level *level; /* whose codes are scanned, but for the second code */
+    int coarse_first;      /* lists are chosen by the first level too */
     const ki_spill *spill; /* NULL: second lists are none, or have other codes */
     ki_ivf_basis basis;
     float *inverse;

@@ -39,6 +39,8 @@ const char *ki_section_name(uint32_t kind) {
         [KI_SECTION_SPILL_ENTRIES] = "spill_entries",
         [KI_SECTION_SPILL_CODES] = "spill_codes",
         [KI_SECTION_SPILL_FACTORS] = "spill_factors",
+        [KI_SECTION_COARSE_FIRST_CODES] = "coarse_first_codes",
+        [KI_SECTION_COARSE_FIRST_FACTORS] = "coarse_first_factors",
     };
     return kind < sizeof(name) / sizeof(*name) && name[kind] ? name[kind] : "unknown";
 }

@@ -49,7 +49,9 @@ typedef enum ki_section_kind {
     KI_SECTION_SPILL_LISTS = 26,   /* second lists: u32 a list, how many vectors it has */
     KI_SECTION_SPILL_ENTRIES = 27, /* by list: u32 position and u32 first list of each */
     KI_SECTION_SPILL_CODES = 28,   /* tiles, of the first level where there is one */
-    KI_SECTION_SPILL_FACTORS = 29
+    KI_SECTION_SPILL_FACTORS = 29,
+    KI_SECTION_COARSE_FIRST_CODES = 30, /* tiles of the centroids in the first level */
+    KI_SECTION_COARSE_FIRST_FACTORS = 31
 } ki_section_kind;
 
 /* "codes", "originals", ...; "unknown" for others. */

@@ -494,9 +494,9 @@ static void names(void **state) {
     assert_string_equal(ki_section_name(0), "unknown");
     assert_string_equal(ki_section_name(KI_SECTION_CALIBRATION), "calibration");
     assert_string_equal(ki_section_name(KI_SECTION_SPILL_FACTORS), "spill_factors");
-    assert_string_equal(ki_section_name(KI_SECTION_SPILL_FACTORS + 1), "unknown");
+    assert_string_equal(ki_section_name(KI_SECTION_COARSE_FIRST_FACTORS + 1), "unknown");
     assert_string_equal(ki_section_name(UINT32_MAX), "unknown");
-    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_SPILL_FACTORS; kind++)
+    for (uint32_t kind = KI_SECTION_LISTS; kind <= KI_SECTION_COARSE_FIRST_FACTORS; kind++)
         assert_string_not_equal(ki_section_name(kind), "unknown");
 }
 
