@@ -7,8 +7,9 @@
 
 enum { CAREFUL = 4, CODES = KITH_SCAN_FIRST + 1 };
 
-/* One allowed vector in plan gather: about 100 ns (at d=384, cold). */
-static const double GATHER_NS = 100;
+double ki_gather_ns(size_t dim, size_t queries) {
+    return queries < KI_GATHER_BATCH ? 20 + (double)dim / 5 : 18 + (double)dim / 32;
+}
 
 /* One measured setting, for the question's k and batch. */
 struct setting {
@@ -111,7 +112,7 @@ static void look(const ki_question *q, size_t k, struct survey *survey) {
     }
     if (q->exact != KITH_PLAN_GATHER) return;
     survey->has_exact = 1;
-    survey->exact_ns = GATHER_NS * (double)q->allowed;
+    survey->exact_ns = ki_gather_ns(q->dim, q->count) * (double)q->allowed;
 }
 
 static void consider(ki_answer *answer, ki_choice choice, const char *why) {

@@ -219,13 +219,14 @@ static kith_status check_request(const kith_index *index, const kith_queries *qu
     return KITH_OK;
 }
 
-/* The exact plan by what a vector costs in each: a gathered one about 5 + dim/4 ns, a scanned one 7 ns alone and 1.5 ns
- * in a batch (measured at 64 and 384 dimensions; with 512-bit registers a batch costs less). */
+/* The exact plan by what a vector costs in each: a scanned one 7 ns alone and 1.5 ns in a batch (measured at 64 and 384
+ * dimensions). */
 static kith_plan exact_plan(const kith_index *index, const kith_queries *queries, const kith_filter *filter) {
     const ki_flat *flat = &index->flat;
     const int coded = flat->full.blocks != 0;
-    const uint64_t ratio = queries->count < 12 ? 15 : (20 + flat->dim) / 6;
-    if (filter && flat->originals && (!coded || filter->count < flat->rows / ratio)) return KITH_PLAN_GATHER;
+    const double scan_ns = queries->count < KI_GATHER_BATCH ? 7 : 1.5;
+    const double gather_ns = ki_gather_ns(flat->dim, queries->count) * (filter ? (double)filter->count : 0);
+    if (filter && flat->originals && (!coded || gather_ns < scan_ns * (double)flat->rows)) return KITH_PLAN_GATHER;
     return flat->level1.blocks ? KITH_PLAN_LEVELS : coded ? KITH_PLAN_SCAN : KITH_PLAN_PLAIN;
 }
 
@@ -296,6 +297,7 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
                                   .k = job->k,
                                   .count = job->queries->count,
                                   .lists = flat->lists.count,
+                                  .dim = flat->dim,
                                   .rows = flat->rows,
                                   .allowed = job->allowed,
                                   .target = options->target_recall,
@@ -471,8 +473,7 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     atomic_init(&job->stop, 0);
     atomic_init(&job->bad, UINT64_MAX);
     job->search = (ki_flat_search){.flat = flat, .k = job->k, .stop = &job->stop};
-    job->ivf = (ki_ivf_search){
-        .flat = flat, .k = job->k, .round_bytes = job->scratch->round_bytes, .stop = &job->stop};
+    job->ivf = (ki_ivf_search){.flat = flat, .k = job->k, .round_bytes = job->scratch->round_bytes, .stop = &job->stop};
     job->allowed = flat->rows;
     if (options) {
         job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;

@@ -20,12 +20,12 @@ enum { KI_TUNE_KS = 3, KI_TUNE_BATCHES = 4, KI_TUNE_QUERIES = 1000, KI_TUNE_QUER
 typedef struct ki_tuning {
     const kith_index *index;
     kith_pool *pool;
-    kith_scratch *wide, *narrow; /* of the pool, and of the calling thread */
-    double threads;              /* of wide */
+    kith_scratch *wide, *narrow;            /* of the pool, and of the calling thread */
+    double threads;                         /* of wide */
     uint64_t seed, budget_ns, memory_bytes; /* memory_bytes: 0: no bound */
-    size_t count;   /* queries */
-    float *queries; /* count x dim, in random order */
-    uint64_t *self; /* the id of each, NULL: held out */
+    size_t count;                           /* queries */
+    float *queries;                         /* count x dim, in random order */
+    uint64_t *self;                         /* the id of each, NULL: held out */
     size_t ks, batches;
     size_t k[KI_TUNE_KS], batch[KI_TUNE_BATCHES];
     float *truth;           /* count x k[ks - 1]: distances of the true neighbours */

@@ -10,7 +10,7 @@ from ..base.module import BaseANN
 PACKAGE = "./python"
 # A setting is pairs of a keyword of Index.search and its value: ["target_recall", 0.9]. An entry is an index; its
 # argument is a dict of keywords of Index.build. Only the entry that asks for a recall needs a calibration.
-PROBES = (1, 2, 4, 8, 16, 32, 64, 128)
+PROBES = (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def grid(rerank: tuple[int, ...], **more: str) -> list[list[Any]]:
@@ -24,9 +24,8 @@ ENTRIES = {
     "kith-exact": {"constructor": "Kith", "arguments": [UNTUNED], "search": [[]]},
     "kith-recall": {"constructor": "Kith", "arguments": [{"lists": "auto"}],
                     "search": [["target_recall", recall] for recall in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)]},
-    "kith-ivf": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((15, 30), scan_code="int8")},
-    "kith-ivf-levels": {"constructor": "Kith", "arguments": [UNTUNED],
-                        "search": [["nprobe", probes, "scan_code", "levels"] for probes in PROBES]},
+    "kith-ivf": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((10, 20), scan_code="int8")},
+    "kith-ivf-first": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((16, 24, 48), scan_code="first")},
     "kith-ivf-pq": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/2x4"}],
                     "search": grid((50, 150), scan_code="second")},
     "kith-ivf-pq-small": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/4x4"}],
@@ -81,6 +80,8 @@ class Kith(BaseANN):
         """Of Index.search for n neighbours, of which as many at least are scored again."""
         if self.keywords[0] != n:
             more = {"rerank": max(n, self.search["rerank"])} if "rerank" in self.search else {}
+            if self.search.get("scan_code") == "first" and not self.index.info["first_level_dim"]:
+                more["scan_code"] = "int8"  # vectors of few dimensions have no first level
             self.keywords = (n, {"threads": self.search_threads, **self.search, **more})
         return self.keywords[1]
 
