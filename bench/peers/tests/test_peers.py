@@ -283,7 +283,7 @@ KITH_ENTRIES = [name for name, entry in libraries.entries().items() if entry.lib
 
 
 def test_kith_has_an_entry_for_each_way_to_search():
-    assert KITH_ENTRIES == ["kith-exact", "kith-recall", "kith-ivf", "kith-ivf-levels", "kith-ivf-pq",
+    assert KITH_ENTRIES == ["kith-exact", "kith-recall", "kith-ivf", "kith-ivf-first", "kith-ivf-pq",
                             "kith-ivf-pq-small"]
     module = sys.modules["peers.libraries.kith"]
     codes = [module.second_code("pq:d/2x4", dim) for dim in (96, 100, 7, 1)]
