@@ -64,6 +64,24 @@ def test_calibrate_and_first_level():
         assert index.info["lists"] == 20
 
 
+def test_second_lists_and_the_first_level():
+    with kith.Index.build(X, lists=60, calibrate=False) as index:
+        assert 5000 < index.info["spilled_rows"] <= 6000
+        exact = index.search(Q, K).ids
+        with kith.Index.build(X, lists=60, calibrate=False, spill=False) as once:
+            assert once.info["spilled_rows"] == 0
+            few = {"nprobe": 3, "rerank": 4 * K, "scan_code": "int8"}
+            assert recall(index.search(Q, K, **few).ids, exact) > recall(once.search(Q, K, **few).ids, exact)
+        with pytest.raises(kith.UnsupportedError, match="no first level"):
+            index.search(Q, K, nprobe=3, scan_code="first")
+    wide = clustered(5, 4000, dim=128)
+    with kith.Index.build(wide, lists=40, calibrate=False, first_level=True) as index:
+        found = index.search(wide[:100], K, nprobe=20, rerank=100, scan_code="first")
+        assert found.explain.code == "first" and recall(found.ids, index.search(wide[:100], K).ids) > 0.9
+    with pytest.raises(TypeError, match="spill"):
+        kith.Index.build(X, spill="yes")
+
+
 @pytest.mark.parametrize("metric", ["l2", "ip", "cosine"])
 def test_exact_answers_do_not_depend_on_lists(metric):
     with kith.Index.build(X, metric=metric, lists=1) as plain, \

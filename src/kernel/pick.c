@@ -106,11 +106,11 @@ LEAST_FROM(avx2, AVX2)
 #undef TARGET
 #undef NAME
 AVX512 static size_t count_from_avx512(const ints *keys, size_t vectors, int32_t from) {
-    const __m512i least = _mm512_set1_epi32(from), one = _mm512_set1_epi32(1);
-    __m512i sum = _mm512_setzero_si512();
+    const __m512i least = _mm512_set1_epi32(from);
+    size_t count = 0;
     for (size_t i = 0; i < vectors; i++)
-        sum = _mm512_mask_add_epi32(sum, _mm512_cmpge_epi32_mask(_mm512_loadu_si512(keys + i), least), sum, one);
-    return (size_t)_mm512_reduce_add_epi32(sum);
+        count += (size_t)__builtin_popcount(_mm512_cmpge_epi32_mask(_mm512_loadu_si512(keys + i), least));
+    return count;
 }
 LEAST_FROM(avx512, AVX512)
 #define TARGET  AVX512
@@ -150,7 +150,7 @@ AVX512 static unsigned reach_avx512(const float *scores, float threshold) {
 AVX512 static size_t collect_avx512(const float *scores, float base, unsigned mask, float threshold, uint32_t first,
                                     float *score, uint32_t *place, size_t used) {
     const __m512 lifted = _mm512_add_ps(_mm512_loadu_ps(scores), _mm512_set1_ps(base));
-    const __mmask16 take = _mm512_mask_cmp_ps_mask((__mmask16)mask, lifted, _mm512_set1_ps(threshold), _CMP_GE_OQ);
+    const __mmask16 take = (__mmask16)(mask & _mm512_cmp_ps_mask(lifted, _mm512_set1_ps(threshold), _CMP_GE_OQ));
     const __m512i places = _mm512_add_epi32(_mm512_set1_epi32((int)first),
                                             _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
     /* Compressed in a register: straight to memory is slow on some processors. */

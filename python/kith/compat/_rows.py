@@ -76,7 +76,7 @@ class Rows:
         with self._lock:
             if self._index is None:
                 self._index = kith.Index.build(self._joined(), metric=self.metric, threads=threads, progress=False,
-                                                lists=self.lists, calibrate=False)
+                                                lists=self.lists, spill=False, calibrate=False)
             return self._index
 
     def _changed(self, count: int) -> None:
