@@ -43,7 +43,7 @@ static double safe_recall(const kith_tuned *s, size_t k, double target) {
  * second code by a number that depends on k little. For more neighbours than were measured, which only a caller who
  * insists on plan ivf gets, in proportion. */
 static size_t scale_rerank(const kith_tuned *s, size_t k) {
-    if (k > s->k) return s->rerank * ((k - 1) / s->k + 1);
+    if (k > s->k) return (s->rerank * k + s->k - 1) / s->k;
     if (s->code == KITH_SCAN_SECOND) return k + s->rerank - s->k;
     return k + (size_t)ceil((double)(s->rerank - s->k) * sqrt((double)k / (double)s->k));
 }
@@ -59,11 +59,12 @@ static int scale_lists(const ki_question *q, struct setting *s) {
     return 1;
 }
 
-/* The calibrated k that stands for the question's, 0: none does. */
+/* The calibrated k that stands for the question's, 0: none does. A tenth more neighbours, such as a self-join's that
+ * finds each vector itself, change recall by less than it is measured to. */
 static size_t calibrated_k(const ki_question *q) {
     const ki_calibration *c = q->calibration;
     for (size_t i = 0; i < c->count; i++)
-        if (c->settings[i].k >= q->k) return c->settings[i].k;
+        if (c->settings[i].k + c->settings[i].k / 10 >= q->k) return c->settings[i].k;
     return c->count && q->must_be_ivf ? c->settings[c->count - 1].k : 0;
 }
 

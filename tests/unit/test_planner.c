@@ -105,7 +105,10 @@ static void test_k(void **state) {
         assert_int_equal(answer.chosen.nprobe, 16);
         assert_in_range(answer.chosen.rerank, 2 * k, 200);
     }
-    const ki_answer larger = plan(ask(101, 1, 0.9));
+    assert_int_equal(plan(ask(11, 1, 0.9)).chosen.rerank, 22); /* a tenth more than 10: its candidates in proportion */
+    assert_int_equal(plan(ask(12, 1, 0.9)).chosen.rerank, 12 + 35);
+    assert_int_equal(plan(ask(110, 1, 0.9)).chosen.rerank, 220);
+    const ki_answer larger = plan(ask(111, 1, 0.9));
     assert_int_equal(larger.chosen.plan, KITH_PLAN_SCAN);
 }
 
