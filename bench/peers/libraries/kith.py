@@ -10,7 +10,7 @@ from ..base.module import BaseANN
 PACKAGE = "./python"
 # A setting is pairs of a keyword of Index.search and its value: ["target_recall", 0.9]. An entry is an index; its
 # argument is a dict of keywords of Index.build. Only the entry that asks for a recall needs a calibration.
-PROBES = (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
+PROBES = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 
 
 def grid(rerank: tuple[int, ...], **more: str) -> list[list[Any]]:
