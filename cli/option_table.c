@@ -93,9 +93,8 @@ const struct option option_table[] = {
      "to 8 bits a dimension); needs lists"},
 
     {OPTION_NO_SPILL, OPTION_KIND_FLAG, false, 0, "no-spill", NULL, NULL, 0, 0, ON(BUILD),
-     "Leave out the second lists, in which most vectors are coded once more so that approximate searches find as many "
-     "in "
-     "fewer lists: a smaller file"},
+     "Leave out the second lists, in which most vectors are coded once more so that approximate searches find as "
+     "many in fewer lists: a smaller file"},
     {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD),
      "Do not measure plans at the end: searches with --target-recall are exact until kith tune runs"},
 

@@ -45,8 +45,8 @@ class Index(_kith.Index):
     def build(cls, X: Any, ids: Any = None, *, metric: str | None = None, dtype: Any = None,
               path: str | os.PathLike[str] | None = None, names: Any = None, originals: bool = True,
               lists: int | str | None = None, code: str | None = None, first_level: bool | str | None = None,
-              spill: bool = True, calibrate: bool = True, threads: int | None = None, memory: int | None = None, seed: int = 0,
-              progress: bool | Report | None = None) -> Index:
+              spill: bool = True, calibrate: bool = True, threads: int | None = None, memory: int | None = None,
+              seed: int = 0, progress: bool | Report | None = None) -> Index:
         """Build an index from vectors, and open it.
 
         Parameters
@@ -115,8 +115,9 @@ class Index(_kith.Index):
         if isinstance(X, np.ndarray) and X.dtype == np.bool_ and dtype is None:
             dtype = "b1"
         options = build_options({"metric": metric, "dtype": dtype, "originals": originals, "memory": memory,
-                                 "lists": lists, "code": code, "first_level": first_level, "spill": spill, "calibrate": calibrate,
-                                 "seed": seed, "threads": _kith.get_threads() if threads is None else threads})
+                                 "lists": lists, "code": code, "first_level": first_level, "spill": spill,
+                                 "calibrate": calibrate, "seed": seed,
+                                 "threads": _kith.get_threads() if threads is None else threads})
         bits = options.get("dtype") == _kith.parse_dtype("b1")
         with Progress(progress) as watcher:
             reader = make_reader(X, ids, names, "b1" if bits else None)
@@ -267,9 +268,10 @@ class Index(_kith.Index):
     @property
     def info(self) -> dict[str, Any]:
         """What the file says of itself: rows, dim, dtype, metric, ids ("row", "number" or "string"), names, originals,
-        integer_codes, lists, list_rows_max (of the longest), first_level_dim, spilled_rows (vectors with a second list), format_version, file_bytes, file_hash,
-        code_error, first_level_error, second_code (None without one), second_code_error, second_code_bytes,
-        calibration (the number of settings in :attr:`tuned`; 0: none), and sections (bytes by name)."""
+        integer_codes, lists, list_rows_max (of the longest), first_level_dim, spilled_rows (vectors with a second
+        list), format_version, file_bytes, file_hash, code_error, first_level_error, second_code (None without one),
+        second_code_error, second_code_bytes, calibration (the number of settings in :attr:`tuned`; 0: none), and
+        sections (bytes by name)."""
         return self._info()
 
     @property

@@ -232,17 +232,12 @@ static void add_settings(const struct walk *w, struct table *table) {
     }
 }
 
-/* Whether second lists are looked at with a code: see ki_spill. */
-static int spills(const ki_tuning *t, kith_scan_code code) {
-    return t->spilled_rank && code == (t->index->flat.level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8);
-}
-
 /* Settings of one code. */
 static kith_status measure_code(ki_tuning *t, struct table *table, kith_scan_code code, uint64_t budget_ns,
                                 kith_error *error) {
     enum { MEASUREMENTS = ANCHORS * 2 };
     struct walk w = {.t = t, .table = table, .code = code, .setting_ns = (double)budget_ns / MEASUREMENTS};
-    table->rank = spills(t, code) ? t->spilled_rank : t->rank;
+    table->rank = code == ki_spill_code(&t->index->flat) ? t->spilled_rank : t->rank;
     choose_lists(t, table);
     for (size_t a = 0; a < table->anchors; a++) {
         const kith_status status = measure_classes(&w, a, error);

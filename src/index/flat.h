@@ -77,6 +77,12 @@ typedef struct ki_flat {
     const uint64_t *labels; /* rows: id, or row number with string ids */
 } ki_flat;
 
+/* The codes of second lists: scans of these look at them too. */
+static inline kith_scan_code ki_spill_code(const ki_flat *flat) {
+    if (!flat->spill.level.blocks) return KITH_SCAN_AUTO; /* none do */
+    return flat->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
+}
+
 /* Queries whose statistic is below a bound are unlike those that nprobe was chosen for, and probe more lists. */
 typedef struct ki_ivf_careful {
     float below;   /* of ki_ivf_statistic() */

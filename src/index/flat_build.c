@@ -263,13 +263,7 @@ static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t bl
         const float none[FACTS] = {0, -FLT_MAX, 0, 0};
         const float *facts = present ? facts_at(run, level, run->order[place]) : none;
         for (size_t f = 0; f < FACTS; f++) factors[f * KI_BLOCK + v] = facts[f];
-        const int8_t *from = present ? run->flat_codes[level] + run->order[place] * 4 * quads : NULL;
-        for (size_t j = 0; j < quads; j++) {
-            uint32_t four = 0;
-            if (from) memcpy(&four, from + 4 * j, 4);
-            four ^= 0x80808080u; /* 128 + code, byte by byte */
-            memcpy(to + j * KI_QUAD_BYTES + 4 * v, &four, 4);
-        }
+        ki_tile_lay(present ? run->flat_codes[level] + run->order[place] * 4 * quads : NULL, quads, v, to);
     }
 }
 

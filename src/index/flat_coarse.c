@@ -31,9 +31,8 @@ static float length_above(const float *x, size_t dim) {
 static void lay_code(const int8_t *code, const ki_int8_facts *facts, float bias, size_t quads, size_t list,
                      uint8_t *codes, float *factors) {
     const size_t block = list / KI_BLOCK, v = list % KI_BLOCK;
-    uint8_t *to = codes + block * quads * KI_QUAD_BYTES + 4 * v;
+    ki_tile_lay(code, quads, v, codes + block * quads * KI_QUAD_BYTES);
     factors += block * KI_FACTORS + v;
-    for (size_t j = 0; j < 4 * quads; j++) to[j / 4 * KI_QUAD_BYTES + j % 4] = (uint8_t)(KI_CODE_OFFSET + code[j]);
     factors[KI_FACTOR_SCALE] = facts->scale;
     factors[KI_FACTOR_BIAS] = bias;
     factors[KI_FACTOR_NORM] = facts->norm;

@@ -51,11 +51,9 @@ static size_t probes_of(const ki_ivf_search *search) {
     return ki_min_size(most, search->flat->lists.count);
 }
 
-/* Second lists help where their codes are those that are scanned. */
 static const ki_spill *spill_of(const ki_ivf_search *search) {
-    const ki_flat *flat = search->flat;
-    const kith_scan_code coded = flat->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
-    return flat->spill.level.blocks && search->code == coded && !search->first_lists_only ? &flat->spill : NULL;
+    const kith_scan_code none = KITH_SCAN_AUTO, code = search->first_lists_only ? none : search->code;
+    return code != none && code == ki_spill_code(search->flat) ? &search->flat->spill : NULL;
 }
 
 static size_t probed_words(const ki_ivf_search *search) {
@@ -120,8 +118,7 @@ static void lay_direction(const ki_flat *flat, size_t column, float *values, int
         if (flat->metric == KITH_L2SQ) offset += x * (flat->centre[j] - flat->level1_centre[j]);
     }
     ki_int8_encode(values, dim, largest, norm2, code, &facts);
-    for (size_t j = 0; j < dim; j++)
-        codes[(block * flat->full.quads + j / 4) * KI_QUAD_BYTES + 4 * v + j % 4] = (uint8_t)(KI_CODE_OFFSET + code[j]);
+    ki_tile_lay(code, flat->full.quads, v, codes + block * flat->full.quads * KI_QUAD_BYTES);
     factors += block * KI_FACTORS + v;
     factors[KI_FACTOR_SCALE] = facts.scale;
     factors[KI_FACTOR_BIAS] = offset;
@@ -134,7 +131,7 @@ static int make_basis(ki_ivf *ivf) {
     const size_t code_bytes = (size_t)ki_round_up(blocks * quads * KI_QUAD_BYTES + KI_TILE_OVERREAD, 64);
     if (ivf->basis.level.blocks) return 1; /* the file's centre and basis do not change */
     uint8_t *codes = ki_alloc_array(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
-    float *values = ki_alloc_array(flat->dim, sizeof(float) + 1);
+    float *values = ki_alloc_array_zeroed(flat->dim + quads, sizeof(float)); /* and a code, zero behind dim */
     if (codes && values) {
         float *factors = (float *)(void *)(codes + code_bytes);
         memset(codes, KI_CODE_OFFSET, code_bytes);

@@ -24,13 +24,20 @@ static void raise_threshold(ki_ivf *ivf, size_t query, float to) {
     }
 }
 
-static ki_candidates candidates_of(const ki_ivf *ivf, const ki_ivf_worker *w, size_t query) {
-    return (ki_candidates){w->score + query * ivf->capacity, w->position + query * ivf->capacity,
-                           w->candidates + query};
+/* Candidates of one query: their estimates, and their positions beside them. */
+struct candidates {
+    float *score;
+    uint32_t *position;
+    uint32_t *count;
+};
+
+static struct candidates candidates_of(const ki_ivf *ivf, const ki_ivf_worker *w, size_t query) {
+    return (struct candidates){w->score + query * ivf->capacity, w->position + query * ivf->capacity,
+                               w->candidates + query};
 }
 
 /* Keep what reaches a threshold. */
-static void keep_above(const ki_candidates *c, float least) {
+static void keep_above(const struct candidates *c, float least) {
     size_t kept = 0;
     for (size_t i = 0; i < *c->count; i++) {
         const float score = c->score[i];
@@ -42,7 +49,7 @@ static void keep_above(const ki_candidates *c, float least) {
 }
 
 /* Ties at the threshold in plenty: only the best by (score, position) stay. */
-static void keep_best(ki_ivf_worker *w, const ki_candidates *c, size_t wanted) {
+static void keep_best(ki_ivf_worker *w, const struct candidates *c, size_t wanted) {
     for (size_t i = 0; i < *c->count; i++) w->picked[i] = (ki_hit){-c->score[i], c->position[i], c->position[i]};
     ki_hits_select(w->picked, *c->count, wanted);
     for (size_t i = 0; i < wanted; i++) {
@@ -54,7 +61,7 @@ static void keep_best(ki_ivf_worker *w, const ki_candidates *c, size_t wanted) {
 
 static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     const size_t enough = ivf->capacity - 2 * KI_BLOCK;
-    const ki_candidates c = candidates_of(ivf, w, query);
+    const struct candidates c = candidates_of(ivf, w, query);
     if (*c.count > ivf->rerank) raise_threshold(ivf, query, ivf->pick->nth(c.score, *c.count, ivf->rerank, w->work));
     keep_above(&c, threshold_of(ivf, query));
     if (*c.count > enough) keep_best(w, &c, ivf->rerank);
@@ -69,7 +76,7 @@ struct span {
 };
 
 /* Of new candidates, which are entries: the positions of those that the query does not meet in their first list. */
-static uint32_t keep_spilled(const ki_ivf *ivf, const struct span *s, size_t query, const ki_candidates *c,
+static uint32_t keep_spilled(const ki_ivf *ivf, const struct span *s, size_t query, const struct candidates *c,
                              uint32_t end) {
     const uint64_t *probed = ivf->probed + query * ivf->words, *allowed = ivf->search->allowed;
     const uint64_t rows = ivf->flat->rows, lists = ivf->flat->lists.count;
@@ -99,7 +106,7 @@ static void consume(ki_ivf *ivf, ki_ivf_worker *w, const struct span *s, const k
         if (allowed) mask &= ki_allowed_bits(allowed, s->first + at);
         if (!mask) continue;
         const size_t query = pair[hit->query].query;
-        const ki_candidates c = candidates_of(ivf, w, query);
+        const struct candidates c = candidates_of(ivf, w, query);
         if (*c.count + 2 * KI_BLOCK > ivf->capacity) make_room(ivf, w, query);
         const size_t end = ivf->pick->collect(w->scores[h], pair[hit->query].base, mask, threshold_of(ivf, query),
                                               s->first + at, c.score, c.position, *c.count);

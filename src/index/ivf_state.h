@@ -24,13 +24,6 @@ enum {
     KI_IVF_ROUND_MAX = 8192
 };
 
-/* Candidates of one query: their estimates, and their positions beside them. */
-typedef struct ki_candidates {
-    float *score;
-    uint32_t *position;
-    uint32_t *count;
-} ki_candidates;
-
 /* One worker's memory. Candidates are of all queries of the round: workers share queries, not lists. */
 typedef struct ki_ivf_worker {
     float *score;                    /* count x capacity: estimates of candidates */

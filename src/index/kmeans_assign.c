@@ -81,13 +81,7 @@ size_t ki_centroid_factors(size_t lists) {
 }
 
 void ki_block_lay(const int8_t *flat, size_t quads, uint8_t *to) {
-    for (size_t v = 0; v < KI_BLOCK; v++)
-        for (size_t j = 0; j < quads; j++) {
-            uint32_t four;
-            memcpy(&four, flat + (v * quads + j) * 4, 4);
-            four ^= 0x80808080u; /* 128 + code, byte by byte */
-            memcpy(to + j * KI_QUAD_BYTES + 4 * v, &four, 4);
-        }
+    for (size_t v = 0; v < KI_BLOCK; v++) ki_tile_lay(flat + v * quads * 4, quads, v, to);
 }
 
 void ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *flat,

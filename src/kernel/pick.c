@@ -38,29 +38,6 @@ static int32_t middle_key(int32_t low, int32_t high, int step) {
     return (int32_t)(low + ((int64_t)high - low + 1) / 2);
 }
 
-/* How many keys are at least `from`, and the least of those. */
-#define COUNT_FROM(tier, attribute)                                                                                    \
-    attribute static size_t count_from_##tier(const ints *keys, size_t vectors, int32_t from) {                        \
-        ints sum = {0};                                                                                                \
-        for (size_t i = 0; i < vectors; i++) sum -= keys[i] >= from;                                                   \
-        size_t count = 0;                                                                                              \
-        for (int v = 0; v < KI_BLOCK; v++) count += (size_t)sum[v];                                                    \
-        return count;                                                                                                  \
-    }
-#define LEAST_FROM(tier, attribute)                                                                                    \
-    attribute static int32_t least_from_##tier(const ints *keys, size_t vectors, int32_t from) {                       \
-        ints least = (ints){0} + INT32_MAX;                                                                            \
-        for (size_t i = 0; i < vectors; i++) {                                                                         \
-            const ints take = (keys[i] >= from) & (keys[i] < least);                                                   \
-            least = (keys[i] & take) | (least & ~take);                                                                \
-        }                                                                                                              \
-        int32_t result = INT32_MAX;                                                                                    \
-        for (int v = 0; v < KI_BLOCK; v++) result = least[v] < result ? least[v] : result;                             \
-        return result;                                                                                                 \
-    }
-
-COUNT_FROM(scalar, )
-LEAST_FROM(scalar, )
 #define TARGET
 #define NAME(x) x##_scalar
 #include "kernel/pick_template.h"
@@ -98,13 +75,13 @@ static size_t collect_scalar(const float *scores, float base, unsigned mask, flo
 #define AVX2   __attribute__((target("avx2")))
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,popcnt")))
 
-COUNT_FROM(avx2, AVX2)
-LEAST_FROM(avx2, AVX2)
 #define TARGET  AVX2
 #define NAME(x) x##_avx2
 #include "kernel/pick_template.h"
 #undef TARGET
 #undef NAME
+/* Masks are counted sooner than lanes are added up. */
+#define OWN_COUNT
 AVX512 static size_t count_from_avx512(const ints *keys, size_t vectors, int32_t from) {
     const __m512i least = _mm512_set1_epi32(from);
     size_t count = 0;
@@ -112,7 +89,7 @@ AVX512 static size_t count_from_avx512(const ints *keys, size_t vectors, int32_t
         count += (size_t)__builtin_popcount(_mm512_cmpge_epi32_mask(_mm512_loadu_si512(keys + i), least));
     return count;
 }
-LEAST_FROM(avx512, AVX512)
+
 #define TARGET  AVX512
 #define NAME(x) x##_avx512
 #include "kernel/pick_template.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The passes of pick.h for one tier; included by pick.c once a tier with TARGET and NAME(x) defined, as
- * project_template.h is and for the same reason. */
+ * project_template.h is and for the same reason. A tier that has its own count_from defines OWN_COUNT. */
 TARGET static void NAME(maxima)(const float *scores, size_t blocks, size_t groups, float *maxima) {
     for (size_t b = 0; b < blocks; b++) {
         float *to = maxima + (b & (groups - 1)) * KI_BLOCK;
@@ -33,6 +33,29 @@ TARGET static void NAME(keys_of)(const float *values, size_t count, ints *keys, 
     }
     *least = low;
     *most = high;
+}
+
+#ifndef OWN_COUNT
+/* How many keys are at least `from`. */
+TARGET static size_t NAME(count_from)(const ints *keys, size_t vectors, int32_t from) {
+    ints sum = {0};
+    for (size_t i = 0; i < vectors; i++) sum -= keys[i] >= from;
+    int32_t count = 0;
+    for (int v = 0; v < KI_BLOCK; v++) count += sum[v];
+    return (size_t)count;
+}
+#endif
+
+/* The least of those. */
+TARGET static int32_t NAME(least_from)(const ints *keys, size_t vectors, int32_t from) {
+    ints least = (ints){0} + INT32_MAX;
+    for (size_t i = 0; i < vectors; i++) {
+        const ints take = (keys[i] >= from) & (keys[i] < least);
+        least = (keys[i] & take) | (least & ~take);
+    }
+    int32_t result = INT32_MAX;
+    for (int v = 0; v < KI_BLOCK; v++) result = least[v] < result ? least[v] : result;
+    return result;
 }
 
 TARGET static float NAME(nth)(const float *values, size_t count, size_t n, float *work) {

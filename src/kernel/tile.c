@@ -77,6 +77,15 @@ static size_t scalar_score(const ki_level *level, const ki_panel *panel, size_t 
     return block;
 }
 
+void ki_tile_lay(const int8_t *code, size_t quads, size_t v, uint8_t *block) {
+    for (size_t j = 0; j < quads; j++) {
+        uint32_t four = 0;
+        if (code) memcpy(&four, code + 4 * j, 4);
+        four ^= 0x80808080u; /* 128 + code, byte by byte */
+        memcpy(block + j * KI_QUAD_BYTES + 4 * v, &four, 4);
+    }
+}
+
 void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds) {
     for (size_t block = first; block < end; block++, bounds++) {
         const float *factors = level->factors + block * KI_FACTORS;

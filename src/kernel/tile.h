@@ -103,6 +103,9 @@ void ki_tile_fill_avx512(uint32_t features, ki_tile_kernels *table);
 void ki_tile_fill_amx(uint32_t features, ki_tile_kernels *table);
 void ki_tile_fill_neon(uint32_t features, ki_tile_kernels *table);
 
+/* Lay a code of 4*quads signed bytes into a block as its vector v; NULL: one of zeros. */
+void ki_tile_lay(const int8_t *code, size_t quads, size_t v, uint8_t *block);
+
 /* bounds[i] for blocks first..end, at bounds[0..end-first]. */
 void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds);
 

@@ -141,16 +141,19 @@ INLINE size_t scan_panel(const ki_level *level, const ki_panel *panel, const ki_
     return block;
 }
 
-/* Panels of a width, several blocks at a time while there are so many, then one at a time. */
-#define SCAN_PANELS(name, width, blocks)                                                                               \
-    TARGET static size_t name(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,              \
-                              size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {           \
-        const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, width, blocks);        \
-        if (next + (blocks) <= end) return next;                                                                       \
-        return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, width, 1);          \
-    }
-SCAN_PANELS(scan_wide, WIDE, 2)
-SCAN_PANELS(scan_narrow, NARROW, 4)
+TARGET static size_t scan_wide(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds, size_t first,
+                               size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
+    const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, WIDE, 2);
+    if (next + 1 != end) return next;
+    return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, WIDE, 1);
+}
+
+TARGET static size_t scan_narrow(const ki_level *level, const ki_panel *panel, const ki_block_bound *bounds,
+                                 size_t first, size_t end, ki_tile_hit *hits, size_t capacity, size_t *count) {
+    const size_t next = scan_panel(level, panel, bounds, first, end, hits, capacity, count, NARROW, 4);
+    if (next + 4 <= end) return next;
+    return scan_panel(level, panel, bounds + (next - first), next, end, hits, capacity, count, NARROW, 1);
+}
 
 /* The dots of one query with one block. One query is a matter of reading: row after row in the order of memory, so that
  * the prefetcher sees one stream, in four chains that hide the latency of VPDPBUSD. */
@@ -251,15 +254,19 @@ INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t f
     return block;
 }
 
-#define SCORE_PANELS(name, width, blocks)                                                                              \
-    TARGET static size_t name(const ki_level *level, const ki_panel *panel, size_t first, size_t end,                  \
-                              ki_tile_hit *hits, float(*scores)[KI_BLOCK], size_t capacity, size_t *count) {           \
-        const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, width, blocks);       \
-        if (next + (blocks) <= end) return next;                                                                       \
-        return score_panel(level, panel, next, end, hits, scores, capacity, count, width, 1);                          \
-    }
-SCORE_PANELS(score_wide, WIDE, 2)
-SCORE_PANELS(score_narrow, NARROW, 4)
+TARGET static size_t score_wide(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, WIDE, 2);
+    if (next + 1 != end) return next;
+    return score_panel(level, panel, next, end, hits, scores, capacity, count, WIDE, 1);
+}
+
+TARGET static size_t score_narrow(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
+                                  ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
+    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, NARROW, 4);
+    if (next + 4 <= end) return next;
+    return score_panel(level, panel, next, end, hits, scores, capacity, count, NARROW, 1);
+}
 
 TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                                   ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
