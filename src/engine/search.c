@@ -414,11 +414,8 @@ kith_status ki_job_exact(ki_job *job, size_t first, size_t count) {
     return KITH_OK;
 }
 
-static kith_status run_job(ki_job *job, const kith_search_options *options, kith_error *error) {
+static kith_status run_job(ki_job *job, kith_error *error) {
     for (unsigned i = 0; i < job->scratch->threads; i++) job->scratch->workers[i].counts = (ki_flat_counts){0};
-    uint64_t deadline = 0;
-    if (options && options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &deadline)) deadline = UINT64_MAX;
-    job->search.deadline_ns = job->ivf.deadline_ns = deadline;
     kith_status status = ki_job_run(job);
     if (status == KITH_OK && ki_segment_damaged(job->index->segment)) status = KITH_E_CORRUPT;
     return status == KITH_OK ? KITH_OK : fail_search(job, status, error);
@@ -466,19 +463,28 @@ static void explain(const ki_job *job, uint64_t start, kith_explain *out) {
     *out = e;
 }
 
+static ki_limits limits_of(ki_job *job, const kith_search_options *options) {
+    ki_limits limits = {.stop = &job->stop};
+    if (!options) return limits;
+    if (options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &limits.deadline_ns))
+        limits.deadline_ns = UINT64_MAX;
+    limits.cancelled = options->cancelled;
+    limits.cancelled_context = options->cancelled_context;
+    return limits;
+}
+
 static kith_status start_job(ki_job *job, const kith_search_options *options, kith_error *error) {
     const ki_flat *flat = &job->index->flat;
     job->stride = job->queries->stride_bytes ? job->queries->stride_bytes
                                              : kith_row_bytes(job->queries->dtype, job->queries->dim);
     atomic_init(&job->stop, 0);
     atomic_init(&job->bad, UINT64_MAX);
-    job->search = (ki_flat_search){.flat = flat, .k = job->k, .stop = &job->stop};
-    job->ivf = (ki_ivf_search){.flat = flat, .k = job->k, .round_bytes = job->scratch->round_bytes, .stop = &job->stop};
+    const ki_limits limits = limits_of(job, options);
+    job->search = (ki_flat_search){.flat = flat, .k = job->k, .limits = limits};
+    job->ivf = (ki_ivf_search){.flat = flat, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
     job->allowed = flat->rows;
     if (options) {
         job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
-        job->search.cancelled = job->ivf.cancelled = options->cancelled;
-        job->search.cancelled_context = job->ivf.cancelled_context = options->cancelled_context;
         if (options->filter) job->allowed = options->filter->count;
     }
     return choose_plan(job, options, error);
@@ -500,7 +506,7 @@ kith_status kith_search(const kith_index *index, const kith_queries *queries, si
     if (queries->count && (!ids || !distances)) return ki_fail(error, KITH_E_ARG, "search: ids or distances is NULL");
     ki_job job = {.index = index, .scratch = scratch, .queries = queries, .k = k, .ids = ids, .distances = distances};
     status = start_job(&job, options, error);
-    if (status == KITH_OK && queries->count) status = run_job(&job, options, error);
+    if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
     finish_explain(&job, options, start);
     return KITH_OK;
@@ -517,7 +523,7 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
     ki_job job = {.index = index, .scratch = scratch, .queries = queries};
     status = start_job(&job, options, error);
     job.search.radius = radius;
-    if (status == KITH_OK && queries->count) status = run_job(&job, options, error);
+    if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
     const size_t n = queries->count;
     if (!ki_area_take(&scratch->offsets, (uint64_t)n + 1, sizeof(uint64_t)))

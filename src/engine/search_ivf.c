@@ -13,7 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { CHOOSE_QUERIES = 48, FINISH_QUERIES = 64, SCAN_PIECES = 16, SEED_PROBES = 8 };
+enum { FINISH_QUERIES = 64, SCAN_PIECES = 16, SEED_PROBES = 8 };
 
 /* One round at work. */
 struct round {
@@ -28,7 +28,7 @@ struct round {
 static void choose_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
     ki_job *job = r->job;
-    const size_t begin = piece * CHOOSE_QUERIES, count = ki_min_size(CHOOSE_QUERIES, r->count - begin);
+    const size_t step = ki_ivf_step(r->ivf), begin = piece * step, count = ki_min_size(step, r->count - begin);
     const size_t dim = job->index->flat.dim;
     const int stop = atomic_load(&job->stop);
     if (stop && stop != KITH_E_DATA) return;
@@ -64,7 +64,7 @@ static void finish_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
     ki_job *job = r->job;
     const size_t begin = piece * FINISH_QUERIES, end = ki_min_size(r->count, begin + FINISH_QUERIES);
-    if (atomic_load(&job->stop)) return;
+    if (ki_limits_reached(&job->ivf.limits, number)) return;
     for (size_t i = begin; i < end; i++) {
         size_t count;
         const size_t next = i + 1 < end ? i + 1 : SIZE_MAX;
@@ -113,7 +113,8 @@ static kith_status run_round(struct round *r) {
     if (!ki_area_take(&scratch->shared, r->count, sizeof(_Atomic float))) return KITH_E_NOMEM;
     const kith_status status = ki_ivf_begin(r->ivf, &job->ivf, r->queries, r->stride, r->count);
     if (status != KITH_OK) return status;
-    ki_pool_run(scratch->pool, (r->count + CHOOSE_QUERIES - 1) / CHOOSE_QUERIES, choose_piece, r);
+    const size_t step = ki_ivf_step(r->ivf);
+    ki_pool_run(scratch->pool, (r->count + step - 1) / step, choose_piece, r);
     if (atomic_load(&job->stop)) return (kith_status)atomic_load(&job->stop);
     ki_ivf_group(r->ivf);
     r->pieces = scratch->threads == 1 ? 1 : SCAN_PIECES * scratch->threads;

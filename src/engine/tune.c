@@ -222,7 +222,7 @@ static kith_status choose_all(const ki_tuning *t, ki_ivf *ivf, float *statistic)
     ki_flat_counts counts = {0};
     const size_t dim = t->index->flat.dim;
     atomic_init(&stop, 0);
-    const ki_ivf_search search = {.flat = &t->index->flat, .k = 1, .nprobe = 1, .rerank = 1, .stop = &stop};
+    const ki_ivf_search search = {.flat = &t->index->flat, .k = 1, .nprobe = 1, .rerank = 1, .limits = {.stop = &stop}};
     const size_t most = ki_ivf_round(ivf, &search);
     kith_status status = KITH_OK;
     for (size_t first = 0; first < t->count && status == KITH_OK; first += most) {

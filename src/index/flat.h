@@ -13,12 +13,11 @@
 #ifndef KI_INDEX_FLAT_H
 #define KI_INDEX_FLAT_H
 
+#include "index/limits.h"
 #include "kernel/tile.h"
 #include "kernel/topk.h"
 #include "kith.h"
 #include "quant/second.h"
-
-#include <stdatomic.h>
 
 /* How a segment's vectors are divided into k-means lists. List l holds the positions first_row[l]..first_row[l+1] and
  * the blocks first_block[l]..first_block[l+1]: every list begins with a fresh block, so that position first_row[l] + i
@@ -101,11 +100,8 @@ typedef struct ki_flat_search {
     float radius;   /* range search */
     size_t nprobe;  /* SCAN, LEVELS: only so many nearest lists of each query; 0: all. Needs thresholds */
     ki_ivf_careful careful;
-    const uint64_t *allowed;  /* bit per position, or NULL */
-    uint64_t deadline_ns;     /* 0: none */
-    atomic_int *stop;         /* becomes a kith_status; polled */
-    int (*cancelled)(void *); /* polled by worker 0 only */
-    void *cancelled_context;
+    const uint64_t *allowed; /* bit per position, or NULL */
+    ki_limits limits;
 } ki_flat_search;
 
 /* What a lane did; summed by the caller. */

@@ -339,17 +339,6 @@ int ki_lane_flush(ki_lane *lane, size_t query) {
     return 1;
 }
 
-int ki_lane_stopped(ki_lane *lane) {
-    const ki_flat_search *search = lane->search;
-    if (atomic_load_explicit(search->stop, memory_order_relaxed)) return 1;
-    int status = 0;
-    if (search->deadline_ns && ki_now_ns() > search->deadline_ns) status = KITH_E_DEADLINE;
-    if (!status && lane->worker == 0 && search->cancelled && search->cancelled(search->cancelled_context))
-        status = KITH_E_CANCELLED;
-    if (status) atomic_store_explicit(search->stop, status, memory_order_relaxed);
-    return status != 0;
-}
-
 const ki_hit *ki_lane_hits(const ki_lane *lane, size_t query, size_t *count) {
     *count = lane->collector[query].count;
     return lane->collector[query].hits;

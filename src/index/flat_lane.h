@@ -127,9 +127,6 @@ int ki_lane_flush(ki_lane *lane, size_t query);
 /* Raise tau[query] from the floor and from other ranges. */
 void ki_lane_raise(ki_lane *lane, size_t query);
 
-/* Non-zero when the search must stop (sets search->stop). */
-int ki_lane_stopped(ki_lane *lane);
-
 /* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
 kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end);
 kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end);

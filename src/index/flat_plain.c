@@ -66,7 +66,8 @@ kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end) {
         size_t count;
         from = gather_strip(lane, from, last, position, &count);
         for (size_t query = 0; query < lane->count; query++) {
-            if (query % 16 == 0 && ki_lane_stopped(lane)) return (kith_status)atomic_load(lane->search->stop);
+            const kith_status status = query % 16 ? KITH_OK : ki_limits_reached(&lane->search->limits, lane->worker);
+            if (status != KITH_OK) return status;
             if (!score_strip(lane, query, position, count)) return KITH_E_NOMEM;
         }
         lane->counts->scanned_bytes += (uint64_t)count * lane->flat->row_bytes * lane->count;

@@ -220,7 +220,7 @@ static const ki_block_bound *group_bounds(ki_lane *lane, size_t level, size_t mo
 
 static kith_status end_group(ki_lane *lane, size_t level, size_t first) {
     if (lane->found_count && !refine_group(lane, level, first)) return KITH_E_NOMEM;
-    return ki_lane_stopped(lane) ? (kith_status)atomic_load(lane->search->stop) : KITH_OK;
+    return ki_limits_reached(&lane->search->limits, lane->worker);
 }
 
 /* All panels against a group of blocks. */

@@ -23,8 +23,8 @@ void ki_ivf_destroy(ki_ivf *ivf) {
     if (!ivf) return;
     for (unsigned i = 0; i < ivf->workers; i++) {
         ki_ivf_worker *w = &ivf->worker[i];
-        ki_buffer *const all[] = {&w->query_buffer, &w->hit_buffer,    &w->coarse_buffer,
-                                  &w->pick_buffer,  &w->packed_buffer, &w->second_buffer};
+        ki_buffer *const all[] = {&w->query_buffer,  &w->hit_buffer,    &w->coarse_buffer, &w->pick_buffer,
+                                  &w->packed_buffer, &w->second_buffer, &w->visit_buffer};
         for (size_t b = 0; b < sizeof(all) / sizeof(*all); b++) free(all[b]->data);
     }
     free(ivf->worker);
@@ -34,6 +34,7 @@ void ki_ivf_destroy(ki_ivf *ivf) {
     free(ivf->second_buffer.data);
     free(ivf->probed_buffer.data);
     free(ivf->basis.memory);
+    free(ivf->supers.memory);
     free(ivf->probe_buffer.data);
     free(ivf->pair_buffer.data);
     free(ivf);
@@ -60,41 +61,70 @@ static size_t probed_words(const ki_ivf_search *search) {
     return spill_of(search) ? (search->flat->lists.count + 63) / 64 : 0;
 }
 
+/* A round reads the codes of most lists, from memory if they are large: the more there are of them, the more queries
+ * are to share them. Ten million vectors of 96 dimensions: 58,000 queries a second with 8 MiB, 82,000 with 32, 94,000
+ * with 128; a hundred thousand vectors: the same from 8 on. */
+static size_t round_bytes(const ki_ivf_search *search) {
+    enum { LEAST = 32 << 20, MOST = 128 << 20, PART = 8 };
+    const ki_level *level = search->code == KITH_SCAN_FIRST ? &search->flat->level1 : &search->flat->full;
+    const uint64_t part = (uint64_t)level->blocks * level->quads * KI_QUAD_BYTES / PART;
+    return part < LEAST ? LEAST : part > MOST ? MOST : (size_t)part;
+}
+
 size_t ki_ivf_round(const ki_ivf *ivf, const ki_ivf_search *search) {
-    enum { BYTES = 32 << 20 };
     const ki_flat *flat = search->flat;
     const size_t shared = 4 * (flat->full.quads + flat->level1.quads) + sizeof(ki_query_code) + 32 +
                           probes_of(search) * (sizeof(ki_probe) + sizeof(ki_pair)) +
                           probed_words(search) * sizeof(uint64_t) +
                           (search->code == KITH_SCAN_SECOND ? flat->second.query_bytes : 0);
     const size_t own = capacity_for(search->rerank) * (sizeof(float) + sizeof(uint32_t)) + sizeof(uint32_t);
-    const size_t fit = (search->round_bytes ? search->round_bytes : BYTES) / (shared + own * ivf->workers);
-    return fit < 1 ? 1 : fit > KI_IVF_ROUND_MAX ? KI_IVF_ROUND_MAX : fit;
+    const size_t fit =
+        (search->round_bytes ? search->round_bytes : round_bytes(search)) / (shared + own * ivf->workers);
+    return fit < 1 ? 1 : fit > UINT32_MAX ? UINT32_MAX : fit;
+}
+
+/* What choosing works in: scores of a panel of queries with a whole level, and the rows and visits of a step. */
+static int take_chooser(const ki_ivf *ivf, ki_ivf_worker *w) {
+    const size_t dim = ivf->flat->dim, basis = ivf->basis.level.blocks, visits = ivf->step * ivf->visits;
+    const size_t coarse = ivf->visits ? ivf->supers.level.blocks : ivf->flat->lists.coarse.blocks;
+    const size_t panel = (coarse > basis ? coarse : basis) * ivf->tile->width, rows = ivf->row_blocks * ivf->step;
+    const size_t supers = ivf->visits ? ivf->flat->lists.supers : 0;
+    w->coarse = ki_buffer_take(&w->coarse_buffer, (panel + rows) * KI_BLOCK + 3 * dim, sizeof(float));
+    ki_visit *own = ki_buffer_take(&w->visit_buffer, 1,
+                                   2 * visits * sizeof(ki_visit) + (2 * ivf->step + supers + 2) * sizeof(uint32_t));
+    if (!w->coarse || !own) return 0;
+    w->row = w->coarse + panel * KI_BLOCK;
+    w->rows = w->row + rows * KI_BLOCK;
+    w->spare = w->rows + dim;
+    w->visit = own;
+    w->visitor = own + visits;
+    w->visits = (uint32_t *)(void *)(own + 2 * visits);
+    w->row_length = w->visits + ivf->step;
+    w->visitor_first = w->row_length + ivf->step;
+    return 1;
 }
 
 static int take_worker(const ki_ivf *ivf, ki_ivf_worker *w) {
-    const size_t n = ivf->count, width = ivf->tile->width, dim = ivf->flat->dim;
-    const size_t coarse = (ivf->flat->lists.coarse.blocks + ivf->basis.level.blocks) * KI_BLOCK;
+    const size_t n = ivf->count, width = ivf->tile->width;
+    const size_t level = ivf->visits ? ivf->supers.level.blocks : ivf->flat->lists.coarse.blocks;
+    const size_t coarse = (level > ivf->row_blocks ? level : ivf->row_blocks) * KI_BLOCK;
     const size_t gathered = ivf->capacity * ivf->workers;
     /* Choosing many lists selects among maxima as many as centroids, in a copy of them, and then among those picked. */
     const size_t room = (2 * coarse > gathered ? 2 * coarse : gathered) + 2 * KI_BLOCK;
     float *own = ki_buffer_take(&w->query_buffer, n, sizeof(uint32_t) * (2 * ivf->capacity + 1));
     float *hits = ki_buffer_take(&w->hit_buffer, KI_IVF_HITS, sizeof(ki_tile_hit) + KI_BLOCK * sizeof(float));
-    w->coarse = ki_buffer_take(&w->coarse_buffer, coarse * width + 3 * dim, sizeof(float));
     ki_hit *picked = ki_buffer_take(&w->pick_buffer, room, 2 * sizeof(ki_hit) + sizeof(uint32_t) + sizeof(float));
     const size_t packed = ivf->tile->packed_bytes(ivf->flat->full.quads, (unsigned)width);
     const size_t packed_first = ivf->tile->packed_bytes(ivf->flat->level1.quads, (unsigned)width);
     w->packed = ki_buffer_take(&w->packed_buffer, packed > packed_first ? packed : packed_first, 1);
     const int second = ivf->search->code == KITH_SCAN_SECOND;
     w->second_work = ki_buffer_take(&w->second_buffer, second ? ivf->flat->second.work_bytes + 64 : 64, 1);
-    if (!own || !hits || !w->coarse || !picked || !w->packed || !w->second_work) return 0;
+    if (!own || !hits || !picked || !w->packed || !w->second_work || !take_chooser(ivf, w)) return 0;
     w->score = own;
     w->position = (uint32_t *)(void *)(own + n * ivf->capacity);
     w->candidates = w->position + n * ivf->capacity;
     w->scores = (float(*)[KI_BLOCK])(void *)hits;
     w->hits = (ki_tile_hit *)(void *)(hits + KI_IVF_HITS * KI_BLOCK);
-    w->rows = w->coarse + coarse * width;
-    w->spare = w->rows + dim;
     w->picked = picked;
     w->ahead = picked + room;
     w->ahead_query = SIZE_MAX;
@@ -105,46 +135,6 @@ static int take_worker(const ki_ivf *ivf, ki_ivf_worker *w) {
     return 1;
 }
 
-/* A coded vector's worth of the basis from column `column`, with what a query's centre lacks of the first level's. */
-static void lay_direction(const ki_flat *flat, size_t column, float *values, int8_t *code, uint8_t *codes,
-                          float *factors) {
-    const size_t dim = flat->dim, columns = 4 * flat->level1.quads, block = column / KI_BLOCK, v = column % KI_BLOCK;
-    float largest = 0, norm2 = 0, offset = 0;
-    ki_int8_facts facts;
-    for (size_t j = 0; j < dim; j++) {
-        const float x = values[j] = flat->basis[j * columns + column];
-        largest = fabsf(x) > largest ? fabsf(x) : largest;
-        norm2 += x * x;
-        if (flat->metric == KITH_L2SQ) offset += x * (flat->centre[j] - flat->level1_centre[j]);
-    }
-    ki_int8_encode(values, dim, largest, norm2, code, &facts);
-    ki_tile_lay(code, flat->full.quads, v, codes + block * flat->full.quads * KI_QUAD_BYTES);
-    factors += block * KI_FACTORS + v;
-    factors[KI_FACTOR_SCALE] = facts.scale;
-    factors[KI_FACTOR_BIAS] = offset;
-    factors[KI_FACTOR_NORM] = factors[KI_FACTOR_ERROR] = 0;
-}
-
-static int make_basis(ki_ivf *ivf) {
-    const ki_flat *flat = ivf->flat;
-    const size_t quads = flat->full.quads, columns = 4 * flat->level1.quads, blocks = columns / KI_BLOCK;
-    const size_t code_bytes = (size_t)ki_round_up(blocks * quads * KI_QUAD_BYTES + KI_TILE_OVERREAD, 64);
-    if (ivf->basis.level.blocks) return 1; /* the file's centre and basis do not change */
-    uint8_t *codes = ki_alloc_array(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
-    float *values = ki_alloc_array_zeroed(flat->dim + quads, sizeof(float)); /* and a code, zero behind dim */
-    if (codes && values) {
-        float *factors = (float *)(void *)(codes + code_bytes);
-        memset(codes, KI_CODE_OFFSET, code_bytes);
-        for (size_t c = 0; c < columns; c++)
-            lay_direction(flat, c, values, (int8_t *)(values + flat->dim), codes, factors);
-        ivf->basis = (ki_ivf_basis){{codes, factors, quads, blocks}, codes};
-    } else {
-        free(codes);
-    }
-    free(values);
-    return ivf->basis.level.blocks != 0;
-}
-
 /* Memory of the queries' codes for what is scanned. */
 static int take_scan_codes(ki_ivf *ivf) {
     const size_t bytes = ivf->search->code == KITH_SCAN_FIRST ? 4 * ivf->flat->level1.quads : 0;
@@ -153,6 +143,34 @@ static int take_scan_codes(ki_ivf *ivf) {
     ivf->scan_scale = (float *)(void *)first;
     ivf->scan_start = (int32_t *)(void *)(ivf->scan_scale + ivf->count);
     ivf->scan_bytes = bytes ? (int8_t *)(ivf->scan_start + ivf->count) : ivf->bytes;
+    return 1;
+}
+
+enum {
+    TWO_LEVELS_LEAST = 3000, /* lists: fewer are scored sooner than supers are chosen and visited */
+    VISIT_PART = 8,          /* one super in so many is visited */
+    VISITS_LEAST = 16,
+    STEP = 144, /* queries that choose together, of which those that visit a super fill a panel */
+    ONE_LEVEL_STEP = 48
+};
+
+/* Lists are chosen in two levels where scoring all centroids would take about as long as scanning what is chosen: the
+ * more lists a query probes, the less there is to gain, and the more of them would be missed. */
+static int in_two_levels(const ki_ivf *ivf) {
+    const ki_lists *lists = &ivf->flat->lists;
+    const uint64_t scanned = ivf->nprobe * (ivf->flat->rows / lists->count) * (ivf->spill ? 2 : 1);
+    return lists->supers && lists->count >= TWO_LEVELS_LEAST && scanned <= 2 * lists->count &&
+           2 * VISIT_PART * ivf->probe_stride <= lists->count;
+}
+
+static int take_supers(ki_ivf *ivf) {
+    const size_t supers = ivf->flat->lists.supers, part = (supers + VISIT_PART - 1) / VISIT_PART;
+    const size_t visits = ki_min_size(part < VISITS_LEAST ? VISITS_LEAST : part, supers);
+    const int two = in_two_levels(ivf);
+    if (two && !ki_ivf_make_supers(ivf->flat, visits, &ivf->supers)) return 0;
+    ivf->visits = two ? visits : 0;
+    ivf->row_blocks = two ? ivf->supers.row_blocks : 0;
+    ivf->step = ki_min_size(two ? STEP : ONE_LEVEL_STEP, (ivf->count + ivf->workers - 1) / ivf->workers);
     return 1;
 }
 
@@ -181,7 +199,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->probe_stride = probes_of(search);
     ivf->rerank = search->rerank;
     ivf->capacity = capacity_for(ivf->rerank);
-    if (search->code == KITH_SCAN_FIRST && !make_basis(ivf)) return KITH_E_NOMEM;
+    if (search->code == KITH_SCAN_FIRST && !ki_ivf_make_basis(flat, &ivf->basis)) return KITH_E_NOMEM;
     char *per_query = ki_buffer_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 4 * sizeof(float));
     ivf->bytes = ki_buffer_take(&ivf->code_buffer, count, 4 * flat->full.quads);
     uint8_t *second = ki_buffer_take(&ivf->second_buffer, count * (second_code ? flat->second.query_bytes : 0) + 64, 1);
@@ -189,7 +207,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     uint32_t *pairs = ki_buffer_take(
         &ivf->pair_buffer, 1, (flat->lists.count + 2) * sizeof(uint32_t) + count * ivf->probe_stride * sizeof(ki_pair));
     if (!per_query || !ivf->bytes || !second || !ivf->probe || !pairs) return KITH_E_NOMEM;
-    if (!take_scan_codes(ivf) || !take_probed(ivf)) return KITH_E_NOMEM;
+    if (!take_scan_codes(ivf) || !take_probed(ivf) || !take_supers(ivf)) return KITH_E_NOMEM;
     ivf->code = (ki_query_code *)(void *)per_query;
     ivf->inverse = (float *)(void *)(ivf->code + count);
     ivf->statistic = ivf->inverse + count;
@@ -202,6 +220,10 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     for (unsigned i = 0; i < ivf->workers; i++)
         if (!take_worker(ivf, &ivf->worker[i])) return KITH_E_NOMEM;
     return KITH_OK;
+}
+
+size_t ki_ivf_step(const ki_ivf *ivf) {
+    return ivf->step;
 }
 
 void ki_ivf_group(ki_ivf *ivf) {

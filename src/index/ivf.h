@@ -4,7 +4,7 @@
  * in a matrix product].
  *
  *   choose   queries are coded, scored against all centroids by the tile kernel, and each takes its nprobe nearest
- *            lists
+ *            lists; where lists are many, against the centroids of the supers nearest to each
  *   group    the (query, list) pairs are sorted by list
  *   scan     list by list, panels of the queries that probe it meet the list's codes, and then those of the vectors
  *            whose second list it is; what reaches a query's threshold becomes a candidate
@@ -35,11 +35,8 @@ typedef struct ki_ivf_search {
     size_t k, nprobe, rerank; /* rerank >= k */
     size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_ivf_careful careful;
-    const uint64_t *allowed;  /* bit per position, or NULL */
-    uint64_t deadline_ns;     /* 0: none */
-    atomic_int *stop;         /* becomes a kith_status; polled */
-    int (*cancelled)(void *); /* polled by worker 0 only */
-    void *cancelled_context;
+    const uint64_t *allowed; /* bit per position, or NULL */
+    ki_limits limits;
 } ki_ivf_search;
 
 typedef struct ki_ivf ki_ivf;
@@ -53,8 +50,11 @@ size_t ki_ivf_round(const ki_ivf *ivf, const ki_ivf_search *search);
 /* Make ready for `count` queries, stride floats apart; both borrowed until the round is over. KITH_E_NOMEM or OK. */
 kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *queries, size_t stride, size_t count);
 
+/* Queries, 1.., that one call of choose had best take, after begin. */
+size_t ki_ivf_step(const ki_ivf *ivf);
+
 /* Queries first..first+count choose their lists; they must have been checked. KITH_E_CORRUPT: the file's centre is none
- * that vectors could have made. */
+ * that vectors could have made; or the stop status. */
 kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_flat_counts *counts);
 
 /* The statistic of a query that has chosen. */

@@ -27,47 +27,6 @@ static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     return KITH_OK;
 }
 
-/* A panel of queries without thresholds: their full codes, or those of the first level. */
-static void pack_panel(const ki_ivf *ivf, const ki_ivf_worker *w, int in_first, size_t first, unsigned count,
-                       ki_panel *panel) {
-    const size_t quads = in_first ? ivf->flat->level1.quads : ivf->flat->full.quads;
-    const int8_t *bytes = in_first ? ivf->scan_bytes : ivf->bytes, *rows[KI_PANEL_MAX];
-    *panel = (ki_panel){.packed = w->packed, .count = count};
-    for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel->need[i] = i < count ? -INFINITY : INFINITY;
-    for (unsigned i = 0; i < count; i++) {
-        const size_t query = first + i;
-        rows[i] = bytes + query * 4 * quads;
-        panel->scale[i] = in_first ? ivf->scan_scale[query] : ivf->code[query].scale;
-        panel->start[i] = in_first ? ivf->scan_start[query] : ivf->code[query].start;
-    }
-    ivf->tile->pack(rows, count, quads, w->packed);
-}
-
-/* Scores of all vectors of a level: a row of blocks * 16 floats a query, into w->coarse. */
-static size_t put_scores(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
-    size_t put = 0;
-    for (size_t block = 0; block < level->blocks;) {
-        size_t hits = 0;
-        block = ivf->tile->score(level, panel, block, level->blocks, w->hits, w->scores, KI_IVF_HITS, &hits);
-        for (size_t h = 0; h < hits; h++) {
-            if (w->hits[h].query >= panel->count) continue; /* an infinite score, as below */
-            memcpy(w->coarse + (w->hits[h].query * level->blocks + w->hits[h].block) * KI_BLOCK, w->scores[h],
-                   sizeof(w->scores[h]));
-            put++;
-        }
-    }
-    return put;
-}
-
-/* A damaged file's factors can make scores infinite or NaN. A block of NaN the kernel passes over: it counts as least.
- */
-static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
-    const size_t wanted = panel->count * level->blocks;
-    if (put_scores(ivf, w, panel, level) == wanted) return;
-    for (size_t i = 0; i < wanted * KI_BLOCK; i++) w->coarse[i] = -INFINITY;
-    put_scores(ivf, w, panel, level);
-}
-
 /* Code a query's place in the first level's basis. Where it holds what no finite basis gives, the query has code 0. */
 static void encode_first(ki_ivf *ivf, float *place, size_t query) {
     const size_t columns = 4 * ivf->flat->level1.quads, directions = ki_level1_directions(columns);
@@ -91,47 +50,17 @@ static float base_of(const ki_ivf *ivf, float centroid_score) {
     return ivf->flat->residual && ivf->search->code != KITH_SCAN_FIRST ? centroid_score : 0;
 }
 
-/* A threshold that the `wanted` best scores reach. */
-static float least_score(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, size_t wanted) {
-    const size_t blocks = ivf->flat->lists.coarse.blocks, groups = ki_pick_groups(wanted);
-    float *maxima = w->work, *spare = maxima + groups * KI_BLOCK;
-    if (groups > blocks || groups * KI_BLOCK < wanted) return -INFINITY;
-    for (size_t i = 0; i < groups * KI_BLOCK; i++) maxima[i] = -INFINITY;
-    ivf->pick->maxima(scores, blocks, groups, maxima);
-    return ivf->pick->nth(maxima, groups * KI_BLOCK, wanted, spare);
-}
-
-/* The `wanted` best centroids by (score, list), in the order of lists, into w->index. Returns how many: fewer only
- * where a damaged file's scores are NaN, or those of padding are not least. */
-static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, size_t wanted) {
-    const size_t blocks = ivf->flat->lists.coarse.blocks, lists = ivf->flat->lists.count;
-    const float least = least_score(ivf, w, scores, wanted);
-    size_t found = ki_min_size(ivf->pick->above(scores, blocks, least, w->index, lists), lists);
-    while (found && w->index[found - 1] >= lists) found--; /* they ascend */
-    if (found <= wanted) return found;
-    float *const reached = w->work, *const spare = reached + ki_round_up(found, KI_BLOCK);
-    for (size_t i = 0; i < found; i++) reached[i] = scores[w->index[i]];
-    const float last = ivf->pick->nth(reached, found, wanted, spare);
-    size_t ties = wanted, kept = 0;
-    for (size_t i = 0; i < found; i++) ties -= reached[i] > last;
-    for (size_t i = 0; i < found && kept < wanted; i++) {
-        const int tie = reached[i] == last && ties > 0;
-        w->index[kept] = w->index[i];
-        kept += reached[i] > last || tie;
-        ties -= (size_t)tie;
-    }
-    return kept;
-}
-
 /* The score of the nearest of the centroids picked: from scores of the first level, which leave something out, it is
  * computed anew. */
-static float best_score(const ki_ivf *ivf, const ki_ivf_worker *w, size_t query, const float *scores, size_t picked) {
+static float best_score(const ki_ivf *ivf, size_t query, const ki_probe *probe, size_t picked) {
     const ki_flat *flat = ivf->flat;
     const float *q = ki_ivf_query(ivf, query);
     float best = -INFINITY;
     uint32_t list = 0;
-    for (size_t i = 0; i < picked; i++)
-        if (scores[w->index[i]] > best) best = scores[list = w->index[i]];
+    for (size_t i = 0; i < picked; i++) {
+        list = probe[i].base > best ? probe[i].list : list;
+        best = probe[i].base > best ? probe[i].base : best;
+    }
     if (!picked || !ivf->coarse_first) return ivf->code[query].base + best;
     const float *centroid = flat->lists.centroids + (size_t)list * flat->dim;
     if (flat->metric == KITH_L2SQ) return -ki_distance()->l2sq[KITH_F32](q, centroid, flat->dim) / 2;
@@ -146,46 +75,111 @@ float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
     return ivf->statistic[query];
 }
 
-static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *scores, ki_flat_counts *counts) {
+/* Scores of a query with centroids: of all, block by block, or of those of the supers that it visits. */
+struct row {
+    const float *scores;
+    size_t blocks, visits;
+    const ki_visit *visit; /* NULL: all */
+};
+
+/* The block of centroids that block `at` of a row is; *v: the visit that it belongs to, or one before. */
+static size_t block_of(const ki_ivf *ivf, const struct row *row, size_t at, size_t *v) {
+    if (!row->visit) return at;
+    while (*v + 1 < row->visits && row->visit[*v + 1].at <= at) ++*v;
+    return ki_super_first_block(&ivf->flat->lists, row->visit[*v].name) + at - row->visit[*v].at;
+}
+
+/* The `wanted` best lists with their scores, in the order of lists. */
+static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t wanted, ki_probe *probe) {
+    const size_t lists = ivf->flat->lists.count;
+    const size_t picked =
+        ki_ivf_pick(ivf, w, row->scores, row->blocks, row->visit ? row->blocks * KI_BLOCK : lists, wanted);
+    size_t v = 0, kept = 0;
+    for (size_t i = 0; i < picked; i++) {
+        const size_t at = w->index[i], list = block_of(ivf, row, at / KI_BLOCK, &v) * KI_BLOCK + at % KI_BLOCK;
+        probe[kept] = (ki_probe){(uint32_t)list, row->scores[at]};
+        kept += list < lists;
+    }
+    return kept;
+}
+
+static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const struct row *row, ki_flat_counts *counts) {
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
-    size_t picked = pick_lists(ivf, w, scores, ivf->nprobe);
-    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, best_score(ivf, w, query, scores, picked), ivf->code[query].b);
+    ki_probe *probe = ivf->probe + query * ivf->probe_stride;
+    size_t picked = pick_lists(ivf, w, row, ivf->nprobe, probe);
+    ivf->statistic[query] = ki_ivf_statistic(ivf->flat, best_score(ivf, query, probe, picked), ivf->code[query].b);
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
-        picked = pick_lists(ivf, w, scores, careful);
+        picked = pick_lists(ivf, w, row, careful, probe);
         counts->unusual++;
     }
-    ki_probe *probe = ivf->probe + query * ivf->probe_stride;
     ivf->probes[query] = (uint32_t)picked;
-    for (size_t i = 0; i < picked; i++) probe[i] = (ki_probe){w->index[i], base_of(ivf, scores[w->index[i]])};
+    for (size_t i = 0; i < picked; i++) probe[i].base = base_of(ivf, probe[i].base);
     for (size_t i = 0; i < picked && ivf->spill; i++)
         ivf->probed[query * ivf->words + probe[i].list / 64] |= UINT64_C(1) << probe[i].list % 64;
 }
 
-/* The places of a panel's queries in the first level, from their full codes; the panel becomes theirs. */
-static void enter_first(ki_ivf *ivf, ki_ivf_worker *w, size_t first, ki_panel *panel) {
-    const unsigned count = panel->count;
-    score_level(ivf, w, panel, &ivf->basis.level);
-    for (unsigned i = 0; i < count; i++)
-        encode_first(ivf, w->coarse + i * ivf->basis.level.blocks * KI_BLOCK, first + i);
-    if (ivf->coarse_first) pack_panel(ivf, w, 1, first, count, panel);
+/* Scores of a panel with a whole level: a row a query, into w->coarse. */
+static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
+    float *to[KI_PANEL_MAX];
+    for (unsigned i = 0; i < panel->count; i++) to[i] = w->coarse + i * level->blocks * KI_BLOCK;
+    ki_ivf_score(ivf, w, panel, level, 0, level->blocks, to);
+}
+
+/* Code a panel of queries. Where lists are chosen in one level, choose; in two, only which supers they visit. */
+static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t step, unsigned count,
+                                ki_flat_counts *counts) {
+    const ki_lists *lists = &ivf->flat->lists;
+    uint32_t query[KI_PANEL_MAX];
+    ki_panel panel;
+    for (unsigned i = 0; i < count; i++) {
+        const kith_status status = encode(ivf, w, query[i] = (uint32_t)(first + i));
+        if (status != KITH_OK) return status;
+    }
+    ki_ivf_pack(ivf, w, 1, query, count, &panel);
+    if (ivf->visits) {
+        score_level(ivf, w, &panel, &ivf->supers.level);
+        for (unsigned i = 0; i < count; i++)
+            ki_ivf_visit(ivf, w, first + i - step, w->coarse + i * ivf->supers.level.blocks * KI_BLOCK);
+    }
+    if (ivf->search->code == KITH_SCAN_FIRST) {
+        const ki_level *basis = &ivf->basis.level;
+        score_level(ivf, w, &panel, basis);
+        for (unsigned i = 0; i < count; i++) encode_first(ivf, w->coarse + i * basis->blocks * KI_BLOCK, first + i);
+        if (ivf->coarse_first && !ivf->visits) ki_ivf_pack(ivf, w, 0, query, count, &panel);
+    }
+    if (ivf->visits) return KITH_OK;
+    score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
+    for (unsigned i = 0; i < count; i++) {
+        const struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
+        choose_best(ivf, w, first + i, &row, counts);
+    }
+    return KITH_OK;
+}
+
+static kith_status choose_step(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t count, ki_flat_counts *counts) {
+    const size_t width = ivf->tile->width;
+    for (size_t done = 0; done < count; done += width) {
+        const unsigned taken = (unsigned)ki_min_size(width, count - done);
+        const kith_status status = choose_panel(ivf, w, first + done, first, taken, counts);
+        if (status != KITH_OK) return status;
+    }
+    if (!ivf->visits) return KITH_OK;
+    ki_ivf_score_visits(ivf, w, first, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
+                                w->visit + i * ivf->visits};
+        choose_best(ivf, w, first + i, &row, counts);
+    }
+    return KITH_OK;
 }
 
 kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_flat_counts *counts) {
-    ki_ivf_worker *w = &ivf->worker[worker];
-    const ki_lists *lists = &ivf->flat->lists;
     const uint64_t start = ki_now_ns();
-    const size_t width = ivf->tile->width, row = lists->coarse.blocks * KI_BLOCK;
-    for (size_t done = 0; done < count; done += width) {
-        const unsigned taken = (unsigned)ki_min_size(width, count - done);
-        ki_panel panel;
-        for (unsigned i = 0; i < taken; i++) {
-            const kith_status status = encode(ivf, w, first + done + i);
-            if (status != KITH_OK) return status;
-        }
-        pack_panel(ivf, w, 0, first + done, taken, &panel);
-        if (ivf->search->code == KITH_SCAN_FIRST) enter_first(ivf, w, first + done, &panel);
-        score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
-        for (unsigned i = 0; i < taken; i++) choose_best(ivf, w, first + done + i, w->coarse + i * row, counts);
+    for (size_t done = 0; done < count; done += ivf->step) {
+        kith_status status = ki_limits_reached(&ivf->search->limits, worker);
+        if (status == KITH_OK)
+            status = choose_step(ivf, &ivf->worker[worker], first + done, ki_min_size(ivf->step, count - done), counts);
+        if (status != KITH_OK) return status;
     }
     counts->stage_ns[KITH_STAGE_PREPARE] += ki_now_ns() - start;
     return KITH_OK;

@@ -138,17 +138,11 @@ static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pai
 }
 
 static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s) {
-    const size_t quads = s->level->quads;
-    const int8_t *rows[KI_PANEL_MAX];
-    ki_panel panel = {.packed = w->packed, .count = count};
-    for (unsigned i = 0; i < KI_PANEL_MAX; i++) panel.need[i] = INFINITY;
-    for (unsigned i = 0; i < count; i++) {
-        rows[i] = ivf->scan_bytes + (size_t)pair[i].query * 4 * quads;
-        panel.scale[i] = ivf->scan_scale[pair[i].query];
-        panel.start[i] = ivf->scan_start[pair[i].query];
-        panel.need[i] = need_of(ivf, &pair[i]);
-    }
-    ivf->tile->pack(rows, count, quads, w->packed);
+    uint32_t query[KI_PANEL_MAX] = {0};
+    ki_panel panel;
+    for (unsigned i = 0; i < count; i++) query[i] = pair[i].query;
+    ki_ivf_pack(ivf, w, 0, query, count, &panel);
+    for (unsigned i = 0; i < count; i++) panel.need[i] = need_of(ivf, &pair[i]);
     for (int spilled = 0; spilled < 2; spilled++, s++) {
         for (size_t block = s->first_block; block < s->end_block;) {
             size_t hits = 0;
@@ -176,17 +170,6 @@ static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsi
         consume(ivf, w, s, pair, count, hits);
         for (unsigned i = 0; i < count; i++) need[i] = need_of(ivf, &pair[i]);
     }
-}
-
-static int stopped(const ki_ivf *ivf, unsigned worker) {
-    const ki_ivf_search *search = ivf->search;
-    if (atomic_load_explicit(search->stop, memory_order_relaxed)) return 1;
-    int status = 0;
-    if (search->deadline_ns && ki_now_ns() > search->deadline_ns) status = KITH_E_DEADLINE;
-    if (!status && worker == 0 && search->cancelled && search->cancelled(search->cancelled_context))
-        status = KITH_E_CANCELLED;
-    if (status) atomic_store_explicit(search->stop, status, memory_order_relaxed);
-    return status != 0;
 }
 
 /* The vectors of a list, and those whose second list it is. */
@@ -243,8 +226,9 @@ kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, 
     size_t scanned = 0;
     for (size_t list = first; list < end; list++) {
         if (ivf->pair_first[list] == ivf->pair_first[list + 1]) continue;
-        if (scanned++ % LISTS_BETWEEN_POLLS == 0 && stopped(ivf, worker))
-            return (kith_status)atomic_load(ivf->search->stop);
+        const kith_status status =
+            scanned++ % LISTS_BETWEEN_POLLS ? KITH_OK : ki_limits_reached(&ivf->search->limits, worker);
+        if (status != KITH_OK) return status;
         scan_list(ivf, &ivf->worker[worker], list);
         count_list(ivf, list, counts);
     }

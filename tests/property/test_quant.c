@@ -175,7 +175,7 @@ static void check_bounds(data_kind kind, kith_metric metric, kith_dtype dtype, s
     assert_non_null(lane);
     const int levels = c.flat.level1.blocks ? 2 : 1;
     ki_flat_search search = {
-        .flat = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .stop = &stop};
+        .flat = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
     lane->counts = &counts;
     assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
     for (int level = 0; level < levels; level++)
@@ -224,7 +224,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
     ki_lane *lane = ki_lane_create();
     ki_flat_counts counts = {0};
     atomic_int stop = 0;
-    ki_flat_search search = {.flat = flat, .plan = KITH_PLAN_SCAN, .k = 5, .stop = &stop};
+    ki_flat_search search = {.flat = flat, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
     assert_non_null(lane);
     lane->counts = &counts;
     assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
