@@ -129,7 +129,7 @@ static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *pan
 static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t step, unsigned count,
                                 ki_flat_counts *counts) {
     const ki_lists *lists = &ivf->flat->lists;
-    uint32_t query[KI_PANEL_MAX];
+    uint32_t query[KI_PANEL_MAX] = {0};
     ki_panel panel;
     for (unsigned i = 0; i < count; i++) {
         const kith_status status = encode(ivf, w, query[i] = (uint32_t)(first + i));

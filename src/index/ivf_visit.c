@@ -51,7 +51,7 @@ void ki_ivf_score_visits(const ki_ivf *ivf, ki_ivf_worker *w, size_t first, size
     for (size_t s = 0; s < lists->supers; s++)
         for (size_t at = w->visitor_first[s]; at < w->visitor_first[s + 1]; at += width) {
             const unsigned taken = (unsigned)ki_min_size(width, w->visitor_first[s + 1] - at);
-            uint32_t query[KI_PANEL_MAX];
+            uint32_t query[KI_PANEL_MAX] = {0};
             float *to[KI_PANEL_MAX];
             ki_panel panel;
             for (unsigned i = 0; i < taken; i++) {
