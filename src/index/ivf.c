@@ -61,12 +61,17 @@ static size_t probed_words(const ki_ivf_search *search) {
     return spill_of(search) ? (search->flat->lists.count + 63) / 64 : 0;
 }
 
+/* What is scanned, but for the second code. */
+static const ki_level *level_of(const ki_ivf_search *search) {
+    return search->code == KITH_SCAN_FIRST ? &search->flat->level1 : &search->flat->full;
+}
+
 /* A round reads the codes of most lists, from memory if they are large: the more there are of them, the more queries
  * are to share them. Ten million vectors of 96 dimensions: 58,000 queries a second with 8 MiB, 82,000 with 32, 94,000
  * with 128; a hundred thousand vectors: the same from 8 on. */
 static size_t round_bytes(const ki_ivf_search *search) {
     enum { LEAST = 32 << 20, MOST = 128 << 20, PART = 8 };
-    const ki_level *level = search->code == KITH_SCAN_FIRST ? &search->flat->level1 : &search->flat->full;
+    const ki_level *level = level_of(search);
     const uint64_t part = (uint64_t)level->blocks * level->quads * KI_QUAD_BYTES / PART;
     return part < LEAST ? LEAST : part > MOST ? MOST : (size_t)part;
 }
@@ -188,7 +193,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     const int second_code = search->code == KITH_SCAN_SECOND;
     ivf->search = search;
     ivf->flat = flat;
-    ivf->level = search->code == KITH_SCAN_FIRST ? &flat->level1 : &flat->full;
+    ivf->level = level_of(search);
     ivf->coarse_first = search->code == KITH_SCAN_FIRST && flat->lists.coarse_first.blocks != 0;
     ivf->tile = ki_tile();
     ivf->pick = ki_pick();

@@ -24,7 +24,7 @@ struct maker {
 static int begin(struct maker *m, size_t dim, size_t count) {
     const size_t quads = (dim + 3) / 4, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
     const size_t code_bytes = (size_t)ki_round_up(blocks * quads * KI_QUAD_BYTES + KI_TILE_OVERREAD, 64);
-    m->codes = ki_alloc_array(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
+    m->codes = ki_alloc_array_zeroed(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
     m->values = ki_alloc_array_zeroed(dim + quads, sizeof(float)); /* and a code, zero behind dim */
     m->dim = dim;
     m->quads = quads;
@@ -38,8 +38,7 @@ static int begin(struct maker *m, size_t dim, size_t count) {
     m->factors = (float *)(void *)(m->codes + code_bytes);
     memset(m->codes, KI_CODE_OFFSET, code_bytes);
     for (size_t v = 0; v < blocks * KI_BLOCK; v++)
-        for (size_t f = 0; f < KI_FACTORS; f += KI_BLOCK)
-            m->factors[v / KI_BLOCK * KI_FACTORS + f + v % KI_BLOCK] = f == KI_FACTOR_BIAS ? -FLT_MAX : 0;
+        m->factors[v / KI_BLOCK * KI_FACTORS + KI_FACTOR_BIAS + v % KI_BLOCK] = -FLT_MAX;
     return 1;
 }
 
