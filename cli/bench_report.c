@@ -6,7 +6,7 @@
 
 #include "bench.h"
 #include "json.h"
-#include "svg.h"
+#include "plot/svg.h"
 #include "table.h"
 #include "terminal.h"
 

@@ -8,7 +8,7 @@
 #include "json.h"
 #include "progress.h"
 #include "source.h"
-#include "svg.h"
+#include "plot/svg.h"
 #include "table.h"
 #include "terminal.h"
 

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../cli/html.h"
+#include "../../cli/plot/html.h"
 #include "../../cli/json.h"
-#include "../../cli/svg.h"
+#include "../../cli/plot/svg.h"
 #include "../../cli/table.h"
 #include "../../cli/terminal.h"
 #include "base/status.h"

@@ -122,8 +122,8 @@ typedef struct ki_section {
     uint64_t bytes, count;
 } ki_section;
 
-/* options: NULL for defaults; no_sigbus_handler and populate are honoured here (verify is the engine's). Errors as
- * kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
+/* options: NULL for defaults; no_sigbus_handler and populate are honoured here (verify is the business of src/index).
+ * Errors as kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
 kith_status ki_segment_open(const char *path, const kith_open_options *options, ki_segment **segment,
                             kith_error *error);
 void ki_segment_close(ki_segment *segment); /* NULL is fine */

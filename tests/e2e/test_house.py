@@ -47,7 +47,7 @@ def test_layers_of_this_tree():
 def test_layers_accept_downward(tmp_path):
     root = house(tmp_path, {
         "src/base/a.h": "", "src/cpu/b.h": '#include "base/a.h"\n', "src/store/s.h": '#include "base/a.h"\n',
-        "src/engine/e.c": '#include "kith.h"\n#include "store/s.h"\n#include "cpu/b.h"\n#include <stdio.h>\n',
+        "src/search/e.c": '#include "kith.h"\n#include "store/s.h"\n#include "cpu/b.h"\n#include <stdio.h>\n',
         "cli/own.h": "", "cli/main.c": '#include "kith.h"\n#include "own.h"\n#include <stdio.h>\n'})
     done = check_layers(root)
     assert done.returncode == 0, done.stdout
@@ -55,8 +55,8 @@ def test_layers_accept_downward(tmp_path):
 
 @pytest.mark.parametrize("name, line", [
     ("src/base/bad.c", '#include "cpu/x.h"'),           # upward
-    ("src/store/bad.c", '#include "index/x.h"'),        # sideways
-    ("src/index/bad.c", '  #  include "store/x.h"'),    # sideways, oddly spaced
+    ("src/store/bad.c", '#include "kernel/x.h"'),       # sideways
+    ("src/flat/bad.c", '  #  include "ivf/x.h"'),       # sideways, oddly spaced
     ("src/io/bad.h", '#include "kernel/x.h"'),
     ("src/kernel/bad.c", '#include "../quant/x.h"'),    # through ..
     ("src/kernel/bad.c", '#include "quant/x.h" /* */'),
@@ -70,7 +70,7 @@ def test_layers_accept_downward(tmp_path):
     ("cli/bad.c", '#include <base/x.h>'),
 ])
 def test_layers_refuse(tmp_path, name, line):
-    files = {f"src/{room}/x.h": "" for room in ("base", "cpu", "kernel", "quant", "index", "store", "io", "engine")}
+    files = {f"src/{room}/x.h": "" for room in ("base", "cpu", "kernel", "quant", "store", "io", "view", "flat", "ivf", "index", "search")}
     files[name] = f"/* first line */\n{line}\n"
     done = check_layers(house(tmp_path, files))
     assert done.returncode == 1

@@ -6,7 +6,7 @@
 #ifndef KI_FUZZ_INDEX_H
 #define KI_FUZZ_INDEX_H
 
-#include "engine/calibration.h"
+#include "index/calibration.h"
 #include "store/format.h"
 
 #include <math.h>

@@ -2,7 +2,7 @@
  *
  * State files of joins: as they are, and with a right hash. What is believed is in bounds. */
 #define _GNU_SOURCE
-#include "engine/join.h"
+#include "join/join.h"
 
 #include <stdio.h>
 #include <stdlib.h>

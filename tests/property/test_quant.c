@@ -14,9 +14,9 @@
 #include "support/data.h"
 
 #include "base/rng.h"
-#include "engine/index.h"
-#include "index/flat_build.h"
-#include "index/flat_lane.h"
+#include "index/index.h"
+#include "flat/build.h"
+#include "flat/lane.h"
 #include "kernel/project.h"
 #include "kernel/tile.h"
 #include "quant/int8.h"
@@ -38,7 +38,7 @@ struct coded {
     data_kind kind;
     ki_recipe recipe;
     ki_run run;
-    ki_flat flat;
+    ki_view flat;
     float *values; /* rows as floats, in the run's order */
 };
 
@@ -78,7 +78,7 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
     for (size_t p = 0; p < ROWS; p++) data_floats(dtype, data_row(&c.set, c.run.order[p]), dim, c.values + p * dim);
     free(sample);
     const size_t blocks = (ROWS + KI_BLOCK - 1) / KI_BLOCK;
-    c.flat = (ki_flat){.rows = ROWS,
+    c.flat = (ki_view){.rows = ROWS,
                        .dim = dim,
                        .row_bytes = c.set.row_bytes,
                        .blocks = blocks,
@@ -170,12 +170,12 @@ static void check_bounds(data_kind kind, kith_metric metric, kith_dtype dtype, s
     /* Every other set of queries comes from another kind of data: other sizes, other directions. */
     float *queries = data_queries(&c.set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
     ki_lane *lane = ki_lane_create();
-    ki_flat_counts counts = {0};
+    ki_counts counts = {0};
     atomic_int stop = 0;
     assert_non_null(lane);
     const int levels = c.flat.level1.blocks ? 2 : 1;
     ki_flat_search search = {
-        .flat = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
+        .view = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
     lane->counts = &counts;
     assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
     for (int level = 0; level < levels; level++)
@@ -205,7 +205,7 @@ static void test_scores_lie_within_their_bounds(void **state) {
 }
 
 /* The score of the true distance between a query and a stored row. */
-static long double true_score_of(const ki_flat *flat, const float *query, size_t position, float *row) {
+static long double true_score_of(const ki_view *flat, const float *query, size_t position, float *row) {
     data_floats(flat->dtype, flat->originals + position * flat->row_bytes, flat->dim, row);
     return true_score(flat->metric, query, row, flat->dim);
 }
@@ -218,13 +218,13 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
     options.no_calibration = 1;
     data_build(&set, data_path("lists.kith"), &options);
     kith_index *index = data_open(data_path("lists.kith"));
-    const ki_flat *flat = &index->flat;
+    const ki_view *flat = &index->view;
     float *queries = data_queries(&set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
     float *row = take_floats(dim);
     ki_lane *lane = ki_lane_create();
-    ki_flat_counts counts = {0};
+    ki_counts counts = {0};
     atomic_int stop = 0;
-    ki_flat_search search = {.flat = flat, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
+    ki_flat_search search = {.view = flat, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
     assert_non_null(lane);
     lane->counts = &counts;
     assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
@@ -235,7 +235,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                 ki_query_list_terms(flat, code, queries + q * dim, lane->rows + q * dim, flat->lists.of_block[block]);
             const float *factors = flat->full.factors + block * KI_FACTORS;
             unsigned count;
-            const uint32_t first = ki_flat_block_row(flat, block, &count);
+            const uint32_t first = ki_view_block_row(flat, block, &count);
             for (unsigned v = 0; v < count; v++) {
                 const long dot = product(&flat->full, block * KI_BLOCK + v, lane->bytes[0] + q * 4 * flat->full.quads);
                 const long double norm = (long double)factors[KI_FACTOR_NORM + v];

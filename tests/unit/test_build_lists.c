@@ -15,7 +15,7 @@
 #include "support/faulty_malloc.h"
 
 #include "base/file.h"
-#include "engine/index.h"
+#include "index/index.h"
 
 #include <dirent.h>
 #include <float.h>
@@ -111,7 +111,7 @@ static struct place place_of(const ki_lists *lists, uint32_t position) {
 }
 
 /* x - centre of a stored row, as the format defines it. */
-static void residual_of(const ki_flat *flat, uint32_t position, const float *centre, double *r) {
+static void residual_of(const ki_view *flat, uint32_t position, const float *centre, double *r) {
     float x[256];
     assert_true(flat->dim <= 256);
     data_floats(flat->dtype, flat->originals + (size_t)position * flat->row_bytes, flat->dim, x);
@@ -119,7 +119,7 @@ static void residual_of(const ki_flat *flat, uint32_t position, const float *cen
     for (size_t j = 0; j < flat->dim; j++) r[j] = x[j] * factor - centre[j];
 }
 
-static double wanted_bias(const ki_flat *flat, const double *r, const float *centroid, double *size) {
+static double wanted_bias(const ki_view *flat, const double *r, const float *centroid, double *size) {
     double sum = 0, spread2 = 0;
     const double length = length_of(r, flat->dim);
     for (size_t j = 0; j < flat->dim; j++) {
@@ -131,7 +131,7 @@ static double wanted_bias(const ki_flat *flat, const double *r, const float *cen
     return flat->metric == KITH_L2SQ ? -(sum + length * length / 2) : 0;
 }
 
-static void check_code(const ki_flat *flat, uint32_t position) {
+static void check_code(const ki_view *flat, uint32_t position) {
     const struct place at = place_of(&flat->lists, position);
     const size_t dim = flat->dim;
     const float *centroid = flat->lists.centroids + at.list * dim;
@@ -152,10 +152,10 @@ static void check_code(const ki_flat *flat, uint32_t position) {
 }
 
 /* Blocks end with vectors that never win. */
-static void check_absent(const ki_flat *flat) {
+static void check_absent(const ki_view *flat) {
     for (size_t block = 0; block < flat->blocks; block++) {
         unsigned count;
-        ki_flat_block_row(flat, block, &count);
+        ki_view_block_row(flat, block, &count);
         const float *factors = flat->full.factors + block * KI_FACTORS;
         for (size_t v = count; v < KI_BLOCK; v++) {
             assert_true(factors[KI_FACTOR_SCALE + v] == 0 && factors[KI_FACTOR_BIAS + v] == -FLT_MAX);
@@ -166,7 +166,7 @@ static void check_absent(const ki_flat *flat) {
 }
 
 static void check_index(const data_set *set, const kith_index *index) {
-    const ki_flat *flat = &index->flat;
+    const ki_view *flat = &index->view;
     float vector[256], expected[256];
     assert_true(flat->lists.count > 1);
     assert_int_equal(flat->lists.first_row[flat->lists.count], set->rows);
@@ -230,14 +230,14 @@ static void test_coarse_codes_stand_for_centroids(void **state) {
     for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++) {
         data_set set = data_make(DATA_CLUSTERED, KITH_F32, (kith_metric)metric, 3000, 37, 4, 0);
         kith_index *index = build_and_open(&set, data_path("coarse.kith"), with_lists(50));
-        const ki_lists *lists = &index->flat.lists;
+        const ki_lists *lists = &index->view.lists;
         for (size_t l = 0; l < lists->count; l++) {
             const float *factors = lists->coarse.factors + l / KI_BLOCK * KI_FACTORS + l % KI_BLOCK;
             const uint8_t *codes = lists->coarse.codes + l / KI_BLOCK * lists->coarse.quads * KI_QUAD_BYTES;
             double r[37], missed[37], centroid[37];
             for (size_t j = 0; j < 37; j++) {
                 centroid[j] = lists->centroids[l * 37 + j];
-                r[j] = centroid[j] - index->flat.centre[j];
+                r[j] = centroid[j] - index->view.centre[j];
                 const int code = codes[j / 4 * KI_QUAD_BYTES + 4 * (l % KI_BLOCK) + j % 4] - 128;
                 missed[j] = r[j] - (double)factors[KI_FACTOR_SCALE] * code;
             }
@@ -274,7 +274,7 @@ static void test_second_codes(void **state) {
         assert_string_equal(info.second_code, cases[c].code);
         assert_true(info.second_code_error > 0 && info.second_code_error < cases[c].most);
         assert_true(info.second_code_bytes > 0);
-        const ki_flat *flat = &index->flat;
+        const ki_view *flat = &index->view;
         for (uint32_t position = 0; position < set.rows; position++) {
             const struct place at = place_of(&flat->lists, position);
             const float *factors = flat->second_factors + at.block * KI_FACTORS + at.v;
@@ -295,15 +295,15 @@ static void test_second_codes(void **state) {
 /* ---- How many lists ---------------------------------------------------------------------------------------------- */
 
 static void check_balance(const kith_index *index) {
-    const ki_lists *lists = &index->flat.lists;
+    const ki_lists *lists = &index->view.lists;
     uint32_t longest = 0;
     for (size_t l = 0; l < lists->count; l++) {
         const uint32_t rows = lists->first_row[l + 1] - lists->first_row[l];
         if (rows > longest) longest = rows;
     }
     assert_int_equal(longest, lists->longest);
-    if (longest > 4 * index->flat.rows / lists->count)
-        fail_msg("%u rows in one of %zu lists of %llu", longest, lists->count, (unsigned long long)index->flat.rows);
+    if (longest > 4 * index->view.rows / lists->count)
+        fail_msg("%u rows in one of %zu lists of %llu", longest, lists->count, (unsigned long long)index->view.rows);
 }
 
 static void test_lists_are_balanced(void **state) {
@@ -319,7 +319,7 @@ static void test_lists_are_balanced(void **state) {
             assert_true(report.lists >= 1 && report.lists <= counts[c]);
             if (kinds[k] == DATA_NORMAL && counts[c] < 500) assert_int_equal(report.lists, counts[c]);
             kith_index *index = data_open(data_path("count.kith"));
-            assert_int_equal(index->flat.lists.count, report.lists);
+            assert_int_equal(index->view.lists.count, report.lists);
             if (report.lists > 1) check_balance(index);
             kith_index_close(index);
             data_free(&set);
@@ -332,7 +332,7 @@ static void test_one_heavy_vector(void **state) {
     data_set set = data_make(DATA_NORMAL, KITH_F32, KITH_L2SQ, 4000, 12, 5, 1);
     for (size_t i = 400; i < set.rows; i++) memcpy(set.bytes + i * set.row_bytes, set.bytes, set.row_bytes);
     kith_index *index = build_and_open(&set, data_path("heavy.kith"), with_lists(40));
-    assert_true(index->flat.lists.count > 10);
+    assert_true(index->view.lists.count > 10);
     check_balance(index);
     check_index(&set, index);
     kith_index_close(index);
@@ -464,7 +464,7 @@ static void test_text_and_strings(void **state) {
         fail_msg("%s", error.text);
     assert_int_equal(kith_index_verify(data_path("strings.kith"), NULL, NULL, NULL, &error), KITH_OK);
     kith_index *index = data_open(data_path("strings.kith"));
-    assert_true(index->flat.lists.count > 1);
+    assert_true(index->view.lists.count > 1);
     float *vector = take(DIM, sizeof(float));
     for (int i = 0; i < ROWS; i++) {
         char id[32];

@@ -12,7 +12,7 @@
 #include "support/data.h"
 
 #include "base/bytes.h"
-#include "engine/calibration.h"
+#include "index/calibration.h"
 #include "store/segment.h"
 
 #include <math.h>

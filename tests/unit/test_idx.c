@@ -16,7 +16,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "../../cli/idx.h"
+#include "../../cli/demo/idx.h"
 
 #define COUNT  50u
 #define SIDE   4u

@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "index/kmeans.h"
+#include "kmeans/kmeans.h"
 #include "kernel/distance.h"
 #include "support/faulty_malloc.h"
 

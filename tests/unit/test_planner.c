@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "engine/planner.h"
+#include "search/planner.h"
 
 #include <math.h>
 #include <stdlib.h>

@@ -11,8 +11,8 @@
 
 #include "support/data.h"
 
-#include "engine/index.h"
-#include "index/spill.h"
+#include "index/index.h"
+#include "kmeans/second_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,7 +71,7 @@ static void check_lists(const data_set *set, kith_first_level first_level) {
     data_build(set, path, &options);
     if (kith_index_verify(path, NULL, NULL, NULL, &error) != KITH_OK) fail_msg("%s", error.text);
     kith_index *index = data_open(path);
-    const ki_flat *flat = &index->flat;
+    const ki_view *flat = &index->view;
     const ki_spill *spill = &flat->spill;
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_index_get_info(index, &info);

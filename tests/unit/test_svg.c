@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../cli/html.h"
-#include "../../cli/svg.h"
+#include "../../cli/plot/html.h"
+#include "../../cli/plot/svg.h"
 
 /* ---- A checker of well-formedness ----------------------------------------------------------------------------------
  */

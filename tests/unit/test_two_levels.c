@@ -11,8 +11,8 @@
 
 #include "support/data.h"
 
-#include "engine/index.h"
-#include "index/ivf_state.h"
+#include "index/index.h"
+#include "ivf/state.h"
 
 #include <float.h>
 #include <math.h>
@@ -35,8 +35,8 @@ static kith_index *build(const data_set *set, kith_first_level first_level) {
     options.no_calibration = 1;
     data_build(set, data_path("two.kith"), &options);
     kith_index *index = data_open(data_path("two.kith"));
-    assert_true(index->flat.lists.count >= LISTS * 15 / 16);
-    assert_true(index->flat.lists.supers > 50);
+    assert_true(index->view.lists.count >= LISTS * 15 / 16);
+    assert_true(index->view.lists.supers > 50);
     return index;
 }
 
@@ -104,7 +104,7 @@ static void check(data_kind kind, kith_metric metric, kith_first_level first_lev
         assert_memory_equal(&other, &whole, sizeof(whole));
     }
     const double two = recall_of(&set, queries, &whole);
-    ((ki_lists *)&index->flat.lists)->supers = 0; /* now all centroids are looked at */
+    ((ki_lists *)&index->view.lists)->supers = 0; /* now all centroids are looked at */
     search(index, queries, QUERIES, 1, code, PROBES, &other);
     const double one = recall_of(&set, queries, &other);
     print_message("%s %s: recall %.4f, %.4f in one level\n", data_kind_name(kind), kith_metric_name(metric), two, one);
@@ -138,13 +138,13 @@ static void test_supers(void **state) {
     enum { SUPERS = 4, TWO = 2 };
     const float centroids[SUPERS * TWO] = {3, 4, NAN, 0, 1e30F, 0, 1, 1}, centre[TWO] = {1, 1};
     const uint32_t end[SUPERS] = {20, 20, 64, 65}; /* blocks 0..1, none, 1..3 and 4 */
-    ki_flat flat = {.dim = TWO, .metric = KITH_L2SQ, .centre = centre};
-    flat.lists.count = 65;
-    flat.lists.supers = SUPERS;
-    flat.lists.super_end = end;
-    flat.lists.super_centroids = centroids;
+    ki_view view = {.dim = TWO, .metric = KITH_L2SQ, .centre = centre};
+    view.lists.count = 65;
+    view.lists.supers = SUPERS;
+    view.lists.super_end = end;
+    view.lists.super_centroids = centroids;
     ki_ivf_level supers = {0};
-    assert_true(ki_ivf_make_supers(&flat, TWO, &supers));
+    assert_true(ki_ivf_make_supers(&view, TWO, &supers));
     assert_int_equal(supers.row_blocks, 5);
     assert_int_equal(supers.level.blocks, 1);
     const float *factors = supers.level.factors;

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A lane: one worker's memory for one group of queries at a time, and the queries' coded forms. Shared by the files of
+ * the flat search; nothing outside src/flat sees it. One owner at a time. */
+#ifndef KI_FLAT_LANE_H
+#define KI_FLAT_LANE_H
+
+#include "base/area.h"
+#include "flat/flat.h"
+#include "view/query.h"
+
+enum { KI_LEVELS = 2 }; /* 0: full codes, 1: first level */
+
+/* A vector whose upper bound reached the threshold: not yet scored. */
+typedef struct ki_pending {
+    float upper;
+    uint32_t position;
+    float estimate; /* score without error terms: the answer when there are no originals */
+} ki_pending;
+
+struct ki_lane {
+    const ki_flat_search *search;
+    const ki_view *view;
+    const ki_tile_kernels *tile;
+    ki_counts *counts;
+    _Atomic float *shared;
+    unsigned worker;
+    size_t count;        /* queries */
+    const void *queries; /* count x dim floats, or bits */
+    float norm2_slack;   /* g2 */
+    size_t pending_capacity;
+    /* per query */
+    float *inverse; /* cosine: inverse norm */
+    ki_query_code *code[KI_LEVELS];
+    int8_t *bytes[KI_LEVELS]; /* 4*quads each */
+    ki_collector *collector;
+    ki_floor *floor;
+    ki_pending *pending; /* pending_capacity each */
+    size_t *pending_count;
+    float *tau;   /* scores below cannot enter */
+    float *guess; /* -INFINITY, or a hope for tau that must be proven or taken back (scan.c) */
+    /* panels */
+    uint32_t *slot;  /* slot[panel * width + i]: the query there */
+    uint32_t *place; /* place[query]: its panel * width + i */
+    ki_panel *panel[KI_LEVELS];
+    size_t panels;
+    ki_block_bound *bounds;
+    ki_tile_hit *hits;   /* of one call of the kernel */
+    ki_tile_hit *found;  /* of one group of blocks, all panels; query: the lane's, not the panel's */
+    ki_tile_hit *sorted; /* the same by block */
+    size_t found_count;
+    uint8_t *needed;         /* needed[list * count + query]: the query cannot skip the list */
+    float *centroid_scores;  /* count + 1 rows of coarse blocks x 16; searches of the nearest lists only */
+    uint32_t *gathered;      /* the queries that need one list */
+    void *gathered_packed;   /* a panel of them */
+    size_t group_blocks;     /* KI_GROUP_BLOCKS, or KI_GROUP_BLOCKS_MAX for one panel */
+    float *rows, *projected; /* query preparation */
+    ki_area inverse_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
+        panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, needed_buffer, gathered_buffer,
+        centroid_buffer;
+    ki_area *grown; /* range search: one buffer a query, for results that are not bounded by k */
+    size_t grown_count;
+};
+
+enum {
+    /* Blocks that meet all panels while they lie in cache: measured best, a third of the L1 cache at 192 dimensions.
+     * One panel reads every block once anyway, and longer stretches suit the prefetcher: 15 % faster than 16. */
+    KI_GROUP_BLOCKS = 12,
+    KI_GROUP_BLOCKS_MAX = 64,
+    KI_TILE_HITS = 2048,
+    KI_GROUP_QUERIES = 512 /* most queries of a lane: a hit numbers them in 16 bits */
+};
+
+/* Set the lane up for these queries: memory, codes, panels, thresholds. */
+kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count);
+
+/* Pack panels from the `count` queries listed in lane->slot. */
+void ki_lane_pack(ki_lane *lane, size_t count);
+
+/* Forget what was found for a query; its threshold stays. */
+void ki_lane_restart(ki_lane *lane, size_t query);
+
+/* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
+ * gathered list by list; 0: not; -1: out of memory. */
+int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end);
+
+/* The queries that need a list, into query[]; how many. */
+size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query);
+
+/* Pack one panel of the `count` queries listed, at one level. Its needs are those of the moment. */
+void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
+
+/* Bring tau or guess of a query to its panels; call after either changed. */
+void ki_lane_renew(ki_lane *lane, size_t query);
+
+/* What a score must reach to be looked at now. */
+static inline float ki_lane_threshold(const ki_lane *lane, size_t query) {
+    return lane->guess[query] > lane->tau[query] ? lane->guess[query] : lane->tau[query];
+}
+
+static inline float ki_lane_inverse(const ki_lane *lane, size_t query) {
+    return lane->inverse ? lane->inverse[query] : 1;
+}
+static inline const float *ki_lane_query(const ki_lane *lane, size_t query) {
+    return (const float *)lane->queries + query * lane->view->dim;
+}
+
+/* What a panel's estimates must reach: the threshold less all terms that do not depend on the vector. */
+static inline float ki_lane_need(const ki_lane *lane, size_t query, float base, float slack) {
+    const float threshold = ki_lane_threshold(lane, query);
+    return threshold - base - slack - 0x1p-20f * __builtin_fabsf(threshold);
+}
+
+/* Put a scored vector into the query's collector. False: memory refused (range search only). */
+int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position);
+
+/* Score all pending vectors that can still enter, and raise the threshold. False: memory refused. */
+int ki_lane_flush(ki_lane *lane, size_t query);
+
+/* Raise tau[query] from the floor and from other ranges. */
+void ki_lane_raise(ki_lane *lane, size_t query);
+
+/* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
+kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end);
+kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An open index: a segment and its view. What src/search and its callers stand on. Constant once open: any thread. */
+#ifndef KI_INDEX_INDEX_H
+#define KI_INDEX_INDEX_H
+
+#include "index/calibration.h"
+#include "view/view.h"
+#include "store/segment.h"
+
+struct kith_index {
+    ki_segment *segment;
+    ki_view view;
+    kith_id_kind id_kind;
+    int has_names;
+    const uint32_t *id_order;
+    const uint64_t *string_ends, *name_ends;
+    const char *string_bytes, *name_bytes;
+    uint64_t string_size, name_size;
+    const uint32_t *string_order;
+    uint32_t *list_first, *list_of_block, *super_ends; /* what view.lists points to: owned */
+    uint32_t *spill_first;                             /* and view.spill */
+    ki_calibration calibration;                        /* count 0: none, or none that can be used */
+};
+
+struct kith_filter {
+    const kith_index *index;
+    uint64_t count;
+    uint64_t words;
+    uint64_t *allowed; /* bit per position; one word more than the rows need */
+};
+
+/* Position of an id; false when the index does not hold it or its order section is damaged. */
+int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
+/* The same, and the id's place among all ids in ascending order. */
+int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
+
+/* ---- lists.c: while opening ---- */
+
+/* The section of exactly count x size bytes. */
+kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
+                          kith_error *error);
+kith_status ki_index_view_lists(kith_index *index, kith_error *error);
+/* After lists, codes and originals. */
+kith_status ki_index_view_spill(kith_index *index, kith_error *error);
+
+/* ---- verify.c ---- */
+
+/* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
+ * finite. What checksums cannot see. */
+kith_status ki_index_check(const kith_index *index, kith_error *error);
+
+#endif

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Choosing lists: queries are coded, a panel of them meets the coded centroids, and each query takes its nprobe best.
+ * The scores of centroids are estimates too: their error is that of one more int8 product, far below the spread of a
+ * list. */
+#include "ivf/state.h"
+
+#include "base/checked.h"
+#include "base/clock.h"
+#include "kernel/distance.h"
+#include "quant/level1.h"
+
+#include <math.h>
+#include <string.h>
+
+static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
+    const ki_view *view = ivf->view;
+    const float *q = ki_ivf_query(ivf, query);
+    ivf->inverse[query] = ki_query_inverse(view, q);
+    if (!ki_query_encode(view, q, ivf->inverse[query], w->rows, ivf->bytes + query * 4 * view->full.quads,
+                         &ivf->code[query]))
+        return KITH_E_CORRUPT;
+    ivf->scan_scale[query] = ivf->code[query].scale;
+    ivf->scan_start[query] = ivf->code[query].start;
+    if (ivf->search->code == KITH_SCAN_SECOND)
+        ki_second_prepare(&view->second, w->rows, w->spare, ivf->second + query * view->second.query_bytes);
+    return KITH_OK;
+}
+
+/* Code a query's place in the first level's basis. Where it holds what no finite basis gives, the query has code 0. */
+static void encode_first(ki_ivf *ivf, float *place, size_t query) {
+    const size_t columns = 4 * ivf->view->level1.quads, directions = ki_level1_directions(columns);
+    int8_t *code = ivf->scan_bytes + query * columns;
+    float largest = 0, norm2 = 0;
+    ki_int8_facts facts = {0};
+    for (size_t j = directions; j < columns; j++) place[j] = 0; /* lengths of what is left out: for bounds only */
+    for (size_t j = 0; j < directions; j++) {
+        largest = fabsf(place[j]) > largest ? fabsf(place[j]) : largest;
+        norm2 += place[j] * place[j];
+    }
+    memset(code, 0, columns);
+    if (isfinite(norm2)) ki_int8_encode(place, columns, largest, norm2, code, &facts);
+    ivf->scan_scale[query] = facts.scale;
+    ivf->scan_start[query] = -KI_CODE_OFFSET * facts.sum;
+}
+
+/* What all vectors of a list have in common in their scores; the query's own base, the same for all lists, is left out:
+ * beside a query far away it would drown the rest. */
+static float base_of(const ki_ivf *ivf, float centroid_score) {
+    return ivf->view->residual && ivf->search->code != KITH_SCAN_FIRST ? centroid_score : 0;
+}
+
+/* The score of the nearest of the centroids picked: from scores of the first level, which leave something out, it is
+ * computed anew. */
+static float best_score(const ki_ivf *ivf, size_t query, const ki_probe *probe, size_t picked) {
+    const ki_view *view = ivf->view;
+    const float *q = ki_ivf_query(ivf, query);
+    float best = -INFINITY;
+    uint32_t list = 0;
+    for (size_t i = 0; i < picked; i++) {
+        list = probe[i].base > best ? probe[i].list : list;
+        best = probe[i].base > best ? probe[i].base : best;
+    }
+    if (!picked || !ivf->coarse_first) return ivf->code[query].base + best;
+    const float *centroid = view->lists.centroids + (size_t)list * view->dim;
+    if (view->metric == KITH_L2SQ) return -ki_distance()->l2sq[KITH_F32](q, centroid, view->dim) / 2;
+    return ivf->inverse[query] * ki_distance()->dot[KITH_F32](q, centroid, view->dim);
+}
+
+float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
+    return ivf->statistic[query];
+}
+
+/* Scores of a query with centroids: of all, block by block, or of those of the supers that it visits. */
+struct row {
+    const float *scores;
+    size_t blocks, visits;
+    const ki_visit *visit; /* NULL: all */
+};
+
+/* The block of centroids that block `at` of a row is; *v: the visit that it belongs to, or one before. */
+static size_t block_of(const ki_ivf *ivf, const struct row *row, size_t at, size_t *v) {
+    if (!row->visit) return at;
+    while (*v + 1 < row->visits && row->visit[*v + 1].at <= at) ++*v;
+    return ki_super_first_block(&ivf->view->lists, row->visit[*v].name) + at - row->visit[*v].at;
+}
+
+/* The `wanted` best lists with their scores, in the order of lists. */
+static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t wanted, ki_probe *probe) {
+    const size_t lists = ivf->view->lists.count;
+    const size_t picked =
+        ki_ivf_pick(ivf, w, row->scores, row->blocks, row->visit ? row->blocks * KI_BLOCK : lists, wanted);
+    size_t v = 0, kept = 0;
+    for (size_t i = 0; i < picked; i++) {
+        const size_t at = w->index[i], list = block_of(ivf, row, at / KI_BLOCK, &v) * KI_BLOCK + at % KI_BLOCK;
+        probe[kept] = (ki_probe){(uint32_t)list, row->scores[at]};
+        kept += list < lists;
+    }
+    return kept;
+}
+
+static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const struct row *row, ki_counts *counts) {
+    const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
+    ki_probe *probe = ivf->probe + query * ivf->probe_stride;
+    size_t picked = pick_lists(ivf, w, row, ivf->nprobe, probe);
+    ivf->statistic[query] = ki_query_statistic(ivf->view, best_score(ivf, query, probe, picked), ivf->code[query].b);
+    if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
+        picked = pick_lists(ivf, w, row, careful, probe);
+        counts->unusual++;
+    }
+    ivf->probes[query] = (uint32_t)picked;
+    for (size_t i = 0; i < picked; i++) probe[i].base = base_of(ivf, probe[i].base);
+    for (size_t i = 0; i < picked && ivf->spill; i++)
+        ivf->probed[query * ivf->words + probe[i].list / 64] |= UINT64_C(1) << probe[i].list % 64;
+}
+
+/* Scores of a panel with a whole level: a row a query, into w->coarse. */
+static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level) {
+    float *to[KI_PANEL_MAX];
+    for (unsigned i = 0; i < panel->count; i++) to[i] = w->coarse + i * level->blocks * KI_BLOCK;
+    ki_ivf_score(ivf, w, panel, level, 0, level->blocks, to);
+}
+
+/* Code a panel of queries. Where lists are chosen in one level, choose; in two, only which supers they visit. */
+static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t step, unsigned count,
+                                ki_counts *counts) {
+    const ki_lists *lists = &ivf->view->lists;
+    uint32_t query[KI_PANEL_MAX] = {0};
+    ki_panel panel;
+    for (unsigned i = 0; i < count; i++) {
+        const kith_status status = encode(ivf, w, query[i] = (uint32_t)(first + i));
+        if (status != KITH_OK) return status;
+    }
+    ki_ivf_pack(ivf, w, 1, query, count, &panel);
+    if (ivf->visits) {
+        score_level(ivf, w, &panel, &ivf->supers.level);
+        for (unsigned i = 0; i < count; i++)
+            ki_ivf_visit(ivf, w, first + i - step, w->coarse + i * ivf->supers.level.blocks * KI_BLOCK);
+    }
+    if (ivf->search->code == KITH_SCAN_FIRST) {
+        const ki_level *basis = &ivf->basis.level;
+        score_level(ivf, w, &panel, basis);
+        for (unsigned i = 0; i < count; i++) encode_first(ivf, w->coarse + i * basis->blocks * KI_BLOCK, first + i);
+        if (ivf->coarse_first && !ivf->visits) ki_ivf_pack(ivf, w, 0, query, count, &panel);
+    }
+    if (ivf->visits) return KITH_OK;
+    score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
+    for (unsigned i = 0; i < count; i++) {
+        const struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
+        choose_best(ivf, w, first + i, &row, counts);
+    }
+    return KITH_OK;
+}
+
+static kith_status choose_step(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t count, ki_counts *counts) {
+    const size_t width = ivf->tile->width;
+    for (size_t done = 0; done < count; done += width) {
+        const unsigned taken = (unsigned)ki_min_size(width, count - done);
+        const kith_status status = choose_panel(ivf, w, first + done, first, taken, counts);
+        if (status != KITH_OK) return status;
+    }
+    if (!ivf->visits) return KITH_OK;
+    ki_ivf_score_visits(ivf, w, first, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
+                                w->visit + i * ivf->visits};
+        choose_best(ivf, w, first + i, &row, counts);
+    }
+    return KITH_OK;
+}
+
+kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t count, ki_counts *counts) {
+    const uint64_t start = ki_now_ns();
+    for (size_t done = 0; done < count; done += ivf->step) {
+        kith_status status = ki_limits_reached(&ivf->search->limits, worker);
+        if (status == KITH_OK)
+            status = choose_step(ivf, &ivf->worker[worker], first + done, ki_min_size(ivf->step, count - done), counts);
+        if (status != KITH_OK) return status;
+    }
+    counts->stage_ns[KITH_STAGE_PREPARE] += ki_now_ns() - start;
+    return KITH_OK;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Rounds of the ivf plan. A round's queries choose lists, lists are scanned, and results finished, each step cut into
+ * pieces for the pool. What they find is the answer, or else the thresholds that an exact scan starts from: the k-th
+ * distance among a query's nearest lists is proven, and most often within a few percent of the final one.
+ *
+ * R1. min(k, allowed) results always: a query that its lists did not give so many is searched exactly. */
+#include "search/job.h"
+
+#include "base/checked.h"
+#include "kernel/tile.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { FINISH_QUERIES = 64, SCAN_PIECES = 16, SEED_PROBES = 8 };
+
+/* One round at work. */
+struct round {
+    ki_job *job;
+    ki_ivf *ivf;
+    size_t first, count, pieces;
+    const float *queries;
+    size_t stride;
+    float *converted; /* where to put rows that are not floats already; NULL: none are */
+};
+
+static void choose_piece(void *context, size_t piece, unsigned number) {
+    struct round *r = context;
+    ki_job *job = r->job;
+    const size_t step = ki_ivf_step(r->ivf), begin = piece * step, count = ki_min_size(step, r->count - begin);
+    const size_t dim = job->index->view.dim;
+    const int stop = atomic_load(&job->stop);
+    if (stop && stop != KITH_E_DATA) return;
+    const int fine = r->converted
+                         ? ki_job_load(job, r->first + begin, count, r->converted + begin * dim)
+                         : ki_job_check(job, r->first + begin, count, r->queries + begin * r->stride, r->stride);
+    if (!fine || stop) return;
+    const kith_status status = ki_ivf_choose(r->ivf, number, begin, count, &job->scratch->workers[number].counts);
+    if (status != KITH_OK) ki_job_stop(job, status);
+}
+
+static void scan_piece(void *context, size_t piece, unsigned number) {
+    struct round *r = context;
+    const size_t lists = r->job->index->view.lists.count;
+    if (atomic_load(&r->job->stop)) return;
+    ki_ivf_scan(r->ivf, number, lists * piece / r->pieces, lists * (piece + 1) / r->pieces,
+                &r->job->scratch->workers[number].counts);
+}
+
+/* The threshold that a query's k results prove. */
+static void keep_seed(const struct round *r, size_t i, const ki_hit *hits, size_t count) {
+    const ki_job *job = r->job;
+    const float seed = count == job->k ? ki_score_below(job->index->view.metric, hits[count - 1].distance) : -INFINITY;
+    atomic_init((_Atomic float *)job->scratch->shared.data + i, seed);
+}
+
+/* Whether an exact scan follows, and the ivf plan only finds its thresholds. */
+static int seeds_only(const ki_job *job) {
+    return job->plan != KITH_PLAN_IVF || job->levels;
+}
+
+static void finish_piece(void *context, size_t piece, unsigned number) {
+    struct round *r = context;
+    ki_job *job = r->job;
+    const size_t begin = piece * FINISH_QUERIES, end = ki_min_size(r->count, begin + FINISH_QUERIES);
+    if (ki_limits_reached(&job->ivf.limits, number)) return;
+    for (size_t i = begin; i < end; i++) {
+        size_t count;
+        const size_t next = i + 1 < end ? i + 1 : SIZE_MAX;
+        const ki_hit *hits = ki_ivf_finish(r->ivf, number, i, next, &count, &job->scratch->workers[number].counts);
+        if (seeds_only(job))
+            keep_seed(r, i, hits, count);
+        else
+            ki_job_write(job, r->first + i, hits, count);
+    }
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Search the queries that their lists left short in all lists. */
+static kith_status search_poor(ki_job *job) {
+    const size_t count = atomic_load(&job->poor_count);
+    uint32_t *poor = job->poor;
+    const size_t nprobe = job->search.nprobe;
+    if (!poor || !count) return KITH_OK;
+    qsort(poor, count, sizeof(*poor), compare_numbers);
+    job->which = poor;
+    job->poor = NULL;
+    job->search.nprobe = 0;
+    const kith_status status = ki_job_exact(job, 0, count);
+    job->search.nprobe = nprobe;
+    job->poor = poor;
+    job->which = NULL;
+    return status;
+}
+
+static kith_status run_round(struct round *r) {
+    ki_job *job = r->job;
+    kith_scratch *scratch = job->scratch;
+    const size_t dim = job->index->view.dim;
+    const kith_queries *queries = job->queries;
+    const uint8_t *from = (const uint8_t *)queries->data + r->first * job->stride;
+    const int ready =
+        queries->dtype == KITH_F32 && job->stride % sizeof(float) == 0 && (uintptr_t)from % _Alignof(float) == 0;
+    if (!ready && !ki_area_grow(&scratch->floats, (uint64_t)r->count * dim, sizeof(float))) return KITH_E_NOMEM;
+    r->converted = ready ? NULL : scratch->floats.data;
+    r->queries = ready ? (const float *)(const void *)from : r->converted;
+    r->stride = ready ? job->stride / sizeof(float) : dim;
+    if (!ki_area_grow(&scratch->shared, r->count, sizeof(_Atomic float))) return KITH_E_NOMEM;
+    const kith_status status = ki_ivf_begin(r->ivf, &job->ivf, r->queries, r->stride, r->count);
+    if (status != KITH_OK) return status;
+    const size_t step = ki_ivf_step(r->ivf);
+    ki_pool_run(scratch->pool, (r->count + step - 1) / step, choose_piece, r);
+    if (atomic_load(&job->stop)) return (kith_status)atomic_load(&job->stop);
+    ki_ivf_group(r->ivf);
+    r->pieces = scratch->threads == 1 ? 1 : SCAN_PIECES * scratch->threads;
+    ki_pool_run(scratch->pool, r->pieces, scan_piece, r);
+    ki_pool_run(scratch->pool, (r->count + FINISH_QUERIES - 1) / FINISH_QUERIES, finish_piece, r);
+    return (kith_status)atomic_load(&job->stop);
+}
+
+/* Whether thresholds from the nearest lists pay before an exact scan: they hold k results, and the scan is long. */
+static int wants_seeds(const ki_job *job) {
+    const ki_view *view = &job->index->view;
+    const kith_plan plan = job->search.plan;
+    return (plan == KITH_PLAN_SCAN || plan == KITH_PLAN_LEVELS) && job->k && view->originals &&
+           view->lists.count >= 4 * SEED_PROBES && job->k <= view->rows / view->lists.count * SEED_PROBES / 2;
+}
+
+/* One round from query `first` on. */
+static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf) {
+    kith_scratch *scratch = job->scratch;
+    kith_status status = KITH_OK;
+    atomic_store(&job->poor_count, 0);
+    job->poor = NULL;
+    if (job->plan == KITH_PLAN_IVF) {
+        if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
+        job->poor = scratch->poor.data;
+    }
+    if (ivf) {
+        struct round round = {.job = job, .ivf = scratch->ivf, .first = first, .count = count};
+        status = run_round(&round);
+    }
+    if (status == KITH_OK && seeds_only(job)) {
+        job->seeded = ivf;
+        status = ki_job_exact(job, first, count);
+        job->seeded = 0;
+    }
+    return status == KITH_OK ? search_poor(job) : status;
+}
+
+kith_status ki_job_run(ki_job *job) {
+    kith_scratch *scratch = job->scratch;
+    const size_t all = job->queries->count;
+    const int ivf = !seeds_only(job) || wants_seeds(job);
+    if (!ivf && job->plan != KITH_PLAN_IVF) return ki_job_exact(job, 0, all);
+    if (!scratch->ivf && !(scratch->ivf = ki_ivf_create(scratch->threads))) return KITH_E_NOMEM;
+    if (seeds_only(job)) {
+        job->ivf.nprobe = job->levels ? ki_min_size(SEED_PROBES, job->search.nprobe) : SEED_PROBES;
+        job->ivf.rerank = job->k;
+        job->ivf.first_lists_only = job->levels;
+    }
+    const size_t most = ki_ivf_round(scratch->ivf, &job->ivf);
+    const size_t rounds = (all + most - 1) / most, even = (all + rounds - 1) / rounds;
+    kith_status status = KITH_OK;
+    for (size_t first = 0; first < all && status == KITH_OK; first += even)
+        status = serve_round(job, first, ki_min_size(even, all - first), ivf);
+    return status;
+}
