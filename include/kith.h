@@ -471,6 +471,13 @@ typedef enum kith_scan_code {
     KITH_SCAN_FIRST = 4   /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
 } kith_scan_code;
 
+/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first": static text, "?" for
+ * other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words. Since 0.2. */
+KITH_API const char *kith_plan_name(kith_plan plan);
+KITH_API int kith_plan_parse(const char *word, kith_plan *plan);
+KITH_API const char *kith_scan_code_name(kith_scan_code code);
+KITH_API int kith_scan_code_parse(const char *word, kith_scan_code *code);
+
 enum { KITH_STAGE_PREPARE, KITH_STAGE_SCAN, KITH_STAGE_RERANK, KITH_STAGE_SELECT, KITH_STAGES };
 
 /* What a search did. Counts are sums over its queries. */

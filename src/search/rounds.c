@@ -1,14 +1,10 @@
-/* SPDX-License-Identifier: Apache-2.0
- *
- * Rounds of the ivf plan. A round's queries choose lists, lists are scanned, and results finished, each step cut into
- * pieces for the pool. What they find is the answer, or else the thresholds that an exact scan starts from: the k-th
- * distance among a query's nearest lists is proven, and most often within a few percent of the final one.
- *
- * R1. min(k, allowed) results always: a query that its lists did not give so many is searched exactly. */
-#include "search/job.h"
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "search/rounds.h"
 
 #include "base/checked.h"
-#include "kernel/tile.h"
+#include "search/exact.h"
+#include "search/plans.h"
+#include "view/query.h"
 
 #include <math.h>
 #include <string.h>
@@ -57,7 +53,7 @@ static void keep_seed(const struct round *r, size_t i, const ki_hit *hits, size_
 
 /* Whether an exact scan follows, and the ivf plan only finds its thresholds. */
 static int seeds_only(const ki_job *job) {
-    return job->plan != KITH_PLAN_IVF || job->levels;
+    return job->row->exact || job->levels;
 }
 
 static void finish_piece(void *context, size_t piece, unsigned number) {
@@ -91,7 +87,7 @@ static kith_status search_poor(ki_job *job) {
     job->which = poor;
     job->poor = NULL;
     job->search.nprobe = 0;
-    const kith_status status = ki_job_exact(job, 0, count);
+    const kith_status status = ki_exact_run(job, 0, count);
     job->search.nprobe = nprobe;
     job->poor = poor;
     job->which = NULL;
@@ -137,7 +133,7 @@ static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf)
     kith_status status = KITH_OK;
     atomic_store(&job->poor_count, 0);
     job->poor = NULL;
-    if (job->plan == KITH_PLAN_IVF) {
+    if (!job->row->exact) {
         if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
         job->poor = scratch->poor.data;
     }
@@ -147,27 +143,44 @@ static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf)
     }
     if (status == KITH_OK && seeds_only(job)) {
         job->seeded = ivf;
-        status = ki_job_exact(job, first, count);
+        status = ki_exact_run(job, first, count);
         job->seeded = 0;
     }
     return status == KITH_OK ? search_poor(job) : status;
 }
 
-kith_status ki_job_run(ki_job *job) {
-    kith_scratch *scratch = job->scratch;
-    const size_t all = job->queries->count;
-    const int ivf = !seeds_only(job) || wants_seeds(job);
-    if (!ivf && job->plan != KITH_PLAN_IVF) return ki_job_exact(job, 0, all);
-    if (!scratch->ivf && !(scratch->ivf = ki_ivf_create(scratch->threads))) return KITH_E_NOMEM;
-    if (seeds_only(job)) {
-        job->ivf.nprobe = job->levels ? ki_min_size(SEED_PROBES, job->search.nprobe) : SEED_PROBES;
-        job->ivf.rerank = job->k;
-        job->ivf.first_lists_only = job->levels;
-    }
-    const size_t most = ki_ivf_round(scratch->ivf, &job->ivf);
+/* The whole request in rounds of about equal size. */
+static kith_status serve(ki_job *job, int ivf) {
+    const size_t all = job->queries->count, most = ki_ivf_round(job->scratch->ivf, &job->ivf);
     const size_t rounds = (all + most - 1) / most, even = (all + rounds - 1) / rounds;
     kith_status status = KITH_OK;
     for (size_t first = 0; first < all && status == KITH_OK; first += even)
         status = serve_round(job, first, ki_min_size(even, all - first), ivf);
     return status;
+}
+
+static int take_ivf(kith_scratch *scratch) {
+    if (!scratch->ivf) scratch->ivf = ki_ivf_create(scratch->threads);
+    return scratch->ivf != NULL;
+}
+
+static void seed_from(ki_job *job, size_t nprobe) {
+    job->ivf.nprobe = nprobe;
+    job->ivf.rerank = job->k;
+    job->ivf.first_lists_only = job->levels;
+}
+
+kith_status ki_rounds_seed(ki_job *job) {
+    if (!wants_seeds(job)) return ki_exact_run(job, 0, job->queries->count);
+    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
+    job->ivf.code = KITH_SCAN_INT8;
+    seed_from(job, SEED_PROBES);
+    return serve(job, 1);
+}
+
+kith_status ki_rounds_answer(ki_job *job) {
+    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
+    const int ivf = !job->levels || wants_seeds(job);
+    if (job->levels) seed_from(job, ki_min_size(SEED_PROBES, job->search.nprobe));
+    return serve(job, ivf);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_tune: queries and their exact answers, what queries look like, and where the result is kept. */
-#include "search/job.h"
+#include "quant/row_check.h"
+#include "search/scratch.h"
 #include "tune/tune.h"
 
 #include "base/checked.h"

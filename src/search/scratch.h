@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The working memory of searches: what each worker owns, and what a request's pieces leave for each other.
+ *
+ * Q2. All memory belongs to the scratch and only grows: a search like an earlier one allocates nothing.
+ *
+ * One search at a time. */
+#ifndef KI_SEARCH_SCRATCH_H
+#define KI_SEARCH_SCRATCH_H
+
+#include "base/area.h"
+#include "base/pool.h"
+#include "flat/flat.h"
+#include "index/index.h"
+#include "ivf/ivf.h"
+
+/* What one worker owns. */
+typedef struct ki_worker {
+    ki_lane *lane;
+    ki_area queries; /* floats of a group, or bits */
+    ki_counts counts;
+} ki_worker;
+
+/* Hits of one piece that must outlive its lane's next group. */
+typedef struct ki_kept {
+    ki_area hits; /* ki_hit */
+    ki_area ends; /* size_t, one a query */
+    size_t used;
+} ki_kept;
+
+struct kith_scratch {
+    const kith_index *index;
+    kith_pool *pool;
+    unsigned threads;
+    ki_worker *workers;
+    ki_area kept; /* ki_kept, one a piece; those in use before keep their memory */
+    size_t kept_count;
+    ki_area shared;                          /* _Atomic float, one a query */
+    ki_area offsets, ids, distances, merged; /* range results */
+    ki_ivf *ivf;                             /* made by the first search that needs it */
+    size_t round_bytes;                      /* of ki_ivf_search; 0 */
+    ki_area floats;                          /* queries of an ivf round that had to be converted */
+    ki_area poor;                            /* uint32_t: queries of an ivf round with too few results */
+};
+
+/* Make `pieces` pieces' hits ready, empty; false: out of memory. */
+int ki_scratch_keep(kith_scratch *scratch, size_t pieces);
+
+#endif
