@@ -71,28 +71,6 @@ enum {
     KI_GROUP_QUERIES = 512 /* most queries of a lane: a hit numbers them in 16 bits */
 };
 
-/* Set the lane up for these queries: memory, codes, panels, thresholds. */
-kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count);
-
-/* Pack panels from the `count` queries listed in lane->slot. */
-void ki_lane_pack(ki_lane *lane, size_t count);
-
-/* Forget what was found for a query; its threshold stays. */
-void ki_lane_restart(ki_lane *lane, size_t query);
-
-/* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
- * gathered list by list; 0: not; -1: out of memory. */
-int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end);
-
-/* The queries that need a list, into query[]; how many. */
-size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query);
-
-/* Pack one panel of the `count` queries listed, at one level. Its needs are those of the moment. */
-void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
-
-/* Bring tau or guess of a query to its panels; call after either changed. */
-void ki_lane_renew(ki_lane *lane, size_t query);
-
 /* What a score must reach to be looked at now. */
 static inline float ki_lane_threshold(const ki_lane *lane, size_t query) {
     return lane->guess[query] > lane->tau[query] ? lane->guess[query] : lane->tau[query];
@@ -111,6 +89,31 @@ static inline float ki_lane_need(const ki_lane *lane, size_t query, float base, 
     return threshold - base - slack - 0x1p-20f * __builtin_fabsf(threshold);
 }
 
+/* ---- memory.c ---------------------------------------------------------------------------------------------------- */
+
+/* Memory for results of lane->count queries, and for scans; 0: out of memory. */
+int ki_lane_take_results(ki_lane *lane);
+int ki_lane_take_scan(ki_lane *lane);
+
+/* ---- queries.c --------------------------------------------------------------------------------------------------- */
+
+/* Set the lane up for these queries: memory, codes, panels, thresholds. */
+kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count);
+
+/* Pack panels from the `count` queries listed in lane->slot. */
+void ki_lane_pack(ki_lane *lane, size_t count);
+
+/* Forget what was found for a query; its threshold stays. */
+void ki_lane_restart(ki_lane *lane, size_t query);
+
+/* Pack one panel of the `count` queries listed, at one level. Its needs are those of the moment. */
+void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
+
+/* Bring tau or guess of a query to its panels; call after either changed. */
+void ki_lane_renew(ki_lane *lane, size_t query);
+
+/* ---- scoring.c --------------------------------------------------------------------------------------------------- */
+
 /* Put a scored vector into the query's collector. False: memory refused (range search only). */
 int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position);
 
@@ -119,6 +122,17 @@ int ki_lane_flush(ki_lane *lane, size_t query);
 
 /* Raise tau[query] from the floor and from other ranges. */
 void ki_lane_raise(ki_lane *lane, size_t query);
+
+/* ---- lists.c ----------------------------------------------------------------------------------------------------- */
+
+/* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
+ * gathered list by list; 0: not; -1: out of memory. */
+int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end);
+
+/* The queries that need a list, into query[]; how many. */
+size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query);
+
+/* ---- scan.c, plain.c --------------------------------------------------------------------------------------------- */
 
 /* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
 kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end);
