@@ -331,6 +331,7 @@ typedef struct kith_build_options {
     uint64_t seed;
     kith_progress_fn progress;
     void *progress_context;
+    int no_sigbus_handler; /* as in kith_open_options: calibration opens what was built. Since 0.2 */
 } kith_build_options;
 #define KITH_BUILD_OPTIONS_INIT                                                                                        \
     { .struct_size = sizeof(kith_build_options) }
@@ -348,7 +349,8 @@ typedef struct kith_build_report {
 
 /* Build the index file `path` from all rows of `reader` (which is rewound). Streams with bounded memory; appears under
  * its name only when whole, synced and re-read: a build that fails, is cancelled or killed leaves the old file of that
- * name, if any, as it was (one exception: KITH_E_IO from syncing the folder, after which the new file bears the name,
+ * name, if any, as it was; a file that is replaced hands its mode, owner and group on, and a symbolic link is followed
+ * (one exception: KITH_E_IO from syncing the folder, after which the new file bears the name,
  * but might not after a crash of the machine). Equal input, options and threads give equal bytes,
  * but for the calibration, which holds measured times: no_calibration leaves it out. KITH_E_DATA names the
  * row of the first NaN, infinity, norm beyond KITH_NORM_MAX, zero vector under cosine, or duplicate or reserved id. No
@@ -363,7 +365,7 @@ typedef struct kith_index kith_index;
 
 typedef struct kith_open_options {
     size_t struct_size;
-    int verify;            /* non-zero: check all bytes first, as kith_index_verify() does */
+    int verify;            /* non-zero: check all bytes first, as kith_index_check() does */
     int no_sigbus_handler; /* non-zero: do not install the handler that survives truncation of a mapped file */
     int populate;          /* non-zero: ask the system to read the file into memory now */
 } kith_open_options;
@@ -401,16 +403,23 @@ typedef struct kith_index_info {
     { .struct_size = sizeof(kith_index_info) }
 
 /* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size, and with lists a
- * word for each list and each 16 vectors. The file must not be changed while open; if it is truncated, queries that
- * touch the lost part return KITH_E_CORRUPT and the process lives. KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT,
+ * word for each list and each 16 vectors. The file must not be changed while open, only replaced by another of its name
+ * (which kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
+ * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT,
  * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
 KITH_API void kith_index_get_info(const kith_index *index, kith_index_info *info);
 
-/* Check every byte of a file against its checksums, then every count, id and order inside. KITH_E_CORRUPT names the
- * file and section. pool may be NULL (one thread). Since 0.1. */
+/* Check every byte of an open index against its checksums, then every count, id and order inside. KITH_E_CORRUPT names
+ * the file and section. pool may be NULL (one thread). Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_check(const kith_index *index, kith_pool *pool,
+                                                      kith_progress_fn progress, void *progress_context,
+                                                      kith_error *error);
+
+/* Open a file, check it as kith_index_check() does, and close it. Installs the SIGBUS handler; who wants none opens the
+ * file with no_sigbus_handler. Errors as of both. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_verify(const char *path, kith_pool *pool, kith_progress_fn progress,
                                                        void *progress_context, kith_error *error);
 
@@ -419,8 +428,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_index_verify(const char *path, kith_po
 KITH_API KITH_MUST_CHECK kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count,
                                                     uint64_t *ids, kith_error *error);
 
-/* The stored vector of id, as dim floats (KITH_B1: dim/8 bytes). KITH_E_NOTFOUND; KITH_E_UNSUPPORTED without originals.
- * Since 0.1. */
+/* The stored vector of id, as dim floats (KITH_B1: dim/8 bytes). KITH_E_NOTFOUND; KITH_E_UNSUPPORTED without originals;
+ * KITH_E_CORRUPT: the file was changed while it was open. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector,
                                                        kith_error *error);
 /* Text lives as long as the index, is not NUL-terminated, *bytes long. KITH_E_NOTFOUND for an unknown id,
@@ -641,6 +650,7 @@ typedef struct kith_tune_options {
     kith_progress_fn
         progress; /* stages "exact answers" (unit "queries"), "measuring" ("settings"), and those of writing */
     void *progress_context;
+    int no_sigbus_handler; /* as in kith_open_options. Since 0.2 */
 } kith_tune_options;
 #define KITH_TUNE_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_tune_options) }
@@ -659,9 +669,11 @@ typedef struct kith_tuned {
 } kith_tuned;
 
 /* Measure each plan over its parameters against exact search, for several batch sizes and k, and store the frontier in
- * the index file, which is replaced as a whole (old maps stay valid). queries: held out from the index if possible, at
- * least 100; NULL: stored rows, each leaving itself out. A result no farther than the k-th true neighbour counts as
- * found. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries, or one that no search takes.
+ * the index file, which is replaced as a whole (old maps stay valid); its mode, owner and group are kept, and a symbolic
+ * link is followed. queries: held out from the index if possible, at least 100; NULL: stored rows, each leaving itself
+ * out. A result no farther than the k-th true neighbour counts as found. KITH_E_UNSUPPORTED: one list, or no originals;
+ * KITH_E_DATA: too few queries, or one that no search takes; KITH_E_BUSY: another file took the name while this one was
+ * measured, and is left as it is.
  * Errors as of kith_build() and kith_search(). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,
                                                kith_error *error);

@@ -48,31 +48,71 @@ static char *temporary_name(const char *path) {
     return join(path, folder, tail);
 }
 
-kith_status ki_outfile_create(const char *path, ki_outfile *file, kith_error *error) {
+/* What the last of a chain of symbolic links names: the caller's to free. KITH_E_NOMEM, KITH_E_IO. */
+static kith_status follow(const char *given, char **out, kith_error *error) {
+    enum { LINKS_MAX = 40, TARGET_BYTES = 4096 };
+    char *path = join(given, strlen(given), ""), *target = malloc(TARGET_BYTES);
+    kith_status result = path && target ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
+    for (int links = 0; result == KITH_OK; links++) {
+        struct stat status;
+        if (lstat(path, &status) != 0 || !S_ISLNK(status.st_mode)) break;
+        const ssize_t bytes = readlink(path, target, TARGET_BYTES);
+        if (bytes < 0 || bytes == TARGET_BYTES || links == LINKS_MAX) {
+            result = ki_fail_errno(error,
+                                   bytes < 0            ? errno
+                                   : links == LINKS_MAX ? ELOOP
+                                                        : ENAMETOOLONG,
+                                   "%s: cannot follow the symbolic link", given);
+            break;
+        }
+        target[bytes] = 0;
+        char *next = join(path, target[0] == '/' ? 0 : folder_bytes(path), target);
+        if (!next) {
+            result = ki_fail(error, KITH_E_NOMEM, "out of memory");
+            break;
+        }
+        free(path);
+        path = next;
+    }
+    free(target);
+    if (result == KITH_OK)
+        *out = path;
+    else
+        free(path);
+    return result;
+}
+
+kith_status ki_outfile_create(const char *given, ki_outfile *file, kith_error *error) {
     struct stat status;
-    if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
-        return ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", path);
-    char *folder = folder_of(path), *own = join(path, strlen(path), ""), *temp = temporary_name(path);
+    char *path = NULL;
+    kith_status result = follow(given, &path, error);
+    if (result != KITH_OK) return result;
+    const int there = stat(path, &status) == 0;
+    if (there && !S_ISREG(status.st_mode)) {
+        free(path);
+        return ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", given);
+    }
+    const mode_t mode = there ? 0600 : 0666; /* what replaces a file gets that one's mode at the end */
+    char *folder = folder_of(path), *temp = temporary_name(path);
     int fd = -1, named = 0;
-    kith_status result = KITH_OK;
-    if (!folder || !own || !temp) {
+    if (!folder || !temp) {
         result = ki_fail(error, KITH_E_NOMEM, "out of memory");
         goto out;
     }
-    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+        fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
         named = fd >= 0;
     }
     if (fd < 0) result = ki_fail_errno(error, errno, "%s: cannot create", path);
 out:
     free(folder);
     if (result != KITH_OK) {
-        free(own);
+        free(path);
         free(temp);
         return result;
     }
-    *file = (ki_outfile){.fd = fd, .path = own, .temp = temp, .named = named};
+    *file = (ki_outfile){.fd = fd, .path = path, .temp = temp, .named = named};
     return KITH_OK;
 }
 
@@ -132,16 +172,66 @@ static kith_status open_folder(const char *path, int *fd, kith_error *error) {
     return *fd < 0 ? ki_fail_errno(error, number, "%s: cannot open its folder", path) : KITH_OK;
 }
 
+bool ki_file_identify(int fd, ki_file_identity *identity) {
+    struct stat status;
+    if (fstat(fd, &status) != 0) return false;
+    *identity = (ki_file_identity){status.st_dev, status.st_ino};
+    return true;
+}
+
+static bool is_expected(const ki_outfile *file, const struct stat *status) {
+    const ki_file_identity *expected = &file->expected;
+    return !expected->inode || (expected->device == status->st_dev && expected->inode == status->st_ino);
+}
+
+static kith_status not_expected(const ki_outfile *file, kith_error *error) {
+    return ki_fail(error, KITH_E_BUSY, "%s: was replaced by another file meanwhile, which is left as it is",
+                   file->path);
+}
+
+/* Mode, owner and group of the file that will be replaced, if there is one. */
+static kith_status inherit(ki_outfile *file, kith_error *error) {
+    struct stat old, own;
+    if (stat(file->path, &old) != 0) return file->expected.inode ? not_expected(file, error) : KITH_OK;
+    if (!S_ISREG(old.st_mode))
+        return ki_fail(error, KITH_E_IO, "%s: something that is not a regular file took the name", file->path);
+    if (!is_expected(file, &old)) return not_expected(file, error);
+    if (fstat(file->fd, &own) != 0) return ki_fail_errno(error, errno, "%s: cannot stat", file->path);
+    mode_t mode = old.st_mode & 0777;
+    if (own.st_gid != old.st_gid && fchown(file->fd, (uid_t)-1, old.st_gid) != 0)
+        mode &= ~(mode_t)070; /* of a group that had no part in the old file */
+    if (own.st_uid != old.st_uid && fchown(file->fd, old.st_uid, (gid_t)-1) != 0 && errno != EPERM)
+        return ki_fail_errno(error, errno, "%s: cannot keep its owner", file->path);
+    if (fchmod(file->fd, mode) != 0) return ki_fail_errno(error, errno, "%s: cannot keep its mode", file->path);
+    return KITH_OK;
+}
+
+/* Give the file its name. Where one certain file is to be replaced, the two change places, so that another one that
+ * came between the look and the rename is seen, and gets its name back. */
+static kith_status take_name(ki_outfile *file, kith_error *error) {
+    struct stat old;
+    if (file->expected.inode && renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path, RENAME_EXCHANGE) == 0) {
+        if (stat(file->temp, &old) == 0 && is_expected(file, &old)) return KITH_OK; /* unlinked by discard */
+        if (renameat2(AT_FDCWD, file->temp, AT_FDCWD, file->path, RENAME_EXCHANGE) != 0) file->named = 0;
+        return not_expected(file, error);
+    }
+    if (rename(file->temp, file->path) != 0)
+        return ki_fail_errno(error, errno, "%s: cannot rename the finished file", file->path);
+    file->named = 0; /* it bears its final name now: nothing to unlink */
+    return KITH_OK;
+}
+
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {
     int folder = -1;
-    kith_status result = ki_outfile_sync(file, error);
+    kith_status result = inherit(file, error);
+    if (result == KITH_OK) result = ki_outfile_sync(file, error);
     if (result == KITH_OK) result = give_name(file, error);
     /* Opened before the rename, so that after it only the sync itself can fail. */
     if (result == KITH_OK) result = open_folder(file->path, &folder, error);
-    if (result == KITH_OK && rename(file->temp, file->path) != 0)
-        result = ki_fail_errno(error, errno, "%s: cannot rename the finished file", file->path);
+    if (result == KITH_OK) result = take_name(file, error);
     if (result == KITH_OK) {
-        file->named = 0; /* it bears its final name now: nothing to unlink */
+        if (file->named) unlink(file->temp); /* the file that was replaced */
+        file->named = 0;
         if (fsync(folder) != 0) result = ki_fail_errno(error, errno, "%s: cannot sync its folder", file->path);
     }
     if (folder >= 0) close(folder);

@@ -4,18 +4,28 @@
  *
  * An output file lives without a name (O_TMPFILE), or where the file system has no such thing under a hidden temporary
  * one, until commit syncs it, gives it its name by rename, and syncs the folder. A process that dies leaves the old
- * file as it was. One owner at a time, except that several threads may call ki_outfile_write_at for disjoint ranges. */
+ * file as it was. A file that is replaced hands its mode, owner and group on; where the owner or the group cannot be
+ * kept, the mode is narrowed so that nobody gains access. A name that is a symbolic link is followed, and stays a link. One owner at a time, except that several threads may call ki_outfile_write_at for disjoint ranges. */
 #ifndef KI_BASE_FILE_H
 #define KI_BASE_FILE_H
 
 #include "kith.h"
+
+#include <stdbool.h>
+
+/* Which file a name stood for: a name may be given to another one meanwhile. */
+struct ki_file_identity {
+    uint64_t device, inode; /* 0, 0: none */
+};
+typedef struct ki_file_identity ki_file_identity;
 
 typedef struct ki_outfile {
     int fd;     /* -1 when not open */
     char *path; /* final name */
     char *temp; /* temporary name; the file bears it only when `named` */
     int named;
-    int kept; /* the temporary file outlives a discard: somebody will go on with it */
+    ki_file_identity expected; /* commit replaces this file and no other; none: whatever bears the name */
+    int kept;                  /* the temporary file outlives a discard: somebody will go on with it */
 } ki_outfile;
 
 #define KI_OUTFILE_NONE                                                                                                \
@@ -25,7 +35,7 @@ kith_status ki_outfile_create(const char *path, ki_outfile *file, kith_error *er
 kith_status ki_outfile_write_at(ki_outfile *file, const void *data, uint64_t bytes, uint64_t offset, kith_error *error);
 /* Read back what was written. */
 kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uint64_t offset, kith_error *error);
-/* On failure the file is discarded. */
+/* On failure the file is discarded. KITH_E_BUSY: the name stands for another file than `expected`, which stays. */
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error);
 /* Fine on KI_OUTFILE_NONE and after commit. */
 void ki_outfile_discard(ki_outfile *file);
@@ -42,6 +52,9 @@ kith_status ki_outfile_sync(ki_outfile *file, kith_error *error);
 
 /* Remove a file, if it is there, for good: its folder is synced. */
 kith_status ki_remove(const char *path, kith_error *error);
+
+/* Which file an open one is; errno is set on failure. */
+bool ki_file_identify(int fd, ki_file_identity *identity);
 
 /* Open for reading and learn the size; refuses what is not a regular file. */
 kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error);

@@ -193,6 +193,7 @@ static kith_status calibrate(ki_build *b, const ki_segment_head *head) {
     options.seed = b->options.seed;
     options.progress = b->options.progress;
     options.progress_context = b->options.progress_context;
+    options.no_sigbus_handler = b->options.no_sigbus_handler;
     return ki_tune_build(b->writer, head, &options, ki_now_ns() - b->start_ns, b->options.memory_bytes, b->error);
 }
 

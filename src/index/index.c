@@ -195,6 +195,22 @@ static kith_status view(kith_index *index, kith_error *error) {
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
+kith_status ki_index_of_segment(ki_segment *segment, kith_index **out, kith_error *error) {
+    kith_index *index = ki_alloc_array_zeroed(1, sizeof(*index));
+    if (!index) {
+        const kith_status status = ki_fail(error, KITH_E_NOMEM, "out of memory opening %s", ki_segment_path(segment));
+        ki_segment_close(segment);
+        return status;
+    }
+    index->segment = segment;
+    const kith_status status = view(index, error);
+    if (status == KITH_OK)
+        *out = index;
+    else
+        kith_index_close(index);
+    return status;
+}
+
 kith_status kith_index_open(const char *path, const kith_open_options *options, kith_index **out, kith_error *error) {
     if (!path || !out) return ki_fail(error, KITH_E_ARG, "kith_index_open: path or index is NULL");
     if (options && options->struct_size != sizeof(*options))
@@ -202,12 +218,11 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
     kith_cpu cpu = KITH_CPU_INIT;
     kith_status status = kith_cpu_info(&cpu, error);
     if (status != KITH_OK) return status;
-    if (options && options->verify && (status = kith_index_verify(path, NULL, NULL, NULL, error)) != KITH_OK)
-        return status;
-    kith_index *index = ki_alloc_array_zeroed(1, sizeof(*index));
-    if (!index) return ki_fail(error, KITH_E_NOMEM, "out of memory opening %s", path);
-    status = ki_segment_open(path, options, &index->segment, error);
-    if (status == KITH_OK) status = view(index, error);
+    ki_segment *segment = NULL;
+    kith_index *index = NULL;
+    status = ki_segment_open(path, options, &segment, error);
+    if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
+    if (status == KITH_OK && options && options->verify) status = kith_index_check(index, NULL, NULL, NULL, error);
     if (status != KITH_OK) {
         kith_index_close(index);
         return status;
@@ -314,7 +329,9 @@ kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector
         memcpy(vector, row, view->row_bytes);
     else
         ki_distance()->to_f32[view->dtype](row, view->dim, vector);
-    return KITH_OK;
+    if (!ki_segment_damaged(index->segment)) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: the file was changed while it was open",
+                   ki_segment_path(index->segment));
 }
 
 /* The string of a row (names: of a position), bounded by its section. */

@@ -30,6 +30,9 @@ struct kith_filter {
     uint64_t *allowed; /* bit per position; one word more than the rows need */
 };
 
+/* The index of an open segment, which it owns from then on; closed on failure. */
+kith_status ki_index_of_segment(ki_segment *segment, kith_index **index, kith_error *error);
+
 /* Position of an id; false when the index does not hold it or its order section is damaged. */
 int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
@@ -43,11 +46,5 @@ kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t cou
 kith_status ki_index_view_lists(kith_index *index, kith_error *error);
 /* After lists, codes and originals. */
 kith_status ki_index_view_spill(kith_index *index, kith_error *error);
-
-/* ---- verify.c ---- */
-
-/* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
- * finite. What checksums cannot see. */
-kith_status ki_index_check(const kith_index *index, kith_error *error);
 
 #endif

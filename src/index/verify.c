@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kith_index_verify: first the bytes against their checksums, then their meaning. */
+ * kith_index_check: first the bytes against their checksums, then their meaning. */
 #include "base/checked.h"
 #include "base/status.h"
 #include "index/index.h"
@@ -174,7 +174,9 @@ static kith_status check_calibration(const kith_index *index, kith_error *error)
                    ki_segment_path(index->segment), ki_section_name(KI_SECTION_CALIBRATION));
 }
 
-kith_status ki_index_check(const kith_index *index, kith_error *error) {
+/* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
+ * finite. What checksums cannot see. */
+static kith_status check_meaning(const kith_index *index, kith_error *error) {
     kith_status status = check_lists(index, error);
     if (status == KITH_OK) status = check_calibration(index, error);
     if (status == KITH_OK) status = check_ids(index, error);
@@ -188,14 +190,22 @@ kith_status ki_index_check(const kith_index *index, kith_error *error) {
     return status;
 }
 
+kith_status kith_index_check(const kith_index *index, kith_pool *pool, kith_progress_fn progress,
+                             void *progress_context, kith_error *error) {
+    if (!index) return ki_fail(error, KITH_E_ARG, "kith_index_check: index is NULL");
+    kith_status status = ki_segment_verify(index->segment, pool, progress, progress_context, error);
+    if (status == KITH_OK) status = check_meaning(index, error);
+    if (status == KITH_OK && ki_segment_damaged(index->segment))
+        status =
+            ki_fail(error, KITH_E_CORRUPT, "%s: was changed while it was checked", ki_segment_path(index->segment));
+    return status;
+}
+
 kith_status kith_index_verify(const char *path, kith_pool *pool, kith_progress_fn progress, void *progress_context,
                               kith_error *error) {
     kith_index *index = NULL;
     kith_status status = kith_index_open(path, NULL, &index, error);
-    if (status == KITH_OK) status = ki_segment_verify(index->segment, pool, progress, progress_context, error);
-    if (status == KITH_OK) status = ki_index_check(index, error);
-    if (status == KITH_OK && ki_segment_damaged(index->segment))
-        status = ki_fail(error, KITH_E_CORRUPT, "%s: was truncated while it was checked", path);
+    if (status == KITH_OK) status = kith_index_check(index, pool, progress, progress_context, error);
     kith_index_close(index);
     return status;
 }

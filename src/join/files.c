@@ -27,6 +27,9 @@ static char *with_tail(const char *text, size_t bytes, const char *tail) {
 
 static kith_status check_final(const char *path, const ki_join_request *request, kith_error *error) {
     struct stat final, other;
+    /* The parts lie beside it for as long as a join takes, and a link may lead to another disk. */
+    if (lstat(path, &final) == 0 && S_ISLNK(final.st_mode))
+        return ki_fail(error, KITH_E_ARG, "%s: is a symbolic link: give the name of the file that it leads to", path);
     if (stat(path, &final) != 0) return KITH_OK;
     if (!S_ISREG(final.st_mode))
         return ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", path);

@@ -64,7 +64,8 @@ static kith_status fail_query(const struct join *join, const kith_error *from, k
     unsigned long long query = 0;
     int used = 0;
     if (is_self(join) && ki_segment_damaged(join->request.index->segment))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: the file was truncated or lost pages while it was open", path);
+        return ki_fail(error, KITH_E_CORRUPT, "%s: the file was truncated, overwritten or lost pages while it was open",
+                       path);
     if (sscanf(from->text, "query %llu %n", &query, &used) != 1 || used == 0 || query >= join->source.count)
         return ki_fail(error, from->status, "%s", from->text);
     if (is_self(join))

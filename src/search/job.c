@@ -70,7 +70,7 @@ kith_status ki_job_fail(const ki_job *job, kith_status status, kith_error *error
             return ki_fail(error, status,
                            "%s: section 'centroids' or 'level1_basis' holds what no vectors could have made",
                            ki_segment_path(job->index->segment));
-        return ki_fail(error, status, "%s: the file was truncated or lost pages while it was open",
+        return ki_fail(error, status, "%s: the file was truncated, overwritten or lost pages while it was open",
                        ki_segment_path(job->index->segment));
     default:
         return ki_fail(error, status, "out of memory for the search");

@@ -96,6 +96,9 @@ kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t of
 /* Append a whole section behind the planned ones. Not beside puts of other threads. */
 kith_status ki_segment_append(ki_segment_writer *writer, uint32_t kind, const void *data, uint64_t bytes,
                               uint64_t count, kith_error *error);
+/* Let finish replace this file and no other: KITH_E_BUSY if the name was given to another one. */
+struct ki_file_identity;
+void ki_segment_expect(ki_segment_writer *writer, const struct ki_file_identity *identity);
 /* Write checksums, table and headers, sync, read back, rename. Frees the writer, also on failure. file_bytes may be
  * NULL. Progress stages: "hashing", "verifying". */
 kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *head, kith_pool *pool,
@@ -103,19 +106,18 @@ kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *
                               kith_error *error);
 void ki_segment_abandon(ki_segment_writer *writer); /* NULL is fine */
 
-/* Make the file, which has no name yet, one that ki_segment_open() takes under the name `path` gets: for a look at what
- * will be finished. Blocks and checksums are not complete. It must be closed again before the writer goes on, with more
- * puts or appends. */
-enum { KI_SEGMENT_PREVIEW_BYTES = 64 };
-kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
-                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error);
-
-/* Replace the file `path` by one with the same sections and this one, in place of what it had of that kind. The old
- * file's checksums are compared first: KITH_E_CORRUPT. Progress and errors as ki_segment_finish(). */
-kith_status ki_segment_amend(const char *path, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
-                             kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error);
-
 typedef struct ki_segment ki_segment;
+
+/* Open the file, which has no name yet: for a look at what will be finished. Blocks and checksums are not complete. It
+ * must be closed again before the writer goes on, with more puts or appends. */
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head, const kith_open_options *options,
+                               ki_segment **segment, kith_error *error);
+
+/* Replace the file of an open segment by one with the same sections and this one, in place of what it had of that kind.
+ * The old file's checksums are compared first: KITH_E_CORRUPT. KITH_E_BUSY: another file took its name meanwhile, and
+ * keeps it. The open segment stays what it was. Progress and errors as ki_segment_finish(). */
+kith_status ki_segment_amend(const ki_segment *old, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
+                             kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error);
 
 typedef struct ki_section {
     const void *data;
@@ -126,6 +128,9 @@ typedef struct ki_section {
  * Errors as kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
 kith_status ki_segment_open(const char *path, const kith_open_options *options, ki_segment **segment,
                             kith_error *error);
+/* The same of an open file, which stays the caller's; path: for messages, and for an amendment. */
+kith_status ki_segment_open_file(int fd, uint64_t file_bytes, const char *path, const kith_open_options *options,
+                                 ki_segment **segment, kith_error *error);
 void ki_segment_close(ki_segment *segment); /* NULL is fine */
 const ki_segment_head *ki_segment_get_head(const ki_segment *segment);
 const char *ki_segment_path(const ki_segment *segment);
@@ -135,7 +140,7 @@ const char *ki_segment_path(const ki_segment *segment);
 ki_section ki_segment_section(const ki_segment *segment, uint32_t kind);
 /* Fills all fields of info, which must be as large as this version's, but struct_size. */
 void ki_segment_info(const ki_segment *segment, kith_index_info *info);
-/* Non-zero once the file under the map was cut, by a page or a byte (S4). Cheap: no system call. Ask after reading. */
+/* Non-zero once the file under the map was cut, by a page or a byte (S4), or its header overwritten. Cheap: no system call. Ask after reading. */
 int ki_segment_damaged(const ki_segment *segment);
 /* Every byte against its checksum; names file and section. Not its meaning: that is the index layer's check. */
 kith_status ki_segment_verify(const ki_segment *segment, kith_pool *pool, kith_progress_fn progress,

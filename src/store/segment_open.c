@@ -5,7 +5,9 @@
  * O1. A copy is believed if its magic and its hash hold; A before B. Two believable copies that differ are refused.
  * O2. Every number of the header is checked before it is used, also when its hash holds: hashes are no secret.
  * O3. Truncation by less than a page raises no signal: the rest of the page just reads as zeros. But it takes the end
- * of header copy B away, so ki_segment_damaged() compares the last eight bytes with what they were at opening.
+ *     of header copy B away, so ki_segment_damaged() compares the last eight bytes with what they were at opening.
+ * O4. Another index written over this one, in place, begins with header copy A, whose hash is then another one: it is
+ *     compared too. What only changes bytes in between is for verify to find.
  *
  * No huge pages are asked for: on files they make the system read 2 MiB around every fault, which ruins the re-ranking
  * of a few rows from a cold file. */
@@ -81,8 +83,8 @@ static kith_status no_header(const char *path, const ki_header *a, uint64_t star
                    path, file_bytes - KI_HEADER_BYTES);
 }
 
-/* Read and choose a header copy (O1); also the file's last eight bytes (O3). */
-static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki_header *header, uint64_t *tail,
+/* Read and choose a header copy (O1); also the last eight bytes of each (O3, O4). */
+static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki_header *header, uint64_t ends[2],
                                kith_error *error) {
     ki_header b;
     const uint64_t start_bytes = ki_min_u64(file_bytes, sizeof(*header));
@@ -96,7 +98,8 @@ static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki
         return KITH_E_CORRUPT;
     }
     if (status != KITH_OK) return status;
-    *tail = b.header_hash;
+    ends[0] = header->header_hash;
+    ends[1] = b.header_hash;
     const bool good_a = believable(header), good_b = believable(&b);
     if (!good_a && !good_b) return no_header(path, header, start_bytes, file_bytes, error);
     if (good_a && good_b && memcmp(header, &b, sizeof(b)) != 0)
@@ -131,22 +134,22 @@ static kith_status map_file(ki_segment *segment, int fd, const kith_open_options
     return options->no_sigbus_handler ? KITH_OK : ki_map_protect(map, bytes, &segment->slot, error);
 }
 
-kith_status ki_segment_open(const char *path, const kith_open_options *given, ki_segment **out, kith_error *error) {
+kith_status ki_segment_open_file(int fd, uint64_t file_bytes, const char *path, const kith_open_options *given,
+                                 ki_segment **out, kith_error *error) {
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
-    uint64_t file_bytes = 0;
-    int fd = -1;
     if (given) memcpy(&options, given, ki_min_size(sizeof(options), given->struct_size));
     ki_segment *segment = ki_alloc_array_zeroed(1, sizeof(*segment));
     if (!segment) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
     segment->slot = KI_MAP_NONE;
     kith_status status = KITH_OK;
     segment->path = strdup(path);
-    if (!segment->path) status = ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
-    if (status == KITH_OK) status = ki_open_read(path, &fd, &file_bytes, error);
-    if (status == KITH_OK) status = read_header(fd, path, file_bytes, &segment->header, &segment->tail, error);
+    if (!segment->path)
+        status = ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
+    else if (!ki_file_identify(fd, &segment->identity))
+        status = ki_fail_errno(error, errno, "%s: cannot stat", path);
+    if (status == KITH_OK) status = read_header(fd, path, file_bytes, &segment->header, segment->ends, error);
     if (status == KITH_OK) status = ki_header_check(&segment->header, path, file_bytes, &segment->layout, error);
     if (status == KITH_OK) status = map_file(segment, fd, &options, error);
-    if (fd >= 0) close(fd);
     if (status != KITH_OK) {
         ki_segment_close(segment);
         return status;
@@ -154,6 +157,16 @@ kith_status ki_segment_open(const char *path, const kith_open_options *given, ki
     fill_head(&segment->header, &segment->head);
     *out = segment;
     return KITH_OK;
+}
+
+kith_status ki_segment_open(const char *path, const kith_open_options *options, ki_segment **out, kith_error *error) {
+    uint64_t file_bytes = 0;
+    int fd = -1;
+    kith_status status = ki_open_read(path, &fd, &file_bytes, error);
+    if (status != KITH_OK) return status;
+    status = ki_segment_open_file(fd, file_bytes, path, options, out, error);
+    close(fd);
+    return status;
 }
 
 void ki_segment_close(ki_segment *segment) {
@@ -207,8 +220,11 @@ void ki_segment_info(const ki_segment *segment, kith_index_info *info) {
 
 int ki_segment_damaged(const ki_segment *segment) {
     if (ki_map_damaged(segment->slot)) return 1;
-    /* Volatile: the file may change under the map, which no compiler expects of const memory (O3). */
-    const volatile uint64_t *tail =
-        (const volatile uint64_t *)(segment->map + segment->header.file_bytes - sizeof(uint64_t));
-    return *tail != segment->tail || ki_map_damaged(segment->slot);
+    /* Volatile: the file may change under the map, which no compiler expects of const memory (O3, O4). */
+    const uint64_t ends[2] = {KI_HEADER_BYTES, segment->header.file_bytes};
+    for (int i = 0; i < 2; i++) {
+        const volatile uint64_t *end = (const volatile uint64_t *)(segment->map + ends[i] - sizeof(uint64_t));
+        if (*end != segment->ends[i]) return 1;
+    }
+    return ki_map_damaged(segment->slot);
 }

@@ -101,6 +101,10 @@ kith_status ki_segment_create(const char *path, const ki_section_plan *plan, siz
     return KITH_OK;
 }
 
+void ki_segment_expect(ki_segment_writer *writer, const ki_file_identity *identity) {
+    writer->file.expected = *identity;
+}
+
 void ki_segment_abandon(ki_segment_writer *writer) {
     if (!writer) return;
     ki_outfile_discard(&writer->file);
@@ -328,12 +332,13 @@ static kith_status sync_file(const ki_segment_writer *writer, kith_error *error)
     return KITH_OK;
 }
 
-kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
-                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error) {
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head, const kith_open_options *options,
+                               ki_segment **segment, kith_error *error) {
     ki_header header;
     fill_header(writer, head, &header);
-    snprintf(path, KI_SEGMENT_PREVIEW_BYTES, "/proc/self/fd/%d", writer->file.fd);
-    return write_tables(writer, &header, error);
+    const kith_status status = write_tables(writer, &header, error);
+    if (status != KITH_OK) return status;
+    return ki_segment_open_file(writer->file.fd, header.file_bytes, writer->file.path, options, segment, error);
 }
 
 kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *head, kith_pool *pool,

@@ -318,7 +318,9 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
     ki_tuning t = {0};
     unsigned char *bytes = NULL;
     size_t settings = 0;
-    kith_status status = kith_index_open(path, NULL, &index, error);
+    kith_open_options open = KITH_OPEN_OPTIONS_INIT;
+    open.no_sigbus_handler = options.no_sigbus_handler;
+    kith_status status = kith_index_open(path, &open, &index, error);
     if (status != KITH_OK) return status;
     status = check_index(index, error);
     if (status == KITH_OK) {
@@ -328,10 +330,10 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
         settings = t.out.count;
         free_tuning(&t);
     }
-    kith_index_close(index);
     if (status == KITH_OK)
-        status = ki_segment_amend(path, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(settings), settings,
-                                  options.pool, options.progress, options.progress_context, error);
+        status = ki_segment_amend(index->segment, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(settings),
+                                  settings, options.pool, options.progress, options.progress_context, error);
+    kith_index_close(index);
     free(bytes);
     return status;
 }
@@ -339,13 +341,15 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error) {
     static const uint64_t budget_most = UINT64_C(2000000000);
-    char path[KI_SEGMENT_PREVIEW_BYTES];
+    kith_open_options open = KITH_OPEN_OPTIONS_INIT;
+    ki_segment *segment = NULL;
     kith_index *index = NULL;
     ki_tuning t = {0};
     unsigned char *bytes = NULL;
     if (head->lists == 1 || !(head->flags & KI_SEGMENT_ORIGINALS)) return KITH_OK;
-    kith_status status = ki_segment_preview(writer, head, path, error);
-    if (status == KITH_OK) status = kith_index_open(path, NULL, &index, error);
+    open.no_sigbus_handler = options->no_sigbus_handler;
+    kith_status status = ki_segment_preview(writer, head, &open, &segment, error);
+    if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
     if (status != KITH_OK) return status;
     t.index = index;
     t.memory_bytes = memory_bytes;

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "support/amend.h"
 #include "support/data.h"
 #include "support/faulty_io.h"
 #include "support/faulty_malloc.h"
@@ -86,7 +87,7 @@ static size_t others(void) {
 }
 
 static kith_status amend(void) {
-    return ki_segment_amend(path, KI_SECTION_CALIBRATION, section, SECTION_BYTES, 1, NULL, NULL, NULL, &error);
+    return amend_file(path, KI_SECTION_CALIBRATION, section, SECTION_BYTES, 1, &error);
 }
 
 static int set_up(void **state) {

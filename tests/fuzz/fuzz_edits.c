@@ -8,6 +8,7 @@
  *
  * KITH_FUZZ_SEEDS=FOLDER: write the files there and leave: tests/fuzz/corpus/index has some of them. */
 #define _GNU_SOURCE
+#include "../support/amend.h"
 #include "fuzz_index.h"
 
 #include "base/rng.h"
@@ -78,9 +79,7 @@ static void add_calibration(const char *path) {
     uint8_t *bytes = malloc(ki_calibration_bytes(count));
     if (!bytes) abort();
     ki_calibration_encode(&calibration, bytes);
-    need(ki_segment_amend(path, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(count), count, NULL, NULL, NULL,
-                          &error),
-         &error);
+    need(amend_file(path, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(count), count, &error), &error);
     free(bytes);
 }
 
@@ -91,9 +90,7 @@ static void add_supers(const char *path, const struct kind *kind) {
     kith_error error;
     table[0] = (uint32_t)supers;
     for (size_t s = 1; s <= supers; s++) table[s] = (uint32_t)(kind->lists * s / supers);
-    need(ki_segment_amend(path, KI_SECTION_SUPERS, table, 64 + supers * DIM * sizeof(float), supers, NULL, NULL, NULL,
-                          &error),
-         &error);
+    need(amend_file(path, KI_SECTION_SUPERS, table, 64 + supers * DIM * sizeof(float), supers, &error), &error);
 }
 
 static void build(const char *path, const struct kind *kind) {
