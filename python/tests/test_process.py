@@ -83,6 +83,21 @@ def test_python_runs_while_the_library_works(vectors):
             thread.join()
 
 
+def test_threads_by_the_environment(monkeypatch):
+    script = """
+        import kith
+        try:
+            print(kith.get_threads(), kith.cpu()["threads"])
+        except kith.ArgumentError as error:
+            print("refused", error)
+    """
+    assert run(script).stdout.split() == [str(min(kith.cpu()["cores"], 256))] * 2
+    monkeypatch.setenv("KITH_THREADS", "5")
+    assert run(script).stdout == "5 5\n"
+    monkeypatch.setenv("KITH_THREADS", "five")
+    assert run(script).stdout.startswith('refused The environment variable KITH_THREADS is "five"')
+
+
 INTERRUPTED = """
     import os, signal, sys, threading
     import numpy as np, kith

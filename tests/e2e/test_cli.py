@@ -30,7 +30,7 @@ OK, OTHER, USAGE, INPUT, INDEX, ABSENT, STORAGE, STOPPED, INTERRUPTED = 0, 1, 2,
 # ---- Support ---------------------------------------------------------------------------------------------------------
 
 def environment(**changes):
-    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "KITH_CPU", "COLUMNS")}
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "KITH_CPU", "KITH_THREADS", "COLUMNS")}
     env.update({"LC_ALL": "C.UTF-8", "TERM": "xterm"})
     env.update(changes)
     return env
@@ -627,6 +627,23 @@ def test_cpu():
     lowered = json.loads(good("cpu", "--json", env=environment(KITH_CPU="scalar")).stdout)
     assert lowered["tier"] == "scalar" and lowered["setting"] == "scalar"
     assert "tier in use" in good("cpu").stdout
+
+
+def test_threads_by_environment(home, tmp_path):
+    report = json.loads(good("cpu", "--json").stdout)
+    assert report["threads"] == report["cores"] or report["threads"] == 256 < report["cores"]
+    three = environment(KITH_THREADS="3")
+    assert json.loads(good("cpu", "--json", env=three).stdout)["threads"] == 3
+    other = environment(KITH_THREADS="1" if report["cores"] > 1 else "2")
+    assert re.search(r"^ *threads +[12]$", good("cpu", env=other).stdout, re.MULTILINE)
+    batch = ["search", home / "items.kith", home / "queries.npy", "--explain"]
+    assert ", 3 threads" in good(*batch, env=three).stderr
+    assert ", 2 threads" in good(*batch, "--threads", "2", env=three).stderr
+    assert ", 3 threads" in good(*batch, "--threads", "0", env=three).stderr
+    message = refused(USAGE, *batch, env=environment(KITH_THREADS="many"))
+    assert 'KITH_THREADS is "many"' in message and "from 1 to 256" in message
+    refused(USAGE, "build", home / "items.npy", "-o", tmp_path / "x.kith", env=environment(KITH_THREADS="0"))
+    assert os.listdir(tmp_path) == []
 
 
 # ---- Terminals -------------------------------------------------------------------------------------------------------

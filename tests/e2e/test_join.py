@@ -23,7 +23,7 @@ DIM = 6
 
 
 def kith(*arguments, cwd):
-    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "KITH_CPU")} | {"LC_ALL": "C.UTF-8"}
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "KITH_CPU", "KITH_THREADS")} | {"LC_ALL": "C.UTF-8"}
     return subprocess.run([KITH, *map(str, arguments)], cwd=cwd, env=env, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True, timeout=300)
 
