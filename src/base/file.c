@@ -38,6 +38,14 @@ static char *folder_of(const char *path) {
     return bytes ? join(path, bytes, ".") : join(".", 1, "");
 }
 
+/* A nameless file is linked by the name that /proc gives its descriptor; where there is no /proc (a chroot, a container
+ * without one) it could get no name at the end. */
+static int can_be_linked(const ki_outfile *file) {
+    struct stat opened, named;
+    return fstat(file->fd, &opened) == 0 && stat(file->self, &named) == 0 && opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
+}
+
 /* The time makes it differ from what an earlier process of the same number left behind when it was killed. */
 static char *temporary_name(const char *path) {
     static atomic_uint counter;
@@ -48,23 +56,33 @@ static char *temporary_name(const char *path) {
     return join(path, folder, tail);
 }
 
+/* Open the file without a name, or as `temp` where the system has no such thing or could not give it one later. */
+static int open_new(const char *folder, const char *temp, ki_outfile *file) {
+    file->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
+    if (file->fd >= 0) {
+        snprintf(file->self, sizeof(file->self), "/proc/self/fd/%d", file->fd);
+        if (can_be_linked(file)) return 1;
+        close(file->fd);
+    } else if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) {
+        return 0;
+    }
+    file->fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
+    file->named = file->fd >= 0;
+    return file->named;
+}
+
 kith_status ki_outfile_create(const char *path, ki_outfile *file, kith_error *error) {
     struct stat status;
     if (stat(path, &status) == 0 && !S_ISREG(status.st_mode))
         return ki_fail(error, KITH_E_ARG, "%s: is there already and is not a regular file", path);
     char *folder = folder_of(path), *own = join(path, strlen(path), ""), *temp = temporary_name(path);
-    int fd = -1, named = 0;
+    ki_outfile made = {.fd = -1, .path = own, .temp = temp};
     kith_status result = KITH_OK;
     if (!folder || !own || !temp) {
         result = ki_fail(error, KITH_E_NOMEM, "out of memory");
         goto out;
     }
-    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0666);
-        named = fd >= 0;
-    }
-    if (fd < 0) result = ki_fail_errno(error, errno, "%s: cannot create", path);
+    if (!open_new(folder, temp, &made)) result = ki_fail_errno(error, errno, "%s: cannot create", path);
 out:
     free(folder);
     if (result != KITH_OK) {
@@ -72,7 +90,7 @@ out:
         free(temp);
         return result;
     }
-    *file = (ki_outfile){.fd = fd, .path = own, .temp = temp, .named = named};
+    *file = made;
     return KITH_OK;
 }
 
@@ -115,10 +133,10 @@ kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uin
 
 static kith_status give_name(ki_outfile *file, kith_error *error) {
     if (file->named) return KITH_OK;
-    char self[64];
-    snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
-    if (linkat(AT_FDCWD, self, AT_FDCWD, file->temp, AT_SYMLINK_FOLLOW) != 0)
-        return ki_fail_errno(error, errno, "%s: cannot link the finished file", file->path);
+    int failed = linkat(AT_FDCWD, file->self, AT_FDCWD, file->temp, AT_SYMLINK_FOLLOW);
+    /* /proc was there when the file was made; this way needs a privilege before Linux 6.10. */
+    if (failed && errno == ENOENT) failed = linkat(file->fd, "", AT_FDCWD, file->temp, AT_EMPTY_PATH);
+    if (failed) return ki_fail_errno(error, errno, "%s: cannot link the finished file", file->path);
     file->named = 1;
     return KITH_OK;
 }
@@ -130,6 +148,10 @@ static kith_status open_folder(const char *path, int *fd, kith_error *error) {
     const int number = errno;
     free(folder);
     return *fd < 0 ? ki_fail_errno(error, number, "%s: cannot open its folder", path) : KITH_OK;
+}
+
+const char *ki_outfile_reopen_path(const ki_outfile *file) {
+    return file->named ? file->temp : file->self;
 }
 
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error) {

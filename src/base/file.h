@@ -2,9 +2,10 @@
  *
  * Files, written whole or not at all, and read with every short read, EINTR and error looked at.
  *
- * An output file lives without a name (O_TMPFILE), or where the file system has no such thing under a hidden temporary
- * one, until commit syncs it, gives it its name by rename, and syncs the folder. A process that dies leaves the old
- * file as it was. One owner at a time, except that several threads may call ki_outfile_write_at for disjoint ranges. */
+ * An output file lives without a name (O_TMPFILE), or where the file system has no such thing or /proc is not there
+ * under a hidden temporary one, until commit syncs it, gives it its name by rename, and syncs the folder. A process
+ * that dies leaves the old file as it was. One owner at a time, except that several threads may call
+ * ki_outfile_write_at for disjoint ranges. */
 #ifndef KI_BASE_FILE_H
 #define KI_BASE_FILE_H
 
@@ -15,7 +16,8 @@ typedef struct ki_outfile {
     char *path; /* final name */
     char *temp; /* temporary name; the file bears it only when `named` */
     int named;
-    int kept; /* the temporary file outlives a discard: somebody will go on with it */
+    int kept;      /* the temporary file outlives a discard: somebody will go on with it */
+    char self[32]; /* another way to a file without a name: its descriptor in /proc */
 } ki_outfile;
 
 #define KI_OUTFILE_NONE                                                                                                \
@@ -25,6 +27,8 @@ kith_status ki_outfile_create(const char *path, ki_outfile *file, kith_error *er
 kith_status ki_outfile_write_at(ki_outfile *file, const void *data, uint64_t bytes, uint64_t offset, kith_error *error);
 /* Read back what was written. */
 kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uint64_t offset, kith_error *error);
+/* A path by which this process may open the file while it has no name of its own; the file's until it is committed. */
+const char *ki_outfile_reopen_path(const ki_outfile *file);
 /* On failure the file is discarded. */
 kith_status ki_outfile_commit(ki_outfile *file, kith_error *error);
 /* Fine on KI_OUTFILE_NONE and after commit. */

@@ -339,12 +339,12 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error) {
     static const uint64_t budget_most = UINT64_C(2000000000);
-    char path[KI_SEGMENT_PREVIEW_BYTES];
+    const char *path = NULL;
     kith_index *index = NULL;
     ki_tuning t = {0};
     unsigned char *bytes = NULL;
     if (head->lists == 1 || !(head->flags & KI_SEGMENT_ORIGINALS)) return KITH_OK;
-    kith_status status = ki_segment_preview(writer, head, path, error);
+    kith_status status = ki_segment_preview(writer, head, &path, error);
     if (status == KITH_OK) status = kith_index_open(path, NULL, &index, error);
     if (status != KITH_OK) return status;
     t.index = index;

@@ -103,12 +103,11 @@ kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *
                               kith_error *error);
 void ki_segment_abandon(ki_segment_writer *writer); /* NULL is fine */
 
-/* Make the file, which has no name yet, one that ki_segment_open() takes under the name `path` gets: for a look at what
- * will be finished. Blocks and checksums are not complete. It must be closed again before the writer goes on, with more
- * puts or appends. */
-enum { KI_SEGMENT_PREVIEW_BYTES = 64 };
-kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
-                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error);
+/* Make the file, which has no name yet, one that ki_segment_open() takes under the name `path` gets, which is the
+ * writer's: for a look at what will be finished. Blocks and checksums are not complete. It must be closed again before
+ * the writer goes on, with more puts or appends. */
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head, const char **path,
+                               kith_error *error);
 
 /* Replace the file `path` by one with the same sections and this one, in place of what it had of that kind. The old
  * file's checksums are compared first: KITH_E_CORRUPT. Progress and errors as ki_segment_finish(). */

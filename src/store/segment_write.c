@@ -328,11 +328,11 @@ static kith_status sync_file(const ki_segment_writer *writer, kith_error *error)
     return KITH_OK;
 }
 
-kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head,
-                               char path[KI_SEGMENT_PREVIEW_BYTES], kith_error *error) {
+kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head, const char **path,
+                               kith_error *error) {
     ki_header header;
     fill_header(writer, head, &header);
-    snprintf(path, KI_SEGMENT_PREVIEW_BYTES, "/proc/self/fd/%d", writer->file.fd);
+    *path = ki_outfile_reopen_path(&writer->file);
     return write_tables(writer, &header, error);
 }
 
