@@ -54,8 +54,7 @@ static _Noreturn void refuse(int number, const char *instruction, const char *wh
     abort();
 }
 
-/* ---- Decoding
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Decoding ---------------------------------------------------------------------------------------------------- */
 
 typedef struct decoded {
     uint8_t opcode, prefix; /* prefix: 0 none, 1 66, 2 F3, 3 F2 */
@@ -133,8 +132,7 @@ static bool decode(const ucontext_t *context, decoded *d) {
     return true;
 }
 
-/* ---- Configuration
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
 static unsigned column_bytes_of(const uint8_t *config, unsigned t) {
     return config[CONFIG_COLUMNS + 2 * t] | (unsigned)config[CONFIG_COLUMNS + 2 * t + 1] << 8;
@@ -182,8 +180,7 @@ static void store_config(uint64_t address) {
     memcpy((void *)(uintptr_t)address, config, sizeof config);
 }
 
-/* ---- Tiles
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Tiles ------------------------------------------------------------------------------------------------------- */
 
 static tile *tile_at(const char *instruction, unsigned number) {
     if (!state.configured) refuse(SIGILL, instruction, "tiles are not configured");
@@ -257,8 +254,7 @@ static void multiply(const decoded *d) {
     state.start_row = 0;
 }
 
-/* ---- The handler
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The handler ------------------------------------------------------------------------------------------------- */
 
 /* Opcode 49: configuration, release, zero. */
 static bool run_49(const decoded *d) {

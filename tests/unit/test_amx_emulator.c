@@ -46,8 +46,7 @@ typedef struct config {
     uint8_t rows[16];
 } config;
 
-/* ---- Pieces of code, and the two ways to run them
- * --------------------------------------------------------------------- */
+/* ---- Pieces of code, and the two ways to run them ---------------------------------------------------------------- */
 
 /* Operands of a piece. The base pointer is where a piece goes when it is done. rsp 0: the stack as it is. */
 typedef struct registers {
@@ -162,8 +161,7 @@ static void begin(void) {
     release();
 }
 
-/* ---- Products
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Products ---------------------------------------------------------------------------------------------------- */
 
 enum sign { SIGNED_SIGNED, SIGNED_UNSIGNED, UNSIGNED_SIGNED, UNSIGNED_UNSIGNED, SIGNS };
 
@@ -259,8 +257,7 @@ static void test_products(void **state) {
     check_product(&rng, 16, 64, 64, 0x7F);
 }
 
-/* ---- Loads, stores, zeros, configuration
- * ------------------------------------------------------------------------------ */
+/* ---- Loads, stores, zeros, configuration ------------------------------------------------------------------------- */
 
 PIECE(code_copy, "tileloadd (%rdi,%rsi,1), %tmm7\n\t"
                  "tilestored %tmm7, (%rdx,%rcx,1)");
@@ -363,8 +360,7 @@ static void test_config_comes_back(void **state) {
     assert_false(configured());
 }
 
-/* ---- Forms of address
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Forms of address -------------------------------------------------------------------------------------------- */
 
 enum { FIXED_ADDRESS = 0x10000000, LARGE = 0x12345678 };
 
@@ -435,8 +431,7 @@ static void test_forms_of_address(void **state) {
     munmap(room, 0x20000);
 }
 
-/* ---- Threads
- * ---------------------------------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 static void *other_thread(void *context) {
     static const uint8_t noise[16][64] = {{9}};
@@ -480,8 +475,7 @@ static void test_tiles_belong_to_a_thread(void **state) {
     release();
 }
 
-/* ---- Refusals
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Refusals ---------------------------------------------------------------------------------------------------- */
 
 /* Make the attempt in a child, and return the signal that it died by. */
 static int signal_of(void (*attempt)(void)) {
@@ -660,8 +654,7 @@ static void test_instructions_are_counted(void **state) {
     assert_int_equal(amx_emulator_instructions() - before, home == AMX_EMULATED ? 2 : 0);
 }
 
-/* ---- Three runs
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Three runs -------------------------------------------------------------------------------------------------- */
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_products),
