@@ -16,7 +16,7 @@ import kith
 
 def run(script, *arguments):
     return subprocess.run([sys.executable, "-c", textwrap.dedent(script), *arguments], capture_output=True, text=True,
-                          timeout=120, check=False)
+                          timeout=600, check=False)
 
 
 def test_several_threads_search_one_index(index, vectors):
@@ -76,7 +76,10 @@ def test_python_runs_while_the_library_works(vectors):
         sys.setswitchinterval(3600)
         try:
             began.set()  # this thread keeps the GIL until it lets go of it by itself
-            call()
+            for _ in range(100):  # on a busy machine the other may not get a turn in the time that one call takes
+                call()
+                if ran.is_set():
+                    break
             assert ran.is_set()
         finally:
             sys.setswitchinterval(interval)
