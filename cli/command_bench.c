@@ -244,8 +244,7 @@ static int plan_runs(struct workload *work) {
     }
     if (thread_count == 0) {
         threads[thread_count++] = 1;
-        if (bench->cpu.cores > 1)
-            threads[thread_count++] = bench->cpu.cores < KITH_THREADS_MAX ? bench->cpu.cores : KITH_THREADS_MAX;
+        if (bench->cpu.threads > 1) threads[thread_count++] = bench->cpu.threads;
     }
     bench->runs = calloc(batch_count * thread_count, sizeof(*bench->runs));
     if (!bench->runs) return fail(EXIT_OTHER, "out of memory");

@@ -31,6 +31,7 @@ static void cpu_json(const kith_cpu *cpu) {
     json_uint(&json, "l1d_bytes", cpu->l1d_bytes);
     json_uint(&json, "l2_bytes", cpu->l2_bytes);
     json_uint(&json, "l3_bytes", cpu->l3_bytes);
+    json_uint(&json, "threads", cpu->threads);
     json_object_end(&json);
 }
 
@@ -50,6 +51,7 @@ static void cpu_text(const kith_cpu *cpu) {
     if (strcmp(cpu->features, cpu->features_used) != 0)
         pair_line(stdout, "used of them", "%s", cpu->features_used[0] ? cpu->features_used : "none");
     if (cpu->setting[0]) pair_line(stdout, "KITH_CPU", "%s", cpu->setting);
+    if (cpu->threads != cpu->cores) pair_line(stdout, "threads", "%u", cpu->threads);
 }
 
 int command_cpu(const struct arguments *arguments) {

@@ -139,7 +139,7 @@ const struct option option_table[] = {
     {OPTION_BATCH, OPTION_KIND_NUMBERS, false, 'b', "batch", "COUNTS", NULL, 1, 100000, ON(BENCH),
      "Queries in one call, several sizes separated by commas (default: 1,32,1000)"},
     {OPTION_THREADS, OPTION_KIND_NUMBERS, false, 'T', "threads", "COUNTS", NULL, 1, KITH_THREADS_MAX, ON(BENCH),
-     "Numbers of threads to try, separated by commas (default: 1 and every core)"},
+     "Numbers of threads to try, separated by commas (default: 1, and KITH_THREADS or every core)"},
     {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(BENCH),
      "Time for each line of the table (default: 1)"},
     {OPTION_TRUTH, OPTION_KIND_NUMBER, false, 0, "truth", "COUNT", NULL, 0, 1000000, ON(BENCH),
@@ -185,7 +185,7 @@ const struct option option_table[] = {
      "Seed of what is sampled (default: 0)"},
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO),
-     "Threads to work on; 0: one a core (default: 0)"},
+     "Threads to work on; 0: KITH_THREADS, or one a core (default: 0)"},
     {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0, ON(BUILD),
      "Replace the output also when it is not an index (an index is replaced without asking)"},
 

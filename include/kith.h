@@ -142,15 +142,19 @@ typedef struct kith_cpu {
     const char *features_used;
     const char *setting; /* what KITH_CPU said, "" when unset; static */
     char model[64];
-    unsigned cores;                         /* usable by this process */
+    /* Usable by this process: the least of its affinity and of the quotas of processor time (cpu.max, or cfs_quota of
+     * version 1) of its control group and those around it, rounded up; at least 1. */
+    unsigned cores;
     uint64_t l1d_bytes, l2_bytes, l3_bytes; /* 0 when unknown */
+    unsigned threads;                       /* that 0 stands for: KITH_THREADS, otherwise one per usable core */
 } kith_cpu;
 #define KITH_CPU_INIT                                                                                                  \
     { .struct_size = sizeof(kith_cpu) }
 
 /* Detection runs once a process. The environment variable KITH_CPU ("scalar", "avx2", "avx512", "amx", "neon", then
  * optional ",-feature" words) lowers it; an unknown word there is reported by KITH_E_ARG here and by kith_index_open(),
- * and detection goes on without it. Any thread. Since 0.1. */
+ * and detection goes on without it. `cores` and `threads` are asked for at each call; a KITH_THREADS that is no number
+ * of threads is reported by KITH_E_ARG too. Any thread. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error);
 
 /* ---- Progress, cancelling and threads ---------------------------------------------------------------------------- */
@@ -168,9 +172,11 @@ typedef int (*kith_progress_fn)(void *context, const kith_progress *progress);
 
 typedef struct kith_pool kith_pool;
 
-/* A pool that runs work on `threads` threads, the caller's included (1: no thread is made). 0: one per usable core.
- * After fork() the child's first use starts its threads anew. Any number of callers may share a pool; their works take
- * turns. KITH_E_LIMIT beyond KITH_THREADS_MAX. Since 0.1. */
+/* A pool that runs work on `threads` threads, the caller's included (1: no thread is made). 0, here and in every
+ * options struct: as many as the environment variable KITH_THREADS says, from 1 to KITH_THREADS_MAX, and where it is
+ * unset or empty one per usable core (kith_cpu's `cores`). After fork() the child's first use starts its threads anew.
+ * Any number of callers may share a pool; their works take turns. KITH_E_LIMIT beyond KITH_THREADS_MAX; KITH_E_ARG when
+ * KITH_THREADS is asked and is anything else. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_pool_create(unsigned threads, kith_pool **pool, kith_error *error);
 KITH_API unsigned kith_pool_threads(const kith_pool *pool);
 KITH_API void kith_pool_destroy(kith_pool *pool); /* NULL is fine; no work may be running */
@@ -325,7 +331,7 @@ typedef struct kith_build_options {
     const char *code;      /* a second code beside int8, for approximate searches: NULL: none; "pq:MxB",
                             * "opq:MxB" (M sub-quantisers of B = 4 or 8 bits; M divides dim), "rabitq:B" (B = 1..8
                             * bits a dimension). KITH_E_ARG if malformed; needs at least two lists */
-    unsigned threads;      /* used when pool is NULL; 0: one per usable core */
+    unsigned threads;      /* used when pool is NULL; 0: as kith_pool_create() */
     kith_pool *pool;       /* borrowed, or NULL */
     uint64_t memory_bytes; /* working memory besides ids; 0: 1 GiB; at least 16 MiB */
     uint64_t seed;
@@ -598,7 +604,7 @@ typedef struct kith_join_options {
     kith_scan_code code;
     int restart;               /* non-zero: forget what an earlier, interrupted join of that name did */
     kith_pool *pool;           /* borrowed, or NULL */
-    unsigned threads;          /* used when pool is NULL; 0: one per usable core */
+    unsigned threads;          /* used when pool is NULL; 0: as kith_pool_create() */
     uint64_t memory_bytes;     /* working memory besides the scratch and the reader; 0: 256 MiB; at least 16 MiB */
     size_t batch;              /* most queries of one search; 0: by memory and speed */
     uint64_t checkpoint_ns;    /* least time between two checkpoints; 0: two seconds */

@@ -15,8 +15,10 @@ from ._options import metric as parse_metric
 
 def cpu() -> dict[str, Any]:
     """What the library found and uses here: tier ("scalar", "avx2", "avx512", "amx", "neon"), tier_found, features,
-    features_used, setting (the environment variable KITH_CPU), model, cores (usable by this process), and cache sizes
-    in bytes (0 when unknown). ArgumentError: KITH_CPU has an unknown word.
+    features_used, setting (the environment variable KITH_CPU), model, cores (usable by this process, by its affinity
+    and its control group's quota), threads (that 0 stands for in the library: KITH_THREADS, otherwise one for each core),
+    and cache sizes in bytes (0 when unknown). ArgumentError: KITH_CPU has an unknown word, KITH_THREADS is no number of
+    threads.
 
     >>> kith.cpu()["cores"] >= 1
     True
@@ -47,5 +49,7 @@ def set_threads(count: int) -> None:
 
 
 def get_threads() -> int:
-    """How many threads builds and batches use when `threads` is not given: at first, one for each usable core."""
+    """How many threads builds and batches use when `threads` is not given: at first as many as the
+    environment variable KITH_THREADS says, and where it is unset one for each usable core. ArgumentError: KITH_THREADS is
+    no number from 1 to 256."""
     return _kith.get_threads()

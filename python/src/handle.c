@@ -27,8 +27,7 @@ unsigned kpy_default_threads(void) {
         kpy_fail(status, &error);
         return 0;
     }
-    default_threads = cpu.cores < 1 ? 1 : cpu.cores > KITH_THREADS_MAX ? KITH_THREADS_MAX : cpu.cores;
-    return default_threads;
+    return default_threads = cpu.threads;
 }
 
 bool kpy_parse_threads(PyObject *object, unsigned fallback, unsigned *threads) {

@@ -61,6 +61,7 @@ static PyObject *cpu(PyObject *module, PyObject *none) {
         {"l1d_bytes", kpy_u64(c.l1d_bytes)},
         {"l2_bytes", kpy_u64(c.l2_bytes)},
         {"l3_bytes", kpy_u64(c.l3_bytes)},
+        {"threads", kpy_u64(c.threads)},
     };
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }

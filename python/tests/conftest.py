@@ -1,8 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all tests share: repeatable data, and the plain answer to a search."""
+"""What all tests share: repeatable data, the plain answer to a search, and how what they start begins."""
 import os
+import pathlib
+import sys
 
-os.environ.pop("KITH_CPU", None)
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests" / "support"))
+for _name in ("KITH_CPU", "KITH_THREADS"):
+    os.environ.pop(_name, None)
+
+from beginnings import begin_as_by_default
+
+begin_as_by_default()
 
 import numpy as np
 import pytest

@@ -38,6 +38,14 @@ static char *folder_of(const char *path) {
     return bytes ? join(path, bytes, ".") : join(".", 1, "");
 }
 
+/* A nameless file is linked by the name that /proc gives its descriptor; where there is no /proc (a chroot, a container
+ * without one) it could get no name at the end. */
+static int can_be_linked(const ki_outfile *file) {
+    struct stat opened, named;
+    return fstat(file->fd, &opened) == 0 && stat(file->self, &named) == 0 && opened.st_dev == named.st_dev &&
+           opened.st_ino == named.st_ino;
+}
+
 /* The time makes it differ from what an earlier process of the same number left behind when it was killed. */
 static char *temporary_name(const char *path) {
     static atomic_uint counter;
@@ -82,6 +90,21 @@ static kith_status follow(const char *given, char **out, kith_error *error) {
     return result;
 }
 
+/* Open the file without a name, or as `temp` where the system has no such thing or could not give it one later. */
+static int open_new(const char *folder, const char *temp, mode_t mode, ki_outfile *file) {
+    file->fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+    if (file->fd >= 0) {
+        snprintf(file->self, sizeof(file->self), "/proc/self/fd/%d", file->fd);
+        if (can_be_linked(file)) return 1;
+        close(file->fd);
+    } else if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL) {
+        return 0;
+    }
+    file->fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
+    file->named = file->fd >= 0;
+    return file->named;
+}
+
 kith_status ki_outfile_create(const char *given, ki_outfile *file, kith_error *error) {
     struct stat status;
     char *path = NULL;
@@ -94,17 +117,12 @@ kith_status ki_outfile_create(const char *given, ki_outfile *file, kith_error *e
     }
     const mode_t mode = there ? 0600 : 0666; /* what replaces a file gets that one's mode at the end */
     char *folder = folder_of(path), *temp = temporary_name(path);
-    int fd = -1, named = 0;
+    ki_outfile made = {.fd = -1, .path = path, .temp = temp};
     if (!folder || !temp) {
         result = ki_fail(error, KITH_E_NOMEM, "out of memory");
         goto out;
     }
-    fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
-    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        fd = open(temp, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, mode);
-        named = fd >= 0;
-    }
-    if (fd < 0) result = ki_fail_errno(error, errno, "%s: cannot create", path);
+    if (!open_new(folder, temp, mode, &made)) result = ki_fail_errno(error, errno, "%s: cannot create", given);
 out:
     free(folder);
     if (result != KITH_OK) {
@@ -112,7 +130,7 @@ out:
         free(temp);
         return result;
     }
-    *file = (ki_outfile){.fd = fd, .path = path, .temp = temp, .named = named};
+    *file = made;
     return KITH_OK;
 }
 
@@ -155,10 +173,10 @@ kith_status ki_outfile_read_at(ki_outfile *file, void *data, uint64_t bytes, uin
 
 static kith_status give_name(ki_outfile *file, kith_error *error) {
     if (file->named) return KITH_OK;
-    char self[64];
-    snprintf(self, sizeof(self), "/proc/self/fd/%d", file->fd);
-    if (linkat(AT_FDCWD, self, AT_FDCWD, file->temp, AT_SYMLINK_FOLLOW) != 0)
-        return ki_fail_errno(error, errno, "%s: cannot link the finished file", file->path);
+    int failed = linkat(AT_FDCWD, file->self, AT_FDCWD, file->temp, AT_SYMLINK_FOLLOW);
+    /* /proc was there when the file was made; this way needs a privilege before Linux 6.10. */
+    if (failed && errno == ENOENT) failed = linkat(file->fd, "", AT_FDCWD, file->temp, AT_EMPTY_PATH);
+    if (failed) return ki_fail_errno(error, errno, "%s: cannot link the finished file", file->path);
     file->named = 1;
     return KITH_OK;
 }

@@ -2,10 +2,12 @@
  *
  * Files, written whole or not at all, and read with every short read, EINTR and error looked at.
  *
- * An output file lives without a name (O_TMPFILE), or where the file system has no such thing under a hidden temporary
- * one, until commit syncs it, gives it its name by rename, and syncs the folder. A process that dies leaves the old
- * file as it was. A file that is replaced hands its mode, owner and group on; where the owner or the group cannot be
- * kept, the mode is narrowed so that nobody gains access. A name that is a symbolic link is followed, and stays a link. One owner at a time, except that several threads may call ki_outfile_write_at for disjoint ranges. */
+ * An output file lives without a name (O_TMPFILE), or where the file system has no such thing or /proc is not there
+ * under a hidden temporary one, until commit syncs it, gives it its name by rename, and syncs the folder. A process
+ * that dies leaves the old file as it was. A file that is replaced hands its mode, owner and group on; where the owner
+ * or the group cannot be kept, the mode is narrowed so that nobody gains access. A name that is a symbolic link is
+ * followed, and stays a link. One owner at a time, except that several threads may call ki_outfile_write_at for
+ * disjoint ranges. */
 #ifndef KI_BASE_FILE_H
 #define KI_BASE_FILE_H
 
@@ -25,6 +27,7 @@ typedef struct ki_outfile {
     char *temp; /* temporary name; the file bears it only when `named` */
     int named;
     ki_file_identity expected; /* commit replaces this file and no other; none: whatever bears the name */
+    char self[32];             /* another way to a file without a name: its descriptor in /proc */
     int kept;                  /* the temporary file outlives a discard: somebody will go on with it */
 } ki_outfile;
 

@@ -7,6 +7,7 @@
 #include "base/pool.h"
 
 #include "base/checked.h"
+#include "base/cores.h"
 #include "base/status.h"
 
 #include <pthread.h>
@@ -114,9 +115,8 @@ kith_status kith_pool_create(unsigned threads, kith_pool **out, kith_error *erro
     if (threads > KITH_THREADS_MAX)
         return ki_fail(error, KITH_E_LIMIT, "%u threads asked for: the limit is %u", threads, KITH_THREADS_MAX);
     if (threads == 0) {
-        cpu_set_t set;
-        const int cores = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-        threads = cores > (int)KITH_THREADS_MAX ? KITH_THREADS_MAX : (unsigned)cores;
+        const kith_status status = ki_default_threads(&threads, error);
+        if (status != KITH_OK) return status;
     }
     kith_pool *pool = ki_alloc_array_zeroed(1, sizeof(*pool));
     pthread_t *thread = ki_alloc_array_zeroed(threads, sizeof(*thread));

@@ -2,24 +2,21 @@
  *
  * What this machine can do, found once; how KITH_CPU lowers it; and kith_cpu_info(), which tells a person.
  *
- * I1. `machine` is written once, under pthread_once, and constant afterwards; the environment is read then too, so that
- *     every part of a process sees one answer.
+ * I1. `machine` is written once, under pthread_once, and constant afterwards; KITH_CPU is read then too, so that every
+ *     part of a process sees one answer. Cores and threads are asked for at each call.
  * I2. A mask that leaves this file is closed under needs[] (C3).
  *
  * Any thread. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* sched_getaffinity() and CPU_COUNT() */
-#endif
 #include "cpu/cpu.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cores.h"
 #include "base/status.h"
 #include "cpu/detect.h"
 
@@ -67,7 +64,6 @@ static struct {
     bool setting_is_good;
     char found_text[FEATURE_TEXT_BYTES], used_text[FEATURE_TEXT_BYTES];
     char model[64];
-    unsigned cores;
     uint64_t l1d_bytes, l2_bytes, l3_bytes;
 } machine;
 
@@ -134,17 +130,7 @@ static void write_features(uint32_t mask, char text[FEATURE_TEXT_BYTES]) {
             used += (size_t)snprintf(text + used, FEATURE_TEXT_BYTES - used, "%s%s", used ? " " : "", features[i].word);
 }
 
-/* ---- The rest of the machine
- * ------------------------------------------------------------------------------------------ */
-
-static unsigned count_cores(void) {
-    cpu_set_t set;
-    long online;
-
-    if (!sched_getaffinity(0, sizeof set, &set) && CPU_COUNT(&set) > 0) return (unsigned)CPU_COUNT(&set);
-    online = sysconf(_SC_NPROCESSORS_ONLN); /* more processors than the set holds */
-    return online > 0 ? (unsigned)online : 1;
-}
+/* ---- The rest of the machine ------------------------------------------------------------------------------------- */
 
 /* First line of a small system file; false if there is none. */
 static bool read_line(const char *path, char *line, size_t bytes) {
@@ -201,7 +187,6 @@ static void detect(void) {
     write_features(machine.found, machine.found_text);
     write_features(machine.used, machine.used_text);
     ki_cpu_detect_model(machine.model, sizeof machine.model);
-    machine.cores = count_cores();
     machine.l1d_bytes = cache_bytes(1);
     machine.l2_bytes = cache_bytes(2);
     machine.l3_bytes = cache_bytes(3);
@@ -238,6 +223,9 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
             "The environment variable KITH_CPU is \"%s\", but a tier (scalar, avx2, avx512, amx, neon) and then "
             "\"-feature\" words were expected, separated by commas, such as \"avx2,-avxvnni\".",
             machine.setting);
+    unsigned threads = 0;
+    const kith_status status = ki_default_threads(&threads, error);
+    if (status != KITH_OK) return status;
     kith_cpu info = {
         .struct_size = cpu->struct_size,
         .tier = ki_cpu_tier(machine.used),
@@ -245,10 +233,11 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
         .features = machine.found_text,
         .features_used = machine.used_text,
         .setting = machine.setting,
-        .cores = machine.cores,
+        .cores = ki_cores(),
         .l1d_bytes = machine.l1d_bytes,
         .l2_bytes = machine.l2_bytes,
         .l3_bytes = machine.l3_bytes,
+        .threads = threads,
     };
     memcpy(info.model, machine.model, sizeof info.model);
     /* A caller built against an older header has a shorter struct. */

@@ -7,6 +7,7 @@
 #if defined(__x86_64__)
 
 #include <immintrin.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -36,15 +37,24 @@ static _Thread_local struct {
 
 static atomic_uint_fast64_t instructions;
 static struct sigaction previous;
+static bool plays_processor; /* E4; written by install, before there are tiles to use */
 
-/* What the processor would answer with #UD or #GP. */
-static _Noreturn void refuse(const char *instruction, const char *why) {
+/* What the processor would answer with #UD or #GP, which Linux makes SIGILL and SIGSEGV of. */
+static _Noreturn void refuse(int number, const char *instruction, const char *why) {
+    sigset_t set;
+
     fprintf(stderr, "AMX: %s: %s\n", instruction, why);
+    if (plays_processor) {
+        sigemptyset(&set);
+        sigaddset(&set, number);
+        signal(number, SIG_DFL);
+        pthread_sigmask(SIG_UNBLOCK, &set, NULL); /* SIGILL waits while its handler runs, which is here */
+        raise(number);
+    }
     abort();
 }
 
-/* ---- Decoding
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Decoding ---------------------------------------------------------------------------------------------------- */
 
 typedef struct decoded {
     uint8_t opcode, prefix; /* prefix: 0 none, 1 66, 2 F3, 3 F2 */
@@ -122,22 +132,22 @@ static bool decode(const ucontext_t *context, decoded *d) {
     return true;
 }
 
-/* ---- Configuration
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Configuration ----------------------------------------------------------------------------------------------- */
 
 static unsigned column_bytes_of(const uint8_t *config, unsigned t) {
     return config[CONFIG_COLUMNS + 2 * t] | (unsigned)config[CONFIG_COLUMNS + 2 * t + 1] << 8;
 }
 
 static void check_config(const uint8_t *config) {
-    if (config[CONFIG_PALETTE] != 1) refuse("ldtilecfg", "the palette is neither 0 nor 1");
+    if (config[CONFIG_PALETTE] != 1) refuse(SIGSEGV, "ldtilecfg", "the palette is neither 0 nor 1");
     for (unsigned i = CONFIG_START_ROW + 1; i < CONFIG_COLUMNS; i++)
-        if (config[i]) refuse("ldtilecfg", "a reserved byte of 2..15 is not zero");
+        if (config[i]) refuse(SIGSEGV, "ldtilecfg", "a reserved byte of 2..15 is not zero");
     for (unsigned t = 0; t < TILE_ROWS; t++) { /* there is room for 16 tiles, of which 8 exist */
         const unsigned columns = column_bytes_of(config, t), rows = config[CONFIG_ROWS + t];
-        if (t >= TILES && (columns || rows)) refuse("ldtilecfg", "a tile beyond tmm7 has a shape");
-        if (columns > ROW_BYTES || rows > TILE_ROWS) refuse("ldtilecfg", "a tile is larger than 16 rows of 64 bytes");
-        if (!columns != !rows) refuse("ldtilecfg", "a tile has rows but no columns, or columns but no rows");
+        if (t >= TILES && (columns || rows)) refuse(SIGSEGV, "ldtilecfg", "a tile beyond tmm7 has a shape");
+        if (columns > ROW_BYTES || rows > TILE_ROWS)
+            refuse(SIGSEGV, "ldtilecfg", "a tile is larger than 16 rows of 64 bytes");
+        if (!columns != !rows) refuse(SIGSEGV, "ldtilecfg", "a tile has rows but no columns, or columns but no rows");
     }
 }
 
@@ -170,19 +180,26 @@ static void store_config(uint64_t address) {
     memcpy((void *)(uintptr_t)address, config, sizeof config);
 }
 
-/* ---- Tiles
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- Tiles ------------------------------------------------------------------------------------------------------- */
 
 static tile *tile_at(const char *instruction, unsigned number) {
-    if (!state.configured) refuse(instruction, "tiles are not configured");
-    if (number >= TILES) refuse(instruction, "there is no such tile");
-    if (!state.tiles[number].rows) refuse(instruction, "the tile has no shape in this configuration");
+    if (!state.configured) refuse(SIGILL, instruction, "tiles are not configured");
+    if (number >= TILES) refuse(SIGILL, instruction, "there is no such tile");
+    if (!state.tiles[number].rows) refuse(SIGILL, instruction, "the tile has no shape in this configuration");
     return &state.tiles[number];
+}
+
+/* A tile that moves from or to memory. */
+static tile *tile_to_move(const char *instruction, unsigned number) {
+    tile *t = tile_at(instruction, number);
+    if (t->column_bytes % 4) refuse(SIGILL, instruction, "the columns are not whole groups of four bytes");
+    if (state.start_row >= t->rows) refuse(SIGILL, instruction, "the first row is behind the tile's last");
+    return t;
 }
 
 /* Rows and columns outside the shape become zero. */
 static void load_tile(const decoded *d) {
-    tile *t = tile_at("tileloadd", d->reg);
+    tile *t = tile_to_move("tileloadd", d->reg);
 
     for (unsigned row = state.start_row; row < t->rows; row++) {
         memset(t->data[row], 0, ROW_BYTES);
@@ -192,7 +209,7 @@ static void load_tile(const decoded *d) {
 }
 
 static void store_tile(const decoded *d) {
-    const tile *t = tile_at("tilestored", d->reg);
+    const tile *t = tile_to_move("tilestored", d->reg);
 
     for (unsigned row = state.start_row; row < t->rows; row++)
         memcpy((void *)(uintptr_t)(d->base + row * d->index), t->data[row], t->column_bytes);
@@ -224,11 +241,11 @@ static void multiply(const decoded *d) {
     const tile *a = tile_at(name, d->rm), *b = tile_at(name, d->extra);
     const bool a_signed = d->prefix == 3 || d->prefix == 2, b_signed = d->prefix == 3 || d->prefix == 1;
 
-    if (sum == a || sum == b || a == b) refuse(name, "a tile is used twice");
+    if (sum == a || sum == b || a == b) refuse(SIGILL, name, "a tile is used twice");
     if (sum->column_bytes % 4 || a->column_bytes % 4 || b->column_bytes % 4)
-        refuse(name, "the columns are not whole groups of four bytes");
+        refuse(SIGILL, name, "the columns are not whole groups of four bytes");
     if (sum->rows != a->rows || sum->column_bytes != b->column_bytes || a->column_bytes / 4 != b->rows)
-        refuse(name,
+        refuse(SIGILL, name,
                "the shapes do not fit: the sum needs A's rows and B's columns, and A four columns for each row of B");
     for (unsigned m = 0; m < sum->rows; m++)
         for (unsigned k = 0; k < a->column_bytes; k += 4)
@@ -237,8 +254,7 @@ static void multiply(const decoded *d) {
     state.start_row = 0;
 }
 
-/* ---- The handler
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- The handler ------------------------------------------------------------------------------------------------- */
 
 /* Opcode 49: configuration, release, zero. */
 static bool run_49(const decoded *d) {
@@ -276,24 +292,26 @@ static bool run(const decoded *d) {
     }
 }
 
-static void on_illegal_instruction(int number, siginfo_t *info, void *raw_context) {
+int amx_emulator_step(void *raw_context) {
     ucontext_t *context = raw_context;
     decoded d;
 
-    (void)number;
-    (void)info;
-    if (!decode(context, &d) || !run(&d)) {
-        sigaction(SIGILL, &previous, NULL); /* returning runs it again, and then the previous handler has it */
-        return;
-    }
+    if (!decode(context, &d) || !run(&d)) return 0;
     atomic_fetch_add_explicit(&instructions, 1, memory_order_relaxed);
     context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)d.next;
+    return 1;
 }
 
-int amx_emulator_install(void) {
+static void on_illegal_instruction(int number, siginfo_t *info, void *context) {
+    (void)number;
+    (void)info;
+    /* Returning runs it again, and then the previous handler has it. */
+    if (!amx_emulator_step(context)) sigaction(SIGILL, &previous, NULL);
+}
+
+static void install_handler(void) {
     struct sigaction action, replaced;
 
-    if (ki_cpu_features_found() & KI_AMX_INT8) return 1;
     memset(&action, 0, sizeof action);
     action.sa_sigaction = on_illegal_instruction;
     action.sa_flags = SA_SIGINFO;
@@ -303,11 +321,31 @@ int amx_emulator_install(void) {
         abort();
     }
     if (replaced.sa_sigaction != on_illegal_instruction) previous = replaced;
-    return 0;
+}
+
+/* Whether a tile instruction that needs no permission comes to the handler, as all do on a processor without tiles. */
+static bool handler_is_asked(void) {
+    const uint_fast64_t before = atomic_load(&instructions);
+    amx_tiles_configured();
+    return atomic_load(&instructions) != before;
+}
+
+amx_home amx_emulator_install(void) {
+    const char *wanted = getenv("KITH_TEST_AMX");
+
+    if (ki_cpu_features_found() & KI_AMX_INT8) return AMX_PROCESSOR;
+    if (wanted && !strcmp(wanted, "nowhere")) return AMX_NOWHERE;
+    plays_processor = wanted && !strcmp(wanted, "processor");
+    install_handler();
+    if (!handler_is_asked()) {
+        sigaction(SIGILL, &previous, NULL);
+        return AMX_NOWHERE;
+    }
+    return plays_processor ? AMX_PROCESSOR : AMX_EMULATED;
 }
 
 uint64_t amx_emulator_instructions(void) {
-    return atomic_load_explicit(&instructions, memory_order_relaxed);
+    return plays_processor ? 0 : atomic_load_explicit(&instructions, memory_order_relaxed);
 }
 
 __attribute__((target("amx-tile"))) int amx_tiles_configured(void) {
@@ -319,8 +357,13 @@ __attribute__((target("amx-tile"))) int amx_tiles_configured(void) {
 
 #else
 
-int amx_emulator_install(void) {
-    return -1;
+amx_home amx_emulator_install(void) {
+    return AMX_NOWHERE;
+}
+
+int amx_emulator_step(void *context) {
+    (void)context;
+    return 0;
 }
 
 uint64_t amx_emulator_instructions(void) {

@@ -102,7 +102,7 @@ class Source:
 
 def word_of(dtype: np.dtype) -> str | None:
     """kith's word for an element type that is stored as it is, else None."""
-    if dtype.name == "bfloat16":
+    if dtype.type.__name__ == "bfloat16":  # dtype.name would be made anew at each call
         return "bf16"
     return {"f4": "f32", "f2": "f16", "i1": "i8", "u1": "u8"}.get(f"{dtype.kind}{dtype.itemsize}")
 
