@@ -20,6 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/grow.h"
 #include "base/status.h"
 #include "cpu/detect.h"
 
@@ -228,9 +229,9 @@ size_t ki_cpu_l2_bytes(void) {
 }
 
 kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
-    if (!cpu || cpu->struct_size < sizeof cpu->struct_size)
-        return ki_fail(error, KITH_E_ARG,
-                       "kith_cpu_info: the kith_cpu is NULL or was not initialised with KITH_CPU_INIT.");
+    if (!cpu) return ki_fail(error, KITH_E_ARG, "kith_cpu_info: cpu is NULL");
+    const kith_status status = ki_grown_check(KI_GROWN_CPU, cpu, error);
+    if (status != KITH_OK) return status;
     detect_once();
     if (!machine.setting_is_good)
         return ki_fail(
@@ -239,7 +240,7 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
             "\"-feature\" words were expected, separated by commas, such as \"avx2,-avxvnni\".",
             machine.setting);
     kith_cpu info = {
-        .struct_size = cpu->struct_size,
+        .struct_size = sizeof info,
         .tier = ki_cpu_tier(machine.used),
         .tier_found = ki_cpu_tier(machine.found),
         .features = machine.found_text,
@@ -251,7 +252,6 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
         .l3_bytes = machine.l3_bytes,
     };
     memcpy(info.model, machine.model, sizeof info.model);
-    /* A caller built against an older header has a shorter struct. */
-    memcpy(cpu, &info, cpu->struct_size < sizeof info ? cpu->struct_size : sizeof info);
+    ki_grown_write(KI_GROWN_CPU, &info, cpu);
     return KITH_OK;
 }

@@ -12,6 +12,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/status.h"
 #include "cpu/cpu.h"
 #include "kernel/distance.h"
@@ -163,7 +164,7 @@ static void run_piece(void *context, size_t piece, unsigned number) {
     const int stop = atomic_load(&job->stop);
     if (stop && (stop != KITH_E_DATA || query_number(job, first) > atomic_load(&job->bad) / KI_FAULTS)) return;
     if (!ki_area_grow(&worker->queries, count * row, 1)) {
-        atomic_store(&job->stop, KITH_E_NOMEM);
+        ki_job_stop(job, KITH_E_NOMEM);
         return;
     }
     if (!ki_job_load(job, first, count, worker->queries.data) || stop) return;
@@ -176,7 +177,7 @@ static void run_piece(void *context, size_t piece, unsigned number) {
     }
     if (job->keep) {
         if (!keep_hits((struct kept *)job->scratch->kept.data + piece, worker->lane, count))
-            atomic_store(&job->stop, KITH_E_NOMEM);
+            ki_job_stop(job, KITH_E_NOMEM);
         return;
     }
     for (size_t i = 0; i < count; i++) {
@@ -188,11 +189,22 @@ static void run_piece(void *context, size_t piece, unsigned number) {
 
 /* ---- The request ------------------------------------------------------------------------------------------------- */
 
+/* Make the caller's structs today's, and point to those. */
+static kith_status read_request(const kith_queries **queries, kith_queries *q, const kith_search_options **options,
+                                kith_search_options *o, kith_error *error) {
+    *q = (kith_queries)KITH_QUERIES_INIT;
+    *o = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
+    kith_status status = ki_grown_read(KI_GROWN_QUERIES, *queries, q, error);
+    if (status == KITH_OK) status = ki_grown_read(KI_GROWN_SEARCH_OPTIONS, *options, o, error);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, o->explain, error);
+    if (*queries) *queries = q;
+    *options = o;
+    return status;
+}
+
 static kith_status check_request(const kith_index *index, const kith_queries *queries,
                                  const kith_search_options *options, const kith_scratch *scratch, kith_error *error) {
     if (!index || !queries || !scratch) return ki_fail(error, KITH_E_ARG, "search: index, queries or scratch is NULL");
-    if (queries->struct_size != sizeof(*queries) || (options && options->struct_size != sizeof(*options)))
-        return ki_fail(error, KITH_E_ARG, "search: a struct was not made by its KITH_..._INIT");
     if (scratch->index != index) return ki_fail(error, KITH_E_ARG, "search: the scratch belongs to another index");
     const ki_view *view = &index->view;
     const size_t row = kith_row_bytes(queries->dtype, queries->dim);
@@ -210,7 +222,7 @@ static kith_status check_request(const kith_index *index, const kith_queries *qu
     if (queries->stride_bytes && queries->stride_bytes < row && queries->count > 1)
         return ki_fail(error, KITH_E_ARG, "search: a stride of %zu bytes is less than a row of %zu",
                        queries->stride_bytes, row);
-    if (options && options->filter && options->filter->index != index)
+    if (options->filter && options->filter->index != index)
         return ki_fail(error, KITH_E_ARG, "search: the filter belongs to another index");
     return KITH_OK;
 }
@@ -304,8 +316,6 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
 }
 
 static kith_status choose_plan(ki_job *job, const kith_search_options *options, kith_error *error) {
-    static const kith_search_options defaults = KITH_SEARCH_OPTIONS_INIT;
-    if (!options) options = &defaults;
     const kith_status status = check_options(options, job->k, error);
     if (status != KITH_OK) return status;
     const char *obstacle = plan_obstacle(job->index, options->plan, options, job->k);
@@ -417,7 +427,8 @@ static kith_status run_job(ki_job *job, kith_error *error) {
     return status == KITH_OK ? KITH_OK : fail_search(job, status, error);
 }
 
-static void explain(const ki_job *job, uint64_t start, kith_explain *out) {
+static void explain(const ki_job *job, const kith_search_options *options, uint64_t start) {
+    if (!options->explain) return;
     const kith_scratch *scratch = job->scratch;
     kith_explain e = KITH_EXPLAIN_INIT;
     e.plan = job->plan;
@@ -456,12 +467,11 @@ static void explain(const ki_job *job, uint64_t start, kith_explain *out) {
         for (int s = 0; s < KITH_STAGES; s++) e.stage_ns[s] += counts->stage_ns[s];
     }
     e.total_ns = ki_now_ns() - start;
-    *out = e;
+    ki_grown_write(KI_GROWN_EXPLAIN, &e, options->explain);
 }
 
 static ki_limits limits_of(ki_job *job, const kith_search_options *options) {
     ki_limits limits = {.stop = &job->stop};
-    if (!options) return limits;
     if (options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &limits.deadline_ns))
         limits.deadline_ns = UINT64_MAX;
     limits.cancelled = options->cancelled;
@@ -479,23 +489,19 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits};
     job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
     job->allowed = view->rows;
-    if (options) {
-        job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
-        if (options->filter) job->allowed = options->filter->count;
-    }
+    job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
+    if (options->filter) job->allowed = options->filter->count;
     return choose_plan(job, options, error);
-}
-
-static void finish_explain(const ki_job *job, const kith_search_options *options, uint64_t start) {
-    if (!options || !options->explain || options->explain->struct_size != sizeof(kith_explain)) return;
-    explain(job, start, options->explain);
 }
 
 kith_status kith_search(const kith_index *index, const kith_queries *queries, size_t k,
                         const kith_search_options *options, kith_scratch *scratch, uint64_t *ids, float *distances,
                         kith_error *error) {
     const uint64_t start = ki_now_ns();
-    kith_status status = check_request(index, queries, options, scratch, error);
+    kith_queries q;
+    kith_search_options o;
+    kith_status status = read_request(&queries, &q, &options, &o, error);
+    if (status == KITH_OK) status = check_request(index, queries, options, scratch, error);
     if (status != KITH_OK) return status;
     if (k == 0 || k > KITH_K_MAX)
         return ki_fail(error, KITH_E_ARG, "search: k is %zu, 1 to %u are possible", k, KITH_K_MAX);
@@ -504,7 +510,7 @@ kith_status kith_search(const kith_index *index, const kith_queries *queries, si
     status = start_job(&job, options, error);
     if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
-    finish_explain(&job, options, start);
+    explain(&job, options, start);
     return KITH_OK;
 }
 
@@ -512,7 +518,10 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
                               const kith_search_options *options, kith_scratch *scratch, kith_ranges *ranges,
                               kith_error *error) {
     const uint64_t start = ki_now_ns();
-    kith_status status = check_request(index, queries, options, scratch, error);
+    kith_queries q;
+    kith_search_options o;
+    kith_status status = read_request(&queries, &q, &options, &o, error);
+    if (status == KITH_OK) status = check_request(index, queries, options, scratch, error);
     if (status != KITH_OK) return status;
     if (isnan(radius)) return ki_fail(error, KITH_E_ARG, "search: the radius is not a number");
     if (!ranges) return ki_fail(error, KITH_E_ARG, "search: ranges is NULL");
@@ -538,6 +547,6 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
     }
     ((uint64_t *)scratch->offsets.data)[n] = used;
     *ranges = (kith_ranges){n, scratch->offsets.data, scratch->ids.data, scratch->distances.data};
-    finish_explain(&job, options, start);
+    explain(&job, options, start);
     return KITH_OK;
 }
