@@ -67,7 +67,8 @@
  *   A writer, build or join at work belongs to one of the two processes.
  * - Shared. Index files may be open in any number of processes, which share one copy of them in memory. Two builds of
  *   one path do not disturb each other: the later one stays.
- * - Cancelling. Callbacks run on the thread that called in. They must return: no longjmp(), no exception through us.
+ * - Callbacks run on the thread that called in, but for kith_source.read. They must return: no longjmp(), no exception
+ *   through us.
  * - Floating point. Distances are as defined in the default environment (round to nearest, denormals kept), which the
  *   calling thread must have, and so must one that makes a pool work for the first time.
  * - Process-wide state: the SIGBUS handler, and the processor's features, looked up once (KITH_CPU).
@@ -617,8 +618,8 @@ typedef struct kith_search_options {
  *   distances  count x k, ascending; +INFINITY beside KITH_ID_NONE
  *   options    NULL: defaults
  *
- * Exact and bit-identical to KITH_PLAN_PLAIN unless the index was built without originals. Allocates nothing once the
- * scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
+ * Exact and bit-identical to KITH_PLAN_PLAIN unless plan ivf runs or the index was built without originals. Allocates
+ * nothing once the scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
  * KITH_E_ARG (k, NULL, sizes, dtype), KITH_E_DATA (names the query with a NaN, infinity, norm beyond KITH_NORM_MAX, or
  * zero under cosine), KITH_E_CORRUPT (the file was truncated under us), KITH_E_DEADLINE, KITH_E_CANCELLED,
  * KITH_E_NOMEM. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */

@@ -7,15 +7,13 @@
 #include "base/status.h"
 #include "index/index.h"
 #include "kernel/distance.h"
+#include "view/query.h"
 
 #include <string.h>
 
-enum {
-    TOGETHER = 32, /* ids looked up side by side; a guess: more than a core has loads under way at a time */
-    AHEAD = 4,     /* rows fetched before their turn; a guess */
-    LINE = 64,
-    FETCHED_MOST = 32 * LINE /* of a row: what follows is read in order, which the hardware notices */
-};
+/* Ids looked up side by side, a guess: more than a core has loads under way at a time. Rows fetched before their turn,
+ * as when they are scored again. */
+enum { TOGETHER = 32, AHEAD = 8 };
 
 /* One id on its way: the places low..high of the order may hold it. */
 struct lookup {
@@ -67,11 +65,6 @@ static const uint8_t *row_at(const ki_view *view, uint32_t position) {
     return view->originals + (size_t)position * view->row_bytes;
 }
 
-static void fetch(const ki_view *view, uint32_t position) {
-    const uint8_t *row = row_at(view, position);
-    for (size_t at = 0; at < view->row_bytes && at < FETCHED_MOST; at += LINE) __builtin_prefetch(row + at);
-}
-
 static void copy(const ki_view *view, uint32_t position, void *to) {
     if (view->dtype == KITH_B1)
         memcpy(to, row_at(view, position), view->row_bytes);
@@ -88,9 +81,9 @@ static size_t copy_all(const kith_index *index, const uint64_t *ids, size_t coun
         const size_t some = ki_min_size(TOGETHER, count - done);
         const size_t found = find_together(index, ids + done, some, positions);
         if (found < some) return done + found;
-        for (size_t i = 0; i < some && i < AHEAD; i++) fetch(view, positions[i]);
+        for (size_t i = 0; i < some && i < AHEAD; i++) ki_query_prefetch(view, positions[i]);
         for (size_t i = 0; i < some; i++, to += bytes) {
-            if (i + AHEAD < some) fetch(view, positions[i + AHEAD]);
+            if (i + AHEAD < some) ki_query_prefetch(view, positions[i + AHEAD]);
             copy(view, positions[i], to);
         }
     }
