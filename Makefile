@@ -30,7 +30,7 @@ cmake = cmake -S . -G Ninja --log-level=WARNING
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
-sources = $$(find include src cli python/src tests bench -name '*.[ch]' | sort)
+sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test e2e python python-test bench bench-peers bench-docs sanitize asan tsan fuzz \

@@ -18,10 +18,6 @@ static double raw_bytes(const kith_index_info *info) {
     return (double)info->rows * (double)kith_row_bytes(info->dtype, info->dim);
 }
 
-static size_t section_count(const kith_index_info *info) {
-    return info->sections < KITH_SECTIONS_MAX ? info->sections : KITH_SECTIONS_MAX;
-}
-
 /* What calibration measured, in short: of the measured k the one nearest to 10, at the largest batch, the fastest
  * setting of each recall. NULL: nothing reaches it. */
 static const kith_tuned *fastest(const kith_tuned *tuned, size_t count, double recall) {
@@ -71,7 +67,23 @@ static void calibration_text(const kith_index_info *info, const kith_tuned *tune
     }
 }
 
-static void info_json(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
+static void sections_json(struct json *json, const kith_index *index) {
+    kith_section section = KITH_SECTION_INIT;
+    json_array(json, "sections");
+    for (size_t i = 0; kith_index_section(index, i, &section) == KITH_OK; i++) {
+        json_object(json, NULL);
+        json_text(json, "name", section.name);
+        json_uint(json, "offset", section.offset);
+        json_uint(json, "bytes", section.bytes);
+        json_uint(json, "count", section.count);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+static void info_json(const char *path, const kith_index *index, const kith_index_info *info) {
+    const kith_tuned *tuned = NULL;
+    const size_t count = kith_index_tuned(index, &tuned);
     struct json json = JSON_PRETTY(stdout);
     char hash[24];
     json_object(&json, NULL);
@@ -107,20 +119,11 @@ static void info_json(const char *path, const kith_index_info *info, const kith_
     } else {
         json_null(&json, "calibration");
     }
-    json_array(&json, "sections");
-    for (size_t i = 0; i < section_count(info); i++) {
-        json_object(&json, NULL);
-        json_text(&json, "name", info->section[i].name);
-        json_uint(&json, "offset", info->section[i].offset);
-        json_uint(&json, "bytes", info->section[i].bytes);
-        json_uint(&json, "count", info->section[i].count);
-        json_object_end(&json);
-    }
-    json_array_end(&json);
+    sections_json(&json, index);
     json_object_end(&json);
 }
 
-static int sections_table(const kith_index_info *info) {
+static int sections_table(const kith_index *index, uint64_t file_bytes) {
     static const struct table_column columns[] = {{"section", TABLE_LEFT},
                                                   {"offset", TABLE_RIGHT},
                                                   {"bytes", TABLE_RIGHT},
@@ -129,21 +132,22 @@ static int sections_table(const kith_index_info *info) {
     char text[HUMAN_BYTES];
     struct table *table = table_create(stdout, columns, sizeof(columns) / sizeof(*columns));
     if (!table) return fail(EXIT_OTHER, "out of memory");
-    for (size_t i = 0; i < section_count(info); i++) {
-        const kith_section_info *section = &info->section[i];
-        table_text(table, section->name, strlen(section->name));
-        table_format(table, "%s", human_count(text, section->offset));
-        table_format(table, "%s", human_count(text, section->bytes));
-        table_format(table, "%s", human_count(text, section->count));
-        table_format(table, "%.1f %%",
-                     info->file_bytes ? 100.0 * (double)section->bytes / (double)info->file_bytes : 0);
+    kith_section section = KITH_SECTION_INIT;
+    for (size_t i = 0; kith_index_section(index, i, &section) == KITH_OK; i++) {
+        table_text(table, section.name, strlen(section.name));
+        table_format(table, "%s", human_count(text, section.offset));
+        table_format(table, "%s", human_count(text, section.bytes));
+        table_format(table, "%s", human_count(text, section.count));
+        table_format(table, "%.1f %%", file_bytes ? 100.0 * (double)section.bytes / (double)file_bytes : 0);
     }
     const bool printed = table_flush(table);
     table_destroy(table);
     return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
 }
 
-static int info_text(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
+static int info_text(const char *path, const kith_index *index, const kith_index_info *info) {
+    const kith_tuned *tuned = NULL;
+    const size_t count = kith_index_tuned(index, &tuned);
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     printf("%s%s%s\n", terminal_style(stdout, STYLE_BOLD), path, terminal_style(stdout, STYLE_PLAIN));
     pair_line(stdout, "vectors", "%s", human_count(a, info->rows));
@@ -182,20 +186,18 @@ static int info_text(const char *path, const kith_index_info *info, const kith_t
               (unsigned long long)info->feature_compat, (unsigned long long)info->feature_incompat,
               (unsigned long long)info->file_hash);
     putchar('\n');
-    return sections_table(info);
+    return sections_table(index, info->file_bytes);
 }
 
 int command_info(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_index_info info = KITH_INDEX_INFO_INIT;
-    const kith_tuned *tuned = NULL;
     int failed = index_open(arguments->operands[0], &index, &info);
     if (failed) return failed;
-    const size_t count = kith_index_tuned(index, &tuned);
     if (option_given(arguments, OPTION_JSON)) {
-        info_json(arguments->operands[0], &info, tuned, count);
+        info_json(arguments->operands[0], index, &info);
     } else {
-        failed = info_text(arguments->operands[0], &info, tuned, count);
+        failed = info_text(arguments->operands[0], index, &info);
     }
     kith_index_close(index);
     return failed;

@@ -19,14 +19,60 @@
  *
  * Results are ordered by ascending distance, ties by ascending id (with string ids: by row number).
  *
- * Errors. Functions return kith_status. On failure every out-parameter is untouched (but see kith_search), and `error`,
- * where given and not NULL, holds a sentence naming what and where. Programmer mistakes return KITH_E_ARG; bytes from
- * disk never assert.
+ * Example: the 3 vectors nearest to a query of 2 numbers (without the checks that a program makes).
+ *
+ *   kith_index *index = NULL;
+ *   kith_scratch *scratch = NULL;
+ *   kith_error error = {0};
+ *   kith_status status = kith_index_open("points.kith", NULL, &index, &error);
+ *   if (status == KITH_OK) status = kith_scratch_create(index, NULL, &scratch, &error);
+ *   const float query[2] = {0.5f, 2};
+ *   kith_queries queries = KITH_QUERIES_INIT;
+ *   queries.data = query, queries.dtype = KITH_F32, queries.count = 1, queries.dim = 2;
+ *   uint64_t ids[3];
+ *   float distances[3];
+ *   if (status == KITH_OK) status = kith_search(index, &queries, 3, NULL, scratch, ids, distances, &error);
+ *   if (status != KITH_OK) fprintf(stderr, "%s\n", error.text);
+ *   for (int i = 0; i < 3 && status == KITH_OK; i++) printf("%llu\n", (unsigned long long)ids[i]);
+ *   kith_scratch_destroy(scratch);
+ *   kith_index_close(index);
+ *
+ * Errors. Functions return kith_status. On failure every out-parameter is untouched (but see kith_search and
+ * kith_index_vectors), and `error`, where given and not NULL, holds a sentence naming what and where; after KITH_OK it
+ * is as it was. Programmer mistakes return KITH_E_ARG, a NULL that no comment allows among them; bytes from disk never
+ * assert. Functions that end a handle take NULL and do nothing; those that return a number return 0 for it.
  *
  * Threads. Handles are opaque. A kith_index, kith_filter is immutable: any number of threads may use one. A
  * kith_scratch, kith_reader, kith_writer belongs to one call at a time. A kith_pool may serve many callers.
  *
- * Growth. Structs passed by pointer start with struct_size; initialise them with their KITH_..._INIT. */
+ * Growth. Programs compiled with the kith.h of a release run with every later library of the same soname. Structs that
+ * may grow start with struct_size; initialise them with their KITH_..._INIT. A struct of an older kith.h is taken as if
+ * its missing members had the _INIT values, or filled as far as it reaches. One of a newer kith.h is taken if what this
+ * library does not know of it is zero, and its unknown results become zero. Other sizes are KITH_E_ARG, which names the
+ * struct. The structs without struct_size (kith_error, kith_rows, kith_ranges, kith_tuned, kith_section_info), and the
+ * arrays inside others, never change. Enums gain values: let a switch have a default.
+ *
+ * Caveats.
+ * - Lifetimes. An index outlives its scratches, its filters, and the texts and settings that it lends. A pool outlives
+ *   the scratches made with it. Rows of a reader and ranges of a scratch live until its next use.
+ * - Changed files. An open index file must stay as it is: what is copied or written over it in place appears in the
+ *   map, and answers are then those of neither file, without an error. Replace it by renaming, as kith_build() and
+ *   kith_tune() do: who has the old one open keeps it until it is closed.
+ * - SIGBUS. Reading a mapped page that was cut off, or that a disk or server fails to give, raises SIGBUS.
+ *   kith_index_open() installs a handler for the whole process, once, which lets such a search fail with KITH_E_CORRUPT
+ *   and hands all other faults to the handler that was there before. A handler installed later must call it. See
+ *   kith_open_options.no_sigbus_handler.
+ * - fork(). In the child all handles may be used and ended, but for those that another thread of the parent was using at
+ *   the time: scratches, readers and writers in use, and pools while being made. A pool starts its threads anew there.
+ *   A writer, build or join at work belongs to one of the two processes.
+ * - Shared. Index files may be open in any number of processes, which share one copy of them in memory. Two builds of
+ *   one path do not disturb each other: the later one stays.
+ * - Callbacks run on the thread that called in, but for kith_source.read. They must return: no longjmp(), no exception
+ *   through us.
+ * - Floating point. Distances are as defined in the default environment (round to nearest, denormals kept), which the
+ *   calling thread must have, and so must one that makes a pool work for the first time.
+ * - Process-wide state: the SIGBUS handler, and the processor's features, looked up once (KITH_CPU).
+ * - Not for untrusted callers: KITH_E_ARG finds mistakes, not lies. Files, on the other hand, need not be trusted. */
 #ifndef KITH_H
 #define KITH_H
 
@@ -38,7 +84,7 @@ extern "C" {
 #endif
 
 #define KITH_VERSION_MAJOR 0
-#define KITH_VERSION_MINOR 1
+#define KITH_VERSION_MINOR 2
 #define KITH_VERSION_PATCH 0
 
 #if defined(__GNUC__)
@@ -82,7 +128,7 @@ typedef enum kith_status {
 
 #define KITH_ERROR_TEXT_BYTES 512
 
-/* Caller-owned error text. Zero-initialise; the library only writes it on failure. Since 0.1. */
+/* Caller-owned error text. Zero-initialise; the library only writes it on failure. Never grows. Since 0.1. */
 typedef struct kith_error {
     kith_status status;
     char text[KITH_ERROR_TEXT_BYTES]; /* UTF-8, ends in NUL */
@@ -147,6 +193,7 @@ typedef struct kith_cpu {
     unsigned cores;
     uint64_t l1d_bytes, l2_bytes, l3_bytes; /* 0 when unknown */
     unsigned threads;                       /* that 0 stands for: KITH_THREADS, otherwise one per usable core */
+    unsigned reserved;                      /* 0 */
 } kith_cpu;
 #define KITH_CPU_INIT                                                                                                  \
     { .struct_size = sizeof(kith_cpu) }
@@ -159,6 +206,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_cpu_info(kith_cpu *cpu, kith_error *er
 
 /* ---- Progress, cancelling and threads ---------------------------------------------------------------------------- */
 
+/* Filled by the library; a member that lies beyond struct_size is not there. Since 0.1. */
 typedef struct kith_progress {
     size_t struct_size;
     const char *stage; /* "reading", "writing", "verifying", ...; static */
@@ -178,8 +226,8 @@ typedef struct kith_pool kith_pool;
  * Any number of callers may share a pool; their works take turns. KITH_E_LIMIT beyond KITH_THREADS_MAX; KITH_E_ARG when
  * KITH_THREADS is asked and is anything else. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_pool_create(unsigned threads, kith_pool **pool, kith_error *error);
-KITH_API unsigned kith_pool_threads(const kith_pool *pool);
-KITH_API void kith_pool_destroy(kith_pool *pool); /* NULL is fine; no work may be running */
+KITH_API unsigned kith_pool_threads(const kith_pool *pool); /* 0 for NULL */
+KITH_API void kith_pool_destroy(kith_pool *pool);           /* NULL is fine; no work may be running */
 
 /* ---- Reading and writing files of vectors ------------------------------------------------------------------------ */
 
@@ -227,7 +275,7 @@ typedef struct kith_reader_info {
 #define KITH_READER_INFO_INIT                                                                                          \
     { .struct_size = sizeof(kith_reader_info) }
 
-/* Some rows of a reader: borrowed until the next call with that reader. */
+/* Some rows of a reader: borrowed until the next call with that reader. Never grows. Since 0.1. */
 typedef struct kith_rows {
     uint64_t first;          /* row number of data[0] */
     size_t count;            /* 0 at the end */
@@ -276,8 +324,12 @@ typedef struct kith_source {
  * KITH_E_NOMEM. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_reader_from_source(const kith_source *source, kith_reader **reader,
                                                              kith_error *error);
-KITH_API void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info);
-KITH_API const char *kith_reader_path(const kith_reader *reader); /* "(memory)" for memory; lives as long as reader */
+
+/* What the reader gives. KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked.
+ * Returned void before 0.2. Since 0.1. */
+KITH_API kith_status kith_reader_get_info(const kith_reader *reader, kith_reader_info *info);
+/* "(memory)" for memory, "" for NULL; lives as long as reader. Since 0.1. */
+KITH_API const char *kith_reader_path(const kith_reader *reader);
 
 /* The next rows, at most max_rows of them and at least one unless at the end. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_reader_next(kith_reader *reader, size_t max_rows, kith_rows *rows,
@@ -297,7 +349,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_writer_open(const char *path, kith_for
                                                       size_t dim, uint64_t rows, kith_id_kind id_kind, int has_names,
                                                       kith_writer **writer, kith_error *error);
 KITH_API KITH_MUST_CHECK kith_status kith_writer_write(kith_writer *writer, const kith_rows *rows, kith_error *error);
-/* Sync, rename, close and free; on failure it is abandoned. KITH_E_ARG if fewer rows came than announced. */
+/* Sync, rename, close and free; on failure it is abandoned. KITH_E_ARG if fewer rows came than announced. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_writer_finish(kith_writer *writer, kith_error *error);
 KITH_API void kith_writer_abandon(kith_writer *writer); /* NULL is fine */
 
@@ -338,6 +390,7 @@ typedef struct kith_build_options {
     kith_progress_fn progress;
     void *progress_context;
     int no_sigbus_handler; /* as in kith_open_options: calibration opens what was built. Since 0.2 */
+    int reserved;          /* ignored */
 } kith_build_options;
 #define KITH_BUILD_OPTIONS_INIT                                                                                        \
     { .struct_size = sizeof(kith_build_options) }
@@ -374,16 +427,18 @@ typedef struct kith_open_options {
     int verify;            /* non-zero: check all bytes first, as kith_index_check() does */
     int no_sigbus_handler; /* non-zero: do not install the handler that survives truncation of a mapped file */
     int populate;          /* non-zero: ask the system to read the file into memory now */
+    int reserved;          /* ignored */
 } kith_open_options;
 #define KITH_OPEN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_open_options) }
 
+/* Of kith_index_info: kith_section is its successor. Never grows. Since 0.1. */
 typedef struct kith_section_info {
     const char *name; /* static */
     uint64_t offset, bytes, count;
 } kith_section_info;
 
-#define KITH_SECTIONS_MAX 32
+#define KITH_SECTIONS_MAX 32 /* sections in kith_index_info; a file may have more */
 typedef struct kith_index_info {
     size_t struct_size;
     uint64_t rows;
@@ -402,7 +457,7 @@ typedef struct kith_index_info {
     uint64_t second_code_bytes;
     uint64_t list_rows_max; /* vectors of the longest list */
     uint64_t spilled_rows;  /* vectors with a second list */
-    size_t sections;
+    size_t sections;        /* of the next member: kith_index_section() tells of all */
     kith_section_info section[KITH_SECTIONS_MAX];
 } kith_index_info;
 #define KITH_INDEX_INFO_INIT                                                                                           \
@@ -416,7 +471,24 @@ typedef struct kith_index_info {
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
-KITH_API void kith_index_get_info(const kith_index *index, kith_index_info *info);
+
+/* What the index holds. KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked.
+ * Returned void before 0.2. Any thread. Since 0.1. */
+KITH_API kith_status kith_index_get_info(const kith_index *index, kith_index_info *info);
+
+/* A section of an index file. Since 0.2. */
+typedef struct kith_section {
+    size_t struct_size;
+    const char *name;              /* "codes", "originals", ..., "unknown" for one of a newer kith; static */
+    uint64_t offset, bytes, count; /* place and size in the file; elements */
+} kith_section;
+#define KITH_SECTION_INIT                                                                                              \
+    { .struct_size = sizeof(kith_section) }
+
+/* The number of sections of an index file, and one of them: number 0 and up, in the file's order. KITH_E_ARG (NULL, or
+ * a struct without its size), KITH_E_NOTFOUND: there are no so many. Any thread. Since 0.2. */
+KITH_API size_t kith_index_sections(const kith_index *index);
+KITH_API KITH_MUST_CHECK kith_status kith_index_section(const kith_index *index, size_t number, kith_section *section);
 
 /* Check every byte of an open index against its checksums, then every count, id and order inside. KITH_E_CORRUPT names
  * the file and section. pool may be NULL (one thread). Since 0.2. */
@@ -435,9 +507,16 @@ KITH_API KITH_MUST_CHECK kith_status kith_index_ids(const kith_index *index, uin
                                                     uint64_t *ids, kith_error *error);
 
 /* The stored vector of id, as dim floats (KITH_B1: dim/8 bytes). KITH_E_NOTFOUND; KITH_E_UNSUPPORTED without originals;
- * KITH_E_CORRUPT: the file was changed while it was open. Since 0.1. */
+ * KITH_E_CORRUPT: the file was changed while it was open. Any thread. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector,
                                                        kith_error *error);
+
+/* The stored vectors of `count` ids, in any order and as often as they are asked for: count rows of dim floats
+ * (KITH_B1: dim/8 bytes), packed. Much faster than one by one. KITH_E_NOTFOUND names the id and its place in `ids`;
+ * KITH_E_UNSUPPORTED without originals; KITH_E_CORRUPT. After a failure `vectors` is unspecified. Allocates nothing. Any
+ * thread. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_index_vectors(const kith_index *index, const uint64_t *ids, size_t count,
+                                                        void *vectors, kith_error *error);
 /* Text lives as long as the index, is not NUL-terminated, *bytes long. KITH_E_NOTFOUND for an unknown id,
  * KITH_E_UNSUPPORTED when the index has no names or no string ids; KITH_E_CORRUPT. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_name(const kith_index *index, uint64_t id, const char **text,
@@ -501,7 +580,7 @@ typedef struct kith_explain {
     kith_plan plan;        /* the one that ran */
     const char *plan_name; /* static */
     const char *tier;      /* static */
-    int exact;             /* 0: the index has no originals, distances are estimates */
+    int exact;             /* 0: plan ivf, or an index without originals, whose distances are estimates */
     unsigned threads;
     uint64_t queries, rows, allowed; /* allowed: rows the filter let through, rows without one */
     uint64_t scanned_bytes;          /* of codes or vectors, counted once per query that read them */
@@ -518,7 +597,7 @@ typedef struct kith_explain {
         size_t nprobe, rerank;
         double query_ns, recall;              /* as the planner expects them; query_ns 0: not known. On one thread */
         const char *why;                      /* "chosen: ...", or what spoke against it; static */
-    } considered[8];                          /* the chosen one first */
+    } considered[8];                          /* the chosen one first; AUTO never weighs more */
     uint64_t level1_survivors;                /* (query, vector) pairs passed by the first level */
     uint64_t candidates;                      /* pairs whose bounds reached the threshold of their moment */
     uint64_t reranked;                        /* pairs scored by the defining kernel */
@@ -544,13 +623,14 @@ typedef struct kith_search_options {
     uint64_t timeout_ns;             /* 0: none; measured from the call */
     int (*cancelled)(void *context); /* polled every few milliseconds from the calling thread; non-zero stops */
     void *cancelled_context;
-    kith_explain *explain; /* NULL or where to report; written on success only */
+    kith_explain *explain; /* NULL or where to report; written on success only. KITH_E_ARG without its size */
     /* Approximate search. target_recall in (0, 1): the mean share of true neighbours asked for; plan AUTO then picks
      * plan and parameters from the index's calibration, and stays exact without one. 0 or 1: exact. */
     double target_recall;
     size_t nprobe; /* plan IVF: lists of each query; 0: by target_recall, 16 without one */
     size_t rerank; /* plan IVF: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
     kith_scan_code code;
+    int reserved; /* ignored */
 } kith_search_options;
 #define KITH_SEARCH_OPTIONS_INIT                                                                                       \
     { .struct_size = sizeof(kith_search_options) }
@@ -562,8 +642,8 @@ typedef struct kith_search_options {
  *   distances  count x k, ascending; +INFINITY beside KITH_ID_NONE
  *   options    NULL: defaults
  *
- * Exact and bit-identical to KITH_PLAN_PLAIN unless the index was built without originals. Allocates nothing once the
- * scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
+ * Exact and bit-identical to KITH_PLAN_PLAIN unless plan ivf runs or the index was built without originals. Allocates
+ * nothing once the scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
  * KITH_E_ARG (k, NULL, sizes, dtype), KITH_E_DATA (names the query with a NaN, infinity, norm beyond KITH_NORM_MAX, or
  * zero under cosine), KITH_E_CORRUPT (the file was truncated under us), KITH_E_DEADLINE, KITH_E_CANCELLED,
  * KITH_E_NOMEM. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */
@@ -571,7 +651,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_search(const kith_index *index, const 
                                                  const kith_search_options *options, kith_scratch *scratch,
                                                  uint64_t *ids, float *distances, kith_error *error);
 
-/* Results of a range search: query i has results offsets[i]..offsets[i+1]. Lives in the scratch, until its next use. */
+/* Results of a range search: query i has results offsets[i]..offsets[i+1]. Lives in the scratch, until its next use.
+ * Never grows. Since 0.1. */
 typedef struct kith_ranges {
     size_t queries;
     const uint64_t *offsets; /* queries + 1 */
@@ -657,12 +738,13 @@ typedef struct kith_tune_options {
         progress; /* stages "exact answers" (unit "queries"), "measuring" ("settings"), and those of writing */
     void *progress_context;
     int no_sigbus_handler; /* as in kith_open_options. Since 0.2 */
+    int reserved;          /* ignored */
 } kith_tune_options;
 #define KITH_TUNE_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_tune_options) }
 
 /* One measured setting of the calibration; they ascend by (k, plan, code, nprobe, rerank, batch). An exact plan's tells
- * its cost; nprobe, rerank and code are 0 then. */
+ * its cost; nprobe, rerank and code are 0 then. Never grows. Since 0.1. */
 typedef struct kith_tuned {
     kith_plan plan;
     kith_scan_code code;

@@ -85,11 +85,15 @@ static Py_ssize_t index_length(PyObject *self) {
     return handle ? (Py_ssize_t)handle->rows : -1;
 }
 
-static PyObject *section_dict(const kith_index_info *info) {
-    kpy_entry entries[KITH_SECTIONS_MAX];
-    for (size_t i = 0; i < info->sections; i++)
-        entries[i] = (kpy_entry){info->section[i].name, kpy_u64(info->section[i].bytes)};
-    return kpy_dict(entries, info->sections);
+static PyObject *section_dict(const kith_index *index) {
+    kith_section section = KITH_SECTION_INIT;
+    PyObject *sections = PyDict_New();
+    for (size_t i = 0; sections && kith_index_section(index, i, &section) == KITH_OK; i++) {
+        PyObject *bytes = kpy_u64(section.bytes);
+        if (!bytes || PyDict_SetItemString(sections, section.name, bytes) < 0) Py_CLEAR(sections);
+        Py_XDECREF(bytes);
+    }
+    return sections;
 }
 
 static PyObject *index_info(PyObject *self, PyObject *none) {
@@ -122,7 +126,7 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
         {"second_code_bytes", kpy_u64(info.second_code_bytes)},
         {"calibration", kpy_u64(kith_index_tuned(handle->index, &tuned))},
         {"file_hash", kpy_u64(info.file_hash)},
-        {"sections", section_dict(&info)},
+        {"sections", section_dict(handle->index)},
     };
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/status.h"
 
 #include <stdio.h>
@@ -253,22 +254,40 @@ static kith_status attempt(ki_build *b, size_t wanted, int may_be_whole) {
     return status;
 }
 
+static void fill_report(ki_build *b, kith_build_report *report) {
+    b->report.struct_size = sizeof(b->report);
+    b->report.rows = b->source.rows;
+    b->report.dim = b->source.dim;
+    b->report.input_bytes = b->source.file_bytes;
+    b->report.first_level_dim = b->recipe.level1_columns;
+    b->report.integer_codes = b->recipe.whole;
+    b->report.read_ns = atomic_load(&b->read_ns);
+    b->report.code_ns = atomic_load(&b->code_ns);
+    b->report.write_ns = atomic_load(&b->write_ns);
+    b->report.total_ns = ki_now_ns() - b->start_ns;
+    ki_grown_write(KI_GROWN_BUILD_REPORT, &b->report, report);
+}
+
 kith_status kith_build(kith_reader *reader, const char *path, const kith_build_options *options,
                        kith_build_report *report, kith_error *error) {
     if (!reader || !path || !*path) return ki_fail(error, KITH_E_ARG, "kith_build: reader or path is missing");
-    if (options && options->struct_size != sizeof(*options))
-        return ki_fail(error, KITH_E_ARG, "kith_build: options were not made by KITH_BUILD_OPTIONS_INIT");
-    ki_build b = {.reader = reader, .error = error, .path = path, .source = KITH_READER_INFO_INIT};
+    kith_error failure = {0}; /* kept from the caller until it is known that nothing makes it good (E1) */
+    ki_build b = {.reader = reader, .error = &failure, .path = path, .source = KITH_READER_INFO_INIT};
     size_t wanted = 1;
     kith_pool *own = NULL;
     b.start_ns = ki_now_ns();
-    b.options = options ? *options : (kith_build_options)KITH_BUILD_OPTIONS_INIT;
+    b.options = (kith_build_options)KITH_BUILD_OPTIONS_INIT;
     kith_reader_get_info(reader, &b.source);
-    kith_status status = check_types(&b);
+    kith_status status = ki_grown_read(KI_GROWN_BUILD_OPTIONS, options, &b.options, &failure);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_BUILD_REPORT, report, &failure);
+    if (status == KITH_OK) status = check_types(&b);
     if (status == KITH_OK) status = check_sizes(&b);
     if (status == KITH_OK) status = check_lists(&b, &wanted);
-    if (status == KITH_OK && !b.options.pool) status = kith_pool_create(b.options.threads, &own, error);
-    if (status != KITH_OK) return status;
+    if (status == KITH_OK && !b.options.pool) status = kith_pool_create(b.options.threads, &own, &failure);
+    if (status != KITH_OK) {
+        if (error) *error = failure;
+        return status;
+    }
     b.pool = b.options.pool ? b.options.pool : own;
     pthread_mutex_init(&b.reading, NULL);
     pthread_mutex_init(&b.failing, NULL);
@@ -284,19 +303,8 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
         b.recipe.dtype = dtype;
         status = attempt(&b, wanted, 0);
     }
-    if (status == KITH_OK && report) {
-        b.report.struct_size = sizeof(b.report);
-        b.report.rows = b.source.rows;
-        b.report.dim = b.source.dim;
-        b.report.input_bytes = b.source.file_bytes;
-        b.report.first_level_dim = b.recipe.level1_columns;
-        b.report.integer_codes = b.recipe.whole;
-        b.report.read_ns = atomic_load(&b.read_ns);
-        b.report.code_ns = atomic_load(&b.code_ns);
-        b.report.write_ns = atomic_load(&b.write_ns);
-        b.report.total_ns = ki_now_ns() - b.start_ns;
-        *report = b.report;
-    }
+    if (status == KITH_OK) fill_report(&b, report);
+    if (status != KITH_OK && error) *error = failure;
     ki_recipe_free(&b.recipe);
     pthread_mutex_destroy(&b.reading);
     pthread_mutex_destroy(&b.failing);

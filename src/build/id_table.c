@@ -38,7 +38,7 @@ static kith_status add_strings(ki_strings *to, uint64_t row, const char *bytes, 
                                int may_be_empty, const char *what, const char *path, kith_error *error) {
     const size_t size = count ? ends[count - 1] : 0;
     if (!ki_array_reserve((void **)&to->bytes, &to->capacity, (uint64_t)to->used + size, 1))
-        return ki_fail(error, KITH_E_NOMEM, "out of memory for the %ss of %s", what, path);
+        return ki_fail(error, KITH_E_NOMEM, "%s: out of memory: each row has %s", path, what);
     if (size) memcpy(to->bytes + to->used, bytes, size);
     for (size_t i = 0; i < count; i++) {
         const uint32_t length = ends[i] - (i ? ends[i - 1] : 0);

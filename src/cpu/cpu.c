@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/cores.h"
+#include "base/grow.h"
 #include "base/status.h"
 #include "cpu/detect.h"
 
@@ -213,9 +214,9 @@ size_t ki_cpu_l2_bytes(void) {
 }
 
 kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
-    if (!cpu || cpu->struct_size < sizeof cpu->struct_size)
-        return ki_fail(error, KITH_E_ARG,
-                       "kith_cpu_info: the kith_cpu is NULL or was not initialised with KITH_CPU_INIT.");
+    if (!cpu) return ki_fail(error, KITH_E_ARG, "kith_cpu_info: cpu is NULL");
+    kith_status status = ki_grown_check(KI_GROWN_CPU, cpu, error);
+    if (status != KITH_OK) return status;
     detect_once();
     if (!machine.setting_is_good)
         return ki_fail(
@@ -224,10 +225,10 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
             "\"-feature\" words were expected, separated by commas, such as \"avx2,-avxvnni\".",
             machine.setting);
     unsigned threads = 0;
-    const kith_status status = ki_default_threads(&threads, error);
+    status = ki_default_threads(&threads, error);
     if (status != KITH_OK) return status;
     kith_cpu info = {
-        .struct_size = cpu->struct_size,
+        .struct_size = sizeof info,
         .tier = ki_cpu_tier(machine.used),
         .tier_found = ki_cpu_tier(machine.found),
         .features = machine.found_text,
@@ -240,7 +241,6 @@ kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error) {
         .threads = threads,
     };
     memcpy(info.model, machine.model, sizeof info.model);
-    /* A caller built against an older header has a shorter struct. */
-    memcpy(cpu, &info, cpu->struct_size < sizeof info ? cpu->struct_size : sizeof info);
+    ki_grown_write(KI_GROWN_CPU, &info, cpu);
     return KITH_OK;
 }

@@ -79,6 +79,19 @@ static size_t keep_nearest(ki_lane *lane, size_t query, size_t first, size_t end
     return kept;
 }
 
+/* The pairs of a query and a list that begins in the blocks first..end, where nprobe leaves no list out: those that
+ * bounds do not rule out, or all, where nothing is gained by gathering who needs a list. */
+static size_t count_probed(const ki_lane *lane, size_t first, size_t end, int gathered) {
+    const ki_lists *lists = &lane->view->lists;
+    size_t probed = 0;
+    for (size_t list = 0; list < lists->count; list++) {
+        if (lists->first_block[list] < first || lists->first_block[list] >= end) continue;
+        const uint8_t *needed = lane->needed + list * lane->count;
+        for (size_t i = 0; i < lane->count; i++) probed += gathered ? needed[i] : 1;
+    }
+    return probed;
+}
+
 int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end) {
     const ki_lists *lists = &lane->view->lists;
     const size_t quads = lane->view->full.quads, width = lane->tile->dots_width;
@@ -110,8 +123,9 @@ int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end) {
         return 1;
     }
     const size_t blocks = (to + KI_BLOCK - 1) / KI_BLOCK - from / KI_BLOCK;
-    return marked * 5 <
-           blocks * KI_BLOCK * lane->count * 3; /* gathering panels costs some: below three fifths it pays */
+    const int gathered = marked * 5 < blocks * KI_BLOCK * lane->count * 3; /* which costs some: below, it pays */
+    if (nprobe) lane->counts->probed_lists += count_probed(lane, first, end, gathered);
+    return gathered;
 }
 
 size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query) {

@@ -6,6 +6,7 @@
 #include "index/index.h"
 
 #include "base/checked.h"
+#include "base/grow.h"
 #include "base/status.h"
 #include "cpu/cpu.h"
 #include "kernel/distance.h"
@@ -213,16 +214,16 @@ kith_status ki_index_of_segment(ki_segment *segment, kith_index **out, kith_erro
 
 kith_status kith_index_open(const char *path, const kith_open_options *options, kith_index **out, kith_error *error) {
     if (!path || !out) return ki_fail(error, KITH_E_ARG, "kith_index_open: path or index is NULL");
-    if (options && options->struct_size != sizeof(*options))
-        return ki_fail(error, KITH_E_ARG, "kith_index_open: options were not made by KITH_OPEN_OPTIONS_INIT");
+    kith_open_options today = KITH_OPEN_OPTIONS_INIT;
     kith_cpu cpu = KITH_CPU_INIT;
-    kith_status status = kith_cpu_info(&cpu, error);
+    kith_status status = ki_grown_read(KI_GROWN_OPEN_OPTIONS, options, &today, error);
+    if (status == KITH_OK) status = kith_cpu_info(&cpu, error);
     if (status != KITH_OK) return status;
     ki_segment *segment = NULL;
     kith_index *index = NULL;
-    status = ki_segment_open(path, options, &segment, error);
+    status = ki_segment_open(path, &today, &segment, error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
-    if (status == KITH_OK && options && options->verify) status = kith_index_check(index, NULL, NULL, NULL, error);
+    if (status == KITH_OK && today.verify) status = kith_index_check(index, NULL, NULL, NULL, error);
     if (status != KITH_OK) {
         kith_index_close(index);
         return status;
@@ -248,8 +249,7 @@ size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned) {
     return index->calibration.count;
 }
 
-void kith_index_get_info(const kith_index *index, kith_index_info *info) {
-    if (!index || !info || info->struct_size != sizeof(*info)) return;
+static void fill_info(const kith_index *index, kith_index_info *info) {
     const ki_segment_head *head = ki_segment_get_head(index->segment);
     ki_segment_info(index->segment, info);
     info->rows = index->view.rows;
@@ -266,14 +266,32 @@ void kith_index_get_info(const kith_index *index, kith_index_info *info) {
     info->first_level_dim = head->level1_dim;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
-    info->second_code[0] = 0;
-    info->second_code_error = 0;
-    info->second_code_bytes = 0;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;
     ki_second_text(&index->view.second.spec, info->second_code);
     info->second_code_error = head->parameter[3];
     for (uint32_t kind = KI_SECTION_SECOND_MODEL; kind <= KI_SECTION_SECOND_FACTORS; kind++)
         info->second_code_bytes += ki_segment_section(index->segment, kind).bytes;
+}
+
+kith_status kith_index_get_info(const kith_index *index, kith_index_info *info) {
+    if (!index || !info || ki_grown_check(KI_GROWN_INDEX_INFO, info, NULL) != KITH_OK) return KITH_E_ARG;
+    kith_index_info today = KITH_INDEX_INFO_INIT;
+    fill_info(index, &today);
+    ki_grown_write(KI_GROWN_INDEX_INFO, &today, info);
+    return KITH_OK;
+}
+
+size_t kith_index_sections(const kith_index *index) {
+    return index ? ki_segment_sections(index->segment) : 0;
+}
+
+kith_status kith_index_section(const kith_index *index, size_t number, kith_section *section) {
+    if (!index || !section || ki_grown_check(KI_GROWN_SECTION, section, NULL) != KITH_OK) return KITH_E_ARG;
+    if (number >= ki_segment_sections(index->segment)) return KITH_E_NOTFOUND;
+    kith_section today = KITH_SECTION_INIT;
+    ki_segment_describe(index->segment, number, &today);
+    ki_grown_write(KI_GROWN_SECTION, &today, section);
+    return KITH_OK;
 }
 
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *rank) {
@@ -313,25 +331,6 @@ kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count
                            ki_segment_path(index->segment));
     for (size_t i = 0; i < count; i++) ids[i] = index->view.labels[index->id_order[first + i]];
     return KITH_OK;
-}
-
-kith_status kith_index_vector(const kith_index *index, uint64_t id, void *vector, kith_error *error) {
-    if (!index || !vector) return ki_fail(error, KITH_E_ARG, "kith_index_vector: index or vector is NULL");
-    const ki_view *view = &index->view;
-    uint32_t position;
-    if (!view->originals)
-        return ki_fail(error, KITH_E_UNSUPPORTED, "%s: was built without originals", ki_segment_path(index->segment));
-    if (!ki_index_find(index, id, &position))
-        return ki_fail(error, KITH_E_NOTFOUND, "%s: has no id %llu", ki_segment_path(index->segment),
-                       (unsigned long long)id);
-    const uint8_t *row = view->originals + (size_t)position * view->row_bytes;
-    if (view->dtype == KITH_B1)
-        memcpy(vector, row, view->row_bytes);
-    else
-        ki_distance()->to_f32[view->dtype](row, view->dim, vector);
-    if (!ki_segment_damaged(index->segment)) return KITH_OK;
-    return ki_fail(error, KITH_E_CORRUPT, "%s: the file was changed while it was open",
-                   ki_segment_path(index->segment));
 }
 
 /* The string of a row (names: of a position), bounded by its section. */

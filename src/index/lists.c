@@ -68,7 +68,6 @@ static kith_status make_lists(kith_index *index, const uint64_t *table, kith_err
     return KITH_OK;
 }
 
-/* Ends ascend to the last list; they are copied likewise. */
 /* The centroids in the first level: only choosing lists is slower without. */
 static kith_status view_coarse_first(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
@@ -84,6 +83,7 @@ static kith_status view_coarse_first(kith_index *index, kith_error *error) {
     return status;
 }
 
+/* Ends ascend to the last list; they are copied likewise. */
 static kith_status view_supers(kith_index *index, kith_error *error) {
     ki_lists *lists = &index->view.lists;
     const ki_section section = ki_segment_section(index->segment, KI_SECTION_SUPERS);

@@ -6,6 +6,7 @@
 
 #include "base/checked.h"
 #include "base/file.h"
+#include "base/grow.h"
 #include "base/status.h"
 #include "io/npy.h"
 
@@ -134,10 +135,8 @@ static kith_status open_file(kith_reader *reader, const kith_reader_options *opt
 
 static kith_status check_options(const kith_reader_options *given, kith_reader_options *options, kith_error *error) {
     *options = (kith_reader_options)KITH_READER_OPTIONS_INIT;
-    if (!given) return KITH_OK;
-    if (given->struct_size < sizeof(given->struct_size))
-        return ki_fail(error, KITH_E_ARG, "reader options: struct_size is not set");
-    memcpy(options, given, ki_min_size(given->struct_size, sizeof(*options)));
+    const kith_status status = ki_grown_read(KI_GROWN_READER_OPTIONS, given, options, error);
+    if (status != KITH_OK) return status;
     if ((unsigned)options->format > KITH_JSONL)
         return ki_fail(error, KITH_E_ARG, "reader options: there is no format %d", (int)options->format);
     if (options->dtype != KITH_DTYPE_NONE && options->dtype != KITH_B1)
@@ -208,9 +207,10 @@ kith_status kith_reader_from_memory(const void *rows, kith_dtype dtype, uint64_t
     return KITH_OK;
 }
 
-void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info) {
+kith_status kith_reader_get_info(const kith_reader *reader, kith_reader_info *info) {
+    if (!reader || !info || ki_grown_check(KI_GROWN_READER_INFO, info, NULL) != KITH_OK) return KITH_E_ARG;
     const kith_reader_info full = {
-        .struct_size = info->struct_size,
+        .struct_size = sizeof(full),
         .format = reader->format,
         .dtype = reader->dtype,
         .id_kind = reader->id_kind,
@@ -219,11 +219,12 @@ void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info) {
         .rows = reader->rows,
         .file_bytes = reader->file_bytes,
     };
-    memcpy(info, &full, ki_min_size(info->struct_size, sizeof(full)));
+    ki_grown_write(KI_GROWN_READER_INFO, &full, info);
+    return KITH_OK;
 }
 
 const char *kith_reader_path(const kith_reader *reader) {
-    return reader->path;
+    return reader ? reader->path : "";
 }
 
 static kith_status reserve_data(kith_reader *reader, size_t bytes, kith_error *error) {

@@ -4,6 +4,7 @@
  *
  * What comes from the function is data, not trust: string ends must ascend and strings be what files may hold. The
  * vectors' values are checked where all vectors' are, by whoever uses the rows. */
+#include "base/grow.h"
 #include "base/status.h"
 #include "io/number.h"
 #include "io/reader.h"
@@ -70,9 +71,7 @@ static void source_close(kith_reader *reader) {
 const ki_reader_format ki_reader_source = {.open = NULL, .read = source_read, .close = source_close};
 
 static kith_status check_source(const kith_source *source, kith_error *error) {
-    if (!source || source->struct_size != sizeof(*source) || !source->read)
-        return ki_fail(error, KITH_E_ARG,
-                       "kith_reader_from_source: the source was not made by KITH_SOURCE_INIT, or cannot be read");
+    if (!source->read) return ki_fail(error, KITH_E_ARG, "kith_reader_from_source: the source has no function to read");
     if ((unsigned)source->id_kind > KITH_ID_STRING)
         return ki_fail(error, KITH_E_ARG, "kith_reader_from_source: there is no kind %d of ids", (int)source->id_kind);
     if (!kith_row_bytes(source->dtype, source->dim))
@@ -86,26 +85,28 @@ static kith_status check_source(const kith_source *source, kith_error *error) {
 }
 
 kith_status kith_reader_from_source(const kith_source *given, kith_reader **reader, kith_error *error) {
-    if (!reader) return ki_fail(error, KITH_E_ARG, "kith_reader_from_source: reader is NULL");
-    const kith_status status = check_source(given, error);
+    if (!given || !reader) return ki_fail(error, KITH_E_ARG, "kith_reader_from_source: source or reader is NULL");
+    kith_source today = KITH_SOURCE_INIT;
+    kith_status status = ki_grown_read(KI_GROWN_SOURCE, given, &today, error);
+    if (status == KITH_OK) status = check_source(&today, error);
     if (status != KITH_OK) return status;
-    kith_reader *made = ki_reader_new(given->name ? given->name : "(source)");
+    kith_reader *made = ki_reader_new(today.name ? today.name : "(source)");
     struct source *source = calloc(1, sizeof(*source));
     if (!made || !source) {
         free(source);
         kith_reader_close(made);
         return ki_fail(error, KITH_E_NOMEM, "out of memory");
     }
-    source->given = *given;
+    source->given = today;
     made->functions = &ki_reader_source;
     made->state = source;
-    made->dtype = given->dtype;
-    made->id_kind = given->id_kind;
-    made->has_names = given->has_names != 0;
-    made->dim = given->dim;
-    made->row_bytes = kith_row_bytes(given->dtype, given->dim);
-    made->file_rows = made->rows = given->rows;
-    made->file_bytes = given->rows * made->row_bytes;
+    made->dtype = today.dtype;
+    made->id_kind = today.id_kind;
+    made->has_names = today.has_names != 0;
+    made->dim = today.dim;
+    made->row_bytes = kith_row_bytes(today.dtype, today.dim);
+    made->file_rows = made->rows = today.rows;
+    made->file_bytes = today.rows * made->row_bytes;
     *reader = made;
     return KITH_OK;
 }

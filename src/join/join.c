@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/pool.h"
 #include "base/status.h"
 
@@ -310,8 +311,8 @@ static void fill_report(const struct join *join, uint64_t start, kith_join_repor
     uint64_t bytes = join->state.text_bytes;
     for (size_t i = 0; i < KI_JOIN_PARTS && request->format == KITH_JOIN_NPY; i++)
         bytes += ki_join_array_bytes(request, i);
-    *report = (kith_join_report){
-        .struct_size = sizeof(*report),
+    const kith_join_report today = {
+        .struct_size = sizeof(today),
         .queries = request->rows,
         .resumed = join->resumed,
         .restarted = join->restarted,
@@ -322,15 +323,15 @@ static void fill_report(const struct join *join, uint64_t start, kith_join_repor
         .search_ns = join->search_ns,
         .output_bytes = bytes,
     };
+    ki_grown_write(KI_GROWN_JOIN_REPORT, &today, report);
 }
 
 kith_status kith_join(const kith_index *index, kith_reader *queries, const char *out, const kith_join_options *options,
                       kith_join_report *report, kith_error *error) {
     const uint64_t start = ki_now_ns();
     struct join join = {.files = KI_JOIN_FILES_NONE, .explain = KITH_EXPLAIN_INIT, .restarted = ""};
-    if (report && report->struct_size != sizeof(*report))
-        return ki_fail(error, KITH_E_ARG, "kith_join: report was not made by KITH_JOIN_REPORT_INIT");
-    kith_status status = ki_join_request_make(index, queries, out, options, &join.request, error);
+    kith_status status = ki_grown_check(KI_GROWN_JOIN_REPORT, report, error);
+    if (status == KITH_OK) status = ki_join_request_make(index, queries, out, options, &join.request, error);
     if (status != KITH_OK) return status;
     status = take_memory(&join, error);
     if (status == KITH_OK) status = ki_join_files_open(&join.files, &join.request, out, error);

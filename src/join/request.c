@@ -3,6 +3,7 @@
 #include "join/join.h"
 
 #include "base/checked.h"
+#include "base/grow.h"
 #include "base/status.h"
 
 #include <string.h>
@@ -22,8 +23,6 @@ struct fingerprint {
 
 static kith_status check_options(const kith_join_options *o, int self, kith_error *error) {
     const size_t most = KITH_K_MAX - (self != 0);
-    if (o->struct_size != sizeof(*o))
-        return ki_fail(error, KITH_E_ARG, "kith_join: options were not made by KITH_JOIN_OPTIONS_INIT");
     if (o->k == 0 || o->k > most)
         return ki_fail(error, KITH_E_ARG, "kith_join: k is %zu, 1 to %zu are possible", o->k, most);
     if ((unsigned)o->format > KITH_JOIN_NDJSON)
@@ -83,8 +82,8 @@ static void set_hashes(ki_join_request *request) {
     const kith_join_options *o = &request->options;
     const kith_filter *filter = o->filter;
     struct fingerprint f;
-    kith_index_info info = KITH_INDEX_INFO_INIT;
-    kith_index_get_info(request->index, &info);
+    kith_index_info info;
+    ki_segment_info(request->index->segment, &info);
     request->index_hash = info.file_hash;
     memset(&f, 0, sizeof(f));
     f.k = o->k;
@@ -108,11 +107,12 @@ static void set_hashes(ki_join_request *request) {
 
 kith_status ki_join_request_make(const kith_index *index, kith_reader *queries, const char *out,
                                  const kith_join_options *options, ki_join_request *request, kith_error *error) {
-    static const kith_join_options defaults = KITH_JOIN_OPTIONS_INIT;
-    const kith_join_options *o = options ? options : &defaults;
+    kith_join_options today = KITH_JOIN_OPTIONS_INIT;
+    const kith_join_options *o = &today;
     if (!index || !out) return ki_fail(error, KITH_E_ARG, "kith_join: index or out is NULL");
     if (!*out) return ki_fail(error, KITH_E_ARG, "kith_join: the name of the output is empty");
-    kith_status status = check_options(o, queries == NULL, error);
+    kith_status status = ki_grown_read(KI_GROWN_JOIN_OPTIONS, options, &today, error);
+    if (status == KITH_OK) status = check_options(o, queries == NULL, error);
     if (status != KITH_OK) return status;
     if (o->filter && o->filter->index != index)
         return ki_fail(error, KITH_E_ARG, "kith_join: the filter belongs to another index");

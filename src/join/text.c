@@ -108,7 +108,8 @@ static void print_piece(void *context, size_t piece, unsigned worker) {
     lines->used = 0;
     for (size_t i = begin; i < end && !atomic_load(&p->failed); i++) {
         const kith_status status = put_line(p->output, lines, i);
-        if (status != KITH_OK) atomic_store(&p->failed, (int)status);
+        int none = 0; /* the first failure stays */
+        if (status != KITH_OK) atomic_compare_exchange_strong(&p->failed, &none, (int)status);
     }
 }
 

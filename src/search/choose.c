@@ -35,8 +35,6 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
 }
 
 kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_error *error) {
-    static const kith_search_options defaults = KITH_SEARCH_OPTIONS_INIT;
-    if (!options) options = &defaults;
     const kith_status status = check_options(options, job->k, error);
     if (status != KITH_OK) return status;
     const ki_plan_case at = {.view = &job->index->view,

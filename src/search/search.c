@@ -3,6 +3,7 @@
  * kith_search and kith_search_range: a request is checked, a plan is chosen, its row runs it, and what it did is told. */
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/status.h"
 #include "search/choose.h"
 #include "search/exact.h"
@@ -10,11 +11,22 @@
 
 #include <math.h>
 
+/* Make the caller's structs today's, and point to those. */
+static kith_status read_request(const kith_queries **queries, kith_queries *q, const kith_search_options **options,
+                                kith_search_options *o, kith_error *error) {
+    *q = (kith_queries)KITH_QUERIES_INIT;
+    *o = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
+    kith_status status = ki_grown_read(KI_GROWN_QUERIES, *queries, q, error);
+    if (status == KITH_OK) status = ki_grown_read(KI_GROWN_SEARCH_OPTIONS, *options, o, error);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, o->explain, error);
+    if (*queries) *queries = q;
+    *options = o;
+    return status;
+}
+
 static kith_status check_request(const kith_index *index, const kith_queries *queries,
                                  const kith_search_options *options, const kith_scratch *scratch, kith_error *error) {
     if (!index || !queries || !scratch) return ki_fail(error, KITH_E_ARG, "search: index, queries or scratch is NULL");
-    if (queries->struct_size != sizeof(*queries) || (options && options->struct_size != sizeof(*options)))
-        return ki_fail(error, KITH_E_ARG, "search: a struct was not made by its KITH_..._INIT");
     if (scratch->index != index) return ki_fail(error, KITH_E_ARG, "search: the scratch belongs to another index");
     const ki_view *view = &index->view;
     const size_t row = kith_row_bytes(queries->dtype, queries->dim);
@@ -32,14 +44,13 @@ static kith_status check_request(const kith_index *index, const kith_queries *qu
     if (queries->stride_bytes && queries->stride_bytes < row && queries->count > 1)
         return ki_fail(error, KITH_E_ARG, "search: a stride of %zu bytes is less than a row of %zu",
                        queries->stride_bytes, row);
-    if (options && options->filter && options->filter->index != index)
+    if (options->filter && options->filter->index != index)
         return ki_fail(error, KITH_E_ARG, "search: the filter belongs to another index");
     return KITH_OK;
 }
 
 static ki_limits limits_of(ki_job *job, const kith_search_options *options) {
     ki_limits limits = {.stop = &job->stop};
-    if (!options) return limits;
     if (options->timeout_ns && !ki_add(ki_now_ns(), options->timeout_ns, &limits.deadline_ns))
         limits.deadline_ns = UINT64_MAX;
     limits.cancelled = options->cancelled;
@@ -57,10 +68,8 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits};
     job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
     job->allowed = view->rows;
-    if (options) {
-        job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
-        if (options->filter) job->allowed = options->filter->count;
-    }
+    job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
+    if (options->filter) job->allowed = options->filter->count;
     return ki_choose(job, options, error);
 }
 
@@ -71,16 +80,21 @@ static kith_status run_job(ki_job *job, kith_error *error) {
     return status == KITH_OK ? KITH_OK : ki_job_fail(job, status, error);
 }
 
-static void finish_explain(const ki_job *job, const kith_search_options *options, uint64_t start) {
-    if (!options || !options->explain || options->explain->struct_size != sizeof(kith_explain)) return;
-    ki_explain(job, start, options->explain);
+static void explain(const ki_job *job, const kith_search_options *options, uint64_t start) {
+    kith_explain today;
+    if (!options->explain) return;
+    ki_explain(job, start, &today);
+    ki_grown_write(KI_GROWN_EXPLAIN, &today, options->explain);
 }
 
 kith_status kith_search(const kith_index *index, const kith_queries *queries, size_t k,
                         const kith_search_options *options, kith_scratch *scratch, uint64_t *ids, float *distances,
                         kith_error *error) {
     const uint64_t start = ki_now_ns();
-    kith_status status = check_request(index, queries, options, scratch, error);
+    kith_queries q;
+    kith_search_options o;
+    kith_status status = read_request(&queries, &q, &options, &o, error);
+    if (status == KITH_OK) status = check_request(index, queries, options, scratch, error);
     if (status != KITH_OK) return status;
     if (k == 0 || k > KITH_K_MAX)
         return ki_fail(error, KITH_E_ARG, "search: k is %zu, 1 to %u are possible", k, KITH_K_MAX);
@@ -89,7 +103,7 @@ kith_status kith_search(const kith_index *index, const kith_queries *queries, si
     status = start_job(&job, options, error);
     if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
-    finish_explain(&job, options, start);
+    explain(&job, options, start);
     return KITH_OK;
 }
 
@@ -119,7 +133,10 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
                               const kith_search_options *options, kith_scratch *scratch, kith_ranges *ranges,
                               kith_error *error) {
     const uint64_t start = ki_now_ns();
-    kith_status status = check_request(index, queries, options, scratch, error);
+    kith_queries q;
+    kith_search_options o;
+    kith_status status = read_request(&queries, &q, &options, &o, error);
+    if (status == KITH_OK) status = check_request(index, queries, options, scratch, error);
     if (status != KITH_OK) return status;
     if (isnan(radius)) return ki_fail(error, KITH_E_ARG, "search: the radius is not a number");
     if (!ranges) return ki_fail(error, KITH_E_ARG, "search: ranges is NULL");
@@ -129,6 +146,6 @@ kith_status kith_search_range(const kith_index *index, const kith_queries *queri
     if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
     if (!gather_ranges(&job, ranges)) return ki_job_fail(&job, KITH_E_NOMEM, error);
-    finish_explain(&job, options, start);
+    explain(&job, options, start);
     return KITH_OK;
 }

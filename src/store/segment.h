@@ -124,8 +124,8 @@ typedef struct ki_section {
     uint64_t bytes, count;
 } ki_section;
 
-/* options: NULL for defaults; no_sigbus_handler and populate are honoured here (verify is the business of src/index).
- * Errors as kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
+/* options: as large as this version's, or NULL for defaults; no_sigbus_handler and populate are honoured here (verify
+ * is the business of src/index). Errors as kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
 kith_status ki_segment_open(const char *path, const kith_open_options *options, ki_segment **segment,
                             kith_error *error);
 /* The same of an open file, which stays the caller's; path: for messages, and for an amendment. */
@@ -138,9 +138,13 @@ const char *ki_segment_path(const ki_segment *segment);
  * at least 4096 readable bytes of the file follow every section (the trailing tables), so that tile kernels may read
  * one tile past the end of codes. */
 ki_section ki_segment_section(const ki_segment *segment, uint32_t kind);
-/* Fills all fields of info, which must be as large as this version's, but struct_size. */
+/* Fills what the header knows of info, which must be as large as this version's, but struct_size. */
 void ki_segment_info(const ki_segment *segment, kith_index_info *info);
-/* Non-zero once the file under the map was cut, by a page or a byte (S4), or its header overwritten. Cheap: no system call. Ask after reading. */
+/* Sections of the file, and one of them: number below that. */
+size_t ki_segment_sections(const ki_segment *segment);
+void ki_segment_describe(const ki_segment *segment, size_t number, kith_section *section);
+/* Non-zero once the file under the map was cut, by a page or a byte (S4), or its header overwritten. Cheap: no
+ * system call. Ask after reading. */
 int ki_segment_damaged(const ki_segment *segment);
 /* Every byte against its checksum; names file and section. Not its meaning: that is the index layer's check. */
 kith_status ki_segment_verify(const ki_segment *segment, kith_pool *pool, kith_progress_fn progress,

@@ -137,7 +137,7 @@ static kith_status map_file(ki_segment *segment, int fd, const kith_open_options
 kith_status ki_segment_open_file(int fd, uint64_t file_bytes, const char *path, const kith_open_options *given,
                                  ki_segment **out, kith_error *error) {
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
-    if (given) memcpy(&options, given, ki_min_size(sizeof(options), given->struct_size));
+    if (given) options = *given;
     ki_segment *segment = ki_alloc_array_zeroed(1, sizeof(*segment));
     if (!segment) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
     segment->slot = KI_MAP_NONE;
@@ -211,11 +211,25 @@ void ki_segment_info(const ki_segment *segment, kith_index_info *info) {
     info->file_hash = header->file_hash;
     info->code_error = header->code_error;
     info->first_level_error = header->level1_error;
-    info->sections = segment->layout.sections;
-    for (uint32_t i = 0; i < segment->layout.sections; i++) {
-        const ki_section_entry *entry = &segment->layout.section[i];
-        info->section[i] = (kith_section_info){ki_section_name(entry->kind), entry->offset, entry->bytes, entry->count};
+    info->sections = ki_min_size(ki_segment_sections(segment), KITH_SECTIONS_MAX);
+    for (size_t i = 0; i < info->sections; i++) {
+        kith_section section;
+        ki_segment_describe(segment, i, &section);
+        info->section[i] = (kith_section_info){section.name, section.offset, section.bytes, section.count};
     }
+}
+
+size_t ki_segment_sections(const ki_segment *segment) {
+    return segment->layout.sections;
+}
+
+void ki_segment_describe(const ki_segment *segment, size_t number, kith_section *section) {
+    const ki_section_entry *entry = &segment->layout.section[number];
+    *section = (kith_section){.struct_size = sizeof(*section),
+                              .name = ki_section_name(entry->kind),
+                              .offset = entry->offset,
+                              .bytes = entry->bytes,
+                              .count = entry->count};
 }
 
 int ki_segment_damaged(const ki_segment *segment) {

@@ -7,6 +7,7 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/rng.h"
 #include "base/status.h"
 #include "ivf/ivf.h"
@@ -311,16 +312,15 @@ static kith_status check_index(const kith_index *index, kith_error *error) {
 kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *given, kith_error *error) {
     static const uint64_t budget_most = UINT64_C(20000000000);
     if (!path || !*path) return ki_fail(error, KITH_E_ARG, "kith_tune: path is missing");
-    if (given && given->struct_size != sizeof(*given))
-        return ki_fail(error, KITH_E_ARG, "kith_tune: options were not made by KITH_TUNE_OPTIONS_INIT");
-    const kith_tune_options options = given ? *given : (kith_tune_options)KITH_TUNE_OPTIONS_INIT;
+    kith_tune_options options = KITH_TUNE_OPTIONS_INIT;
     kith_index *index = NULL;
     ki_tuning t = {0};
     unsigned char *bytes = NULL;
     size_t settings = 0;
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
+    kith_status status = ki_grown_read(KI_GROWN_TUNE_OPTIONS, given, &options, error);
     open.no_sigbus_handler = options.no_sigbus_handler;
-    kith_status status = kith_index_open(path, &open, &index, error);
+    if (status == KITH_OK) status = kith_index_open(path, &open, &index, error);
     if (status != KITH_OK) return status;
     status = check_index(index, error);
     if (status == KITH_OK) {

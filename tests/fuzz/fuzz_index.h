@@ -73,6 +73,9 @@ static void fuzz_lookups(const kith_index *index, const kith_index_info *info) {
     size_t bytes;
     uint64_t id;
     const uint64_t ids[] = {0, 1, info->rows / 2, info->rows - 1, info->rows, UINT64_MAX};
+    kith_section section = KITH_SECTION_INIT;
+    for (size_t i = 0; kith_index_section(index, i, &section) == KITH_OK; i++) fuzz_touch(section.name, 1);
+    if (info->dim <= KITH_DIM_MAX / 4) (void)!kith_index_vectors(index, ids, 4, vector, &error);
     for (size_t i = 0; i < sizeof(ids) / sizeof(*ids); i++) {
         (void)!kith_index_vector(index, ids[i], vector, &error);
         if (kith_index_name(index, ids[i], &text, &bytes) == KITH_OK) fuzz_touch(text, bytes);

@@ -157,6 +157,37 @@ static void test_ivf_always_fills_rows(void **state) {
     subject_free(&s);
 }
 
+/* Explain counts the lists that queries probe, also where nprobe leaves none of them out. */
+static void test_probed_lists_are_counted(void **state) {
+    (void)state;
+    for (int kind = DATA_NORMAL; kind <= DATA_CLUSTERED; kind++) {
+        subject_lists = 20;
+        struct subject s = subject_make((data_kind)kind, KITH_L2SQ, KITH_F32, KITH_F32, 1000, 24, DISTINCT, 5);
+        uint64_t ids[DISTINCT * K];
+        float distances[DISTINCT * K];
+        kith_queries queries = KITH_QUERIES_INIT;
+        queries.data = s.queries;
+        queries.dtype = KITH_F32;
+        queries.count = DISTINCT;
+        queries.dim = 24;
+        for (size_t nprobe = 1; nprobe <= s.info.lists + 3; nprobe++) {
+            kith_explain explain = KITH_EXPLAIN_INIT;
+            kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+            options.plan = KITH_PLAN_IVF;
+            options.code = KITH_SCAN_LEVELS;
+            options.nprobe = nprobe;
+            options.explain = &explain;
+            assert_int_equal(kith_search(s.index, &queries, K, &options, s.scratch[1], ids, distances, &error),
+                             KITH_OK);
+            const size_t most = nprobe < s.info.lists ? nprobe : s.info.lists;
+            if (explain.probed_lists < DISTINCT || explain.probed_lists > DISTINCT * most)
+                fail_msg("%llu lists probed with nprobe %zu of %zu", (unsigned long long)explain.probed_lists, nprobe,
+                         s.info.lists);
+        }
+        subject_free(&s);
+    }
+}
+
 static void test_refusals(void **state) {
     (void)state;
     subject_lists = 30;
@@ -208,11 +239,9 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_kind_metric_and_dtype),
-        cmocka_unit_test(test_more_rows),
-        cmocka_unit_test(test_ivf_does_not_depend_on_company),
-        cmocka_unit_test(test_ivf_always_fills_rows),
-        cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_every_kind_metric_and_dtype),    cmocka_unit_test(test_more_rows),
+        cmocka_unit_test(test_ivf_does_not_depend_on_company), cmocka_unit_test(test_ivf_always_fills_rows),
+        cmocka_unit_test(test_probed_lists_are_counted),       cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -16,6 +16,7 @@
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/grow.h"
 #include "base/rng.h"
 #include "base/status.h"
 
@@ -287,6 +288,46 @@ static void test_what_is_no_file(void **state) {
     assert_int_equal(bytes, 7);
 }
 
+/* The member `reserved` came after the first release. */
+static void test_structs_that_grow(void **state) {
+    struct newer {
+        kith_search_options options;
+        uint64_t wish;
+    } newer = {KITH_SEARCH_OPTIONS_INIT, 0};
+    kith_search_options given = KITH_SEARCH_OPTIONS_INIT, today = KITH_SEARCH_OPTIONS_INIT;
+    (void)state;
+    today.reserved = 77; /* as if _INIT said so */
+    given.nprobe = 5;
+    given.reserved = 88;
+    given.struct_size = offsetof(kith_search_options, reserved);
+    assert_int_equal(ki_grown_read(KI_GROWN_SEARCH_OPTIONS, &given, &today, &error), KITH_OK);
+    assert_int_equal(today.nprobe, 5);
+    assert_int_equal(today.reserved, 77);
+    assert_int_equal(today.struct_size, sizeof(today));
+    given.struct_size = sizeof(given);
+    assert_int_equal(ki_grown_read(KI_GROWN_SEARCH_OPTIONS, &given, &today, &error), KITH_OK);
+    assert_int_equal(today.reserved, 88);
+
+    newer.options.struct_size = sizeof(newer);
+    newer.options.nprobe = 6;
+    assert_int_equal(ki_grown_read(KI_GROWN_SEARCH_OPTIONS, &newer, &today, &error), KITH_OK);
+    assert_int_equal(today.nprobe, 6);
+    assert_int_equal(today.struct_size, sizeof(today));
+    newer.options.nprobe = 7;
+    newer.wish = 1;
+    assert_int_equal(ki_grown_read(KI_GROWN_SEARCH_OPTIONS, &newer, &today, &error), KITH_E_ARG);
+    assert_non_null(strstr(error.text, "kith_search_options"));
+    assert_int_equal(today.nprobe, 6);
+
+    assert_int_equal(ki_grown_read(KI_GROWN_SEARCH_OPTIONS, NULL, &today, &error), KITH_OK);
+    assert_int_equal(ki_grown_check(KI_GROWN_SEARCH_OPTIONS, NULL, &error), KITH_OK);
+    ki_grown_write(KI_GROWN_SEARCH_OPTIONS, &today, &newer);
+    assert_int_equal(newer.options.struct_size, sizeof(newer));
+    assert_int_equal(newer.options.nprobe, 6);
+    assert_int_equal(newer.wish, 0);
+    ki_grown_write(KI_GROWN_SEARCH_OPTIONS, &today, NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_status_texts),
@@ -297,6 +338,7 @@ int main(void) {
         cmocka_unit_test(test_random_source),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_types_and_names),
+        cmocka_unit_test(test_structs_that_grow),
         cmocka_unit_test(test_files_appear_whole),
         cmocka_unit_test(test_names_of_files),
         cmocka_unit_test(test_what_is_no_file),

@@ -153,7 +153,7 @@ static const char *check_long(void) {
 }
 
 static const char *check_arguments(void) {
-    struct {
+    struct guarded {
         kith_cpu cpu;
         char after[16];
     } room;
@@ -163,14 +163,15 @@ static const char *check_arguments(void) {
     memset(&room, 0, sizeof room);
     if (kith_cpu_info(&room.cpu, &error) != KITH_E_ARG) return "a struct without a size was taken";
     memset(&room, 0x5A, sizeof room);
-    room.cpu.struct_size = offsetof(kith_cpu, model); /* an older caller */
-    if (kith_cpu_info(&room.cpu, &error) != KITH_OK || room.cpu.model[0] != 0x5A || room.cpu.cores != 0x5A5A5A5A)
-        return "written beyond the caller's struct";
-    if (room.cpu.struct_size != offsetof(kith_cpu, model) || strcmp(room.cpu.setting, ""))
-        return "the caller's part is wrong";
+    room.cpu.struct_size = offsetof(kith_cpu, model); /* older than the first release */
+    if (kith_cpu_info(&room.cpu, &error) != KITH_E_ARG || room.cpu.model[0] != 0x5A || room.cpu.cores != 0x5A5A5A5A)
+        return "written to a struct that is too short";
     memset(&room, 0x5A, sizeof room);
-    room.cpu.struct_size = sizeof room; /* a newer caller */
-    if (kith_cpu_info(&room.cpu, &error) != KITH_OK || room.after[0] != 0x5A) return "written beyond our struct";
+    room.cpu.struct_size = offsetof(struct guarded, after[8]); /* a newer caller */
+    if (kith_cpu_info(&room.cpu, &error) != KITH_OK || strcmp(room.cpu.setting, "")) return "a larger struct is wrong";
+    if (room.cpu.struct_size != offsetof(struct guarded, after[8]) || room.after[0] || room.after[7])
+        return "what is not known is not zero";
+    if (room.after[8] != 0x5A) return "written beyond the caller's struct";
     return NULL;
 }
 

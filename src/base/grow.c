@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/grow.h"
+
+#include "base/checked.h"
+#include "base/status.h"
+
+#include <string.h>
+
+/* No struct will ever be longer. */
+enum { SIZE_MOST = 1 << 16 };
+
+struct shape {
+    const char *name, *init;
+    size_t first; /* bytes up to the end of the last member of the first release */
+    size_t today;
+};
+
+#define END_OF(type, member) (offsetof(type, member) + sizeof(((type *)0)->member))
+#define SHAPE(type, init, last_of_first)                                                                               \
+    { #type, #init, END_OF(type, last_of_first), sizeof(type) }
+
+static const struct shape shapes[KI_GROWN_COUNT] = {
+    [KI_GROWN_CPU] = SHAPE(kith_cpu, KITH_CPU_INIT, l3_bytes),
+    [KI_GROWN_READER_OPTIONS] = SHAPE(kith_reader_options, KITH_READER_OPTIONS_INIT, max_rows),
+    [KI_GROWN_READER_INFO] = SHAPE(kith_reader_info, KITH_READER_INFO_INIT, file_bytes),
+    [KI_GROWN_SOURCE] = SHAPE(kith_source, KITH_SOURCE_INIT, context),
+    [KI_GROWN_BUILD_OPTIONS] = SHAPE(kith_build_options, KITH_BUILD_OPTIONS_INIT, progress_context),
+    [KI_GROWN_BUILD_REPORT] = SHAPE(kith_build_report, KITH_BUILD_REPORT_INIT, verify_ns),
+    [KI_GROWN_OPEN_OPTIONS] = SHAPE(kith_open_options, KITH_OPEN_OPTIONS_INIT, populate),
+    [KI_GROWN_INDEX_INFO] = SHAPE(kith_index_info, KITH_INDEX_INFO_INIT, section),
+    [KI_GROWN_SECTION] = SHAPE(kith_section, KITH_SECTION_INIT, count),
+    [KI_GROWN_EXPLAIN] = SHAPE(kith_explain, KITH_EXPLAIN_INIT, stage_ns),
+    [KI_GROWN_QUERIES] = SHAPE(kith_queries, KITH_QUERIES_INIT, stride_bytes),
+    [KI_GROWN_SEARCH_OPTIONS] = SHAPE(kith_search_options, KITH_SEARCH_OPTIONS_INIT, code),
+    [KI_GROWN_JOIN_OPTIONS] = SHAPE(kith_join_options, KITH_JOIN_OPTIONS_INIT, progress_context),
+    [KI_GROWN_JOIN_REPORT] = SHAPE(kith_join_report, KITH_JOIN_REPORT_INIT, output_bytes),
+    [KI_GROWN_TUNE_OPTIONS] = SHAPE(kith_tune_options, KITH_TUNE_OPTIONS_INIT, progress_context),
+};
+
+/* Callers' structs need not be ones of today's types. */
+static size_t size_of(const void *given) {
+    size_t size;
+    memcpy(&size, given, sizeof(size));
+    return size;
+}
+
+kith_status ki_grown_check(ki_grown which, const void *given, kith_error *error) {
+    const struct shape *shape = &shapes[which];
+    if (!given) return KITH_OK;
+    const size_t size = size_of(given);
+    if (size >= shape->first && size <= SIZE_MOST) return KITH_OK;
+    return ki_fail(error, KITH_E_ARG, "%s: struct_size is %zu, at least %zu were expected: begin with %s", shape->name,
+                   size, shape->first, shape->init);
+}
+
+kith_status ki_grown_read(ki_grown which, const void *given, void *today, kith_error *error) {
+    const struct shape *shape = &shapes[which];
+    const kith_status status = ki_grown_check(which, given, error);
+    if (status != KITH_OK || !given) return status;
+    const unsigned char *from = given;
+    const size_t size = size_of(given), known = ki_min_size(size, shape->today);
+    for (size_t i = known; i < size; i++)
+        if (from[i])
+            return ki_fail(error, KITH_E_ARG,
+                           "%s: byte %zu of %zu is set, but kith %s knows %zu: the caller was compiled with a newer "
+                           "kith.h, and asks for what this library lacks",
+                           shape->name, i, size, kith_version(), shape->today);
+    memcpy((unsigned char *)today + sizeof(size_t), from + sizeof(size_t), known - sizeof(size_t));
+    return KITH_OK;
+}
+
+void ki_grown_write(ki_grown which, const void *today, void *given) {
+    if (!given) return;
+    unsigned char *to = given;
+    const size_t size = size_of(given), known = ki_min_size(size, shapes[which].today);
+    memcpy(to + sizeof(size_t), (const unsigned char *)today + sizeof(size_t), known - sizeof(size_t));
+    memset(to + known, 0, size - known);
+}
