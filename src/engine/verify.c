@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "engine/index.h"
 #include "index/flat_build.h"
+#include "kernel/distance.h"
 
 #include <math.h>
 #include <string.h>
@@ -141,13 +142,16 @@ static kith_status check_codes(const kith_index *index, kith_error *error) {
 static kith_status check_vectors(const kith_index *index, kith_error *error) {
     const ki_flat *flat = &index->flat;
     kith_status status = check_codes(index, error);
-    if (status == KITH_OK && flat->inverse_norms)
-        status = check_floats(index, KI_SECTION_INVERSE_NORMS, flat->inverse_norms, flat->rows, error);
+    if (status == KITH_OK && flat->metric == KITH_COSINE && flat->originals && !flat->norms2)
+        status = check_floats(index, KI_SECTION_INVERSE_NORMS,
+                              ki_segment_section(index->segment, KI_SECTION_INVERSE_NORMS).data, flat->rows, error);
     for (uint64_t i = 0; i < flat->rows && status == KITH_OK && flat->originals; i++) {
+        const uint8_t *row = flat->originals + i * flat->row_bytes;
         double norm2;
-        if (ki_row_check(flat->metric, flat->dtype, flat->originals + i * flat->row_bytes, flat->dim, &norm2) !=
-            KI_ROW_FINE)
+        if (ki_row_check(flat->metric, flat->dtype, row, flat->dim, &norm2) != KI_ROW_FINE)
             status = bad(index, KI_SECTION_ORIGINALS, i, "is not a vector that could have been stored", error);
+        else if (flat->norms2 && flat->norms2[i] != ki_square(ki_distance(), flat->dtype, row, flat->dim))
+            status = bad(index, KI_SECTION_NORMS2, i, "is not the squared norm of its vector", error);
     }
     return status;
 }

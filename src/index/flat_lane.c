@@ -29,7 +29,7 @@ ki_lane *ki_lane_create(void) {
 
 void ki_lane_destroy(ki_lane *lane) {
     if (!lane) return;
-    ki_buffer *const all[] = {&lane->inverse_buffer,   &lane->code_buffer,     &lane->bytes_buffer,
+    ki_buffer *const all[] = {&lane->norm_buffer,      &lane->code_buffer,     &lane->bytes_buffer,
                               &lane->collector_buffer, &lane->hits_buffer,     &lane->floor_buffer,
                               &lane->pending_buffer,   &lane->panel_buffer,    &lane->packed_buffer,
                               &lane->work_buffer,      &lane->bounds_buffer,   &lane->tile_hits_buffer,
@@ -223,14 +223,16 @@ void ki_lane_restart(ki_lane *lane, size_t query) {
     ki_collector_reset(&lane->collector[query], lane->search->k);
 }
 
-static int take_inverse_norms(ki_lane *lane) {
-    lane->inverse = NULL;
+static int take_norms(ki_lane *lane) {
+    lane->inverse = lane->norm2 = NULL;
     if (lane->flat->metric != KITH_COSINE) return 1;
-    lane->inverse = ki_buffer_take(&lane->inverse_buffer, lane->count, sizeof(float));
+    lane->inverse = ki_buffer_take(&lane->norm_buffer, lane->count, 2 * sizeof(float));
     if (!lane->inverse) return 0;
-    for (size_t i = 0; i < lane->count; i++)
-        lane->inverse[i] = ki_inverse_norm(
-            ki_distance()->norm2[KITH_F32]((const float *)lane->queries + i * lane->flat->dim, lane->flat->dim));
+    lane->norm2 = lane->inverse + lane->count;
+    for (size_t i = 0; i < lane->count; i++) {
+        lane->inverse[i] = ki_query_inverse(lane->flat, ki_lane_query(lane, i));
+        lane->norm2[i] = ki_query_norm2(lane->flat, ki_lane_query(lane, i));
+    }
     return 1;
 }
 
@@ -241,7 +243,7 @@ kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const v
     lane->tile = ki_tile();
     lane->queries = queries;
     lane->count = count;
-    if (!take_inverse_norms(lane) || !take_result_memory(lane)) return KITH_E_NOMEM;
+    if (!take_norms(lane) || !take_result_memory(lane)) return KITH_E_NOMEM;
     if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
     if (!take_scan_memory(lane)) return KITH_E_NOMEM;
     lane->found_count = 0;
@@ -292,7 +294,7 @@ void ki_lane_raise(ki_lane *lane, size_t query) {
 
 static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, size_t count) {
     const ki_flat *flat = lane->flat;
-    const float *q = ki_lane_query(lane, query), inverse = ki_lane_inverse(lane, query);
+    const float *q = ki_lane_query(lane, query), norm2 = ki_lane_norm2(lane, query);
     size_t i = 0;
     lane->counts->reranked += count;
     for (; i + 4 <= count; i += 4) {
@@ -300,13 +302,13 @@ static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, siz
         float distance[4];
         for (int j = 0; j < 4; j++) position[j] = pending[i + (size_t)j].position;
         for (size_t j = i + 4; j < i + 8 && j < count; j++) ki_query_prefetch(flat, pending[j].position);
-        ki_query_distances4(flat, q, inverse, position, distance);
+        ki_query_distances4(flat, q, norm2, position, distance);
         for (int j = 0; j < 4; j++)
             if (!ki_lane_collect(lane, query, distance[j], position[j])) return 0;
     }
     for (; i < count; i++) {
         const uint32_t position = pending[i].position;
-        if (!ki_lane_collect(lane, query, ki_query_distance(flat, q, inverse, position), position)) return 0;
+        if (!ki_lane_collect(lane, query, ki_query_distance(flat, q, norm2, position), position)) return 0;
     }
     return 1;
 }

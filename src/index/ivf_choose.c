@@ -17,6 +17,7 @@ static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     const ki_flat *flat = ivf->flat;
     const float *q = ki_ivf_query(ivf, query);
     ivf->inverse[query] = ki_query_inverse(flat, q);
+    ivf->norm2[query] = ki_query_norm2(flat, q);
     if (!ki_query_encode(flat, q, ivf->inverse[query], w->rows, ivf->bytes + query * 4 * flat->full.quads,
                          &ivf->code[query]))
         return KITH_E_CORRUPT;
