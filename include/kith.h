@@ -8,13 +8,15 @@
  *
  *   KITH_L2SQ     sum (q-x)^2              squared Euclidean: no root is taken
  *   KITH_IP       -sum q*x                 so that ascending order means the largest product first
- *   KITH_COSINE   1 - sum q*x / (|q||x|)   vectors shorter than KITH_COSINE_NORM_MIN, zero ones too, are refused
+ *   KITH_COSINE   1 - sum q*x / (|q||x|)   0..2, and exactly 0 for equal vectors (not only nearly: a radius of 0 finds
+ *                                          them); shorter ones than KITH_COSINE_NORM_MIN, zero ones too, are refused
  *   KITH_HAMMING  differing bits           KITH_B1 only
  *   KITH_JACCARD  1 - |q&x| / |q|x|        KITH_B1 only; two empty sets are at distance 0
  *
  * Defining kernel. Every distance is what kith_distance() returns: elements are converted to float exactly, element i
  * goes to partial sum i mod 16 by one fused multiply-add in ascending i (as if zero-padded to a multiple of 16), and
- * the sixteen sums are added as a fixed tree: s[j]+s[j+8], then +4, +2, +1. Exact searches return these very bits on
+ * the sixteen sums are added as a fixed tree: s[j]+s[j+8], then +4, +2, +1. KITH_COSINE takes three such sums and goes
+ * on in double: 1 - qx / sqrt(qq * xx), cut to 0..2, is rounded to float once. Exact searches return these very bits on
  * every tier, machine and thread count.
  *
  * Results are ordered by ascending distance, ties by ascending id (with string ids: by row number).
@@ -173,8 +175,9 @@ KITH_API kith_metric kith_metric_parse(const char *word);
 KITH_API size_t kith_row_bytes(kith_dtype dtype, size_t dim);
 
 /* The defining distance between query q (dim floats; for KITH_B1 dim/8 bytes) and stored vector x (dim elements of
- * dtype). Both finite. KITH_E_ARG on NULL, bad sizes, or a metric that dtype does not have; KITH_E_DATA for a zero
- * vector under KITH_COSINE. Any thread. Since 0.1. */
+ * dtype). Both finite. KITH_E_ARG on NULL, bad sizes, or a metric that dtype does not have; KITH_E_DATA for a vector
+ * that KITH_COSINE has no distance of: shorter than KITH_COSINE_NORM_MIN, zero ones too, or longer than KITH_NORM_MAX.
+ * Any thread. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_distance(kith_metric metric, kith_dtype dtype, size_t dim, const void *q,
                                                    const void *x, float *distance);
 

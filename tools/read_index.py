@@ -35,7 +35,7 @@ KINDS = {
     14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta", 18: "coarse_codes", 19: "coarse_factors",
     20: "list_bounds", 21: "supers", 22: "second_model", 23: "second_codes", 24: "second_factors", 25: "calibration",
     26: "spill_lists", 27: "spill_entries", 28: "spill_codes", 29: "spill_factors",
-    30: "coarse_first_codes", 31: "coarse_first_factors",
+    30: "coarse_first_codes", 31: "coarse_first_factors", 32: "norms2",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
 FEATURE_LISTS = 1
@@ -319,8 +319,9 @@ class Index:
         return self.list_block[number + 1] - self.list_block[number]
 
     def residual(self, position, centre):
-        factor = self.inverse_norms[position] if self.metric == "cosine" else 1.0
-        return [x * factor - c for x, c in zip(self.vector(position), centre)]
+        x = self.vector(position)
+        factor = inverse_norm(x) if self.metric == "cosine" else 1.0
+        return [value * factor - c for value, c in zip(x, centre)]
 
     def read_centroids(self):
         """Of each list; and the centre of all vectors, which with one list is its centroid."""
@@ -328,8 +329,15 @@ class Index:
         floats = self.floats("centroids", count * self.dim)
         rows = [floats[i * self.dim : (i + 1) * self.dim] for i in range(count)]
         self.centroids, self.centre = rows[: self.lists], rows[-1]
-        if self.metric == "cosine":
-            self.inverse_norms = self.floats("inverse_norms", self.rows)
+
+    def check_norms(self):
+        """The squared norms are those of the vectors, to the bit; in old files the inverse norms are."""
+        old = self.data("norms2") is None and self.data("inverse_norms") is not None
+        norms = self.floats("inverse_norms" if old else "norms2", self.rows)
+        for position, norm in enumerate(norms):
+            x = self.vector(position)
+            wanted = inverse_norm(x) if old else dot(x, x)
+            demand(norm == wanted, "position %d: the norm is %r, expected %r" % (position, norm, wanted))
 
     def bias_of(self, r, centre):
         """What the bias of residual r to `centre` should be, and how large its terms are."""
@@ -553,6 +561,8 @@ class Index:
             if self.lists > 1:
                 self.check_coarse_first()
         if self.flags & ORIGINALS:
+            if self.metric == "cosine":
+                self.check_norms()
             result.update(self.check_codes())
             if self.data("spill_entries") is not None:
                 result.update(self.check_spill())
@@ -633,7 +643,7 @@ def distance(metric, q, x):
     if metric == "ip":
         return -dot(q, x)
     if metric == "cosine":
-        return fma32(-f32(dot(q, x) * inverse_norm(q)), inverse_norm(x), 1.0)
+        return f32(min(max(1.0 - dot(q, x) / math.sqrt(dot(q, q) * dot(x, x)), 0.0), 2.0))
     either = sum(bin(a | b).count("1") for a, b in zip(q, x))
     both = sum(bin(a & b).count("1") for a, b in zip(q, x))
     if metric == "hamming":

@@ -30,7 +30,8 @@ def distance(metric: str, q: Any, x: Any) -> float:
     """The defining distance between query q and vector x, both (d,): what an exact search returns, to the last bit.
 
     q becomes float32; x is taken as float32, float16, bfloat16, int8 or uint8. For ``hamming`` and ``jaccard`` both are
-    (d/8,) uint8, or (d,) bool. ArgumentError: shapes. DataError: a zero vector under ``cosine``.
+    (d/8,) uint8, or (d,) bool. ArgumentError: shapes. DataError: a zero vector under ``cosine``,
+    or one longer than 2**62.
 
     >>> kith.distance("l2", [1, 2, 3], [1, 2, 5])
     4.0

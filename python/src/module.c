@@ -81,7 +81,8 @@ static PyObject *distance(PyObject *module, PyObject *args) {
     const kith_status status = kith_distance((kith_metric)metric, dtype, (size_t)PyArray_SIZE(two) * (bits ? 8 : 1),
                                              PyArray_DATA(one), PyArray_DATA(two), &found);
     if (status == KITH_OK) return PyFloat_FromDouble((double)found);
-    if (status == KITH_E_DATA) return kpy_raise(status, "a vector is zero (norm below 2^-40), which has no cosine");
+    if (status == KITH_E_DATA)
+        return kpy_raise(status, "a vector is zero (norm below 2^-40) or beyond 2^62 long, which has no cosine");
     return kpy_raise(status, "%s cannot be taken of %zd elements of type %s", kith_metric_name((kith_metric)metric),
                      (Py_ssize_t)PyArray_SIZE(two), kith_dtype_name(dtype));
 }

@@ -299,5 +299,7 @@ def test_distance():
         kith.distance("l2", [[1]], [[1]])
     with pytest.raises(kith.DataError, match="zero"):
         kith.distance("cosine", [0, 0], [1, 1])
+    with pytest.raises(kith.DataError, match=r"2\^62"):
+        kith.distance("cosine", [1e30, 0], [1, 1])
     with pytest.raises(kith.ArgumentError, match="unknown"):
         kith.distance("manhattan", [1], [1])

@@ -185,6 +185,19 @@ def test_range_search(index, vectors):
     assert "6 queries" in repr(found)
 
 
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16"])
+def test_cosine_of_a_vector_and_itself_is_zero(dtype):
+    """Exactly: roots of distances are no NaN, and a radius of 0 finds what is equal."""
+    vectors = np.random.default_rng(0).standard_normal((200, 768)).astype("f4")
+    with kith.Index.build(vectors, metric="cosine", dtype=dtype) as index:
+        stored = np.stack([index.vector(i) for i in range(200)])
+        distances = index.search(stored, k=2).distances
+        assert (distances[:, 0] == 0).all() and not np.signbit(distances).any() and (distances[:, 1] > 0.5).all()
+        for row, (ids, _) in enumerate(index.range_search(stored, 0.0)):
+            assert ids.tolist() == [row]
+        assert kith.distance("cosine", stored[0], stored[0]) == 0 and kith.distance("cosine", stored[0], -stored[0]) == 2
+
+
 def test_wide_ids(vectors):
     ids = np.arange(2**63 - 2, 2**63 + 2, dtype=np.uint64)
     with kith.Index.build(vectors[:4], ids) as index:

@@ -136,7 +136,8 @@ static kith_status create_segment(ki_build *b) {
         plan_codes(b, blocks, plan, &n);
         plan_spill(b, plan, &n);
     }
-    if (r->metric == KITH_COSINE) plan[n++] = (ki_section_plan){KI_SECTION_INVERSE_NORMS, rows * sizeof(float), rows};
+    if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
+        plan[n++] = (ki_section_plan){KI_SECTION_NORMS2, rows * sizeof(float), rows};
     plan[n++] = (ki_section_plan){KI_SECTION_IDS, rows * sizeof(uint64_t), rows};
     plan[n++] = (ki_section_plan){KI_SECTION_ID_ORDER, rows * sizeof(uint32_t), rows};
     if (b->options.originals == KITH_ORIGINALS_KEEP)

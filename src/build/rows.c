@@ -110,6 +110,7 @@ kith_status ki_build_take(ki_build *b, uint8_t *to, size_t wanted, int label, fl
 kith_status ki_build_put_run(ki_build *b, const ki_run *run, uint64_t block, uint64_t position, kith_error *error) {
     const ki_recipe *r = &b->recipe;
     const uint64_t start = ki_now_ns(), factor_bytes = KI_FACTORS * sizeof(float);
+    const int kept = b->options.originals == KITH_ORIGINALS_KEEP;
     const struct {
         uint32_t kind;
         const void *data;
@@ -121,10 +122,8 @@ kith_status ki_build_put_run(ki_build *b, const ki_run *run, uint64_t block, uin
         {KI_SECTION_LEVEL1_FACTORS, run->factors[1], block, run->blocks, r->level1_columns ? factor_bytes : 0},
         {KI_SECTION_SECOND_CODES, run->second_codes, block, run->blocks, r->second ? r->second->block_bytes : 0},
         {KI_SECTION_SECOND_FACTORS, run->second_factors, block, run->blocks, r->second ? factor_bytes : 0},
-        {KI_SECTION_INVERSE_NORMS, run->inverse_norms, position, run->count,
-         r->metric == KITH_COSINE ? sizeof(float) : 0},
-        {KI_SECTION_ORIGINALS, run->originals, position, run->count,
-         b->options.originals == KITH_ORIGINALS_KEEP ? r->row_bytes : 0},
+        {KI_SECTION_NORMS2, run->norms2, position, run->count, kept && r->metric == KITH_COSINE ? sizeof(float) : 0},
+        {KI_SECTION_ORIGINALS, run->originals, position, run->count, kept ? r->row_bytes : 0},
     };
     kith_status status = KITH_OK;
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts) && status == KITH_OK; i++)

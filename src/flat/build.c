@@ -50,7 +50,7 @@ static size_t strip_floats(const ki_recipe *recipe) {
 
 size_t ki_run_bytes_per_row(const ki_recipe *recipe) {
     const size_t code_bytes = 4 * (quads_of(recipe, 0) + quads_of(recipe, 1));
-    return 2 * recipe->row_bytes + 2 * code_bytes + 2 * FACTS * 4 + KI_FACTORS * 4 / KI_BLOCK * 2 + 12 +
+    return 2 * recipe->row_bytes + 2 * code_bytes + 2 * FACTS * 4 + KI_FACTORS * 4 / KI_BLOCK * 2 + 16 +
            (recipe->second ? recipe->second->block_bytes / KI_BLOCK + KI_FACTORS * 4 / KI_BLOCK : 0) +
            strip_floats(recipe) * 4 / 1024;
 }
@@ -77,7 +77,8 @@ int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
                             blocks * sizeof(ki_run_piece),
                             recipe->second ? blocks * recipe->second->block_bytes : 0,
                             recipe->second ? blocks * KI_FACTORS * sizeof(float) : 0,
-                            second_work_bytes(recipe)};
+                            second_work_bytes(recipe),
+                            places * sizeof(float)};
     enum { PIECES = sizeof(piece) / sizeof(*piece) };
     uint64_t at[PIECES], total = 0;
     for (size_t i = 0; i < PIECES; i++) {
@@ -105,6 +106,7 @@ int ki_run_create(const ki_recipe *recipe, size_t capacity, ki_run *run) {
     run->second_codes = memory + at[12];
     run->second_factors = (float *)(void *)(memory + at[13]);
     run->second_work = memory + at[14];
+    run->norms2 = (float *)(void *)(memory + at[15]);
     return 1;
 }
 
@@ -324,10 +326,7 @@ ki_row_fault ki_run_code(const ki_recipe *recipe, ki_run *run, size_t *row) {
     for (size_t p = 0; p < run->count; p++)
         memcpy(run->originals + p * recipe->row_bytes, run->rows + run->order[p] * recipe->row_bytes,
                recipe->row_bytes);
-    if (recipe->metric == KITH_COSINE) { /* into the run's order, through the strip's spare floats' room */
-        float *sorted = run->facts;
-        for (size_t p = 0; p < run->count; p++) sorted[p] = run->inverse_norms[run->order[p]];
-        memcpy(run->inverse_norms, sorted, run->count * sizeof(float));
-    }
+    for (size_t p = 0; p < run->count && recipe->metric == KITH_COSINE; p++)
+        run->norms2[p] = ki_square(ki_distance(), recipe->dtype, run->originals + p * recipe->row_bytes, recipe->dim);
     return KI_ROW_FINE;
 }

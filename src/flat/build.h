@@ -62,10 +62,11 @@ typedef struct ki_run {
     float *factors[2];
     uint8_t *second_codes; /* out, with a second code */
     float *second_factors;
-    float *inverse_norms; /* out, cosine */
-    double error_sum[3];  /* adds |coding error| / |r|, for the first level |rest| / |r|, and of the second code */
+    float *norms2;       /* out, cosine: ki_square() of each, in the run's order */
+    double error_sum[3]; /* adds |coding error| / |r|, for the first level |rest| / |r|, and of the second code */
     void *memory;
     /* inner */
+    float *inverse_norms; /* cosine, in the order of rows */
     float *residual, *projected, *values;
     int8_t *flat_codes[2];
     float *facts;

@@ -30,7 +30,7 @@ struct ki_lane {
     float norm2_slack;   /* g2 */
     size_t pending_capacity;
     /* per query */
-    float *inverse; /* cosine: inverse norm */
+    float *inverse, *norm2; /* cosine, else NULL: ki_query_inverse(), ki_query_norm2() */
     ki_query_code *code[KI_LEVELS];
     int8_t *bytes[KI_LEVELS]; /* 4*quads each */
     ki_collector *collector;
@@ -55,7 +55,7 @@ struct ki_lane {
     void *gathered_packed;   /* a panel of them */
     size_t group_blocks;     /* KI_GROUP_BLOCKS, or KI_GROUP_BLOCKS_MAX for one panel */
     float *rows, *projected; /* query preparation */
-    ki_area inverse_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
+    ki_area norm_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
         panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, needed_buffer, gathered_buffer,
         centroid_buffer;
     ki_area *grown; /* range search: one buffer a query, for results that are not bounded by k */
@@ -78,6 +78,9 @@ static inline float ki_lane_threshold(const ki_lane *lane, size_t query) {
 
 static inline float ki_lane_inverse(const ki_lane *lane, size_t query) {
     return lane->inverse ? lane->inverse[query] : 1;
+}
+static inline float ki_lane_norm2(const ki_lane *lane, size_t query) {
+    return lane->norm2 ? lane->norm2[query] : 1;
 }
 static inline const float *ki_lane_query(const ki_lane *lane, size_t query) {
     return (const float *)lane->queries + query * lane->view->dim;

@@ -13,7 +13,7 @@ ki_lane *ki_lane_create(void) {
 
 void ki_lane_destroy(ki_lane *lane) {
     if (!lane) return;
-    ki_area *const all[] = {&lane->inverse_buffer,   &lane->code_buffer,     &lane->bytes_buffer,
+    ki_area *const all[] = {&lane->norm_buffer,      &lane->code_buffer,     &lane->bytes_buffer,
                             &lane->collector_buffer, &lane->hits_buffer,     &lane->floor_buffer,
                             &lane->pending_buffer,   &lane->panel_buffer,    &lane->packed_buffer,
                             &lane->work_buffer,      &lane->bounds_buffer,   &lane->tile_hits_buffer,

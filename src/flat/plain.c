@@ -24,7 +24,7 @@ static int score_strip(ki_lane *lane, size_t query, const uint32_t *position, si
     if (lane->view->dtype != KITH_B1)
         for (; i + 4 <= count; i += 4) {
             float distance[4];
-            ki_query_distances4(lane->view, ki_lane_query(lane, query), ki_lane_inverse(lane, query), position + i,
+            ki_query_distances4(lane->view, ki_lane_query(lane, query), ki_lane_norm2(lane, query), position + i,
                                 distance);
             for (size_t j = 0; j < 4; j++)
                 if (!ki_lane_collect(lane, query, distance[j], position[i + j])) return 0;
@@ -33,7 +33,7 @@ static int score_strip(ki_lane *lane, size_t query, const uint32_t *position, si
         const float distance =
             lane->view->dtype == KITH_B1
                 ? bits_distance(lane, query, position[i])
-                : ki_query_distance(lane->view, ki_lane_query(lane, query), ki_lane_inverse(lane, query), position[i]);
+                : ki_query_distance(lane->view, ki_lane_query(lane, query), ki_lane_norm2(lane, query), position[i]);
         if (!ki_lane_collect(lane, query, distance, position[i])) return 0;
     }
     return 1;

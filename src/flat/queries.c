@@ -95,14 +95,16 @@ void ki_lane_restart(ki_lane *lane, size_t query) {
     ki_collector_reset(&lane->collector[query], lane->search->k);
 }
 
-static int take_inverse_norms(ki_lane *lane) {
-    lane->inverse = NULL;
+static int take_norms(ki_lane *lane) {
+    lane->inverse = lane->norm2 = NULL;
     if (lane->view->metric != KITH_COSINE) return 1;
-    lane->inverse = ki_area_take(&lane->inverse_buffer, lane->count, sizeof(float));
+    lane->inverse = ki_area_take(&lane->norm_buffer, lane->count, 2 * sizeof(float));
     if (!lane->inverse) return 0;
-    for (size_t i = 0; i < lane->count; i++)
-        lane->inverse[i] = ki_inverse_norm(
-            ki_distance()->norm2[KITH_F32]((const float *)lane->queries + i * lane->view->dim, lane->view->dim));
+    lane->norm2 = lane->inverse + lane->count;
+    for (size_t i = 0; i < lane->count; i++) {
+        lane->inverse[i] = ki_query_inverse(lane->view, ki_lane_query(lane, i));
+        lane->norm2[i] = ki_query_norm2(lane->view, ki_lane_query(lane, i));
+    }
     return 1;
 }
 
@@ -113,7 +115,7 @@ kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const v
     lane->tile = ki_tile();
     lane->queries = queries;
     lane->count = count;
-    if (!take_inverse_norms(lane) || !ki_lane_take_results(lane)) return KITH_E_NOMEM;
+    if (!take_norms(lane) || !ki_lane_take_results(lane)) return KITH_E_NOMEM;
     if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
     if (!ki_lane_take_scan(lane)) return KITH_E_NOMEM;
     lane->found_count = 0;

@@ -39,7 +39,7 @@ void ki_lane_raise(ki_lane *lane, size_t query) {
 
 static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, size_t count) {
     const ki_view *view = lane->view;
-    const float *q = ki_lane_query(lane, query), inverse = ki_lane_inverse(lane, query);
+    const float *q = ki_lane_query(lane, query), norm2 = ki_lane_norm2(lane, query);
     size_t i = 0;
     lane->counts->reranked += count;
     for (; i + 4 <= count; i += 4) {
@@ -47,13 +47,13 @@ static int score_all(ki_lane *lane, size_t query, const ki_pending *pending, siz
         float distance[4];
         for (int j = 0; j < 4; j++) position[j] = pending[i + (size_t)j].position;
         for (size_t j = i + 4; j < i + 8 && j < count; j++) ki_query_prefetch(view, pending[j].position);
-        ki_query_distances4(view, q, inverse, position, distance);
+        ki_query_distances4(view, q, norm2, position, distance);
         for (int j = 0; j < 4; j++)
             if (!ki_lane_collect(lane, query, distance[j], position[j])) return 0;
     }
     for (; i < count; i++) {
         const uint32_t position = pending[i].position;
-        if (!ki_lane_collect(lane, query, ki_query_distance(view, q, inverse, position), position)) return 0;
+        if (!ki_lane_collect(lane, query, ki_query_distance(view, q, norm2, position), position)) return 0;
     }
     return 1;
 }

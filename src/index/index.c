@@ -124,6 +124,18 @@ static kith_status view_strings(kith_index *index, uint32_t ends_kind, uint32_t 
     return KITH_OK;
 }
 
+/* Files of version 1 hold 1/|x| instead of |x|^2, which distances are not made of: there the vectors tell. */
+static kith_status view_norms(kith_index *index, kith_error *error) {
+    const ki_segment *s = index->segment;
+    const int old =
+        !ki_segment_section(s, KI_SECTION_NORMS2).data && ki_segment_section(s, KI_SECTION_INVERSE_NORMS).data;
+    const void *data = NULL;
+    const kith_status status = ki_section_of(s, old ? KI_SECTION_INVERSE_NORMS : KI_SECTION_NORMS2, index->view.rows,
+                                             sizeof(float), &data, error);
+    index->view.norms2 = old ? NULL : data;
+    return status;
+}
+
 static kith_status view_rows(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_view *view = &index->view;
@@ -136,10 +148,7 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
         status = ki_section_of(s, KI_SECTION_ORIGINALS, view->rows, view->row_bytes, &data, error);
         view->originals = data;
     }
-    if (status == KITH_OK && view->metric == KITH_COSINE) {
-        status = ki_section_of(s, KI_SECTION_INVERSE_NORMS, view->rows, sizeof(float), &data, error);
-        view->inverse_norms = data;
-    }
+    if (status == KITH_OK && view->metric == KITH_COSINE && view->originals) status = view_norms(index, error);
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
         status = view_strings(index, KI_SECTION_STRING_ENDS, KI_SECTION_STRING_BYTES, &index->string_ends,
                               &index->string_bytes, &index->string_size, error);

@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "base/status.h"
 #include "index/index.h"
+#include "kernel/distance.h"
 #include "quant/row_check.h"
 
 #include <math.h>
@@ -141,13 +142,16 @@ static kith_status check_codes(const kith_index *index, kith_error *error) {
 static kith_status check_vectors(const kith_index *index, kith_error *error) {
     const ki_view *view = &index->view;
     kith_status status = check_codes(index, error);
-    if (status == KITH_OK && view->inverse_norms)
-        status = check_floats(index, KI_SECTION_INVERSE_NORMS, view->inverse_norms, view->rows, error);
+    if (status == KITH_OK && view->metric == KITH_COSINE && view->originals && !view->norms2)
+        status = check_floats(index, KI_SECTION_INVERSE_NORMS,
+                              ki_segment_section(index->segment, KI_SECTION_INVERSE_NORMS).data, view->rows, error);
     for (uint64_t i = 0; i < view->rows && status == KITH_OK && view->originals; i++) {
+        const uint8_t *row = view->originals + i * view->row_bytes;
         double norm2;
-        if (ki_row_check(view->metric, view->dtype, view->originals + i * view->row_bytes, view->dim, &norm2) !=
-            KI_ROW_FINE)
+        if (ki_row_check(view->metric, view->dtype, row, view->dim, &norm2) != KI_ROW_FINE)
             status = bad(index, KI_SECTION_ORIGINALS, i, "is not a vector that could have been stored", error);
+        else if (view->norms2 && view->norms2[i] != ki_square(ki_distance(), view->dtype, row, view->dim))
+            status = bad(index, KI_SECTION_NORMS2, i, "is not the squared norm of its vector", error);
     }
     return status;
 }

@@ -17,6 +17,7 @@ static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     const ki_view *view = ivf->view;
     const float *q = ki_ivf_query(ivf, query);
     ivf->inverse[query] = ki_query_inverse(view, q);
+    ivf->norm2[query] = ki_query_norm2(view, q);
     if (!ki_query_encode(view, q, ivf->inverse[query], w->rows, ivf->bytes + query * 4 * view->full.quads,
                          &ivf->code[query]))
         return KITH_E_CORRUPT;

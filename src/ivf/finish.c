@@ -44,13 +44,13 @@ static void fetch(const ki_ivf *ivf, const ki_ivf_worker *w, size_t count, size_
 /* The first AHEAD vectors have been asked for. */
 static void score_exactly(const ki_ivf *ivf, ki_ivf_worker *w, size_t query, size_t count) {
     const ki_view *view = ivf->view;
-    const float *q = ki_ivf_query(ivf, query), inverse = ivf->inverse[query];
+    const float *q = ki_ivf_query(ivf, query), norm2 = ivf->norm2[query];
     for (size_t i = 0; i < count; i += 4) {
         uint32_t position[4];
         float distance[4];
         for (size_t j = 0; j < 4; j++) position[j] = w->picked[ki_min_size(i + j, count - 1)].position;
         for (size_t j = i; j < ki_min_size(i + 4, count); j++) fetch(ivf, w, count, j + AHEAD);
-        ki_query_distances4(view, q, inverse, position, distance);
+        ki_query_distances4(view, q, norm2, position, distance);
         for (size_t j = 0; j < 4 && i + j < count; j++) w->picked[i + j].distance = distance[j];
     }
 }

@@ -205,7 +205,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->rerank = search->rerank;
     ivf->capacity = capacity_for(ivf->rerank);
     if (search->code == KITH_SCAN_FIRST && !ki_ivf_make_basis(view, &ivf->basis)) return KITH_E_NOMEM;
-    char *per_query = ki_area_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 4 * sizeof(float));
+    char *per_query = ki_area_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 5 * sizeof(float));
     ivf->bytes = ki_area_take(&ivf->code_buffer, count, 4 * view->full.quads);
     uint8_t *second = ki_area_take(&ivf->second_buffer, count * (second_code ? view->second.query_bytes : 0) + 64, 1);
     ivf->probe = ki_area_take(&ivf->probe_buffer, (uint64_t)count * ivf->probe_stride, sizeof(ki_probe));
@@ -215,7 +215,8 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     if (!take_scan_codes(ivf) || !take_probed(ivf) || !take_supers(ivf)) return KITH_E_NOMEM;
     ivf->code = (ki_query_code *)(void *)per_query;
     ivf->inverse = (float *)(void *)(ivf->code + count);
-    ivf->statistic = ivf->inverse + count;
+    ivf->norm2 = ivf->inverse + count;
+    ivf->statistic = ivf->norm2 + count;
     ivf->probes = (uint32_t *)(void *)(ivf->statistic + count);
     ivf->tau = (_Atomic float *)(void *)(ivf->probes + count);
     ivf->second = (uint8_t *)ki_round_up((uintptr_t)second, 64);

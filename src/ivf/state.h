@@ -76,10 +76,10 @@ struct ki_ivf {
     int coarse_first;      /* lists are chosen by the first level too */
     const ki_spill *spill; /* NULL: second lists are none, or have other codes */
     ki_ivf_level basis, supers;
-    size_t visits;     /* supers that a query looks into; 0: it looks at all centroids */
-    size_t row_blocks; /* most blocks that those touch */
-    size_t step;       /* queries that choose together */
-    float *inverse;
+    size_t visits;          /* supers that a query looks into; 0: it looks at all centroids */
+    size_t row_blocks;      /* most blocks that those touch */
+    size_t step;            /* queries that choose together */
+    float *inverse, *norm2; /* ki_query_inverse(), ki_query_norm2() */
     float *statistic;
     uint32_t *probes; /* count: lists that each query probes */
     ki_query_code *code;

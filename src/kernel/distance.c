@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar distance kernels, which are the reference in code for D1..D3 of distance.h, and the table that every other
+ * The scalar distance kernels, which are the reference in code for D1..D4 of distance.h, and the table that every other
  * part of kith takes its kernels from.
  *
  * I1. Nothing here lets a compiler fuse a product with a sum of its own accord (gcc does so in gnu modes): products
@@ -206,9 +206,16 @@ float ki_inverse_norm(double norm2) {
     return inverse < (double)FLT_MAX ? (float)inverse : FLT_MAX;
 }
 
-float ki_cosine_distance(float dot, float inverse_q, float inverse_x) {
-    const float product = dot * inverse_q;
-    return fmaf(-product, inverse_x, 1.0f);
+float ki_square(const ki_distance_kernels *kernels, kith_dtype dtype, const void *x, size_t dim) {
+    /* The other operand is always float, and 0 - x has the square of x. Never written; without const, which would make
+     * it 256 KiB of the library's file. */
+    static float zeros[KITH_DIM_MAX];
+    return dtype == KITH_F32 ? kernels->dot[KITH_F32](x, x, dim) : kernels->l2sq[dtype](zeros, x, dim);
+}
+
+float ki_cosine_distance(float dot, float q2, float x2) {
+    const double distance = 1.0 - (double)dot / sqrt((double)q2 * (double)x2);
+    return distance < 0 ? 0 : distance > 2 ? 2 : (float)distance;
 }
 
 float ki_jaccard_distance(uint64_t both, uint64_t either) {

@@ -53,9 +53,13 @@ void ki_distance_fill_avx2(uint32_t features, ki_distance_kernels *table);
 void ki_distance_fill_avx512(uint32_t features, ki_distance_kernels *table);
 void ki_distance_fill_neon(uint32_t features, ki_distance_kernels *table);
 
-/* cosine from a dot product and the two inverse norms: p = dot * inverse_q rounded, then fma(-p, inverse_x, 1). */
-float ki_cosine_distance(float dot, float inverse_q, float inverse_x);
-/* (float)(1 / sqrt(norm2)), FLT_MAX where that is infinite: norms below 2^-128 give finite distances too. norm2 > 0. */
+/* |x|^2 of a vector of any type: the bits of dot() of the vector with itself. */
+float ki_square(const ki_distance_kernels *kernels, kith_dtype dtype, const void *x, size_t dim);
+/* D4. The cosine distance from dot(q, x), dot(q, q) and dot(x, x): 1 - dot / sqrt(q2 * x2) in double, cut to 0..2, then
+ * rounded to float. Equal vectors give three equal sums s; s * s is exact in double, so the quotient is 1 and the
+ * distance 0. Both norms are within KITH_COSINE_NORM_MIN..KITH_NORM_MAX; a NaN stays one. */
+float ki_cosine_distance(float dot, float q2, float x2);
+/* (float)(1 / sqrt(norm2)), FLT_MAX where that is infinite. norm2 > 0. */
 float ki_inverse_norm(double norm2);
 float ki_jaccard_distance(uint64_t both, uint64_t either);
 

@@ -13,11 +13,16 @@ static bool arguments_fit(kith_metric metric, kith_dtype dtype, size_t dim) {
     return number_metric && dtype >= KITH_F32 && dtype <= KITH_U8;
 }
 
+/* What a build takes: float sums neither vanish nor overflow. */
+static bool has_cosine(double norm2) {
+    return norm2 >= KITH_COSINE_NORM_MIN * KITH_COSINE_NORM_MIN && norm2 <= KITH_NORM_MAX * KITH_NORM_MAX;
+}
+
 static kith_status cosine(const ki_distance_kernels *kernels, kith_dtype dtype, size_t dim, const void *q,
                           const void *x, float *distance) {
-    const double q_norm2 = kernels->norm2[KITH_F32](q, dim), x_norm2 = kernels->norm2[dtype](x, dim);
-    if (q_norm2 == 0 || x_norm2 == 0) return KITH_E_DATA;
-    *distance = ki_cosine_distance(kernels->dot[dtype](q, x, dim), ki_inverse_norm(q_norm2), ki_inverse_norm(x_norm2));
+    if (!has_cosine(kernels->norm2[KITH_F32](q, dim)) || !has_cosine(kernels->norm2[dtype](x, dim))) return KITH_E_DATA;
+    *distance = ki_cosine_distance(kernels->dot[dtype](q, x, dim), ki_square(kernels, KITH_F32, q, dim),
+                                   ki_square(kernels, dtype, x, dim));
     return KITH_OK;
 }
 

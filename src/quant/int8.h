@@ -18,6 +18,9 @@
  * B2. For every vector: |t(defining kernel) - (base + a*b*<u,v> + bias)| <= A*|r| + B*E + g2*|r|^2 + C, where
  *         A = e_q + 2g|q'|,  B = |q^|,  g2 = 2g for l2 and 0 otherwise,
  *         C = 2g|q'||c| + 2^-20 |base|          (ip),   that + 4g + 2^-19 (cosine),   2g|q'|^2 (l2).
+ *     (Cosine: dot(q,x) is off by at most g/2 |q||x|, dot(q,q) and dot(x,x) by g/2 of themselves and the root of their
+ *     product by as much: together g. One rounding to float, at most 2 large, is 2^-24; cutting to 0..2, where the true
+ *     distance lies, only comes nearer. What 4g + 2^-19 leaves is for q/|q| and x/|x|, which are rounded themselves.)
  *     Stored norms and errors are rounded up (2^-11 relative plus 2^-60 sqrt(dim), which outlasts underflow of
  * squares).
  * B3. Integer values inside the code range are coded as themselves (a = 1, E = 0, c a constant).

@@ -41,6 +41,7 @@ const char *ki_section_name(uint32_t kind) {
         [KI_SECTION_SPILL_FACTORS] = "spill_factors",
         [KI_SECTION_COARSE_FIRST_CODES] = "coarse_first_codes",
         [KI_SECTION_COARSE_FIRST_FACTORS] = "coarse_first_factors",
+        [KI_SECTION_NORMS2] = "norms2",
     };
     return kind < sizeof(name) / sizeof(*name) && name[kind] ? name[kind] : "unknown";
 }

@@ -29,7 +29,7 @@ typedef enum ki_section_kind {
     KI_SECTION_LEVEL1_CODES = 6,
     KI_SECTION_LEVEL1_FACTORS = 7,
     KI_SECTION_ORIGINALS = 8,     /* rows as given, in the segment's order */
-    KI_SECTION_INVERSE_NORMS = 9, /* cosine: float a vector */
+    KI_SECTION_INVERSE_NORMS = 9, /* cosine: float a vector; files of version 1, where NORMS2 is now */
     KI_SECTION_IDS = 10,          /* u64 a vector, in the segment's order */
     KI_SECTION_ID_ORDER = 11,     /* u32 positions by ascending id */
     KI_SECTION_STRING_ENDS = 12,  /* string ids by row number: u64 ends */
@@ -51,7 +51,8 @@ typedef enum ki_section_kind {
     KI_SECTION_SPILL_CODES = 28,   /* tiles, of the first level where there is one */
     KI_SECTION_SPILL_FACTORS = 29,
     KI_SECTION_COARSE_FIRST_CODES = 30, /* tiles of the centroids in the first level */
-    KI_SECTION_COARSE_FIRST_FACTORS = 31
+    KI_SECTION_COARSE_FIRST_FACTORS = 31,
+    KI_SECTION_NORMS2 = 32 /* cosine, with originals: float a vector, |x|^2 */
 } ki_section_kind;
 
 /* "codes", "originals", ...; "unknown" for others. */

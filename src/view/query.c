@@ -60,26 +60,36 @@ float ki_query_inverse(const ki_view *view, const float *query) {
     return ki_inverse_norm(ki_distance()->norm2[KITH_F32](query, view->dim));
 }
 
-static float finish_distance(const ki_view *view, float inverse, uint32_t position, float sum) {
+float ki_query_norm2(const ki_view *view, const float *query) {
+    return view->metric == KITH_COSINE ? ki_square(ki_distance(), KITH_F32, query, view->dim) : 1;
+}
+
+/* Files of version 1 do not hold it. */
+static float stored_norm2(const ki_view *view, uint32_t position) {
+    if (view->norms2) return view->norms2[position];
+    return ki_square(ki_distance(), view->dtype, view->originals + (size_t)position * view->row_bytes, view->dim);
+}
+
+static float finish_distance(const ki_view *view, float norm2, uint32_t position, float sum) {
     switch (view->metric) {
     case KITH_IP:
         return -sum;
     case KITH_COSINE:
-        return ki_cosine_distance(sum, inverse, view->inverse_norms[position]);
+        return ki_cosine_distance(sum, norm2, stored_norm2(view, position));
     default:
         return sum;
     }
 }
 
-float ki_query_distance(const ki_view *view, const float *query, float inverse, uint32_t position) {
+float ki_query_distance(const ki_view *view, const float *query, float norm2, uint32_t position) {
     const ki_distance_kernels *kernels = ki_distance();
     const void *x = view->originals + (size_t)position * view->row_bytes;
     const float sum = view->metric == KITH_L2SQ ? kernels->l2sq[view->dtype](query, x, view->dim)
                                                 : kernels->dot[view->dtype](query, x, view->dim);
-    return finish_distance(view, inverse, position, sum);
+    return finish_distance(view, norm2, position, sum);
 }
 
-void ki_query_distances4(const ki_view *view, const float *query, float inverse, const uint32_t position[4],
+void ki_query_distances4(const ki_view *view, const float *query, float norm2, const uint32_t position[4],
                          float distance[4]) {
     const ki_distance_kernels *kernels = ki_distance();
     const void *x[4];
@@ -88,7 +98,7 @@ void ki_query_distances4(const ki_view *view, const float *query, float inverse,
         kernels->l2sq4[view->dtype](query, x, view->dim, distance);
     else
         kernels->dot4[view->dtype](query, x, view->dim, distance);
-    for (int i = 0; i < 4; i++) distance[i] = finish_distance(view, inverse, position[i], distance[i]);
+    for (int i = 0; i < 4; i++) distance[i] = finish_distance(view, norm2, position[i], distance[i]);
 }
 
 float ki_score_below(kith_metric metric, float distance) {
@@ -100,7 +110,7 @@ float ki_score_below(kith_metric metric, float distance) {
 float ki_distance_of_score(kith_metric metric, float score) {
     if (metric == KITH_L2SQ) return score < 0 ? -2 * score : 0;
     if (metric == KITH_IP) return -score;
-    return 1 - score;
+    return score > 1 ? 0 : score < -1 ? 2 : 1 - score;
 }
 
 float ki_query_statistic(const ki_view *view, float best, float query_norm) {

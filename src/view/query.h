@@ -36,12 +36,14 @@ int ki_query_encode(const ki_view *view, const float *query, float inverse, floa
 ki_list_terms ki_query_list_terms(const ki_view *view, const ki_query_code *code, const float *query, const float *row,
                                   size_t list);
 
-/* Inverse norm of a query (cosine), or 1. */
+/* Inverse norm of a query (cosine), or 1: for its code. */
 float ki_query_inverse(const ki_view *view, const float *query);
+/* Its squared norm as distances take it (cosine), or 1. */
+float ki_query_norm2(const ki_view *view, const float *query);
 
-/* Distance of query and stored rows by the defining kernel. */
-float ki_query_distance(const ki_view *view, const float *query, float inverse, uint32_t position);
-void ki_query_distances4(const ki_view *view, const float *query, float inverse, const uint32_t position[4],
+/* Distance of query and stored rows by the defining kernel. norm2: of ki_query_norm2(). */
+float ki_query_distance(const ki_view *view, const float *query, float norm2, uint32_t position);
+void ki_query_distances4(const ki_view *view, const float *query, float norm2, const uint32_t position[4],
                          float distance[4]);
 
 /* Ask for a stored row before it is read: into the second cache. Rows are many lines, and the first cache takes orders

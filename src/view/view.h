@@ -63,9 +63,9 @@ typedef struct ki_view {
     const float *level1_centre; /* dim */
     const float *basis;         /* dim x 4*level1.quads */
     float kappa;
-    const uint8_t *originals;   /* rows x row_bytes, or NULL */
-    const float *inverse_norms; /* cosine: rows */
-    ki_second second;           /* second.spec.kind == KI_SECOND_NONE: no second code */
+    const uint8_t *originals; /* rows x row_bytes, or NULL */
+    const float *norms2;      /* cosine, with originals: |x|^2 of each (ki_square); NULL: files of version 1 */
+    ki_second second;         /* second.spec.kind == KI_SECOND_NONE: no second code */
     const uint8_t *second_codes;
     const float *second_factors;
     const uint64_t *labels; /* rows: id, or row number with string ids */

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house: the layer check refuses what it must, the installed tree is usable, and the README's examples work.
+"""The house: the checks of layers and of machine code refuse what they must, the installed tree is usable, and the
+README's examples work.
 
 Needs a built tree: KITH_BUILD_DIR, or build/ in the source tree.
 """
 
 import os
 import pathlib
+import platform
 import re
 import shutil
 import subprocess
@@ -75,6 +77,111 @@ def test_layers_refuse(tmp_path, name, line):
     done = check_layers(house(tmp_path, files))
     assert done.returncode == 1
     assert name in done.stdout
+
+
+# ---- Old SSE code between wide code ----------------------------------------------------------------------------------
+
+# Disassemblies in small: a function of 256 bits that calls a helper within its loop, as a kernel once did, and variants.
+HELPER = """
+0000000000000100 <helper>:
+  100:	endbr64
+  104:	movss  0x10(%rip),%xmm1        # 200 <_fini+0x8>
+  10c:	mulss  %xmm1,%xmm0
+  110:	ret
+"""
+CLEAN_HELPER = """
+0000000000000100 <helper>:
+  100:	vzeroupper
+  103:	movss  (%rip),%xmm1        # 200 <_fini+0x8>
+  10b:	ret
+"""
+INTEGER_HELPER = """
+0000000000000100 <helper>:
+  100:	lea    (%rdi,%rdi,1),%rax
+  104:	ret
+"""
+
+
+def check_transitions(tmp_path, *functions):
+    """The check of crafted functions: its exit code, and what it prints."""
+    text = tmp_path / "disassembly"
+    text.write_text("\nx.so:     file format elf64-x86-64\n\nDisassembly of section .text:\n" + "\n".join(functions))
+    done = subprocess.run([sys.executable, SOURCE / "tools" / "check_transitions", "--text", text],
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def kernel(*lines):
+    """A function at 0x20 that dirties upper halves, then has these lines at 0x28, 0x30 and so on."""
+    body = [f"  {0x28 + 8 * i:x}:\t{line}" for i, line in enumerate(lines)]
+    return "\n".join(["0000000000000020 <kernel_avx2>:", "  20:\tvmovups (%rsi),%ymm0", *body, ""])
+
+
+TO_HELPER = "call   100 <helper>"
+FINE = {
+    "a helper after vzeroupper": (kernel("vzeroupper", TO_HELPER, "ret"), HELPER),
+    "a helper that begins with vzeroupper": (kernel(TO_HELPER, "ret"), CLEAN_HELPER),
+    "a helper of integers": (kernel(TO_HELPER, "vzeroupper", "ret"), INTEGER_HELPER),
+    "old code on another path": (kernel("je     48 <kernel_avx2+0x28>", "vzeroupper", "addss  %xmm1,%xmm0", "ret",
+                                        "vzeroupper", "ret"),),
+    "128 bits in the new encoding": (kernel("vaddss %xmm1,%xmm0,%xmm0", "vzeroupper", "ret"),),
+    "registers above 15": (kernel("vzeroupper", "vmovdqu64 (%rsi),%zmm17", "addss  %xmm1,%xmm0", "ret"),),
+    "out of the library after vzeroupper": (kernel("vzeroupper", "jmp    10 <memcpy@plt>"),),
+    "old code only": (HELPER,),
+}
+OFFENCES = {
+    "a helper in a loop": (kernel(TO_HELPER, "jne    28 <kernel_avx2+0x8>", "vzeroupper", "ret"), HELPER),
+    "a helper's helper": (kernel("call   180 <between>", "vzeroupper", "ret"), HELPER,
+                          "0000000000000180 <between>:\n  180:\tcall   100 <helper>\n  185:\tret\n"),
+    "a helper by way of a last jump": (kernel("jmp    100 <helper>"), HELPER),
+    "old code in the function itself": (kernel("addss  %xmm1,%xmm0", "vzeroupper", "ret"),),
+    "old code around a loop": (kernel("vzeroupper", "sqrtss %xmm0,%xmm0", "vmovups (%rsi),%zmm1",
+                                      "jne    30 <kernel_avx2+0x10>", "vzeroupper", "ret"),),
+    "a float converted from memory": (kernel("cvttss2si (%rdi),%eax", "vzeroupper", "ret"),),
+    "a case of a switch": (kernel("notrack jmp *%rax", "vzeroupper", "ret", "addss  %xmm1,%xmm0", "ret"),),
+    "out of the library": (kernel("call   10 <sqrtf@plt>", "vzeroupper", "ret"),),
+    "through a pointer": (kernel("call   *0x28(%rax)", "vzeroupper", "ret"),),
+    "no vzeroupper at the end": (kernel("ret"),),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_transitions_accept(tmp_path, name):
+    code, printed = check_transitions(tmp_path, *FINE[name])
+    assert code == 0, printed
+
+
+@pytest.mark.parametrize("name", OFFENCES)
+def test_transitions_refuse(tmp_path, name):
+    code, printed = check_transitions(tmp_path, *OFFENCES[name])
+    assert code == 1 and "kernel_avx2" in printed
+
+
+def test_transitions_name_the_old_code(tmp_path):
+    _, printed = check_transitions(tmp_path, kernel(TO_HELPER, "vzeroupper", "ret"), HELPER)
+    assert "28: kernel_avx2: calls helper while upper halves are in use; there helper has movss" in printed
+
+
+def test_transitions_refuse_what_they_cannot_judge(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("x.so:     file format elf64-littleaarch64\n")
+    done = subprocess.run([sys.executable, SOURCE / "tools" / "check_transitions", "--text", other],
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "x86-64" in done.stderr
+
+
+def test_no_old_code_between_wide_code():
+    """Called helpers without the attribute once took a third of the time of batches on processors by Intel."""
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("wide code beside old code is a matter of x86-64")
+    if not shutil.which("objdump"):
+        pytest.skip("no objdump here")
+    library, cache = BUILD / "libkith.so", (BUILD / "CMakeCache.txt").read_text()
+    if not library.exists():
+        pytest.skip("no shared library: this build is for sanitizers, fuzzing or emulation")
+    if not re.search(r"^CMAKE_BUILD_TYPE:\w+=Rel", cache, flags=re.M):
+        pytest.skip("compilers put vzeroupper in optimised code only")
+    run([sys.executable, SOURCE / "tools" / "check_transitions", library])
 
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------

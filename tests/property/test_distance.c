@@ -4,6 +4,7 @@
  * bits as the long-hand definition (D1 of kernel/distance.h), close to arithmetic in double, no byte touched outside
  * the operands. Guards against: a tier whose tail, order or rounding differs (answers would then depend on the
  * machine), a load past the end (a crash on a mapped file's last page), a fused or reordered sum, flushed denormals. */
+#include <float.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -253,12 +254,20 @@ static void place(operands *o, ki_rng *rng, const struct number_type *type, enum
     }
 }
 
+/* A row as floats; the last one stays valid. */
+static const float *as_floats(kith_dtype dtype, const void *x, size_t dim) {
+    static float values[DIM_MAX];
+    for (size_t i = 0; i < dim; i++) values[i] = (float)value_of(dtype, x, i);
+    return values;
+}
+
 static void check_operands(const operands *o, const struct number_type *type, enum value_kind kind, size_t dim) {
-    float expected[2][ROWS];
+    float expected[2][ROWS], square[ROWS];
     double norm2[ROWS];
 
     for (size_t r = 0; r < ROWS; r++) {
         norm2[r] = reference_norm2(type->dtype, o->x[r], dim);
+        square[r] = reference_pair(false, type->dtype, as_floats(type->dtype, o->x[r], dim), o->x[r], dim);
         for (int l2sq = 0; l2sq < 2; l2sq++) {
             double tolerance;
             const double wide = wide_pair(l2sq, type->dtype, o->q, o->x[r], dim, &tolerance);
@@ -287,6 +296,10 @@ static void check_operands(const operands *o, const struct number_type *type, en
             if (!same_double(got, norm2[r]))
                 fail_msg("norm2 %s %s, dim %zu, mask %s: %a, expected %a", type->name, kind_names[kind], dim,
                          masks.list[m].name, got, norm2[r]);
+            const float own = ki_square(table, type->dtype, o->x[r], dim);
+            if (!same_float(own, square[r]))
+                fail_msg("square %s %s, dim %zu, mask %s: %a, expected %a", type->name, kind_names[kind], dim,
+                         masks.list[m].name, (double)own, (double)square[r]);
         }
     }
 }
@@ -645,10 +658,15 @@ static void test_kith_distance_refuses(void **state) {
     assert_true(same_float(d, 42)); /* untouched */
 }
 
-/* Norms from the smallest denormal to the largest allowed give a finite cosine distance. */
-static void test_cosine_is_finite_at_extremes(void **state) {
-    const float sizes[] = {0x1p-149f, 0x1p-140f, 0x1p-128f, 0x1p-126f, 0x1p-70f, 1, 0x1p62f};
-    enum { SIZES = sizeof sizes / sizeof *sizes };
+/* ---- Cosine
+ * ----------------------------------------------------------------------------------------------------------- */
+
+/* Norms from the least to the largest allowed give a distance; others are refused, as by a build. */
+static void test_cosine_at_extremes(void **state) {
+    const float sizes[] = {0x1p-40f, 0x1.000002p-40f, 0x1p-20f, 1, 0x1.fffffep61f, 0x1p62f};
+    const float refused[] = {0,       0x1p-149f, 0x1p-126f, 0x1p-70f, 0x1.fffffep-41f, 0x1.000002p62f,
+                             FLT_MAX, INFINITY,  NAN};
+    enum { SIZES = sizeof sizes / sizeof *sizes, REFUSED = sizeof refused / sizeof *refused };
 
     (void)state;
     for (size_t i = 0; i < SIZES; i++)
@@ -656,8 +674,78 @@ static void test_cosine_is_finite_at_extremes(void **state) {
             const float q[1] = {sizes[i]}, x[1] = {-sizes[j]};
             float d = NAN;
             assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, 1, q, x, &d), KITH_OK);
-            assert_true(d >= 0 && (double)d <= 2 + 1e-6);
+            assert_true((double)d > 2 - 1e-6 && d <= 2 && (i != j || same_float(d, 2)));
+            assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, 1, q, &sizes[j], &d), KITH_OK);
+            assert_true(d >= 0 && (double)d < 1e-6 && (i != j || same_float(d, 0)));
         }
+    for (size_t i = 0; i < REFUSED; i++) {
+        float d = 42;
+        assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, 1, &refused[i], &sizes[3], &d), KITH_E_DATA);
+        assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, 1, &sizes[3], &refused[i], &d), KITH_E_DATA);
+        assert_true(same_float(d, 42));
+    }
+}
+
+/* A vector is at distance 0 from itself, from its double and from its equal in float: +0, not nearly. Guards against:
+ * 6e-8 above, or below, which a radius of 0 and a root of the distance stumble over. */
+static void test_cosine_of_equal_vectors(void **state) {
+    static float q[DIM_MAX], turned[DIM_MAX], doubled[DIM_MAX];
+    static uint8_t x[DIM_MAX * 4];
+    ki_rng rng = {8};
+    size_t checked = 0;
+
+    (void)state;
+    for (size_t t = 0; t < TYPES; t++)
+        for (size_t i = 1; i < SMALL_DIMS + LARGE_DIMS; i++)
+            for (int kind = 0; kind < VALUE_KINDS; kind++) {
+                const size_t dim = dim_at(i);
+                float d[3] = {NAN, NAN, NAN};
+                fill_row(&rng, types[t].dtype, (enum value_kind)kind, x, dim);
+                for (size_t j = 0; j < dim; j++) {
+                    q[j] = (float)value_of(types[t].dtype, x, j);
+                    turned[j] = -q[j];
+                    doubled[j] = q[j] * 2;
+                }
+                if (kith_distance(KITH_COSINE, types[t].dtype, dim, q, x, &d[0]) != KITH_OK) continue; /* zeros */
+                assert_int_equal(kith_distance(KITH_COSINE, types[t].dtype, dim, turned, x, &d[1]), KITH_OK);
+                if (kith_distance(KITH_COSINE, types[t].dtype, dim, doubled, x, &d[2]) != KITH_OK)
+                    d[2] = 0; /* > 2^62 */
+                if (!same_float(d[0], 0) || !same_float(d[1], 2) || !same_float(d[2], 0))
+                    fail_msg("%s %s, dim %zu: itself %a, opposite %a, double %a", types[t].name, kind_names[kind], dim,
+                             (double)d[0], (double)d[1], (double)d[2]);
+                checked++;
+            }
+    assert_true(checked > TYPES * SMALL_DIMS * 2);
+}
+
+/* Close to the truth, symmetric, and within 0..2, however near the vectors are. */
+static void test_cosine_of_near_vectors(void **state) {
+    static float q[1000], x[1000];
+    ki_rng rng = {9};
+
+    (void)state;
+    for (size_t round = 0; round < 4000; round++) {
+        const size_t dim = 1 + ki_rng_below(&rng, 1000);
+        const double noise = ldexp(1, -(int)ki_rng_below(&rng, 30)), size = ldexp(1, (int)ki_rng_below(&rng, 60) - 30);
+        long double dot = 0, q2 = 0, x2 = 0;
+        for (size_t j = 0; j < dim; j++) {
+            const double value = ki_rng_normal(&rng);
+            q[j] = (float)(size * value);
+            x[j] = (float)(value * (1 + noise * ki_rng_normal(&rng)) * (round % 3 ? 1 : -3));
+            dot += (long double)q[j] * (long double)x[j];
+            q2 += (long double)q[j] * (long double)q[j];
+            x2 += (long double)x[j] * (long double)x[j];
+        }
+        float d, back;
+        assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, dim, q, x, &d), KITH_OK);
+        assert_int_equal(kith_distance(KITH_COSINE, KITH_F32, dim, x, q, &back), KITH_OK);
+        const long double off = fabsl((long double)d - (1 - dot / sqrtl(q2 * x2)));
+        /* Three sums of the defining kernel, half of each of the two norms' errors, and one rounding of the result. */
+        const long double bound = 2 * ((long double)dim / 16 + 8) * 0x1p-24L * 1.01L + 0x1p-24L;
+        if (!(d >= 0 && d <= 2 && same_float(d, back) && off <= bound))
+            fail_msg("dim %zu, noise %g: %a and back %a, off by %Lg, at most %Lg", dim, noise, (double)d, (double)back,
+                     off, bound);
+    }
 }
 
 /* The bits come from ki_distance(), which is one table, whatever thread asks. */
@@ -672,13 +760,14 @@ static void test_table_is_constant(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pairs_at_every_length),        cmocka_unit_test(test_pairs_unaligned),
-        cmocka_unit_test(test_four_times_the_same_row),      cmocka_unit_test(test_padding_takes_part),
-        cmocka_unit_test(test_every_half_to_float),          cmocka_unit_test(test_nan_bits_agree),
-        cmocka_unit_test(test_from_float_rounds_to_even),    cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_conversions_at_every_length),  cmocka_unit_test(test_bits_at_every_length),
-        cmocka_unit_test(test_kith_distance_values),         cmocka_unit_test(test_kith_distance_refuses),
-        cmocka_unit_test(test_cosine_is_finite_at_extremes), cmocka_unit_test(test_table_is_constant),
+        cmocka_unit_test(test_pairs_at_every_length),       cmocka_unit_test(test_pairs_unaligned),
+        cmocka_unit_test(test_four_times_the_same_row),     cmocka_unit_test(test_padding_takes_part),
+        cmocka_unit_test(test_every_half_to_float),         cmocka_unit_test(test_nan_bits_agree),
+        cmocka_unit_test(test_from_float_rounds_to_even),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_conversions_at_every_length), cmocka_unit_test(test_bits_at_every_length),
+        cmocka_unit_test(test_kith_distance_values),        cmocka_unit_test(test_kith_distance_refuses),
+        cmocka_unit_test(test_cosine_at_extremes),          cmocka_unit_test(test_cosine_of_equal_vectors),
+        cmocka_unit_test(test_cosine_of_near_vectors),      cmocka_unit_test(test_table_is_constant),
     };
     return cmocka_run_group_tests(tests, set_up_masks, NULL);
 }

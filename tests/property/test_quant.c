@@ -92,7 +92,7 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
                        .kappa = c.recipe.kappa,
                        .lists = {.count = 1},
                        .originals = c.run.originals,
-                       .inverse_norms = metric == KITH_COSINE ? c.run.inverse_norms : NULL};
+                       .norms2 = metric == KITH_COSINE ? c.run.norms2 : NULL};
     double centre2 = 0;
     for (size_t j = 0; j < dim; j++) centre2 += (double)c.recipe.centre[j] * (double)c.recipe.centre[j];
     c.flat.centre_norm = ki_length_above((float)centre2, dim);

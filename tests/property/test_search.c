@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "support/segment_file.h"
 #include "support/subject.h"
 
 /* ---- What is searched -------------------------------------------------------------------------------------------- */
@@ -281,6 +282,95 @@ static void test_ranges(void **state) {
     }
 }
 
+/* Stored vectors as queries: each is at distance +0 from itself and its equals, which a radius of 0 finds. */
+static void check_cosine_of_itself(data_kind kind, kith_dtype dtype, size_t lists, uint64_t seed) {
+    subject_lists = lists;
+    struct subject s = subject_make(kind, KITH_COSINE, dtype, dtype, 700, 70 + seed % 3, DISTINCT, seed);
+    subject_lists = 1;
+    float *floats = take(s.set.dim, sizeof(float));
+    for (size_t i = 0; i < DISTINCT; i++) {
+        const size_t row = i * 49 + seed % 49;
+        const float zero = 0;
+        data_hit *hits = s.hits + i * s.set.rows;
+        size_t equal = 0;
+        memcpy(s.queries + i * s.set.row_bytes, data_row(&s.set, row), s.set.row_bytes);
+        data_floats(dtype, data_row(&s.set, row), s.set.dim, floats);
+        data_reference(&s.set, floats, NULL, hits);
+        for (size_t j = 0; j < s.set.rows; j++) {
+            assert_true(hits[j].distance >= 0 && hits[j].distance <= 2);
+            if (memcmp(data_row(&s.set, hits[j].row), data_row(&s.set, row), s.set.row_bytes) != 0) continue;
+            assert_memory_equal(&hits[j].distance, &zero, sizeof(float));
+            equal++;
+        }
+        assert_true(equal >= 1);
+    }
+    free(floats);
+    check_plans(&s, (struct request){.batch = 1, .k = 1});
+    check_plans(&s, (struct request){.batch = DISTINCT, .k = 10});
+    check_plans(&s, (struct request){.batch = DISTINCT, .radius = 0, .threads = 2});
+    check_plans(&s, (struct request){.batch = DISTINCT, .radius = -0x1p-149f});
+    subject_free(&s);
+}
+
+static void test_cosine_of_itself(void **state) {
+    static const data_kind kinds[] = {DATA_NORMAL,  DATA_DUPLICATES, DATA_CLUSTERED,
+                                      DATA_OUTLIER, DATA_SCALES,     DATA_NEAR_TIES};
+    (void)state;
+    uint64_t seed = 0;
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
+        for (size_t t = 0; t < NUMBER_DTYPES; t++, seed++)
+            check_cosine_of_itself(kinds[i], number_dtypes[t], seed % 2 ? 9 : 1, seed);
+}
+
+/* Turn the index's norms2 into the inverse_norms that files of version 1 have, or into a section of no known kind. */
+static void reopen_with(struct subject *s, uint32_t kind, kith_status expected) {
+    test_bytes file = test_read(data_path("search.kith"));
+    ki_header *header = test_header_a(file);
+    for (uint32_t i = 0; i < header->section_count; i++) {
+        ki_section_entry *section = &header->section[i];
+        if (section->kind != KI_SECTION_NORMS2) continue;
+        section->kind = kind;
+        for (size_t row = 0; row < s->set.rows; row++) {
+            float norm;
+            unsigned char *at = file.data + section->offset + row * sizeof(norm);
+            memcpy(&norm, at, sizeof(norm));
+            norm = 1 / sqrtf(norm);
+            memcpy(at, &norm, sizeof(norm));
+        }
+    }
+    test_reseal(file);
+    test_write(data_path("old.kith"), file.data, file.bytes);
+    free(file.data);
+    kith_index *index = NULL;
+    assert_int_equal(kith_index_open(data_path("old.kith"), NULL, &index, &error), expected);
+    if (expected != KITH_OK) return;
+    for (unsigned t = 1; t <= THREADS_MAX; t++) kith_scratch_destroy(s->scratch[t]);
+    kith_index_close(s->index);
+    s->index = index;
+    for (unsigned t = 1; t <= THREADS_MAX; t++)
+        assert_int_equal(kith_scratch_create(s->index, pools[t], &s->scratch[t], &error), KITH_OK);
+}
+
+static void test_files_with_inverse_norms(void **state) {
+    (void)state;
+    for (size_t t = 0; t < NUMBER_DTYPES; t++) {
+        subject_lists = t % 2 ? 7 : 1;
+        struct subject s = subject_make(DATA_CLUSTERED, KITH_COSINE, number_dtypes[t], KITH_F32, 600, 65, DISTINCT, t);
+        subject_lists = 1;
+        reopen_with(&s, 0x7fff, KITH_E_CORRUPT);
+        assert_non_null(strstr(error.text, "norms2"));
+        reopen_with(&s, KI_SECTION_INVERSE_NORMS, KITH_OK);
+        assert_int_equal(kith_index_verify(data_path("old.kith"), NULL, NULL, NULL, &error), KITH_OK);
+        check_plans(&s, (struct request){.batch = 1, .k = 3});
+        check_plans(&s, (struct request){.batch = DISTINCT, .k = 10, .threads = 2});
+        check_plans(&s, (struct request){.batch = DISTINCT, .radius = s.hits[40].distance});
+        if (s.info.lists > 1) /* all lists, all candidates: exact */
+            check(&s, (struct request){
+                          .plan = KITH_PLAN_IVF, .batch = DISTINCT, .k = 5, .nprobe = s.info.lists, .rerank = 600});
+        subject_free(&s);
+    }
+}
+
 static void test_filters(void **state) {
     static const size_t every[] = {0, 5000, 600, 100, 17, 2, 1};
     (void)state;
@@ -325,6 +415,8 @@ int main(void) {
         cmocka_unit_test(test_lists_of_candidates_fill_up),
         cmocka_unit_test(test_misleading_samples),
         cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_cosine_of_itself),
+        cmocka_unit_test(test_files_with_inverse_norms),
         cmocka_unit_test(test_filters),
         cmocka_unit_test(test_query_types_and_strides),
     };

@@ -16,6 +16,7 @@
 
 #include "base/file.h"
 #include "index/index.h"
+#include "kernel/distance.h"
 
 #include <dirent.h>
 #include <float.h>
@@ -115,7 +116,8 @@ static void residual_of(const ki_view *flat, uint32_t position, const float *cen
     float x[256];
     assert_true(flat->dim <= 256);
     data_floats(flat->dtype, flat->originals + (size_t)position * flat->row_bytes, flat->dim, x);
-    const double factor = flat->inverse_norms ? flat->inverse_norms[position] : 1;
+    const float inverse = ki_inverse_norm(ki_distance()->norm2[KITH_F32](x, flat->dim));
+    const double factor = flat->metric == KITH_COSINE ? inverse : 1;
     for (size_t j = 0; j < flat->dim; j++) r[j] = x[j] * factor - centre[j];
 }
 
