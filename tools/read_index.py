@@ -259,6 +259,7 @@ class Index:
         for part, following in zip(self.parts, self.parts[1:] + [None]):
             part.end = following.offset if following else end
             blocks += (part.end - part.offset + BLOCK - 1) // BLOCK
+        demand(len(self.parts) <= 4096, "%d parts" % len(self.parts))
         self.table_bytes = max(round_up(8 * blocks, PAGE), PAGE)
         tail = self.table_bytes + PAGE + (0 if self.version == 1 else TABLE)
         demand(self.table_offset == end and self.block_count == blocks, "place or count of the block table")

@@ -207,8 +207,8 @@ static kith_status finish(ki_build *b) {
         kith_dtype_name(r->dtype), kith_metric_name(r->metric), (unsigned long long)b->options.seed);
     kith_status status = ki_id_table_write(&b->labels, b->writer, ki_build_path(b), b->error);
     if (status == KITH_OK)
-        status = ki_segment_append(b->writer, &(ki_section_data){{KI_SECTION_META, (uint64_t)bytes, (uint64_t)bytes}, meta},
-                                   1, b->error);
+        status = ki_segment_append(
+            b->writer, &(ki_section_data){{KI_SECTION_META, (uint64_t)bytes, (uint64_t)bytes}, meta}, 1, b->error);
     const ki_segment_head head = make_head(b);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;

@@ -60,8 +60,8 @@ static kith_status view_second(kith_index *index, kith_error *error) {
     const void *codes = NULL, *factors = NULL;
     if (!model.data) return KITH_OK;
     if (view->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors",
-                       ki_segment_path(s), ki_part_place(KI_SECTION_SECOND_MODEL));
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors", ki_segment_path(s),
+                       ki_part_place(KI_SECTION_SECOND_MODEL));
     kith_status status =
         ki_section_of(s, KI_SECTION_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);
     if (status == KITH_OK)

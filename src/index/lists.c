@@ -97,8 +97,8 @@ static kith_status view_supers(kith_index *index, kith_error *error) {
     if (good) memcpy(ends, table + 1, count * sizeof(uint32_t));
     for (uint64_t s = 1; good && s < count; s++) good = ends[s - 1] <= ends[s];
     if (!good || ends[count - 1] != lists->count)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no division of %zu lists",
-                       ki_segment_path(index->segment), ki_part_place(KI_SECTION_SUPERS), lists->count);
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no division of %zu lists", ki_segment_path(index->segment),
+                       ki_part_place(KI_SECTION_SUPERS), lists->count);
     lists->supers = (size_t)count;
     lists->super_end = ends;
     lists->super_centroids = (const float *)(const void *)((const char *)section.data + head);

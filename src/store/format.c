@@ -73,8 +73,7 @@ static kith_status too_many(const ki_header *header, const char *path, int most,
 
 static kith_status read_version1(const ki_header *header, const ki_file_source *file, ki_layout *layout,
                                  kith_error *error) {
-    const ki_section_entry_version1 *table =
-        (const void *)((const unsigned char *)header + KI_SECTION_TABLE_VERSION1);
+    const ki_section_entry_version1 *table = (const void *)((const unsigned char *)header + KI_SECTION_TABLE_VERSION1);
     if (header->section_count > KI_SECTIONS_MAX_VERSION1)
         return too_many(header, file->path, KI_SECTIONS_MAX_VERSION1, error);
     for (uint32_t i = 0; i < header->section_count; i++) {
@@ -101,8 +100,8 @@ static kith_status read_table(const ki_header *header, const ki_file_source *fil
     if (header->section_count > KI_SECTIONS_MAX) return too_many(header, file->path, KI_SECTIONS_MAX, error);
     if (header->section_table_bytes != bytes || header->file_bytes < least || header->file_bytes > KI_FILE_BYTES_MAX)
         return ki_fail(error, KITH_E_CORRUPT,
-                       "%s: header: a section table of %" PRIu32 " bytes in a file of %" PRIu64
-                       ", expected %" PRIu64 " in at least %" PRIu64,
+                       "%s: header: a section table of %" PRIu32 " bytes in a file of %" PRIu64 ", expected %" PRIu64
+                       " in at least %" PRIu64,
                        file->path, header->section_table_bytes, header->file_bytes, bytes, least);
     const uint64_t copies[] = {KI_HEADER_BYTES, header->file_bytes - KI_HEADER_BYTES - bytes};
     for (size_t i = 0; i < 2; i++) {
@@ -134,7 +133,7 @@ static kith_status read_plan(const char *path, const ki_section_entry *entry, co
                        "newer kith",
                        path, ki_family_name(entry->family), head.version, kith_version(), KI_SECTION_HEAD_VERSION);
     if (head.version != KI_SECTION_HEAD_VERSION) return bad_head(path, entry, "has version 0", error);
-    if (head.parts == 0 || head.parts > KI_SECTION_HEAD_MAX || ki_section_head_bytes(head.parts) != entry->head_bytes)
+    if (head.parts == 0 || head.parts > KI_PARTS_MAX || ki_section_head_bytes(head.parts) != entry->head_bytes)
         return bad_head(path, entry, "has another size than its parts make", error);
     for (uint32_t i = 0; i < head.parts; i++) {
         ki_part_entry part;
@@ -172,8 +171,9 @@ static kith_status read_section(const ki_file_source *file, const ki_section_ent
     kith_status status = file->read(file->context, bytes, entry->head_bytes, entry->offset, error);
     if (status != KITH_OK) return status;
     if (XXH3_64bits(bytes, entry->head_bytes) != entry->head_hash)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', part 'head' is damaged: it does not match its checksum",
-                       file->path, ki_family_name(entry->family));
+        return ki_fail(error, KITH_E_CORRUPT,
+                       "%s: section '%s', part 'head' is damaged: it does not match its checksum", file->path,
+                       ki_family_name(entry->family));
     status = read_plan(file->path, entry, bytes, plan, &parts, error);
     if (status == KITH_OK) status = ki_layout_add(layout, file->path, plan, parts, error);
     if (status == KITH_E_LIMIT || status == KITH_E_ARG) { /* the file is to blame, no caller */
@@ -204,8 +204,7 @@ static kith_status read_version2(const ki_header *header, const ki_file_source *
         if (entry->family == 0 || entry->family > KI_PART_NUMBER(UINT32_MAX))
             status = ki_fail(error, KITH_E_CORRUPT, "%s: section table: entry %" PRIu32 " has family %" PRIu32,
                              file->path, i, entry->family);
-        if (status == KITH_OK)
-            status = check_place(header, file, layout, place, entry->offset, entry->bytes, error);
+        if (status == KITH_OK) status = check_place(header, file, layout, place, entry->offset, entry->bytes, error);
         if (status == KITH_OK && (entry->head_bytes < KI_SECTION_HEAD_ALIGN || entry->head_bytes > entry->bytes ||
                                   entry->head_bytes > KI_SECTION_HEAD_MAX))
             status = bad_head(file->path, entry, "has no possible size", error);
@@ -264,9 +263,8 @@ static kith_status wrong_size(const ki_header *header, const ki_file_source *fil
     const struct {
         uint64_t end;
         const char *what;
-    } tail[] = {{table_b, "the block table"},
-                {copy_b, "section table, copy B,"},
-                {header->file_bytes, "header copy B"}};
+    } tail[] = {
+        {table_b, "the block table"}, {copy_b, "section table, copy B,"}, {header->file_bytes, "header copy B"}};
     size_t i = 0;
     if (file->bytes > header->file_bytes)
         return ki_fail(error, KITH_E_CORRUPT,

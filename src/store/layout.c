@@ -97,7 +97,7 @@ static kith_status check_plan(const ki_layout *layout, const char *path, const k
                            ki_family_name(family));
     if (layout->sections == KI_SECTIONS_MAX)
         return ki_fail(error, KITH_E_LIMIT, "%s: more than %d sections", path, KI_SECTIONS_MAX);
-    if (parts > KI_SECTION_HEAD_MAX || ki_section_head_bytes(parts) > KI_SECTION_HEAD_MAX)
+    if (parts >= KI_PARTS_MAX - layout->parts || ki_section_head_bytes(parts) > KI_SECTION_HEAD_MAX)
         return ki_fail(error, KITH_E_LIMIT, "%s: section '%s': %zu parts are too many", path, ki_family_name(family),
                        parts);
     return KITH_OK;

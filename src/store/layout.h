@@ -15,6 +15,7 @@
 
 enum {
     KI_SECTIONS_MAX = 256,
+    KI_PARTS_MAX = 4096, /* of a file, heads included: so that a hostile one costs no time or memory to speak of */
     KI_SECTION_ALIGN = 4096,
     KI_PART_ALIGN = 256, /* of parts below a block: so even the smallest block is one of XXH3's long inputs (F4) */
     KI_BLOCK_BYTES = 65536,

@@ -41,11 +41,11 @@ typedef enum ki_family {
 
 /* A file's parts lie in ascending order, as they are planned. */
 typedef enum ki_section_kind {
-    KI_SECTION_LISTS = KI_PART(KI_FAMILY_LISTS, 1),          /* list table */
-    KI_SECTION_CENTROIDS = KI_PART(KI_FAMILY_LISTS, 2),      /* lists x dim floats */
-    KI_SECTION_LIST_BOUNDS = KI_PART(KI_FAMILY_LISTS, 3),    /* float a list: at least its longest residual */
-    KI_SECTION_COARSE_CODES = KI_PART(KI_FAMILY_LISTS, 4),   /* int8 tiles of the centroids */
-    KI_SECTION_COARSE_FACTORS = KI_PART(KI_FAMILY_LISTS, 5), /* beside them */
+    KI_SECTION_LISTS = KI_PART(KI_FAMILY_LISTS, 1),              /* list table */
+    KI_SECTION_CENTROIDS = KI_PART(KI_FAMILY_LISTS, 2),          /* lists x dim floats */
+    KI_SECTION_LIST_BOUNDS = KI_PART(KI_FAMILY_LISTS, 3),        /* float a list: at least its longest residual */
+    KI_SECTION_COARSE_CODES = KI_PART(KI_FAMILY_LISTS, 4),       /* int8 tiles of the centroids */
+    KI_SECTION_COARSE_FACTORS = KI_PART(KI_FAMILY_LISTS, 5),     /* beside them */
     KI_SECTION_COARSE_FIRST_CODES = KI_PART(KI_FAMILY_LISTS, 6), /* tiles of the centroids in the first level */
     KI_SECTION_COARSE_FIRST_FACTORS = KI_PART(KI_FAMILY_LISTS, 7),
     KI_SECTION_SUPERS = KI_PART(KI_FAMILY_LISTS, 8),             /* lists of lists: u32 ends, then centroids */
@@ -58,7 +58,7 @@ typedef enum ki_section_kind {
     KI_SECTION_SECOND_CODES = KI_PART(KI_FAMILY_SECOND_CODE, 2),
     KI_SECTION_SECOND_FACTORS = KI_PART(KI_FAMILY_SECOND_CODE, 3),
     KI_SECTION_SPILL_LISTS = KI_PART(KI_FAMILY_SECOND_LISTS, 1),   /* u32 a list, how many vectors it has as second */
-    KI_SECTION_SPILL_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list of each */
+    KI_SECTION_SPILL_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list */
     KI_SECTION_SPILL_CODES = KI_PART(KI_FAMILY_SECOND_LISTS, 3),   /* tiles, of the first level where there is one */
     KI_SECTION_SPILL_FACTORS = KI_PART(KI_FAMILY_SECOND_LISTS, 4),
     KI_SECTION_IDS = KI_PART(KI_FAMILY_IDS, 1),                 /* u64 a vector, in the segment's order */

@@ -47,9 +47,9 @@ static kith_status amend(const ki_segment *old, const char *path, const ki_secti
     const size_t most = old->layout.parts + 1;
     ki_section_data *parts = ki_alloc_array(most, sizeof(*parts));
     ki_section_plan *plan = ki_alloc_array(most, sizeof(*plan));
-    const kith_status status =
-        parts && plan ? copy(path, parts, collect(old, fresh, parts), plan, writer, error)
-                      : ki_fail(error, KITH_E_NOMEM, "%s: out of memory for %zu parts", path, most);
+    const kith_status status = parts && plan
+                                   ? copy(path, parts, collect(old, fresh, parts), plan, writer, error)
+                                   : ki_fail(error, KITH_E_NOMEM, "%s: out of memory for %zu parts", path, most);
     free(plan);
     free(parts);
     return status;

@@ -89,8 +89,7 @@ static kith_status put_heads(ki_segment_writer *writer, uint32_t first, kith_err
         if (!head) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", writer->file.path);
         ki_section_head_fill(&writer->layout, i, head);
         entry->head_hash = XXH3_64bits(head, entry->head_bytes);
-        const kith_status status =
-            ki_segment_put(writer, KI_PART(entry->family, 0), 0, head, entry->head_bytes, error);
+        const kith_status status = ki_segment_put(writer, KI_PART(entry->family, 0), 0, head, entry->head_bytes, error);
         free(head);
         if (status != KITH_OK) return status;
     }
@@ -168,8 +167,8 @@ static void hash_put(ki_segment_writer *writer, const ki_part *part, uint64_t fr
         const uint64_t used = ki_min_u64(KI_BLOCK_BYTES, part->bytes - begin);
         const bool whole = begin >= from && begin + used <= end;
         /* Without a hash the block is hashed at finish like any other: a refused allocation costs nothing but time. */
-        const bool hashed = whole && hash_padded(data + (begin - from), used,
-                                                 ki_min_u64(KI_BLOCK_BYTES, range - begin), &writer->hash[number]);
+        const bool hashed = whole && hash_padded(data + (begin - from), used, ki_min_u64(KI_BLOCK_BYTES, range - begin),
+                                                 &writer->hash[number]);
         atomic_store_explicit(&writer->state[number], hashed ? HASHED : UNKNOWN, memory_order_relaxed);
     }
 }

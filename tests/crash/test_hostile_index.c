@@ -25,9 +25,7 @@
 enum { KINDS = 10, BASES = 2 * KINDS, ROWS = 100, DIM = 64, K = 5, QUERIES = 3 };
 
 static kith_error error;
-static struct {
-    test_bytes file;
-} base[BASES];
+static struct { test_bytes file; } base[BASES];
 /* Of each kind a file of version 2 and, KINDS further on, the same of version 1. */
 enum { LISTED = 7 }; /* the first base with lists */
 static unsigned opened, refused_count, verified;
@@ -354,8 +352,8 @@ static void test_hostile_factors(void **state) {
 /* Supers that divide the lists wrongly: a small table put into the file. */
 static void test_hostile_supers(void **state) {
     static const uint32_t tables[][16] = {{0, 0, 0, 0},   {1, 11, 0, 0},         {1, 13, 0, 0},
-                                         {2, 13, 12, 0}, {2, 5, 11, 0},         {3, 1, 2, 11},
-                                         {13, 1, 2, 3},  {UINT32_MAX, 1, 2, 3}, {UINT32_MAX - 1, 12, 0}};
+                                          {2, 13, 12, 0}, {2, 5, 11, 0},         {3, 1, 2, 11},
+                                          {13, 1, 2, 3},  {UINT32_MAX, 1, 2, 3}, {UINT32_MAX - 1, 12, 0}};
     (void)state;
     for (size_t i = 0; i < sizeof(tables) / sizeof(*tables); i++) {
         const char *path = test_path("supers.kith");

@@ -634,7 +634,8 @@ static void damage_before_finish(void **state) {
         assert_int_equal(ki_segment_put(writer, KI_SECTION_LISTS, 0, data, sizeof(data), &error), KITH_OK);
         assert_int_equal(pwrite(fd, "x", 1, 16384 + (which ? 70000 : 300001)), 1);
         assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_E_IO);
-        assert_non_null(strstr(error.text, which ? ": section 'lists', part 'table'" : ": padding after section 'lists', part 'table'"));
+        assert_non_null(strstr(error.text, which ? ": section 'lists', part 'table'"
+                                                 : ": padding after section 'lists', part 'table'"));
         assert_int_not_equal(access(path, F_OK), 0);
     }
 }

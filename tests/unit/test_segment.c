@@ -290,6 +290,28 @@ static void most_sections(void **state) {
     ki_segment_close(segment);
 }
 
+/* And as many parts of a file: two sections as large as can be, and one of one part. */
+static void most_parts(void **state) {
+    enum { PARTS = 2046 };
+    static ki_section_plan plan[2 * PARTS + 2];
+    const char *path = test_path("parts.kith");
+    const ki_segment_head head = test_head();
+    const ki_section_data more = {{KI_PART(9, 1), 1, 1}, "a"};
+    ki_segment_writer *writer = NULL;
+    (void)state;
+    for (uint32_t i = 0; i < 2 * PARTS; i++) plan[i] = (ki_section_plan){KI_PART(1 + i / PARTS, 1 + i % PARTS), 1, 1};
+    plan[2 * PARTS] = (ki_section_plan){KI_PART(3, 1), 1, 1};
+    plan[2 * PARTS + 1] = (ki_section_plan){KI_PART(3, 2), 1, 1};
+    plan_fails(plan, 2 * PARTS + 2, KITH_E_LIMIT);
+    assert_int_equal(ki_segment_create(path, plan, 2 * PARTS + 1, &writer, &error), KITH_OK);
+    assert_int_equal(ki_segment_append(writer, &more, 1, &error), KITH_E_LIMIT);
+    assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
+    ki_segment *segment = open_ok(path);
+    assert_int_equal(ki_segment_parts(segment), 2 * PARTS + 1);
+    assert_int_equal(ki_segment_verify(segment, NULL, NULL, NULL, &error), KITH_OK);
+    ki_segment_close(segment);
+}
+
 /* The same of version 1: 32, one of which it never defined. */
 static void most_sections_of_version1(void **state) {
     uint64_t bytes[KI_SECTIONS_MAX_VERSION1];
@@ -328,7 +350,8 @@ static void put_piece(void *context, size_t piece, unsigned worker) {
     const uint64_t offset = piece * putters->step;
     const uint64_t left = putters->bytes - offset, step = left < putters->step ? left : putters->step;
     (void)worker;
-    if (ki_segment_put(putters->writer, KI_SECTION_CODES, offset, putters->data + offset, step, NULL) != KITH_OK) putters->failures++;
+    if (ki_segment_put(putters->writer, KI_SECTION_CODES, offset, putters->data + offset, step, NULL) != KITH_OK)
+        putters->failures++;
 }
 
 static int count_calls(void *context, const kith_progress *progress) {
@@ -777,8 +800,7 @@ static void unknown_is_kept(void **state) {
     (void)state;
     for (size_t i = 0; i < 3; i++) plan[i] = (ki_section_plan){unknown[i], 5, 2};
     assert_int_equal(ki_segment_create(path, plan, 3, &writer, &error), KITH_OK);
-    for (size_t i = 0; i < 3; i++)
-        assert_int_equal(ki_segment_put(writer, unknown[i], 0, "later", 5, &error), KITH_OK);
+    for (size_t i = 0; i < 3; i++) assert_int_equal(ki_segment_put(writer, unknown[i], 0, "later", 5, &error), KITH_OK);
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
     assert_int_equal(ki_segment_amend(path, KI_SECTION_SUPERS, "new", 3, 1, NULL, NULL, NULL, &error), KITH_OK);
     ki_segment *segment = open_ok(path);
@@ -808,6 +830,7 @@ int main(void) {
         cmocka_unit_test(unwritten_is_zero_and_append),
         cmocka_unit_test(writer_refuses),
         cmocka_unit_test(most_sections),
+        cmocka_unit_test(most_parts),
         cmocka_unit_test(most_sections_of_version1),
         cmocka_unit_test(no_section_at_all),
         cmocka_unit_test(several_threads_and_cancelling),
