@@ -119,7 +119,7 @@ typedef enum kith_status {
     KITH_E_NOTFOUND = 5,    /* no such file, id or name */
     KITH_E_FORMAT = 6,      /* an input file is malformed: the text names the file and the byte, row or line */
     KITH_E_DATA = 7,        /* a well-formed value is refused: NaN, infinity, zero vector with cosine, duplicate id */
-    KITH_E_CORRUPT = 8,     /* an index file is damaged: the text names the file and the section */
+    KITH_E_CORRUPT = 8,     /* an index file is damaged: the text names the file, section and part */
     KITH_E_VERSION = 9,     /* an index file needs a newer kith */
     KITH_E_LIMIT = 10,      /* a size is beyond a documented limit */
     KITH_E_BUSY = 11,       /* somebody else holds it */
@@ -437,7 +437,7 @@ typedef struct kith_open_options {
 
 /* Of kith_index_info: kith_section is its successor. Never grows. Since 0.1. */
 typedef struct kith_section_info {
-    const char *name; /* static */
+    const char *name; /* static: "lists/supers", section and part; "unknown" of a newer kith */
     uint64_t offset, bytes, count;
 } kith_section_info;
 
@@ -466,10 +466,11 @@ typedef struct kith_index_info {
 #define KITH_INDEX_INFO_INIT                                                                                           \
     { .struct_size = sizeof(kith_index_info) }
 
-/* Open an index file: maps it and checks header, section table and sizes; O(1) in the file's size, and with lists a
- * word for each list and each 16 vectors. The file must not be changed while open, only replaced by another of its name
- * (which kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
- * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND, KITH_E_IO, KITH_E_CORRUPT,
+/* Open an index file: maps it and checks header, sections and sizes; O(1) in the file's size, and with lists a word for
+ * each list and each 16 vectors. The file must not be changed while open, only replaced by another of its name (which
+ * kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
+ * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND,
+ * KITH_E_IO, KITH_E_CORRUPT,
  * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
@@ -479,10 +480,10 @@ KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search ma
  * Returned void before 0.2. Any thread. Since 0.1. */
 KITH_API kith_status kith_index_get_info(const kith_index *index, kith_index_info *info);
 
-/* A section of an index file. Since 0.2. */
+/* A section of an index file, or a part of one. Since 0.2. */
 typedef struct kith_section {
     size_t struct_size;
-    const char *name;              /* "codes", "originals", ..., "unknown" for one of a newer kith; static */
+    const char *name; /* "codes/factors", "originals/rows", ..., "unknown" for one of a newer kith; static */
     uint64_t offset, bytes, count; /* place and size in the file; elements */
 } kith_section;
 #define KITH_SECTION_INIT                                                                                              \
@@ -494,7 +495,7 @@ KITH_API size_t kith_index_sections(const kith_index *index);
 KITH_API KITH_MUST_CHECK kith_status kith_index_section(const kith_index *index, size_t number, kith_section *section);
 
 /* Check every byte of an open index against its checksums, then every count, id and order inside. KITH_E_CORRUPT names
- * the file and section. pool may be NULL (one thread). Since 0.2. */
+ * the file, section and part. pool may be NULL (one thread). Since 0.2. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_check(const kith_index *index, kith_pool *pool,
                                                       kith_progress_fn progress, void *progress_context,
                                                       kith_error *error);

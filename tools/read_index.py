@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read a kith index file with nothing but Python: a second reader, written from docs/format.md alone, that keeps that page honest.
 
-  read_index.py info FILE                      header and sections
+  read_index.py info FILE                      header, sections and their parts
   read_index.py verify FILE                    every rule of "valid if and only if" that concerns bytes
   read_index.py check FILE                     verify, then every code, bound, id, order and string
   read_index.py vector FILE ID                 a stored vector
@@ -24,18 +24,33 @@ import struct
 import sys
 
 MAGIC = b"\x89KIT\r\n\x1a\n"
-PAGE, BLOCK = 4096, 65536
+PAGE, BLOCK, TABLE = 4096, 65536, 8192
 DTYPES = {1: "f32", 2: "f16", 3: "bf16", 4: "i8", 5: "u8", 6: "b1"}
 ELEMENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1, "u8": 1}
 METRICS = {1: "l2", 2: "ip", 3: "cosine", 4: "hamming", 5: "jaccard"}
 ID_KINDS = {0: "row", 1: "u64", 2: "string"}
-KINDS = {
-    1: "lists", 2: "centroids", 3: "codes", 4: "factors", 5: "level1_basis", 6: "level1_codes", 7: "level1_factors",
-    8: "originals", 9: "inverse_norms", 10: "ids", 11: "id_order", 12: "string_ends", 13: "string_bytes",
-    14: "string_order", 15: "name_ends", 16: "name_bytes", 17: "meta", 18: "coarse_codes", 19: "coarse_factors",
-    20: "list_bounds", 21: "supers", 22: "second_model", 23: "second_codes", 24: "second_factors", 25: "calibration",
-    26: "spill_lists", 27: "spill_entries", 28: "spill_codes", 29: "spill_factors",
-    30: "coarse_first_codes", 31: "coarse_first_factors", 32: "norms2",
+FAMILIES = {
+    1: ("lists", ["table", "centroids", "bounds", "codes", "factors", "first_codes", "first_factors", "supers"]),
+    2: ("first_level", ["basis", "codes", "factors"]),
+    3: ("codes", ["codes", "factors"]),
+    4: ("second_code", ["model", "codes", "factors"]),
+    5: ("second_lists", ["counts", "entries", "codes", "factors"]),
+    6: ("ids", ["ids", "order"]),
+    7: ("originals", ["rows", "inverse_norms", "norms2"]),
+    8: ("strings", ["ends", "bytes", "order"]),
+    9: ("names", ["ends", "bytes"]),
+    10: ("meta", ["json"]),
+    11: ("calibration", ["settings"]),
+}
+# What was a section of its own in version 1, by its kind.
+VERSION1 = {
+    1: "lists/table", 2: "lists/centroids", 3: "codes/codes", 4: "codes/factors", 5: "first_level/basis",
+    6: "first_level/codes", 7: "first_level/factors", 8: "originals/rows", 9: "originals/inverse_norms", 10: "ids/ids",
+    11: "ids/order", 12: "strings/ends", 13: "strings/bytes", 14: "strings/order", 15: "names/ends", 16: "names/bytes",
+    17: "meta/json", 18: "lists/codes", 19: "lists/factors", 20: "lists/bounds", 21: "lists/supers",
+    22: "second_code/model", 23: "second_code/codes", 24: "second_code/factors", 25: "calibration/settings",
+    26: "second_lists/counts", 27: "second_lists/entries", 28: "second_lists/codes", 29: "second_lists/factors",
+    30: "lists/first_codes", 31: "lists/first_factors",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
 FEATURE_LISTS = 1
@@ -122,14 +137,28 @@ except ImportError:
 # ---- The file ----------------------------------------------------------------------------------------------------------
 
 
-class Section:
-    def __init__(self, kind, flags, offset, size, count):
-        self.kind, self.flags, self.offset, self.bytes, self.count = kind, flags, offset, size, count
-        self.name = KINDS.get(kind, "unknown")
+def part_name(family, number):
+    name, parts = FAMILIES.get(family, ("unknown", []))
+    known = "head" if number == 0 else parts[number - 1] if number <= len(parts) else "unknown"
+    return name + "/" + known
+
+
+def place(name):
+    """A part's name, for people."""
+    return "section '%s', part '%s'" % tuple(name.split("/")) if "/" in name else "an unknown section"
+
+
+class Part:
+    """A run of bytes of one meaning; the head of a section is one too."""
+
+    def __init__(self, name, key, offset, size, count):
+        self.name, self.key, self.offset, self.bytes, self.count = name, key, offset, size, count
+        self.place = place(name)
+        self.is_head = name.endswith("/head")
 
 
 class Index:
-    """A mapped index file whose header, section table and sizes hold."""
+    """A mapped index file whose header, section table and sizes hold, of version 1 or 2."""
 
     def __init__(self, path):
         with open(path, "rb") as file:
@@ -138,7 +167,9 @@ class Index:
             self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self.header = self.choose_header()
         self.read_header()
-        self.read_sections()
+        self.parts = []
+        end = self.read_version1() if self.version == 1 else self.read_sections()
+        self.read_ends(end)
 
     def choose_header(self):
         for copy in (self.map[:PAGE], self.map[-PAGE:]):
@@ -150,7 +181,7 @@ class Index:
         header = self.header
         self.version, header_bytes = struct.unpack_from("<2I", header, 8)
         self.feature_compat, self.feature_incompat, size, self.rows = struct.unpack_from("<4Q", header, 16)
-        demand(self.version == 1 and self.feature_incompat & ~FEATURE_LISTS == 0, "needs a newer reader")
+        demand(self.version in (1, 2) and self.feature_incompat & ~FEATURE_LISTS == 0, "needs a newer reader")
         self.dim, dtype, metric, id_kind, self.lists, self.level1_dim, self.flags, self.section_count = (
             struct.unpack_from("<8I", header, 48)
         )
@@ -159,35 +190,91 @@ class Index:
         self.parameter = struct.unpack_from("<16d", header, 120)
         self.block_table_hash = struct.unpack_from("<Q", header, 248)[0]
         self.file_hash = struct.unpack_from("<Q", header, 4080)[0]
-        demand((header_bytes, entry_bytes, block_bytes) == (PAGE, 64, BLOCK), "sizes of header, entry or block")
+        self.section_table_hash, self.section_table_bytes = struct.unpack_from("<QI", header, 256)
+        expected = (PAGE, 64, BLOCK) if self.version == 1 else (PAGE, 32, BLOCK)
+        demand((header_bytes, entry_bytes, block_bytes) == expected, "sizes of header, entry or block")
         demand(size == self.file_bytes, "the header says %d bytes, the file has %d" % (size, self.file_bytes))
-        demand(self.section_count <= 32, "%d sections" % self.section_count)
+        demand(self.section_count <= (32 if self.version == 1 else 256), "%d sections" % self.section_count)
         self.dtype, self.metric = DTYPES.get(dtype, "?"), METRICS.get(metric, "?")
         self.id_kind = ID_KINDS.get(id_kind, "?")
 
-    def read_sections(self):
-        self.sections, end, blocks = [], PAGE, 0
+    def read_version1(self):
+        """Each section is one part. Gives where they end."""
+        end = PAGE
         for i in range(self.section_count):
-            section = Section(*struct.unpack_from("<2I3Q", self.header, 1024 + 64 * i))
-            demand(section.offset == end, "section '%s' does not begin where the one before ends" % section.name)
-            demand(section.kind != 0 and section.kind not in [s.kind for s in self.sections], "section kinds")
-            padded = round_up(section.bytes, PAGE)
-            end, blocks = end + padded, blocks + (padded + BLOCK - 1) // BLOCK
-            self.sections.append(section)
+            kind, _, offset, size, count = struct.unpack_from("<2I3Q", self.header, 1024 + 64 * i)
+            demand(kind != 0 and kind not in [part.key for part in self.parts], "section kinds")
+            part = Part(VERSION1.get(kind, "unknown"), kind, offset, size, count)
+            demand(offset == end, part.place + " does not begin where the one before ends")
+            end += round_up(size, PAGE)
+            self.parts.append(part)
+        return end
+
+    def read_table(self):
+        demand(self.section_table_bytes == TABLE and self.file_bytes >= 2 * (PAGE + TABLE) + PAGE, "the section table's size")
+        for begin in (PAGE, self.file_bytes - PAGE - TABLE):
+            table = self.map[begin : begin + TABLE]
+            if xxh3(table) == self.section_table_hash:
+                return table
+        raise Invalid("no valid section table at the start or the end")
+
+    def read_sections(self):
+        """Each section has a head that lists its parts. Gives where they end."""
+        table, end, families = self.read_table(), PAGE + TABLE, set()
+        for i in range(self.section_count):
+            family, head_bytes, offset, size, head_hash = struct.unpack_from("<2I3Q", table, 32 * i)
+            where = place(part_name(family, 0))
+            demand(1 <= family <= 65535 and family not in families, "families of sections")
+            families.add(family)
+            demand(offset == end, where + " does not begin where the section before ends")
+            demand(256 <= head_bytes <= 65536 and head_bytes <= size <= self.file_bytes - offset, where + ": its size")
+            head = self.map[offset : offset + head_bytes]
+            demand(xxh3(head) == head_hash, where + ": its hash")
+            demand(self.read_head(family, head, offset) == offset + size, where + ": its section has another size")
+            end = round_up(offset + size, PAGE)
+        return end
+
+    def read_head(self, family, head, begin):
+        """The parts of a section that begins here. Gives where they end."""
+        where = place(part_name(family, 0))
+        magic, repeated, version, count = struct.unpack_from("<4s3I", head)
+        demand(magic == b"KISH" and repeated == family, where + " is not the head of this section")
+        demand(version == 1, where + " needs a newer reader")
+        demand(count >= 1 and len(head) == round_up(64 + 32 * count, 256), where + " has %d parts" % count)
+        self.parts.append(Part(part_name(family, 0), family << 16, begin, len(head), count))
+        end, before = begin + len(head), 0
+        for i in range(count):
+            number, _, offset, size, elements = struct.unpack_from("<2I3Q", head, 64 + 32 * i)
+            demand(before < number <= 65535, where + ": its parts do not ascend")
+            part = Part(part_name(family, number), family << 16 | number, begin + offset, size, elements)
+            demand(part.offset == round_up(end, 256 if size < BLOCK else PAGE), part.place + " does not lie in its place")
+            demand(size <= self.file_bytes, part.place + " is too large")
+            self.parts.append(part)
+            end, before = part.offset + size, number
+        return end
+
+    def read_ends(self, end):
+        """Where the range of each part ends: where the next one begins. Then what follows the sections."""
+        blocks = 0
+        for part, following in zip(self.parts, self.parts[1:] + [None]):
+            part.end = following.offset if following else end
+            blocks += (part.end - part.offset + BLOCK - 1) // BLOCK
+        demand(len(self.parts) <= 4096, "%d parts" % len(self.parts))
         self.table_bytes = max(round_up(8 * blocks, PAGE), PAGE)
+        tail = self.table_bytes + PAGE + (0 if self.version == 1 else TABLE)
         demand(self.table_offset == end and self.block_count == blocks, "place or count of the block table")
-        demand(self.file_bytes == end + self.table_bytes + PAGE, "sizes do not add up to the file's")
+        demand(self.file_bytes == end + tail, "sizes do not add up to the file's")
 
     def data(self, name):
-        for section in self.sections:
-            if section.name == name:
-                return memoryview(self.map)[section.offset : section.offset + section.bytes]
+        for part in self.parts:
+            if part.name == name:
+                return memoryview(self.map)[part.offset : part.offset + part.bytes]
         return None
 
     def need(self, name, size):
         data = self.data(name)
-        demand(data is not None, "section '%s' is missing" % name)
-        demand(len(data) == size, "section '%s' has %d bytes, expected %d" % (name, len(data), size))
+        demand(data is not None, place(name) + " is missing")
+        demand(len(data) == size, "%s has %d bytes, expected %d" % (place(name), len(data), size))
         return data
 
     def verify(self):
@@ -196,15 +283,16 @@ class Index:
         table = self.map[self.table_offset : self.table_offset + self.table_bytes]
         demand(xxh3(table) == self.block_table_hash, "block_table_hash")
         demand(not any(table[8 * self.block_count :]), "padding of the block table")
+        if self.version != 1:
+            demand(self.map[PAGE : PAGE + TABLE] == self.map[-PAGE - TABLE : -PAGE], "the section tables differ")
         number = 0
-        for section in self.sections:
-            end = section.offset + round_up(section.bytes, PAGE)
-            demand(not any(self.map[section.offset + section.bytes : end]), "padding after section '%s'" % section.name)
-            for begin in range(section.offset, end, BLOCK):
+        for part in self.parts:
+            demand(not any(self.map[part.offset + part.bytes : part.end]), "padding after " + part.place)
+            for begin in range(part.offset, part.end, BLOCK):
                 expected = struct.unpack_from("<Q", table, 8 * number)[0]
                 demand(
-                    xxh3(self.map[begin : min(begin + BLOCK, end)]) == expected,
-                    "section '%s': the block at byte %d does not match its hash" % (section.name, begin),
+                    xxh3(self.map[begin : min(begin + BLOCK, part.end)]) == expected,
+                    "%s: the block at byte %d does not match its hash" % (part.place, begin),
                 )
                 number += 1
 
@@ -216,7 +304,7 @@ class Index:
     def vector(self, position):
         """The stored vector: floats, or bytes for b1."""
         size = self.row_bytes()
-        data = self.need("originals", self.rows * size)[position * size : (position + 1) * size]
+        data = self.need("originals/rows", self.rows * size)[position * size : (position + 1) * size]
         if self.dtype == "b1":
             return bytes(data)
         if self.dtype == "bf16":
@@ -227,11 +315,11 @@ class Index:
 
     def floats(self, name, count=None):
         data = self.data(name) if count is None else self.need(name, 4 * count)
-        demand(data is not None and len(data) % 4 == 0, "section '%s' holds no floats" % name)
+        demand(data is not None and len(data) % 4 == 0, place(name) + " holds no floats")
         return struct.unpack("<%df" % (len(data) // 4), data)
 
     def ids(self):
-        return struct.unpack("<%dQ" % self.rows, self.need("ids", 8 * self.rows))
+        return struct.unpack("<%dQ" % self.rows, self.need("ids/ids", 8 * self.rows))
 
     def factors(self, prefix, blocks, block, v):
         data = self.need(prefix + "factors", blocks * 256)
@@ -253,16 +341,16 @@ class Index:
 
     def code(self, position, level1=False):
         """The signed code of a vector and its factors (a, bias, norm, error)."""
-        dim, prefix = (self.level1_dim, "level1_") if level1 else (self.dim, "")
+        dim, prefix = (self.level1_dim, "first_level/") if level1 else (self.dim, "codes/")
         return self.code_at(prefix, dim, self.list_block[-1], *self.place(position))
 
     def strings(self, what):
-        data = self.data(what + "_bytes")
-        ends = struct.unpack("<%dQ" % self.rows, self.need(what + "_ends", 8 * self.rows))
-        demand(data is not None and ends[-1] == len(data), "section '%s_bytes' has another size than its ends" % what)
+        data = self.data(what + "/bytes")
+        ends = struct.unpack("<%dQ" % self.rows, self.need(what + "/ends", 8 * self.rows))
+        demand(data is not None and ends[-1] == len(data), place(what + "/bytes") + " has another size than its ends")
         texts, begin = [], 0
         for end in ends:
-            demand(begin <= end, "section '%s_ends' does not ascend" % what)
+            demand(begin <= end, place(what + "/ends") + " does not ascend")
             texts.append(bytes(data[begin:end]))
             begin = end
         return texts
@@ -274,7 +362,7 @@ class Index:
         and list_of (of each position)."""
         demand(bool(self.feature_incompat & FEATURE_LISTS) == (self.lists > 1), "the feature bit of lists")
         demand(1 <= self.lists <= 65536 and (self.lists == 1 or self.dtype != "b1"), "%d lists" % self.lists)
-        table = struct.unpack("<%dQ" % (2 * self.lists), self.need("lists", 16 * self.lists))
+        table = struct.unpack("<%dQ" % (2 * self.lists), self.need("lists/table", 16 * self.lists))
         position, block, self.list_of, self.list_first, self.list_block = 0, 0, [], [], []
         for number in range(self.lists):
             demand(table[2 * number] == position, "list %d does not begin where the one before ends" % number)
@@ -290,23 +378,23 @@ class Index:
 
     def check_ids(self):
         ids = self.ids()
-        order = struct.unpack("<%dI" % self.rows, self.need("id_order", 4 * self.rows))
-        demand(sorted(order) == list(range(self.rows)), "section 'id_order' is no permutation")
+        order = struct.unpack("<%dI" % self.rows, self.need("ids/order", 4 * self.rows))
+        demand(sorted(order) == list(range(self.rows)), "section 'ids', part 'order' is no permutation")
         for a, b in zip(order, order[1:]):
-            demand(ids[a] < ids[b], "section 'id_order' does not ascend, or an id is there twice")
+            demand(ids[a] < ids[b], "section 'ids', part 'order' does not ascend, or an id is there twice")
         demand(ids[order[-1]] != M64, "the reserved id is used")
         if self.id_kind != "u64":
             demand(sorted(ids) == list(range(self.rows)), "ids are not the row numbers")
 
     def check_strings(self):
-        texts = self.strings("string")
-        order = struct.unpack("<%dI" % self.rows, self.need("string_order", 4 * self.rows))
-        demand(sorted(order) == list(range(self.rows)), "section 'string_order' is no permutation")
+        texts = self.strings("strings")
+        order = struct.unpack("<%dI" % self.rows, self.need("strings/order", 4 * self.rows))
+        demand(sorted(order) == list(range(self.rows)), "section 'strings', part 'order' is no permutation")
         for a, b in zip(order, order[1:]):
-            demand(texts[a] < texts[b], "section 'string_order' does not ascend, or a string is there twice")
+            demand(texts[a] < texts[b], "section 'strings', part 'order' does not ascend, or a string is there twice")
 
     def check_padding(self, level1):
-        dim, prefix = (self.level1_dim, "level1_") if level1 else (self.dim, "")
+        dim, prefix = (self.level1_dim, "first_level/") if level1 else (self.dim, "codes/")
         for number in range(self.lists):
             for missing in range(self.list_first[number + 1] - self.list_first[number], 16 * self.list_blocks(number)):
                 block = self.list_block[number] + missing // 16
@@ -326,14 +414,14 @@ class Index:
     def read_centroids(self):
         """Of each list; and the centre of all vectors, which with one list is its centroid."""
         count = self.lists + 1 if self.lists > 1 else 1
-        floats = self.floats("centroids", count * self.dim)
+        floats = self.floats("lists/centroids", count * self.dim)
         rows = [floats[i * self.dim : (i + 1) * self.dim] for i in range(count)]
         self.centroids, self.centre = rows[: self.lists], rows[-1]
 
     def check_norms(self):
         """The squared norms are those of the vectors, to the bit; in old files the inverse norms are."""
-        old = self.data("norms2") is None and self.data("inverse_norms") is not None
-        norms = self.floats("inverse_norms" if old else "norms2", self.rows)
+        old = self.data("originals/norms2") is None and self.data("originals/inverse_norms") is not None
+        norms = self.floats("originals/inverse_norms" if old else "originals/norms2", self.rows)
         for position, norm in enumerate(norms):
             x = self.vector(position)
             wanted = inverse_norm(x) if old else dot(x, x)
@@ -362,7 +450,7 @@ class Index:
     def check_codes(self):
         """Every code decodes to its vector within its own bound, and the bounds are not idle."""
         whole = bool(self.flags & WHOLE_CODES)
-        radius = self.floats("list_bounds", self.lists) if self.lists > 1 else None
+        radius = self.floats("lists/bounds", self.lists) if self.lists > 1 else None
         worst = total = 0.0
         for position in range(self.rows):
             number, where = self.list_of[position], "position %d: " % position
@@ -380,7 +468,7 @@ class Index:
         """Centroids are coded as vectors around the centre; supers divide the lists."""
         blocks = (self.lists + 15) // 16
         for number in range(16 * blocks):
-            code, factors = self.code_at("coarse_", self.dim, blocks, number // 16, number % 16)
+            code, factors = self.code_at("lists/", self.dim, blocks, number // 16, number % 16)
             where = "coarse code %d: " % number
             if number >= self.lists:
                 demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
@@ -390,24 +478,25 @@ class Index:
             demand(not any(code[self.dim :]), where + "places past the last dimension are not empty")
             demand(length(r) <= self.parameter[1], where + "is farther from the centre than parameter[1]")
             demand(length(self.centroids[number]) <= self.parameter[2], where + "is longer than parameter[2]")
-        data = self.data("supers")
+        data = self.data("lists/supers")
         if data is not None:
             count = struct.unpack_from("<I", data)[0]
             ends = struct.unpack_from("<%dI" % count, data, 4)
             demand(1 <= count <= self.lists and ends[-1] == self.lists, "supers do not end with the last list")
             demand(list(ends) == sorted(ends), "the ends of supers do not ascend")
-            demand(len(data) == round_up(4 + 4 * count, 64) + 4 * self.dim * count, "the size of section 'supers'")
+            demand(len(data) == round_up(4 + 4 * count, 64) + 4 * self.dim * count, "the size of " + place("lists/supers"))
 
     def check_second(self):
         """Factors of the second code: bounds hold, and absent vectors never win."""
         blocks = self.list_block[-1]
-        demand(len(self.data("second_codes")) % blocks == 0, "section 'second_codes' is not made of blocks")
-        demand(bytes(self.data("second_model")[:4]) == b"KI2C", "section 'second_model' does not begin with its magic")
+        demand(len(self.data("second_code/codes")) % blocks == 0, "section 'second_code', part 'codes' is not made of blocks")
+        magic = bytes(self.data("second_code/model")[:4])
+        demand(magic == b"KI2C", "section 'second_code', part 'model' does not begin with its magic")
         for number in range(self.lists):
             for place in range(16 * self.list_blocks(number)):
                 position = self.list_first[number] + place
                 block = self.list_block[number] + place // 16
-                a, bias, norm, error = self.factors("second_", blocks, block, place % 16)
+                a, bias, norm, error = self.factors("second_code/", blocks, block, place % 16)
                 where = "second code of block %d, vector %d: " % (block, place % 16)
                 if position >= self.list_first[number + 1]:
                     demand(a == 0 and bias == -FLT_MAX, where + "is not empty")
@@ -421,13 +510,13 @@ class Index:
 
     def check_spill(self):
         """Second lists: each vector is in one at most, not its first, and coded there as in the first or anew."""
-        counts = struct.unpack("<%dI" % self.lists, self.need("spill_lists", 4 * self.lists))
+        counts = struct.unpack("<%dI" % self.lists, self.need("second_lists/counts", 4 * self.lists))
         blocks, entry, seen = sum((count + 15) // 16 for count in counts), 0, set()
-        entries = struct.unpack("<%dI" % (2 * sum(counts)), self.need("spill_entries", 8 * sum(counts)))
+        entries = struct.unpack("<%dI" % (2 * sum(counts)), self.need("second_lists/entries", 8 * sum(counts)))
         dim, whole, block = self.level1_dim or self.dim, bool(self.flags & WHOLE_CODES), 0
         for number, count in enumerate(counts):
             for place in range((count + 15) // 16 * 16):
-                code, factors = self.code_at("spill_", dim, blocks, block + place // 16, place % 16)
+                code, factors = self.code_at("second_lists/", dim, blocks, block + place // 16, place % 16)
                 where = "second list %d, entry %d: " % (number, place)
                 if place >= count:
                     demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
@@ -449,7 +538,7 @@ class Index:
 
     def calibration(self):
         """What section 'calibration' says; None without one, or with one of another version."""
-        data = self.data("calibration")
+        data = self.data("calibration/settings")
         if data is None:
             return None
         where = "section 'calibration': "
@@ -475,7 +564,7 @@ class Index:
         plan, code, k, batch, nprobe, rerank, recall, error, cost, lost = fields
         where = "section 'calibration', setting %d: " % number
         demand(plan in PLANS and code in SCAN_CODES, where + "plan %d, code %d" % (plan, code))
-        demand(code != 2 or self.data("second_model") is not None, where + "there is no second code")
+        demand(code != 2 or self.data("second_code/model") is not None, where + "there is no second code")
         demand(code != 4 or self.level1_dim, where + "there is no first level")
         demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
         if plan == 5:
@@ -491,7 +580,7 @@ class Index:
     def read_basis(self):
         """The first level's centre and basis."""
         columns, directions = self.level1_dim, self.level1_dim - 4
-        floats = self.floats("level1_basis", self.dim * (columns + 1))
+        floats = self.floats("first_level/basis", self.dim * (columns + 1))
         self.level1_centre = floats[: self.dim]
         self.basis = [floats[self.dim + j * columns : self.dim + (j + 1) * columns] for j in range(self.dim)]
         demand(not any(any(row[directions:]) for row in self.basis), "the last columns of the basis are not zero")
@@ -518,7 +607,7 @@ class Index:
         """Centroids are coded in the first level too."""
         blocks = (self.lists + 15) // 16
         for number in range(16 * blocks):
-            code, factors = self.code_at("coarse_first_", self.level1_dim, blocks, number // 16, number % 16)
+            code, factors = self.code_at("lists/first_", self.level1_dim, blocks, number // 16, number % 16)
             where = "coarse code %d of the first level: " % number
             if number >= self.lists:
                 demand(not any(code) and factors == [0, -FLT_MAX, 0, 0], where + "is not empty")
@@ -536,9 +625,9 @@ class Index:
         if self.id_kind == "string":
             self.check_strings()
         if self.flags & NAMES:
-            self.strings("name")
-        if self.data("meta") is not None:
-            demand(isinstance(json.loads(bytes(self.data("meta"))), dict), "section 'meta' is no JSON object")
+            self.strings("names")
+        if self.data("meta/json") is not None:
+            demand(isinstance(json.loads(bytes(self.data("meta/json"))), dict), "section 'meta', part 'json' is no JSON object")
         if self.dtype != "b1":
             result.update(self.check_all_codes())
         calibration = self.calibration()
@@ -554,7 +643,7 @@ class Index:
             self.check_padding(True)
         if self.lists > 1:
             self.check_coarse()
-        if self.data("second_model") is not None:
+        if self.data("second_code/model") is not None:
             self.check_second()
         if self.level1_dim:
             self.read_basis()
@@ -564,7 +653,7 @@ class Index:
             if self.metric == "cosine":
                 self.check_norms()
             result.update(self.check_codes())
-            if self.data("spill_entries") is not None:
+            if self.data("second_lists/entries") is not None:
                 result.update(self.check_spill())
             if self.level1_dim:
                 self.check_level1()
@@ -667,7 +756,7 @@ def info(index):
         "lists": index.lists,
         "second_code_error": index.parameter[3],
         "first_level_dim": index.level1_dim,
-        "spilled_rows": len(index.data("spill_entries") or b"") // 8,
+        "spilled_rows": len(index.data("second_lists/entries") or b"") // 8,
         "has_originals": bool(index.flags & ORIGINALS),
         "has_names": bool(index.flags & NAMES),
         "integer_codes": bool(index.flags & WHOLE_CODES),
@@ -675,8 +764,9 @@ def info(index):
         "first_level_error": index.level1_error,
         "blocks": index.block_count,
         "sections": [
-            {"name": s.name, "kind": s.kind, "offset": s.offset, "bytes": s.bytes, "count": s.count}
-            for s in index.sections
+            {"name": part.name, "key": part.key, "offset": part.offset, "bytes": part.bytes, "count": part.count}
+            for part in index.parts
+            if not part.is_head
         ],
     }
 
@@ -687,15 +777,15 @@ def vector(index, wanted):
     position = ids.index(wanted)
     answer = {"id": wanted, "position": position, "vector": list(index.vector(position))}
     if index.id_kind == "string":
-        answer["string"] = index.strings("string")[wanted].decode("utf-8", "replace")
+        answer["string"] = index.strings("strings")[wanted].decode("utf-8", "replace")
     if index.flags & NAMES:
-        answer["name"] = index.strings("name")[position].decode("utf-8", "replace")
+        answer["name"] = index.strings("names")[position].decode("utf-8", "replace")
     return answer
 
 
 def search(index, k, lines):
     ids = index.ids()
-    strings = index.strings("string") if index.id_kind == "string" else None
+    strings = index.strings("strings") if index.id_kind == "string" else None
     vectors = [index.vector(position) for position in range(index.rows)]
     for line in lines:
         query = json.loads(line)

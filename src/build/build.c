@@ -79,6 +79,9 @@ static kith_status check_sizes(ki_build *b) {
 
 /* ---- Sections ---------------------------------------------------------------------------------------------------- */
 
+/* Parts that are planned below, at most. */
+enum { PARTS_MAX = 32 };
+
 static void plan_lists(const ki_build *b, ki_section_plan *plan, size_t *n) {
     const ki_build_lists *lists = &b->lists;
     const uint64_t count = lists->count, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
@@ -126,7 +129,7 @@ static kith_status create_segment(ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const uint64_t rows = b->source.rows, lists = b->lists.count ? b->lists.count : 1;
     const uint64_t blocks = b->lists.count ? b->lists.blocks : (rows + KI_BLOCK - 1) / KI_BLOCK;
-    ki_section_plan plan[KITH_SECTIONS_MAX];
+    ki_section_plan plan[PARTS_MAX];
     size_t n = 0;
     plan[n++] = (ki_section_plan){KI_SECTION_LISTS, 16 * lists, lists};
     if (r->dtype != KITH_B1) {
@@ -136,12 +139,12 @@ static kith_status create_segment(ki_build *b) {
         plan_codes(b, blocks, plan, &n);
         plan_spill(b, plan, &n);
     }
-    if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
-        plan[n++] = (ki_section_plan){KI_SECTION_NORMS2, rows * sizeof(float), rows};
     plan[n++] = (ki_section_plan){KI_SECTION_IDS, rows * sizeof(uint64_t), rows};
     plan[n++] = (ki_section_plan){KI_SECTION_ID_ORDER, rows * sizeof(uint32_t), rows};
     if (b->options.originals == KITH_ORIGINALS_KEEP)
         plan[n++] = (ki_section_plan){KI_SECTION_ORIGINALS, rows * r->row_bytes, rows};
+    if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
+        plan[n++] = (ki_section_plan){KI_SECTION_NORMS2, rows * sizeof(float), rows};
     return ki_segment_create(b->path, plan, n, &b->writer, b->error);
 }
 
@@ -207,7 +210,8 @@ static kith_status finish(ki_build *b) {
         kith_dtype_name(r->dtype), kith_metric_name(r->metric), (unsigned long long)b->options.seed);
     kith_status status = ki_id_table_write(&b->labels, b->writer, ki_build_path(b), b->error);
     if (status == KITH_OK)
-        status = ki_segment_append(b->writer, KI_SECTION_META, meta, (uint64_t)bytes, (uint64_t)bytes, b->error);
+        status = ki_segment_append(
+            b->writer, &(ki_section_data){{KI_SECTION_META, (uint64_t)bytes, (uint64_t)bytes}, meta}, 1, b->error);
     const ki_segment_head head = make_head(b);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;

@@ -61,8 +61,8 @@ static kith_status view_second(kith_index *index, kith_error *error) {
     const void *codes = NULL, *factors = NULL;
     if (!model.data) return KITH_OK;
     if (view->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no model of a code for these vectors",
-                       ki_segment_path(s), ki_section_name(KI_SECTION_SECOND_MODEL));
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors", ki_segment_path(s),
+                       ki_part_place(KI_SECTION_SECOND_MODEL));
     kith_status status =
         ki_section_of(s, KI_SECTION_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);
     if (status == KITH_OK)
@@ -291,14 +291,14 @@ kith_status kith_index_get_info(const kith_index *index, kith_index_info *info) 
 }
 
 size_t kith_index_sections(const kith_index *index) {
-    return index ? ki_segment_sections(index->segment) : 0;
+    return index ? ki_segment_parts(index->segment) : 0;
 }
 
 kith_status kith_index_section(const kith_index *index, size_t number, kith_section *section) {
     if (!index || !section || ki_grown_check(KI_GROWN_SECTION, section, NULL) != KITH_OK) return KITH_E_ARG;
-    if (number >= ki_segment_sections(index->segment)) return KITH_E_NOTFOUND;
-    kith_section today = KITH_SECTION_INIT;
-    ki_segment_describe(index->segment, number, &today);
+    if (number >= ki_segment_parts(index->segment)) return KITH_E_NOTFOUND;
+    const kith_section_info part = ki_segment_part_info(index->segment, number);
+    const kith_section today = {sizeof(today), part.name, part.offset, part.bytes, part.count};
     ki_grown_write(KI_GROWN_SECTION, &today, section);
     return KITH_OK;
 }
@@ -336,7 +336,7 @@ kith_status kith_index_ids(const kith_index *index, uint64_t first, size_t count
                        ki_segment_path(index->segment), (unsigned long long)rows, count, (unsigned long long)first);
     for (size_t i = 0; i < count; i++)
         if (index->id_order[first + i] >= rows)
-            return ki_fail(error, KITH_E_CORRUPT, "%s: section 'id_order' names a row that is not there",
+            return ki_fail(error, KITH_E_CORRUPT, "%s: section 'ids', part 'order' names a row that is not there",
                            ki_segment_path(index->segment));
     for (size_t i = 0; i < count; i++) ids[i] = index->view.labels[index->id_order[first + i]];
     return KITH_OK;

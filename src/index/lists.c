@@ -15,16 +15,16 @@ kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t cou
     const ki_section section = ki_segment_section(segment, kind);
     uint64_t bytes;
     if (!ki_mul(count, size, &bytes) || section.bytes != bytes || (!section.data && bytes))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' has %llu bytes where %llu x %llu are needed",
-                       ki_segment_path(segment), ki_section_name(kind), (unsigned long long)section.bytes,
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s has %llu bytes where %llu x %llu are needed",
+                       ki_segment_path(segment), ki_part_place(kind), (unsigned long long)section.bytes,
                        (unsigned long long)count, (unsigned long long)size);
     *data = section.data;
     return KITH_OK;
 }
 
 static kith_status bad_list(const kith_index *index, uint64_t list, const char *what, kith_error *error) {
-    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', list %llu: %s", ki_segment_path(index->segment),
-                   ki_section_name(KI_SECTION_LISTS), (unsigned long long)list, what);
+    return ki_fail(error, KITH_E_CORRUPT, "%s: %s, list %llu: %s", ki_segment_path(index->segment),
+                   ki_part_place(KI_SECTION_LISTS), (unsigned long long)list, what);
 }
 
 /* The table's lists lie one after the other and hold all rows: with that all sums fit. */
@@ -97,8 +97,8 @@ static kith_status view_supers(kith_index *index, kith_error *error) {
     if (good) memcpy(ends, table + 1, count * sizeof(uint32_t));
     for (uint64_t s = 1; good && s < count; s++) good = ends[s - 1] <= ends[s];
     if (!good || ends[count - 1] != lists->count)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is no division of %zu lists",
-                       ki_segment_path(index->segment), ki_section_name(KI_SECTION_SUPERS), lists->count);
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no division of %zu lists", ki_segment_path(index->segment),
+                       ki_part_place(KI_SECTION_SUPERS), lists->count);
     lists->supers = (size_t)count;
     lists->super_end = ends;
     lists->super_centroids = (const float *)(const void *)((const char *)section.data + head);
@@ -141,14 +141,14 @@ static kith_status read_spill_lists(kith_index *index, const uint32_t *counts, u
     for (size_t l = 0; l < lists; l++) {
         const uint32_t count = counts[l];
         if (count > entries - first[l])
-            return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', list %zu: reaches beyond the last entry",
-                           ki_segment_path(index->segment), ki_section_name(KI_SECTION_SPILL_LISTS), l);
+            return ki_fail(error, KITH_E_CORRUPT, "%s: %s, list %zu: reaches beyond the last entry",
+                           ki_segment_path(index->segment), ki_part_place(KI_SECTION_SPILL_LISTS), l);
         first[l + 1] = first[l] + count;
         first_block[l + 1] = first_block[l] + (count + KI_BLOCK - 1) / KI_BLOCK;
     }
     if (first[lists] != entries)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s': leaves entries over", ki_segment_path(index->segment),
-                       ki_section_name(KI_SECTION_SPILL_LISTS));
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s: leaves entries over", ki_segment_path(index->segment),
+                       ki_part_place(KI_SECTION_SPILL_LISTS));
     return KITH_OK;
 }
 
@@ -160,8 +160,8 @@ kith_status ki_index_view_spill(kith_index *index, kith_error *error) {
     if (!entries.data || view->lists.count == 1 || !view->originals) return KITH_OK;
     const uint64_t count = entries.bytes / sizeof(ki_spilled);
     if (count > view->rows || entries.bytes % sizeof(ki_spilled))
-        return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' has %llu bytes for %llu vectors", ki_segment_path(s),
-                       ki_section_name(KI_SECTION_SPILL_ENTRIES), (unsigned long long)entries.bytes,
+        return ki_fail(error, KITH_E_CORRUPT, "%s: %s has %llu bytes for %llu vectors", ki_segment_path(s),
+                       ki_part_place(KI_SECTION_SPILL_ENTRIES), (unsigned long long)entries.bytes,
                        (unsigned long long)view->rows);
     kith_status status = ki_section_of(s, KI_SECTION_SPILL_LISTS, view->lists.count, sizeof(uint32_t), &counts, error);
     if (status == KITH_OK) status = read_spill_lists(index, counts, count, error);

@@ -11,8 +11,8 @@
 #include <string.h>
 
 static kith_status bad(const kith_index *index, uint32_t kind, uint64_t place, const char *what, kith_error *error) {
-    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s', entry %llu: %s", ki_segment_path(index->segment),
-                   ki_section_name(kind), (unsigned long long)place, what);
+    return ki_fail(error, KITH_E_CORRUPT, "%s: %s, entry %llu: %s", ki_segment_path(index->segment),
+                   ki_part_place(kind), (unsigned long long)place, what);
 }
 
 static kith_status check_ids(const kith_index *index, kith_error *error) {
@@ -174,8 +174,8 @@ static kith_status check_calibration(const kith_index *index, kith_error *error)
     ki_calibration_free(&calibration);
     if (state == KI_CALIBRATION_NO_MEMORY) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
     if (state != KI_CALIBRATION_DAMAGED) return KITH_OK;
-    return ki_fail(error, KITH_E_CORRUPT, "%s: section '%s' is damaged: kith tune measures it again",
-                   ki_segment_path(index->segment), ki_section_name(KI_SECTION_CALIBRATION));
+    return ki_fail(error, KITH_E_CORRUPT, "%s: %s is damaged: kith tune measures it again",
+                   ki_segment_path(index->segment), ki_part_place(KI_SECTION_CALIBRATION));
 }
 
 /* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are

@@ -65,7 +65,7 @@ static void run_piece(void *context, size_t piece, unsigned worker) {
 }
 
 kith_status ki_blocks_run(const ki_block_pass *pass, kith_error *error) {
-    const uint64_t blocks = pass->layout->first_block[pass->layout->sections];
+    const uint64_t blocks = pass->layout->blocks;
     struct run run = {.pass = pass, .blocks = blocks, .lock = PTHREAD_MUTEX_INITIALIZER, .status = KITH_OK};
     atomic_init(&run.first_bad, UINT64_MAX);
     ki_pool_run(pass->pool, (size_t)((blocks + PIECE_BLOCKS - 1) / PIECE_BLOCKS), run_piece, &run);
@@ -87,9 +87,9 @@ static int any_set(const unsigned char *data, uint64_t bytes) {
 }
 
 void ki_block_place(const ki_layout *layout, const ki_block *block, const void *data, char *text, size_t text_bytes) {
-    const ki_section_entry *entry = &layout->section[block->section];
-    const uint64_t section_end = entry->offset + entry->bytes, block_end = block->offset + block->bytes;
-    const uint64_t used = section_end < block_end ? section_end - ki_min_u64(section_end, block->offset) : block->bytes;
+    const ki_part *part = &layout->part[block->part];
+    const uint64_t part_end = part->offset + part->bytes, block_end = block->offset + block->bytes;
+    const uint64_t used = part_end < block_end ? part_end - ki_min_u64(part_end, block->offset) : block->bytes;
     const int padding = any_set((const unsigned char *)data + used, block->bytes - used);
-    snprintf(text, text_bytes, "%ssection '%s'", padding ? "padding after " : "", ki_section_name(entry->kind));
+    snprintf(text, text_bytes, "%s%s", padding ? "padding after " : "", ki_part_place(part->id));
 }

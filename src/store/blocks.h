@@ -23,8 +23,9 @@ typedef struct ki_block_pass {
 
 kith_status ki_blocks_run(const ki_block_pass *pass, kith_error *error);
 
-/* "section 'codes'", or "padding after section 'codes'" if only zeros are missing there. data: the block's bytes as
- * they are now. */
+/* "section 'codes', part 'factors'", or "padding after ..." if zeros are missing there. data: the block's bytes as they
+ * are now. */
+enum { KI_PLACE_BYTES = 96 };
 void ki_block_place(const ki_layout *layout, const ki_block *block, const void *data, char *text, size_t text_bytes);
 
 #endif

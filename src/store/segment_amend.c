@@ -1,44 +1,67 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Amending a segment file: all sections of the old file and one new one become a new file, which takes the old one's
- * name as every other does (S3), unless another file took that name meanwhile. The old file is checked against its checksums first, so that damage is reported and
- * never sealed anew; who has it mapped keeps it. */
+ * Amending a segment file: all parts of the old file and one new one become a new file, which takes the old one's
+ * name as every other does (S3), unless another file took it meanwhile. The old file is checked against its checksums first, so that damage is reported and
+ * never sealed anew; who has it mapped keeps it.
+ *
+ * A file of version 1 becomes one of today's: there is one way of writing. Its parts are brought into the order of
+ * their numbers, which is that of families; what version 1 did not define has no number, and is left out. */
 #include "store/format.h"
 #include "store/segment_map.h"
 
+#include "base/checked.h"
 #include "base/status.h"
 
-static kith_status copy_sections(const ki_segment *old, uint32_t kind, ki_segment_writer *writer, kith_error *error) {
-    for (uint32_t i = 0; i < old->layout.sections; i++) {
-        const ki_section_entry *entry = &old->layout.section[i];
-        if (entry->kind == kind) continue;
-        const kith_status status =
-            ki_segment_put(writer, entry->kind, 0, old->map + entry->offset, entry->bytes, error);
-        if (status != KITH_OK) return status;
-    }
-    return KITH_OK;
+#include <stdlib.h>
+
+static int compare_kinds(const void *a, const void *b) {
+    const uint32_t x = ((const ki_section_data *)a)->plan.kind, y = ((const ki_section_data *)b)->plan.kind;
+    return x < y ? -1 : x > y;
 }
 
-/* A writer of the old file's sections but one. */
-static kith_status start(const ki_segment *old, uint32_t kind, ki_segment_writer **writer, kith_error *error) {
-    ki_section_plan plan[KITH_SECTIONS_MAX];
-    size_t sections = 0;
-    for (uint32_t i = 0; i < old->layout.sections; i++) {
-        const ki_section_entry *entry = &old->layout.section[i];
-        if (entry->kind != kind) plan[sections++] = (ki_section_plan){entry->kind, entry->bytes, entry->count};
+/* The parts of the new file, in place of `parts` of the old one and the new part; sorted. */
+static size_t collect(const ki_segment *old, const ki_section_data *fresh, ki_section_data *parts) {
+    size_t count = 0;
+    for (size_t i = 0; i < old->layout.parts; i++) {
+        const ki_part *part = &old->layout.part[i];
+        if (KI_PART_NUMBER(part->id) == 0 || part->id == fresh->plan.kind) continue;
+        parts[count++] = (ki_section_data){{part->id, part->bytes, part->count}, old->map + part->offset};
     }
-    const kith_status status = ki_segment_create(old->path, plan, sections, writer, error);
+    parts[count++] = *fresh;
+    qsort(parts, count, sizeof(*parts), compare_kinds);
+    return count;
+}
+
+/* A writer that has all parts. */
+static kith_status copy(const ki_segment *old, const ki_section_data *parts, size_t count, ki_section_plan *plan,
+                        ki_segment_writer **writer, kith_error *error) {
+    for (size_t i = 0; i < count; i++) plan[i] = parts[i].plan;
+    kith_status status = ki_segment_create(old->path, plan, count, writer, error);
     if (status == KITH_OK) ki_segment_expect(*writer, &old->identity);
+    for (size_t i = 0; i < count && status == KITH_OK; i++)
+        status = ki_segment_put(*writer, plan[i].kind, 0, parts[i].data, plan[i].bytes, error);
+    return status;
+}
+
+static kith_status amend(const ki_segment *old, const ki_section_data *fresh, ki_segment_writer **writer,
+                         kith_error *error) {
+    const size_t most = old->layout.parts + 1;
+    ki_section_data *parts = ki_alloc_array(most, sizeof(*parts));
+    ki_section_plan *plan = ki_alloc_array(most, sizeof(*plan));
+    const kith_status status = parts && plan
+                                   ? copy(old, parts, collect(old, fresh, parts), plan, writer, error)
+                                   : ki_fail(error, KITH_E_NOMEM, "%s: out of memory for %zu parts", old->path, most);
+    free(plan);
+    free(parts);
     return status;
 }
 
 kith_status ki_segment_amend(const ki_segment *old, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
                              kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error) {
+    const ki_section_data fresh = {{kind, bytes, count}, data};
     ki_segment_writer *writer = NULL;
     kith_status status = ki_segment_verify(old, pool, progress, progress_context, error);
-    if (status == KITH_OK) status = start(old, kind, &writer, error);
-    if (status == KITH_OK) status = copy_sections(old, kind, writer, error);
-    if (status == KITH_OK) status = ki_segment_append(writer, kind, data, bytes, count, error);
+    if (status == KITH_OK) status = amend(old, &fresh, &writer, error);
     if (status == KITH_OK && ki_segment_damaged(old))
         status = ki_fail(error, KITH_E_CORRUPT, "%s: was changed while it was copied", old->path);
     if (status == KITH_OK) {

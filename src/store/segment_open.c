@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Opening a segment file: both header copies are read and checked, the file is mapped, and nothing else is touched.
+ * Opening a segment file: both header copies, a section table and the sections' heads are read and checked, the file is
+ * mapped, and nothing else is touched.
  *
- * O1. A copy is believed if its magic and its hash hold; A before B. Two believable copies that differ are refused.
- * O2. Every number of the header is checked before it is used, also when its hash holds: hashes are no secret.
+ * O1. A header copy is believed if its magic and its hash hold; A before B. Two believable copies that differ are
+ *     refused. The section table is the first copy with the hash that the header says.
+ * O2. Every number is checked before it is used, also when its hash holds: hashes are no secret. It is read by pread,
+ *     not through the map, so that what was checked does not change.
  * O3. Truncation by less than a page raises no signal: the rest of the page just reads as zeros. But it takes the end
  *     of header copy B away, so ki_segment_damaged() compares the last eight bytes with what they were at opening.
  * O4. Another index written over this one, in place, begins with header copy A, whose hash is then another one: it is
@@ -83,6 +86,13 @@ static kith_status no_header(const char *path, const ki_header *a, uint64_t star
                    path, file_bytes - KI_HEADER_BYTES);
 }
 
+/* A file that ends where bytes were to be read shrank since its size was taken. */
+static kith_status shrunk(kith_status status, kith_error *error) {
+    if (status != KITH_E_FORMAT) return status;
+    if (error) error->status = KITH_E_CORRUPT;
+    return KITH_E_CORRUPT;
+}
+
 /* Read and choose a header copy (O1); also the last eight bytes of each (O3, O4). */
 static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki_header *header, uint64_t ends[2],
                                kith_error *error) {
@@ -93,11 +103,7 @@ static kith_status read_header(int fd, const char *path, uint64_t file_bytes, ki
     if (status == KITH_OK && file_bytes < KI_FILE_BYTES_MIN)
         return believable(header) ? KITH_OK : no_header(path, header, start_bytes, file_bytes, error);
     if (status == KITH_OK) status = ki_read_at(fd, path, &b, sizeof(b), file_bytes - sizeof(b), error);
-    if (status == KITH_E_FORMAT) { /* it shrank since its size was taken */
-        if (error) error->status = KITH_E_CORRUPT;
-        return KITH_E_CORRUPT;
-    }
-    if (status != KITH_OK) return status;
+    if (status != KITH_OK) return shrunk(status, error);
     ends[0] = header->header_hash;
     ends[1] = b.header_hash;
     const bool good_a = believable(header), good_b = believable(&b);
@@ -126,6 +132,23 @@ static void fill_head(const ki_header *header, ki_segment_head *head) {
     memcpy(head->parameter, header->parameter, sizeof(head->parameter));
 }
 
+/* What ki_format_read() reads the rest of a file's shape from. */
+struct open_file {
+    int fd;
+    const char *path;
+};
+
+static kith_status read_file(void *context, void *data, uint64_t bytes, uint64_t offset, kith_error *error) {
+    const struct open_file *file = context;
+    return shrunk(ki_read_at(file->fd, file->path, data, bytes, offset, error), error);
+}
+
+static kith_status read_layout(ki_segment *segment, int fd, uint64_t file_bytes, kith_error *error) {
+    struct open_file file = {fd, segment->path};
+    const ki_file_source source = {segment->path, file_bytes, read_file, &file};
+    return ki_format_read(&segment->header, &source, &segment->layout, error);
+}
+
 static kith_status map_file(ki_segment *segment, int fd, const kith_open_options *options, kith_error *error) {
     const size_t bytes = (size_t)segment->header.file_bytes;
     void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED | (options->populate ? MAP_POPULATE : 0), fd, 0);
@@ -148,7 +171,7 @@ kith_status ki_segment_open_file(int fd, uint64_t file_bytes, const char *path, 
     else if (!ki_file_identify(fd, &segment->identity))
         status = ki_fail_errno(error, errno, "%s: cannot stat", path);
     if (status == KITH_OK) status = read_header(fd, path, file_bytes, &segment->header, segment->ends, error);
-    if (status == KITH_OK) status = ki_header_check(&segment->header, path, file_bytes, &segment->layout, error);
+    if (status == KITH_OK) status = read_layout(segment, fd, file_bytes, error);
     if (status == KITH_OK) status = map_file(segment, fd, &options, error);
     if (status != KITH_OK) {
         ki_segment_close(segment);
@@ -173,6 +196,7 @@ void ki_segment_close(ki_segment *segment) {
     if (!segment) return;
     ki_map_release(segment->slot);
     if (segment->map) munmap((void *)(uintptr_t)segment->map, (size_t)segment->header.file_bytes);
+    ki_layout_free(&segment->layout);
     free(segment->path);
     free(segment);
 }
@@ -186,10 +210,27 @@ const char *ki_segment_path(const ki_segment *segment) {
 }
 
 ki_section ki_segment_section(const ki_segment *segment, uint32_t kind) {
-    const int i = ki_layout_find(&segment->layout, kind);
-    if (i < 0) return (ki_section){NULL, 0, 0};
-    const ki_section_entry *entry = &segment->layout.section[i];
-    return (ki_section){segment->map + entry->offset, entry->bytes, entry->count};
+    const ki_part *part = ki_layout_find(&segment->layout, kind);
+    return part ? (ki_section){segment->map + part->offset, part->bytes, part->count} : (ki_section){NULL, 0, 0};
+}
+
+/* Heads are the sections', not parts that anybody asks for. */
+static bool is_head(const ki_layout *layout, size_t i) {
+    return layout->version > 1 && KI_PART_NUMBER(layout->part[i].id) == 0;
+}
+
+size_t ki_segment_parts(const ki_segment *segment) {
+    size_t count = 0;
+    for (size_t i = 0; i < segment->layout.parts; i++) count += !is_head(&segment->layout, i);
+    return count;
+}
+
+kith_section_info ki_segment_part_info(const ki_segment *segment, size_t number) {
+    size_t i = 0;
+    for (size_t seen = 0;; i++)
+        if (!is_head(&segment->layout, i) && seen++ == number) break;
+    const ki_part *part = &segment->layout.part[i];
+    return (kith_section_info){ki_part_name(part->id), part->offset, part->bytes, part->count};
 }
 
 void ki_segment_info(const ki_segment *segment, kith_index_info *info) {
@@ -211,25 +252,8 @@ void ki_segment_info(const ki_segment *segment, kith_index_info *info) {
     info->file_hash = header->file_hash;
     info->code_error = header->code_error;
     info->first_level_error = header->level1_error;
-    info->sections = ki_min_size(ki_segment_sections(segment), KITH_SECTIONS_MAX);
-    for (size_t i = 0; i < info->sections; i++) {
-        kith_section section;
-        ki_segment_describe(segment, i, &section);
-        info->section[i] = (kith_section_info){section.name, section.offset, section.bytes, section.count};
-    }
-}
-
-size_t ki_segment_sections(const ki_segment *segment) {
-    return segment->layout.sections;
-}
-
-void ki_segment_describe(const ki_segment *segment, size_t number, kith_section *section) {
-    const ki_section_entry *entry = &segment->layout.section[number];
-    *section = (kith_section){.struct_size = sizeof(*section),
-                              .name = ki_section_name(entry->kind),
-                              .offset = entry->offset,
-                              .bytes = entry->bytes,
-                              .count = entry->count};
+    info->sections = ki_min_size(ki_segment_parts(segment), KITH_SECTIONS_MAX);
+    for (size_t i = 0; i < info->sections; i++) info->section[i] = ki_segment_part_info(segment, i);
 }
 
 int ki_segment_damaged(const ki_segment *segment) {

@@ -52,7 +52,7 @@ struct ki_segment_writer {
 };
 
 static uint64_t blocks_of(const ki_segment_writer *writer) {
-    return writer->layout.first_block[writer->layout.sections];
+    return writer->layout.blocks;
 }
 
 /* Place for the hashes of all blocks of the layout, the padding of their table included. */
@@ -81,18 +81,44 @@ static kith_status grow_file(ki_segment_writer *writer, kith_error *error) {
     return KITH_OK;
 }
 
-kith_status ki_segment_create(const char *path, const ki_section_plan *plan, size_t sections, ki_segment_writer **out,
+/* Write the heads of the sections from `first` on, and note their hashes. */
+static kith_status put_heads(ki_segment_writer *writer, uint32_t first, kith_error *error) {
+    for (uint32_t i = first; i < writer->layout.sections; i++) {
+        ki_section_entry *entry = &writer->layout.section[i];
+        unsigned char *head = ki_alloc_array(entry->head_bytes, 1);
+        if (!head) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", writer->file.path);
+        ki_section_head_fill(&writer->layout, i, head);
+        entry->head_hash = XXH3_64bits(head, entry->head_bytes);
+        const kith_status status = ki_segment_put(writer, KI_PART(entry->family, 0), 0, head, entry->head_bytes, error);
+        free(head);
+        if (status != KITH_OK) return status;
+    }
+    return KITH_OK;
+}
+
+/* A section for each run of parts of a family. */
+static kith_status lay_out(ki_segment_writer *writer, const char *path, const ki_section_plan *plan, size_t parts,
+                           kith_error *error) {
+    ki_layout_init(&writer->layout, KI_FORMAT_VERSION);
+    for (size_t first = 0, end; first < parts; first = end) {
+        for (end = first + 1; end < parts; end++)
+            if (KI_PART_FAMILY(plan[end].kind) != KI_PART_FAMILY(plan[first].kind)) break;
+        const kith_status status = ki_layout_add(&writer->layout, path, plan + first, end - first, error);
+        if (status != KITH_OK) return status;
+    }
+    return KITH_OK;
+}
+
+kith_status ki_segment_create(const char *path, const ki_section_plan *plan, size_t parts, ki_segment_writer **out,
                               kith_error *error) {
     ki_segment_writer *writer = ki_alloc_array_zeroed(1, sizeof(*writer));
     if (!writer) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
     writer->file = (ki_outfile)KI_OUTFILE_NONE;
-    ki_layout_init(&writer->layout);
-    kith_status status = KITH_OK;
-    for (size_t i = 0; status == KITH_OK && i < sections; i++)
-        status = ki_layout_add(&writer->layout, path, plan[i].kind, plan[i].bytes, plan[i].count, error);
+    kith_status status = lay_out(writer, path, plan, parts, error);
     if (status == KITH_OK) status = ki_outfile_create(path, &writer->file, error);
     if (status == KITH_OK) status = reserve_hashes(writer, 0, error);
     if (status == KITH_OK) status = grow_file(writer, error);
+    if (status == KITH_OK) status = put_heads(writer, 0, error);
     if (status != KITH_OK) {
         ki_segment_abandon(writer);
         return status;
@@ -108,6 +134,7 @@ void ki_segment_expect(ki_segment_writer *writer, const ki_file_identity *identi
 void ki_segment_abandon(ki_segment_writer *writer) {
     if (!writer) return;
     ki_outfile_discard(&writer->file);
+    ki_layout_free(&writer->layout);
     free(writer->hash);
     free(writer->state);
     free(writer);
@@ -124,23 +151,27 @@ static bool hash_padded(const void *data, uint64_t bytes, uint64_t padded, uint6
     if (!state) return false;
     XXH3_64bits_reset(state);
     XXH3_64bits_update(state, data, (size_t)bytes);
-    XXH3_64bits_update(state, zeros, (size_t)(padded - bytes));
+    for (uint64_t left = padded - bytes; left;) {
+        const uint64_t step = ki_min_u64(left, sizeof(zeros));
+        XXH3_64bits_update(state, zeros, (size_t)step);
+        left -= step;
+    }
     *hash = XXH3_64bits_digest(state);
     XXH3_freeState(state);
     return true;
 }
 
-/* W1 and W2 for the bytes [from, from + bytes) of a section, whose data is given. */
-static void hash_put(ki_segment_writer *writer, uint32_t section, uint64_t from, const unsigned char *data,
+/* W1 and W2 for the bytes [from, from + bytes) of a part, whose data is given. */
+static void hash_put(ki_segment_writer *writer, const ki_part *part, uint64_t from, const unsigned char *data,
                      uint64_t bytes) {
-    const ki_section_entry *entry = &writer->layout.section[section];
     const uint64_t end = from + bytes;
+    const uint64_t range = ki_layout_end(&writer->layout, (size_t)(part - writer->layout.part)) - part->offset;
     for (uint64_t begin = from / KI_BLOCK_BYTES * KI_BLOCK_BYTES; begin < end; begin += KI_BLOCK_BYTES) {
-        const uint64_t number = writer->layout.first_block[section] + begin / KI_BLOCK_BYTES;
-        const uint64_t used = ki_min_u64(KI_BLOCK_BYTES, entry->bytes - begin);
+        const uint64_t number = part->first_block + begin / KI_BLOCK_BYTES;
+        const uint64_t used = ki_min_u64(KI_BLOCK_BYTES, part->bytes - begin);
         const bool whole = begin >= from && begin + used <= end;
         /* Without a hash the block is hashed at finish like any other: a refused allocation costs nothing but time. */
-        const bool hashed = whole && hash_padded(data + (begin - from), used, ki_round_up(used, KI_SECTION_ALIGN),
+        const bool hashed = whole && hash_padded(data + (begin - from), used, ki_min_u64(KI_BLOCK_BYTES, range - begin),
                                                  &writer->hash[number]);
         atomic_store_explicit(&writer->state[number], hashed ? HASHED : UNKNOWN, memory_order_relaxed);
     }
@@ -158,33 +189,32 @@ static void begin_writeback(ki_segment_writer *writer, uint64_t offset, uint64_t
     (void)sync_file_range(writer->file.fd, 0, 0, SYNC_FILE_RANGE_WRITE);
 }
 
-/* The section that has these bytes. */
+/* The part that has these bytes. */
 static kith_status find_part(const ki_segment_writer *writer, uint32_t kind, uint64_t offset, uint64_t bytes,
-                             int *section, kith_error *error) {
+                             const ki_part **part, kith_error *error) {
     uint64_t end;
-    *section = ki_layout_find(&writer->layout, kind);
-    if (*section >= 0 && ki_add(offset, bytes, &end) && end <= writer->layout.section[*section].bytes) return KITH_OK;
-    return ki_fail(error, KITH_E_ARG, "%s: %" PRIu64 " bytes at %" PRIu64 " are no part of section '%s'",
-                   writer->file.path, bytes, offset, ki_section_name(kind));
+    *part = ki_layout_find(&writer->layout, kind);
+    if (*part && ki_add(offset, bytes, &end) && end <= (*part)->bytes) return KITH_OK;
+    return ki_fail(error, KITH_E_ARG, "%s: %" PRIu64 " bytes at %" PRIu64 " are not in %s", writer->file.path, bytes,
+                   offset, ki_part_place(kind));
 }
 
 kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data, uint64_t bytes,
                            kith_error *error) {
-    int section;
-    const kith_status found = find_part(writer, kind, offset, bytes, &section, error);
+    const ki_part *part;
+    const kith_status found = find_part(writer, kind, offset, bytes, &part, error);
     if (found != KITH_OK) return found;
     const unsigned char *from = data;
     while (bytes) {
-        /* Steps end on the section's block borders, so that no block is cut by a step. */
+        /* Steps end on the part's block borders, so that no block is cut by a step. */
         const uint64_t step = ki_min_u64(bytes, STEP_BYTES - offset % KI_BLOCK_BYTES);
-        hash_put(writer, (uint32_t)section, offset, from, step);
-        const kith_status status =
-            ki_outfile_write_at(&writer->file, from, step, writer->layout.section[section].offset + offset, error);
+        hash_put(writer, part, offset, from, step);
+        const kith_status status = ki_outfile_write_at(&writer->file, from, step, part->offset + offset, error);
         if (status != KITH_OK) {
             atomic_store(&writer->failed, 1);
             return status;
         }
-        begin_writeback(writer, writer->layout.section[section].offset + offset, step);
+        begin_writeback(writer, part->offset + offset, step);
         from += step;
         offset += step;
         bytes -= step;
@@ -194,38 +224,49 @@ kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t of
 
 kith_status ki_segment_draft(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data,
                              uint64_t bytes, kith_error *error) {
-    int section;
-    kith_status status = find_part(writer, kind, offset, bytes, &section, error);
+    const ki_part *part;
+    kith_status status = find_part(writer, kind, offset, bytes, &part, error);
     if (status != KITH_OK || bytes == 0) return status;
     atomic_store_explicit(&writer->drafts, 1, memory_order_relaxed);
-    const uint64_t first = writer->layout.first_block[section] + offset / KI_BLOCK_BYTES;
-    const uint64_t last = writer->layout.first_block[section] + (offset + bytes - 1) / KI_BLOCK_BYTES;
+    const uint64_t first = part->first_block + offset / KI_BLOCK_BYTES;
+    const uint64_t last = part->first_block + (offset + bytes - 1) / KI_BLOCK_BYTES;
     for (uint64_t i = first; i <= last; i++) atomic_store_explicit(&writer->state[i], UNKNOWN, memory_order_relaxed);
-    status = ki_outfile_write_at(&writer->file, data, bytes, writer->layout.section[section].offset + offset, error);
+    status = ki_outfile_write_at(&writer->file, data, bytes, part->offset + offset, error);
     if (status != KITH_OK) atomic_store(&writer->failed, 1);
     return status;
 }
 
 kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t offset, void *data, uint64_t bytes,
                            kith_error *error) {
-    int section;
-    const kith_status status = find_part(writer, kind, offset, bytes, &section, error);
+    const ki_part *part;
+    const kith_status status = find_part(writer, kind, offset, bytes, &part, error);
     if (status != KITH_OK) return status;
-    return ki_outfile_read_at(&writer->file, data, bytes, writer->layout.section[section].offset + offset, error);
+    return ki_outfile_read_at(&writer->file, data, bytes, part->offset + offset, error);
 }
 
-kith_status ki_segment_append(ki_segment_writer *writer, uint32_t kind, const void *data, uint64_t bytes,
-                              uint64_t count, kith_error *error) {
+static kith_status append(ki_segment_writer *writer, const ki_section_data *part, size_t parts,
+                          const ki_section_plan *plan, kith_error *error) {
     const uint64_t blocks_before = blocks_of(writer);
-    /* What a preview left behind the sections goes: padding reads as zeros. */
-    kith_status status = grow_file(writer, error);
-    if (status != KITH_OK) return status;
-    status = ki_layout_add(&writer->layout, writer->file.path, kind, bytes, count, error);
+    kith_status status = ki_layout_add(&writer->layout, writer->file.path, plan, parts, error);
     if (status != KITH_OK) return status;
     status = reserve_hashes(writer, blocks_before, error);
     if (status == KITH_OK) status = grow_file(writer, error);
-    if (status == KITH_OK) status = ki_segment_put(writer, kind, 0, data, bytes, error);
+    if (status == KITH_OK) status = put_heads(writer, writer->layout.sections - 1, error);
+    for (size_t i = 0; status == KITH_OK && i < parts; i++)
+        status = ki_segment_put(writer, plan[i].kind, 0, part[i].data, plan[i].bytes, error);
     if (status != KITH_OK) atomic_store(&writer->failed, 1);
+    return status;
+}
+
+kith_status ki_segment_append(ki_segment_writer *writer, const ki_section_data *part, size_t parts, kith_error *error) {
+    /* What a preview left behind the sections goes: padding reads as zeros. */
+    kith_status status = grow_file(writer, error);
+    if (status != KITH_OK) return status;
+    ki_section_plan *plan = ki_alloc_array(parts, sizeof(*plan));
+    if (!plan) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", writer->file.path);
+    for (size_t i = 0; i < parts; i++) plan[i] = part[i].plan;
+    status = append(writer, part, parts, plan, error);
+    free(plan);
     return status;
 }
 
@@ -258,7 +299,7 @@ static kith_status compare_block(void *context, uint64_t number, const ki_block 
     unsigned char *data;
     const kith_status status = read_block(reading, block, worker, &data, error);
     if (status != KITH_OK || XXH3_64bits(data, (size_t)block->bytes) == reading->writer->hash[number]) return status;
-    char place[80];
+    char place[KI_PLACE_BYTES];
     ki_block_place(&reading->writer->layout, block, data, place, sizeof(place));
     return ki_fail(error, KITH_E_IO, "%s: %s: the block at byte %" PRIu64 " reads back differently than it was written",
                    reading->writer->file.path, place, block->offset);
@@ -267,13 +308,14 @@ static kith_status compare_block(void *context, uint64_t number, const ki_block 
 static void fill_header(const ki_segment_writer *writer, const ki_segment_head *head, ki_header *header) {
     const ki_layout *layout = &writer->layout;
     const uint64_t blocks = blocks_of(writer), table_bytes = ki_block_table_bytes(blocks);
+    static_assert(sizeof(layout->section) == KI_SECTION_TABLE_BYTES, "it is written as it lies");
     memset(header, 0, sizeof(*header));
     memcpy(header->magic, KI_MAGIC, KI_MAGIC_BYTES);
     header->format_version = KI_FORMAT_VERSION;
     header->header_bytes = KI_HEADER_BYTES;
     header->feature_compat = head->feature_compat;
     header->feature_incompat = head->feature_incompat;
-    header->file_bytes = layout->data_end + table_bytes + KI_HEADER_BYTES;
+    header->file_bytes = layout->data_end + table_bytes + KI_SECTION_TABLE_BYTES + KI_HEADER_BYTES;
     header->rows = head->rows;
     header->dim = head->dim;
     header->dtype = head->dtype;
@@ -291,38 +333,58 @@ static void fill_header(const ki_segment_writer *writer, const ki_segment_head *
     header->level1_error = head->level1_error;
     memcpy(header->parameter, head->parameter, sizeof(header->parameter));
     header->block_table_hash = XXH3_64bits(writer->hash, (size_t)table_bytes);
-    memcpy(header->section, layout->section, sizeof(header->section));
+    header->section_table_hash = XXH3_64bits(layout->section, sizeof(layout->section));
+    header->section_table_bytes = KI_SECTION_TABLE_BYTES;
     ki_header_seal(header);
 }
 
+/* What lies around the sections. */
+enum { TABLES = 5 };
+struct table {
+    const char *what;
+    const void *data;
+    uint64_t bytes, offset;
+};
+
+static void list_tables(const ki_segment_writer *writer, const ki_header *header, struct table table[TABLES]) {
+    const ki_section_entry *sections = writer->layout.section;
+    const uint64_t blocks = header->block_table_offset, copy_b = header->file_bytes - KI_HEADER_BYTES;
+    const uint64_t table_b = copy_b - KI_SECTION_TABLE_BYTES;
+    table[0] = (struct table){"block table", writer->hash, table_b - blocks, blocks};
+    table[1] = (struct table){"section table, copy B,", sections, KI_SECTION_TABLE_BYTES, table_b};
+    table[2] = (struct table){"header copy B", header, KI_HEADER_BYTES, copy_b};
+    table[3] = (struct table){"section table, copy A,", sections, KI_SECTION_TABLE_BYTES, KI_HEADER_BYTES};
+    table[4] = (struct table){"header copy A", header, KI_HEADER_BYTES, 0};
+}
+
 static kith_status write_tables(ki_segment_writer *writer, const ki_header *header, kith_error *error) {
-    const uint64_t table = header->block_table_offset, copy_b = header->file_bytes - KI_HEADER_BYTES;
-    kith_status status = ki_outfile_write_at(&writer->file, writer->hash, copy_b - table, table, error);
-    if (status == KITH_OK) status = ki_outfile_write_at(&writer->file, header, sizeof(*header), copy_b, error);
-    if (status == KITH_OK) status = ki_outfile_write_at(&writer->file, header, sizeof(*header), 0, error);
+    struct table table[TABLES];
+    kith_status status = KITH_OK;
+    list_tables(writer, header, table);
+    for (int i = 0; i < TABLES && status == KITH_OK; i++)
+        status = ki_outfile_write_at(&writer->file, table[i].data, table[i].bytes, table[i].offset, error);
     return status;
 }
 
-/* Read `bytes` at `offset` back, a block at a time, and compare with what they should be. */
-static kith_status compare_range(struct reading *reading, const char *what, const void *expected, uint64_t bytes,
-                                 uint64_t offset, kith_error *error) {
+/* Read a table back, a block at a time, and compare with what it should be. */
+static kith_status compare_range(struct reading *reading, const struct table *table, kith_error *error) {
     ki_outfile *file = &reading->writer->file;
-    for (uint64_t done = 0; done < bytes; done += KI_BLOCK_BYTES) {
-        const uint64_t step = ki_min_u64(KI_BLOCK_BYTES, bytes - done);
-        const kith_status status = ki_outfile_read_at(file, reading->buffer, step, offset + done, error);
+    for (uint64_t done = 0; done < table->bytes; done += KI_BLOCK_BYTES) {
+        const uint64_t step = ki_min_u64(KI_BLOCK_BYTES, table->bytes - done);
+        const kith_status status = ki_outfile_read_at(file, reading->buffer, step, table->offset + done, error);
         if (status != KITH_OK) return status;
-        if (memcmp(reading->buffer, (const char *)expected + done, (size_t)step) != 0)
-            return ki_fail(error, KITH_E_IO, "%s: %s reads back differently than it was written", file->path, what);
+        if (memcmp(reading->buffer, (const char *)table->data + done, (size_t)step) != 0)
+            return ki_fail(error, KITH_E_IO, "%s: %s reads back differently than it was written", file->path,
+                           table->what);
     }
     return KITH_OK;
 }
 
 static kith_status compare_tables(struct reading *reading, const ki_header *header, kith_error *error) {
-    const uint64_t table = header->block_table_offset, copy_b = header->file_bytes - KI_HEADER_BYTES;
-    kith_status status = compare_range(reading, "header copy A", header, sizeof(*header), 0, error);
-    if (status == KITH_OK)
-        status = compare_range(reading, "block table", reading->writer->hash, copy_b - table, table, error);
-    if (status == KITH_OK) status = compare_range(reading, "header copy B", header, sizeof(*header), copy_b, error);
+    struct table table[TABLES];
+    kith_status status = KITH_OK;
+    list_tables(reading->writer, header, table);
+    for (int i = 0; i < TABLES && status == KITH_OK; i++) status = compare_range(reading, &table[i], error);
     return status;
 }
 

@@ -357,8 +357,9 @@ kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head
     status = tune(&t, NULL, options, &bytes, error);
     kith_index_close(index);
     if (status == KITH_OK)
-        status = ki_segment_append(writer, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(t.out.count),
-                                   t.out.count, error);
+        status = ki_segment_append(
+            writer, &(ki_section_data){{KI_SECTION_CALIBRATION, ki_calibration_bytes(t.out.count), t.out.count}, bytes},
+            1, error);
     free(bytes);
     free_tuning(&t);
     return status;

@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "support/segment_file.h"
+#include "support/version1.h"
 
 #include "base/pool.h"
 #include "store/map.h"
@@ -115,22 +115,24 @@ static void expect_words(kith_status status, const char *words, size_t place) {
 }
 
 /* What a changed byte must be blamed on. */
-static void place_of(const ki_header *header, uint64_t byte, char *words, size_t words_bytes) {
-    const char *name = NULL;
-    int padding = 0;
-    for (uint32_t i = 0; i < header->section_count; i++) {
-        if (byte < header->section[i].offset) break;
-        name = ki_section_name(header->section[i].kind);
-        padding = byte >= header->section[i].offset + header->section[i].bytes;
-    }
+static void place_of(const ki_layout *layout, uint64_t file_bytes, uint64_t byte, char *words, size_t words_bytes) {
+    const uint64_t copy_b = file_bytes - KI_HEADER_BYTES, table = ki_section_table_bytes(layout->version);
+    const ki_part *part = layout->part;
     if (byte < KI_HEADER_BYTES)
         snprintf(words, words_bytes, "header copy A");
-    else if (byte >= header->file_bytes - KI_HEADER_BYTES)
+    else if (byte >= copy_b)
         snprintf(words, words_bytes, "header copy B");
-    else if (byte >= header->block_table_offset)
+    else if (byte < KI_HEADER_BYTES + table)
+        snprintf(words, words_bytes, "section table, copy A");
+    else if (byte >= copy_b - table)
+        snprintf(words, words_bytes, "section table, copy B");
+    else if (byte >= layout->data_end)
         snprintf(words, words_bytes, ": block table is damaged");
-    else
-        snprintf(words, words_bytes, ": %ssection '%s' is damaged", padding ? "padding after " : "", name);
+    else {
+        for (size_t i = 0; i < layout->parts && layout->part[i].offset <= byte; i++) part = &layout->part[i];
+        snprintf(words, words_bytes, ": %s%s is damaged", byte >= part->offset + part->bytes ? "padding after " : "",
+                 ki_part_place(part->id));
+    }
 }
 
 static unsigned char *map_writable(const char *path, size_t bytes) {
@@ -161,22 +163,23 @@ static int count_names(const char *folder) {
 
 /* ---- Bits and lengths -------------------------------------------------------------------------------------------- */
 
-static void every_bit(void **state) {
-    const char *path = test_path("bits.kith");
+static void (*const makers[])(const char *path, const uint64_t *bytes, size_t parts) = {version1_make, test_make};
+
+static void change_every_bit(const char *path) {
     char words[100];
     ki_segment *segment = NULL;
-    (void)state;
-    test_make(path, small, SMALL_SECTIONS);
     test_bytes file = test_read(path);
+    ki_layout layout = test_layout(file);
     unsigned char *map = map_writable(path, file.bytes);
+    const uint64_t table = KI_HEADER_BYTES + ki_section_table_bytes(layout.version);
     assert_int_equal(ki_segment_open(path, NULL, &segment, &error), KITH_OK);
     for (size_t byte = 0; byte < file.bytes; byte++) {
-        place_of(test_header_a(file), byte, words, sizeof(words));
-        const bool header = byte < KI_HEADER_BYTES || byte >= file.bytes - KI_HEADER_BYTES;
+        place_of(&layout, file.bytes, byte, words, sizeof(words));
+        const bool header = byte < table || byte >= file.bytes - table;
         for (unsigned bit = 0; bit < 8; bit++) {
             map[byte] ^= (unsigned char)(1u << bit);
             expect_words(ki_segment_verify(segment, NULL, NULL, NULL, &error), words, byte);
-            /* Opening reads headers only: with them every bit, elsewhere one bit of each byte. */
+            /* Opening reads tables and heads only: with them every bit, elsewhere one bit of each byte. */
             if (header ? bit % 2 == byte % 2 : bit == byte % 8) expect_words(check(path), words, byte);
             map[byte] ^= (unsigned char)(1u << bit);
         }
@@ -185,7 +188,17 @@ static void every_bit(void **state) {
     ki_segment_close(segment);
     munmap(map, file.bytes);
     expect_whole(path);
+    ki_layout_free(&layout);
     free(file.data);
+}
+
+static void every_bit(void **state) {
+    const char *path = test_path("bits.kith");
+    (void)state;
+    for (int version = 1; version <= 2; version++) {
+        makers[version - 1](path, small, SMALL_SECTIONS);
+        change_every_bit(path);
+    }
 }
 
 static void every_length(void **state) {
@@ -196,8 +209,26 @@ static void every_length(void **state) {
         assert_int_equal(truncate(path, (off_t)bytes), 0);
         const char *words = bytes < 8       ? "not a kith index"
                             : bytes < 4096  ? "header copy"
-                            : bytes < 4196  ? "cut short: section 'lists' reaches byte 4196"
-                            : bytes < 12288 ? "cut short: section 'centroids' reaches byte 12288"
+                            : bytes < 12288 ? "cut short: there is no whole section table"
+                            : bytes < 20993 ? "cut short: section 'lists' reaches byte 20993"
+                            : bytes < 37928 ? "cut short: section 'first_level' reaches byte 37928"
+                            : bytes < 45056 ? "cut short: the block table"
+                            : bytes < 53248 ? "cut short: section table, copy B, reaches byte 53248"
+                                            : "cut short: header copy B";
+        expect_words(check(path), words, bytes);
+    }
+}
+
+static void every_length_of_version1(void **state) {
+    const char *path = test_path("lengths.kith");
+    (void)state;
+    version1_make(path, small, SMALL_SECTIONS);
+    for (uint64_t bytes = size_of(path); bytes-- > 0;) {
+        assert_int_equal(truncate(path, (off_t)bytes), 0);
+        const char *words = bytes < 8       ? "not a kith index"
+                            : bytes < 4096  ? "header copy"
+                            : bytes < 4196  ? "cut short: section 'lists', part 'table' reaches byte 4196"
+                            : bytes < 12288 ? "cut short: section 'lists', part 'centroids' reaches byte 12288"
                             : bytes < 33576 ? "cut short: section '"
                             : bytes < 40960 ? "cut short: the block table"
                                             : "cut short: header copy B";
@@ -236,16 +267,18 @@ static void larger_file_by_strides(void **state) {
     assert_int_equal(kith_pool_create(3, &pool, &error), KITH_OK);
     test_make(path, bytes, 4);
     test_bytes file = test_read(path);
+    ki_layout layout = test_layout(file);
     unsigned char *map = map_writable(path, file.bytes);
     assert_int_equal(ki_segment_open(path, NULL, &segment, &error), KITH_OK);
     for (size_t byte = 0; byte < file.bytes; byte += 1499) {
-        place_of(test_header_a(file), byte, words, sizeof(words));
+        place_of(&layout, file.bytes, byte, words, sizeof(words));
         map[byte] ^= (unsigned char)(1u << byte % 8);
         expect_words(ki_segment_verify(segment, pool, NULL, NULL, &error), words, byte);
         map[byte] ^= (unsigned char)(1u << byte % 8);
     }
     ki_segment_close(segment);
     munmap(map, file.bytes);
+    ki_layout_free(&layout);
     free(file.data);
     kith_pool_destroy(pool);
 }
@@ -282,29 +315,32 @@ static void random_damage(void **state) {
     const char *path = test_path("random.kith");
     ki_rng rng = {11};
     (void)state;
-    test_make(path, small, SMALL_SECTIONS);
-    test_bytes file = test_read(path);
-    unsigned char *map = map_writable(path, file.bytes);
-    for (int round = 0; round < 20000; round++) {
-        if (damage(map, &file, &rng)) {
-            assert_int_equal(check(path), KITH_E_CORRUPT);
-            if (!strstr(error.text, "section '") && !strstr(error.text, "header") &&
-                !strstr(error.text, "block table") && !strstr(error.text, "not a kith index"))
-                fail_msg("no place named: %s", error.text);
+    for (int version = 1; version <= 2; version++) {
+        makers[version - 1](path, small, SMALL_SECTIONS);
+        test_bytes file = test_read(path);
+        unsigned char *map = map_writable(path, file.bytes);
+        for (int round = 0; round < 10000; round++) {
+            if (damage(map, &file, &rng)) {
+                assert_int_equal(check(path), KITH_E_CORRUPT);
+                if (!strstr(error.text, "section '") && !strstr(error.text, "header") &&
+                    !strstr(error.text, "section table") && !strstr(error.text, "block table") &&
+                    !strstr(error.text, "not a kith index"))
+                    fail_msg("no place named: %s", error.text);
+            }
+            memcpy(map, file.data, file.bytes);
         }
-        memcpy(map, file.data, file.bytes);
+        expect_whole(path);
+        munmap(map, file.bytes);
+        free(file.data);
     }
-    expect_whole(path);
-    munmap(map, file.bytes);
-    free(file.data);
 }
 
 /* ---- A mapped file cut under us (S4) ----------------------------------------------------------------------------- */
 
 static uint64_t sum_all(const ki_segment *segment) {
     uint64_t sum = 0;
-    for (uint32_t kind = 1; kind <= KI_SECTION_META; kind++) {
-        const ki_section section = ki_segment_section(segment, kind);
+    for (size_t part = 0; part < 12; part++) {
+        const ki_section section = ki_segment_section(segment, test_part(part));
         for (uint64_t i = 0; i < section.bytes; i++) sum += ((const volatile unsigned char *)section.data)[i];
     }
     return sum;
@@ -328,7 +364,7 @@ static void cut_while_open(void **state) {
         assert_int_equal(ki_segment_damaged(segment), 0);
         assert_int_equal(truncate(path, (off_t)cut), 0);
         const uint64_t left = sum_all(segment); /* lives */
-        assert_true(left <= whole && (left < whole) == (cut < file_bytes - 8192 - 500));
+        assert_true(left <= whole && (left < whole) == (cut < file_bytes - 16384 - 500));
         assert_int_not_equal(ki_segment_damaged(segment), 0);
         assert_int_equal(ki_segment_verify(segment, NULL, NULL, NULL, &error), KITH_E_CORRUPT);
         assert_int_equal(ki_segment_damaged(other), 0);
@@ -468,7 +504,8 @@ static void other_faults_are_the_hosts(void **state) {
 static kith_status write_generation(const char *path, uint64_t rows, kith_pool *pool) {
     enum { BYTES = 600000 };
     static unsigned char data[BYTES];
-    const ki_section_plan plan[] = {{1, BYTES, 1}, {2, BYTES / 2, 1}};
+    const ki_section_plan plan[] = {{KI_SECTION_LISTS, BYTES, 1}, {KI_SECTION_CENTROIDS, BYTES / 2, 1}};
+    const ki_section_data last = {{KI_SECTION_CODES, BYTES / 2, 1}, data};
     ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     head.rows = rows;
@@ -476,9 +513,9 @@ static kith_status write_generation(const char *path, uint64_t rows, kith_pool *
     kith_status status = ki_segment_create(path, plan, 2, &writer, &error);
     if (status != KITH_OK) return status;
     for (uint64_t at = 0; status == KITH_OK && at < BYTES; at += 100000)
-        status = ki_segment_put(writer, 1, at, data + at, 100000, &error);
-    if (status == KITH_OK) status = ki_segment_put(writer, 2, 0, data, BYTES / 2, &error);
-    if (status == KITH_OK) status = ki_segment_append(writer, 3, data, BYTES / 2, 1, &error);
+        status = ki_segment_put(writer, KI_SECTION_LISTS, at, data + at, 100000, &error);
+    if (status == KITH_OK) status = ki_segment_put(writer, KI_SECTION_CENTROIDS, 0, data, BYTES / 2, &error);
+    if (status == KITH_OK) status = ki_segment_append(writer, &last, 1, &error);
     if (status == KITH_OK) return ki_segment_finish(writer, &head, pool, NULL, NULL, NULL, &error);
     ki_segment_abandon(writer);
     return status;
@@ -489,7 +526,7 @@ static uint64_t generation_of(const char *path) {
     expect_whole(path);
     assert_int_equal(ki_segment_open(path, NULL, &segment, &error), KITH_OK);
     const uint64_t rows = ki_segment_get_head(segment)->rows;
-    const unsigned char *data = ki_segment_section(segment, 1).data;
+    const unsigned char *data = ki_segment_section(segment, KI_SECTION_LISTS).data;
     assert_int_equal(data[599999], rows % 255 + 1);
     ki_segment_close(segment);
     return rows;
@@ -602,7 +639,7 @@ static void memory_is_refused(void **state) {
 static void damage_before_finish(void **state) {
     static unsigned char data[300000];
     const char *path = test_path("before.kith");
-    const ki_section_plan plan[] = {{1, sizeof(data), 1}};
+    const ki_section_plan plan[] = {{KI_SECTION_LISTS, sizeof(data), 1}};
     const ki_segment_head head = test_head();
     (void)state;
     for (int which = 0; which < 2; which++) {
@@ -611,10 +648,11 @@ static void damage_before_finish(void **state) {
         assert_true(fd >= 0);
         close(fd);
         assert_int_equal(ki_segment_create(path, plan, 1, &writer, &error), KITH_OK);
-        assert_int_equal(ki_segment_put(writer, 1, 0, data, sizeof(data), &error), KITH_OK);
-        assert_int_equal(pwrite(fd, "x", 1, 4096 + (which ? 70000 : 300001)), 1);
+        assert_int_equal(ki_segment_put(writer, KI_SECTION_LISTS, 0, data, sizeof(data), &error), KITH_OK);
+        assert_int_equal(pwrite(fd, "x", 1, 16384 + (which ? 70000 : 300001)), 1);
         assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_E_IO);
-        assert_non_null(strstr(error.text, which ? ": section 'lists'" : ": padding after section 'lists'"));
+        assert_non_null(strstr(error.text, which ? ": section 'lists', part 'table'"
+                                                 : ": padding after section 'lists', part 'table'"));
         assert_int_not_equal(access(path, F_OK), 0);
     }
 }
@@ -629,7 +667,7 @@ static void synced_before_read_back(void **state) {
 
 static void name_taken_by_a_folder(void **state) {
     const char *path = test_path("folder.kith");
-    const ki_section_plan plan[] = {{1, 10, 1}};
+    const ki_section_plan plan[] = {{KI_SECTION_LISTS, 10, 1}};
     const ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     (void)state;
@@ -681,6 +719,7 @@ int main(void) {
         cmocka_unit_test(other_faults_are_the_hosts), /* first: see there */
         cmocka_unit_test(every_bit),
         cmocka_unit_test(every_length),
+        cmocka_unit_test(every_length_of_version1),
         cmocka_unit_test(bytes_appended),
         cmocka_unit_test(larger_file_by_strides),
         cmocka_unit_test(random_damage),

@@ -104,7 +104,47 @@ def test_the_second_reader_finds_damage_too(tmp_path):
     data[len(data) // 2] ^= 4
     index.write_bytes(data)
     found = read("verify", index, expect=1)[0]
-    assert found["valid"] is False and "section" in found["error"]
+    assert found["valid"] is False and "section '" in found["error"] and "part '" in found["error"]
+
+
+def change(data, place, value):
+    data[place : place + len(value)] = value
+
+
+def seal(data):
+    """Make the hashes of tables and header right again; those of blocks are not looked at by `info`."""
+    xxh3 = runpy.run_path(str(READER))["xxh3"]
+    for i in range(struct.unpack_from("<I", data, 76)[0]):
+        size, begin = struct.unpack_from("<IQ", data, 4096 + 32 * i + 4)
+        if begin + size <= len(data) and size > 240:
+            change(data, 4096 + 32 * i + 24, struct.pack("<Q", xxh3(bytes(data[begin : begin + size]))))
+    change(data, 256, struct.pack("<Q", xxh3(bytes(data[4096:12288]))))
+    change(data, len(data) - 12288, bytes(data[4096:12288]))
+    change(data, 4080, struct.pack("<Q", xxh3(bytes(data[:4080]))))
+    change(data, 4088, struct.pack("<Q", xxh3(bytes(data[:4088]))))
+    change(data, len(data) - 4096, bytes(data[:4096]))
+
+
+@pytest.mark.parametrize("place, value, words", [
+    (8, 3, "newer"), (76, 257, "257 sections"), (264, 4096, "section table"), (100, 64, "entry"),
+    (4096, 0, "famil"), (4096 + 32, 1, "famil"), (4096 + 4, 512, "part 'head'"), (4096 + 8, 4096, "does not begin"),
+    (4096 + 16, 100, "size"), (12288, 0, "is not the head"), (12288 + 8, 2, "newer"), (12288 + 12, 3, "ascend"), (12288 + 12, 40, "40 parts"),
+    (12352, 0, "ascend"), (12352 + 8, 512, "place"), (12352 + 16, 2**31, "place"), (12352 + 32 + 16, 1, "size"),
+])  # fmt: skip
+def test_both_readers_refuse_a_wrong_shape(tmp_path, place, value, words):
+    source, index = tmp_path / "items.jsonl", tmp_path / "items.kith"
+    write_jsonl(source, rows_of("floats", 40, 16, 1), "rows")
+    run(KITH, "build", source, "-o", index, "--quiet", "--json")
+    data = bytearray(index.read_bytes())
+    change(data, place, struct.pack("<I", value))
+    seal(data)
+    index.write_bytes(data)
+    ours = subprocess.run([KITH, "info", index], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert ours.returncode == 4
+    if words == "newer":
+        assert "use a newer kith" in ours.stderr
+    found = read("info", index, expect=1)[0]
+    assert words in found["error"], found["error"]
 
 
 # ---- The calibration -------------------------------------------------------------------------------------------------
@@ -135,7 +175,7 @@ def test_both_readers_agree_about_the_calibration(calibrated):
 
 def change_calibration(index, changed, place, value, mend):
     """A copy of index with bytes of its calibration changed, which needs no other checksum to be read; mend: but its own."""
-    section = next(s for s in read("info", index)[0]["sections"] if s["name"] == "calibration")
+    section = next(s for s in read("info", index)[0]["sections"] if s["name"] == "calibration/settings")
     data, begin, size = bytearray(index.read_bytes()), section["offset"], section["bytes"]
     data[begin + place : begin + place + len(value)] = value
     if mend:

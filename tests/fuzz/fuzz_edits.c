@@ -3,8 +3,8 @@
  * Good index files with a few words changed and all checksums made right again. The files are built when the target
  * starts: lists with each kind of second code, supers, a calibration, whole numbers, a first level, no originals.
  *
- * An input is a byte that picks the file, one that varies the searches, and edits of eight bytes: what (a section by
- * its place, or the header), how, u16 where, u32 value. So an input is small, and each of its bytes means something.
+ * An input is a byte that picks the file, one that varies the searches, and edits of eight bytes: what (a part by its
+ * place, the header, the section table), how, u16 where, u32 value. So an input is small, and each of its bytes means something.
  *
  * KITH_FUZZ_SEEDS=FOLDER: write the files there and leave: tests/fuzz/corpus/index has some of them. */
 #define _GNU_SOURCE
@@ -170,38 +170,33 @@ static void change(uint8_t *at, size_t bytes, unsigned how, size_t where, uint32
     for (size_t i = first; i < last; i++) memcpy(at + i * sizeof(value), &value, sizeof(value));
 }
 
-static void apply(uint8_t *file, const uint8_t *edit) {
-    ki_header *header = (ki_header *)(void *)file;
-    const uint32_t sections = header->section_count <= KITH_SECTIONS_MAX ? header->section_count : 0;
-    const size_t where = edit[2] | (size_t)edit[3] << 8, table = offsetof(ki_header, section);
+/* An edit of a part, the heads of sections among them, of the header or of the section table; places are those of the
+ * good file. */
+static void apply(uint8_t *file, const ki_layout *layout, const uint8_t *edit) {
+    const size_t where = edit[2] | (size_t)edit[3] << 8;
+    const size_t what = edit[0] % (layout->parts + 2);
     uint32_t value;
     memcpy(&value, edit + 4, sizeof(value));
-    const uint32_t what = edit[0] % (sections + 2);
-    if (what == sections) {
-        change(file + 16, table - 16, edit[1] & 0xfd, where % 64, value); /* not all of it, and no reserved bytes */
-    } else if (what == sections + 1) {
-        change(file + table, sections * sizeof(ki_section_entry), edit[1] & 0xfd, where, value);
+    if (what == layout->parts) { /* its numbers, not all at once */
+        change(file + 16, offsetof(ki_header, reserved) - 16, edit[1] & 0xfd, where % 64, value);
+    } else if (what == layout->parts + 1) {
+        change(file + KI_HEADER_BYTES, layout->sections * sizeof(ki_section_entry), edit[1] & 0xfd, where, value);
     } else {
-        const ki_section_entry *entry = &header->section[what];
-        change(file + entry->offset, (size_t)entry->bytes, edit[1], where, value);
+        change(file + layout->part[what].offset, (size_t)layout->part[what].bytes, edit[1], where, value);
     }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (bytes < 2) return 0;
     const size_t b = data[0] % BASES;
+    ki_layout layout;
     uint8_t *copy = aligned_alloc(KI_HEADER_BYTES, base[b].bytes);
     if (!copy) return 0;
     memcpy(copy, base[b].data, base[b].bytes);
-    /* Sections are found by the good header, which is why its edits come last. */
-    for (int of_header = 0; of_header < 2; of_header++)
-        for (size_t i = 2, edits = 0; i + EDIT_BYTES <= bytes && edits < EDITS_MAX; i += EDIT_BYTES, edits++) {
-            const ki_header *header = (const ki_header *)(void *)base[b].data;
-            if ((data[i] % (header->section_count + 2) >= header->section_count) == of_header) apply(copy, data + i);
-            if (of_header && memcmp(copy + offsetof(ki_header, section_count),
-                                    base[b].data + offsetof(ki_header, section_count), 4) != 0)
-                break;
-        }
+    if (reseal_layout(base[b].data, base[b].bytes, &layout) != KITH_OK) abort();
+    for (size_t i = 2, edits = 0; i + EDIT_BYTES <= bytes && edits < EDITS_MAX; i += EDIT_BYTES, edits++)
+        apply(copy, &layout, data + i);
+    ki_layout_free(&layout);
     fuzz_reseal(copy, base[b].bytes);
     fuzz_try_index(fuzz_file(copy, base[b].bytes), data[1]);
     free(copy);

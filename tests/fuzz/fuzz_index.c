@@ -15,9 +15,14 @@ static void try_segment(const char *path) {
         return;
     }
     (void)ki_segment_verify(segment, NULL, NULL, NULL, &error);
-    for (uint32_t kind = 0; kind <= KI_SECTION_CALIBRATION + 1; kind++) {
-        const ki_section section = ki_segment_section(segment, kind);
-        if (section.data) fuzz_touch(section.data, section.bytes + KI_SECTION_ALIGN);
+    for (uint32_t family = 0; family <= KI_FAMILY_CALIBRATION + 1; family++)
+        for (uint32_t number = 0; number < 10; number++) {
+            const ki_section section = ki_segment_section(segment, KI_PART(family, number));
+            if (section.data) fuzz_touch(section.data, section.bytes + KI_SECTION_ALIGN);
+        }
+    for (size_t i = 0; i < ki_segment_parts(segment); i++) {
+        const kith_section_info part = ki_segment_part_info(segment, i);
+        fuzz_touch(part.name, strlen(part.name));
     }
     ki_segment_close(segment);
 }

@@ -7,7 +7,7 @@
 #define KI_FUZZ_INDEX_H
 
 #include "index/calibration.h"
-#include "store/format.h"
+#include "support/reseal.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -33,30 +33,24 @@ static const char *fuzz_file(const uint8_t *data, size_t bytes) {
 
 /* The calibration has a hash of its own. */
 static void fuzz_reseal_calibration(uint8_t *data, const ki_layout *layout) {
-    const int number = ki_layout_find(layout, KI_SECTION_CALIBRATION);
-    if (number < 0 || layout->section[number].bytes < ki_calibration_bytes(0)) return;
-    uint8_t *section = data + layout->section[number].offset;
-    const size_t hashed = (size_t)layout->section[number].bytes - sizeof(uint64_t);
-    const uint64_t hash = XXH3_64bits(section, hashed);
-    memcpy(section + hashed, &hash, sizeof(hash));
+    const ki_part *part = ki_layout_find(layout, KI_SECTION_CALIBRATION);
+    if (!part || part->bytes < ki_calibration_bytes(0)) return;
+    const size_t hashed = (size_t)part->bytes - sizeof(uint64_t);
+    const uint64_t hash = XXH3_64bits(data + part->offset, hashed);
+    memcpy(data + part->offset + hashed, &hash, sizeof(hash));
 }
 
 /* Hash what the header's numbers describe; leave the rest to the reader's checks. */
 static void fuzz_reseal(uint8_t *data, size_t bytes) {
-    ki_header *header = (ki_header *)(void *)data;
     ki_layout layout;
-    memcpy(header->magic, KI_MAGIC, KI_MAGIC_BYTES);
-    if (ki_header_check(header, "input", bytes, &layout, NULL) == KITH_OK) {
-        uint64_t *table = (uint64_t *)(void *)(data + layout.data_end);
+    memcpy(data, KI_MAGIC, KI_MAGIC_BYTES);
+    reseal_tables(data, bytes);
+    if (reseal_layout(data, bytes, &layout) == KITH_OK) {
         fuzz_reseal_calibration(data, &layout);
-        for (uint64_t i = 0; i < layout.first_block[layout.sections]; i++) {
-            const ki_block block = ki_layout_block(&layout, i);
-            table[i] = XXH3_64bits(data + block.offset, (size_t)block.bytes);
-        }
-        header->block_table_hash = XXH3_64bits(table, bytes - KI_HEADER_BYTES - (size_t)layout.data_end);
+        reseal_blocks(data, &layout);
+        ki_layout_free(&layout);
     }
-    ki_header_seal(header);
-    memcpy(data + bytes - KI_HEADER_BYTES, header, KI_HEADER_BYTES);
+    reseal_header(data, bytes);
 }
 
 /* Read every byte, so that the sanitizer sees each. */

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
-#include "store/format.h"
+#include "support/reseal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -87,43 +87,55 @@ static inline ki_segment_head test_head(void) {
     return head;
 }
 
-/* A file of `sections` sections of kinds 1.., section i of bytes[i] bytes filled with seed i. */
-static inline void test_make(const char *path, const uint64_t *bytes, size_t sections) {
-    ki_section_plan plan[KITH_SECTIONS_MAX] = {{0, 0, 0}};
+/* Parts for tests, three in each section; from some on of no family that is known. */
+static inline uint32_t test_part(size_t i) {
+    return KI_PART(1 + i / 3, 1 + i % 3);
+}
+
+/* A file of `parts` parts; part i has bytes[i] bytes filled with seed i. */
+static inline void test_make(const char *path, const uint64_t *bytes, size_t parts) {
+    ki_section_plan *plan = malloc((parts + 1) * sizeof(*plan));
     ki_segment_writer *writer = NULL;
     kith_error error = {KITH_OK, ""};
     const ki_segment_head head = test_head();
-    for (size_t i = 0; i < sections; i++) plan[i] = (ki_section_plan){(uint32_t)i + 1, bytes[i], bytes[i] / 4};
-    assert_int_equal(ki_segment_create(path, plan, sections, &writer, &error), KITH_OK);
-    for (size_t i = 0; i < sections; i++) {
+    assert_non_null(plan);
+    for (size_t i = 0; i < parts; i++) plan[i] = (ki_section_plan){test_part(i), bytes[i], bytes[i] / 4};
+    assert_int_equal(ki_segment_create(path, plan, parts, &writer, &error), KITH_OK);
+    for (size_t i = 0; i < parts; i++) {
         unsigned char *data = malloc(bytes[i] + 1);
         assert_non_null(data);
         test_fill(data, bytes[i], i);
-        assert_int_equal(ki_segment_put(writer, (uint32_t)i + 1, 0, data, bytes[i], &error), KITH_OK);
+        assert_int_equal(ki_segment_put(writer, plan[i].kind, 0, data, bytes[i], &error), KITH_OK);
         free(data);
     }
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
+    free(plan);
 }
 
 static inline ki_header *test_header_a(test_bytes file) {
     return (ki_header *)(void *)file.data;
 }
 
-/* Make all hashes of a changed file right again, from its header copy A: what a hostile author would do. Blocks are
- * hashed only where the header's numbers make sense. */
-static inline void test_reseal(test_bytes file) {
-    ki_header *header = test_header_a(file);
+/* To be freed by ki_layout_free(). */
+static inline ki_layout test_layout(test_bytes file) {
     ki_layout layout;
-    if (ki_header_check(header, "file", file.bytes, &layout, NULL) == KITH_OK) {
-        uint64_t *table = (uint64_t *)(void *)(file.data + layout.data_end);
-        for (uint64_t i = 0; i < layout.first_block[layout.sections]; i++) {
-            const ki_block block = ki_layout_block(&layout, i);
-            table[i] = XXH3_64bits(file.data + block.offset, (size_t)block.bytes);
-        }
-        header->block_table_hash = XXH3_64bits(table, (size_t)(file.bytes - KI_HEADER_BYTES - layout.data_end));
-    }
-    ki_header_seal(header);
-    memcpy(file.data + file.bytes - KI_HEADER_BYTES, header, KI_HEADER_BYTES);
+    assert_int_equal(reseal_layout(file.data, file.bytes, &layout), KITH_OK);
+    return layout;
+}
+
+/* The offset of a part, 0 if there is none; bytes may be NULL. */
+static inline size_t test_find(test_bytes file, uint32_t id, uint64_t *bytes) {
+    ki_layout layout = test_layout(file);
+    const ki_part *part = ki_layout_find(&layout, id);
+    const size_t offset = part ? (size_t)part->offset : 0;
+    if (bytes) *bytes = part ? part->bytes : 0;
+    ki_layout_free(&layout);
+    return offset;
+}
+
+/* Make all hashes of a changed file right again, from its header copy A: what a hostile author would do. */
+static inline void test_reseal(test_bytes file) {
+    reseal(file.data, file.bytes);
 }
 
 #endif

@@ -106,7 +106,7 @@ static void check_none(const data_set *set, kith_build_options options) {
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_index_get_info(index, &info);
     assert_int_equal(info.spilled_rows, 0);
-    for (size_t s = 0; s < info.sections; s++) assert_null(strstr(info.section[s].name, "spill"));
+    for (size_t s = 0; s < info.sections; s++) assert_null(strstr(info.section[s].name, "second_lists"));
     kith_index_close(index);
 }
 

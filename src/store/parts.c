@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What families and parts are called, and the numbers that version 1 gave to parts, which were sections of their own
+ * then. */
+#include "store/format.h"
+
+#include <string.h>
+
+#define PART(id, family, part, version1)                                                                               \
+    { id, version1, family "/" part, "section '" family "', part '" part "'" }
+#define HEAD(number, family)                                                                                           \
+    { KI_PART(number, 0), 0, family "/head", "section '" family "', part 'head'" }
+
+static const struct {
+    uint32_t id, version1;
+    const char *name, *place;
+} known[] = {
+    HEAD(KI_FAMILY_LISTS, "lists"),
+    PART(KI_SECTION_LISTS, "lists", "table", 1),
+    PART(KI_SECTION_CENTROIDS, "lists", "centroids", 2),
+    PART(KI_SECTION_LIST_BOUNDS, "lists", "bounds", 20),
+    PART(KI_SECTION_COARSE_CODES, "lists", "codes", 18),
+    PART(KI_SECTION_COARSE_FACTORS, "lists", "factors", 19),
+    PART(KI_SECTION_COARSE_FIRST_CODES, "lists", "first_codes", 30),
+    PART(KI_SECTION_COARSE_FIRST_FACTORS, "lists", "first_factors", 31),
+    PART(KI_SECTION_SUPERS, "lists", "supers", 21),
+    HEAD(KI_FAMILY_FIRST_LEVEL, "first_level"),
+    PART(KI_SECTION_LEVEL1_BASIS, "first_level", "basis", 5),
+    PART(KI_SECTION_LEVEL1_CODES, "first_level", "codes", 6),
+    PART(KI_SECTION_LEVEL1_FACTORS, "first_level", "factors", 7),
+    HEAD(KI_FAMILY_CODES, "codes"),
+    PART(KI_SECTION_CODES, "codes", "codes", 3),
+    PART(KI_SECTION_FACTORS, "codes", "factors", 4),
+    HEAD(KI_FAMILY_SECOND_CODE, "second_code"),
+    PART(KI_SECTION_SECOND_MODEL, "second_code", "model", 22),
+    PART(KI_SECTION_SECOND_CODES, "second_code", "codes", 23),
+    PART(KI_SECTION_SECOND_FACTORS, "second_code", "factors", 24),
+    HEAD(KI_FAMILY_SECOND_LISTS, "second_lists"),
+    PART(KI_SECTION_SPILL_LISTS, "second_lists", "counts", 26),
+    PART(KI_SECTION_SPILL_ENTRIES, "second_lists", "entries", 27),
+    PART(KI_SECTION_SPILL_CODES, "second_lists", "codes", 28),
+    PART(KI_SECTION_SPILL_FACTORS, "second_lists", "factors", 29),
+    HEAD(KI_FAMILY_IDS, "ids"),
+    PART(KI_SECTION_IDS, "ids", "ids", 10),
+    PART(KI_SECTION_ID_ORDER, "ids", "order", 11),
+    HEAD(KI_FAMILY_ORIGINALS, "originals"),
+    PART(KI_SECTION_ORIGINALS, "originals", "rows", 8),
+    PART(KI_SECTION_INVERSE_NORMS, "originals", "inverse_norms", 9),
+    PART(KI_SECTION_NORMS2, "originals", "norms2", 0),
+    HEAD(KI_FAMILY_STRINGS, "strings"),
+    PART(KI_SECTION_STRING_ENDS, "strings", "ends", 12),
+    PART(KI_SECTION_STRING_BYTES, "strings", "bytes", 13),
+    PART(KI_SECTION_STRING_ORDER, "strings", "order", 14),
+    HEAD(KI_FAMILY_NAMES, "names"),
+    PART(KI_SECTION_NAME_ENDS, "names", "ends", 15),
+    PART(KI_SECTION_NAME_BYTES, "names", "bytes", 16),
+    HEAD(KI_FAMILY_META, "meta"),
+    PART(KI_SECTION_META, "meta", "json", 17),
+    HEAD(KI_FAMILY_CALIBRATION, "calibration"),
+    PART(KI_SECTION_CALIBRATION, "calibration", "settings", 25),
+};
+enum { KNOWN = sizeof(known) / sizeof(*known) };
+
+static const char *const family_names[] = {
+    [KI_FAMILY_LISTS] = "lists",
+    [KI_FAMILY_FIRST_LEVEL] = "first_level",
+    [KI_FAMILY_CODES] = "codes",
+    [KI_FAMILY_SECOND_CODE] = "second_code",
+    [KI_FAMILY_SECOND_LISTS] = "second_lists",
+    [KI_FAMILY_IDS] = "ids",
+    [KI_FAMILY_ORIGINALS] = "originals",
+    [KI_FAMILY_STRINGS] = "strings",
+    [KI_FAMILY_NAMES] = "names",
+    [KI_FAMILY_META] = "meta",
+    [KI_FAMILY_CALIBRATION] = "calibration",
+};
+
+const char *ki_family_name(uint32_t family) {
+    const size_t count = sizeof(family_names) / sizeof(*family_names);
+    return family < count && family_names[family] ? family_names[family] : "unknown";
+}
+
+const char *ki_part_name(uint32_t id) {
+    for (size_t i = 0; i < KNOWN; i++)
+        if (known[i].id == id) return known[i].name;
+    return "unknown";
+}
+
+const char *ki_part_place(uint32_t id) {
+    for (size_t i = 0; i < KNOWN; i++)
+        if (known[i].id == id) return known[i].place;
+    return "an unknown section";
+}
+
+uint32_t ki_part_of_version1(uint32_t kind) {
+    for (size_t i = 0; i < KNOWN && kind; i++)
+        if (known[i].version1 == kind) return known[i].id;
+    return 0;
+}
