@@ -82,69 +82,68 @@ static kith_status check_sizes(ki_build *b) {
 /* Parts that are planned below, at most. */
 enum { PARTS_MAX = 32 };
 
-static void plan_lists(const ki_build *b, ki_section_plan *plan, size_t *n) {
+static void plan_lists(const ki_build *b, ki_part_plan *plan, size_t *n) {
     const ki_build_lists *lists = &b->lists;
     const uint64_t count = lists->count, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_LIST_BOUNDS, count * sizeof(float), count};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 0), count};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
+    plan[(*n)++] = (ki_part_plan){KI_PART_LIST_BOUNDS, count * sizeof(float), count};
+    plan[(*n)++] = (ki_part_plan){KI_PART_COARSE_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 0), count};
+    plan[(*n)++] = (ki_part_plan){KI_PART_COARSE_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
     if (b->recipe.level1_columns) {
-        plan[(*n)++] =
-            (ki_section_plan){KI_SECTION_COARSE_FIRST_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 1), count};
-        plan[(*n)++] = (ki_section_plan){KI_SECTION_COARSE_FIRST_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
+        plan[(*n)++] = (ki_part_plan){KI_PART_COARSE_FIRST_CODES, blocks * ki_recipe_block_bytes(&b->recipe, 1), count};
+        plan[(*n)++] = (ki_part_plan){KI_PART_COARSE_FIRST_FACTORS, blocks * KI_FACTORS * sizeof(float), count};
     }
     if (lists->kmeans.supers)
-        plan[(*n)++] = (ki_section_plan){KI_SECTION_SUPERS, ki_build_super_bytes(b), lists->kmeans.supers};
+        plan[(*n)++] = (ki_part_plan){KI_PART_SUPERS, ki_build_super_bytes(b), lists->kmeans.supers};
 }
 
-static void plan_codes(const ki_build *b, uint64_t blocks, ki_section_plan *plan, size_t *n) {
+static void plan_codes(const ki_build *b, uint64_t blocks, ki_part_plan *plan, size_t *n) {
     const ki_recipe *r = &b->recipe;
     const uint64_t rows = b->source.rows, factors = blocks * KI_FACTORS * sizeof(float);
     if (r->level1_columns) {
-        plan[(*n)++] = (ki_section_plan){KI_SECTION_LEVEL1_BASIS, r->dim * (r->level1_columns + 1) * sizeof(float),
-                                         r->level1_columns};
-        plan[(*n)++] = (ki_section_plan){KI_SECTION_LEVEL1_CODES, blocks * ki_recipe_block_bytes(r, 1), rows};
-        plan[(*n)++] = (ki_section_plan){KI_SECTION_LEVEL1_FACTORS, factors, rows};
+        plan[(*n)++] =
+            (ki_part_plan){KI_PART_LEVEL1_BASIS, r->dim * (r->level1_columns + 1) * sizeof(float), r->level1_columns};
+        plan[(*n)++] = (ki_part_plan){KI_PART_LEVEL1_CODES, blocks * ki_recipe_block_bytes(r, 1), rows};
+        plan[(*n)++] = (ki_part_plan){KI_PART_LEVEL1_FACTORS, factors, rows};
     }
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_CODES, blocks * ki_recipe_block_bytes(r, 0), rows};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_FACTORS, factors, rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_CODES, blocks * ki_recipe_block_bytes(r, 0), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_FACTORS, factors, rows};
     if (!r->second) return;
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SECOND_MODEL, b->lists.model_bytes, b->lists.model_bytes};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SECOND_CODES, blocks * r->second->block_bytes, rows};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SECOND_FACTORS, factors, rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_MODEL, b->lists.model_bytes, b->lists.model_bytes};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_CODES, blocks * r->second->block_bytes, rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_FACTORS, factors, rows};
 }
 
-static void plan_spill(const ki_build *b, ki_section_plan *plan, size_t *n) {
+static void plan_spill(const ki_build *b, ki_part_plan *plan, size_t *n) {
     const ki_build_lists *lists = &b->lists;
     const uint64_t blocks = lists->spill_blocks, rows = lists->spilled_rows;
     if (!rows) return;
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_LISTS, lists->count * sizeof(uint32_t), lists->count};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_ENTRIES, rows * sizeof(ki_spilled), rows};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_CODES,
-                                     blocks * ki_recipe_block_bytes(&b->recipe, b->recipe.level1_columns != 0), rows};
-    plan[(*n)++] = (ki_section_plan){KI_SECTION_SPILL_FACTORS, blocks * KI_FACTORS * sizeof(float), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_LISTS, lists->count * sizeof(uint32_t), lists->count};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_ENTRIES, rows * sizeof(ki_spilled), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_CODES,
+                                  blocks * ki_recipe_block_bytes(&b->recipe, b->recipe.level1_columns != 0), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_FACTORS, blocks * KI_FACTORS * sizeof(float), rows};
 }
 
 static kith_status create_segment(ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const uint64_t rows = b->source.rows, lists = b->lists.count ? b->lists.count : 1;
     const uint64_t blocks = b->lists.count ? b->lists.blocks : (rows + KI_BLOCK - 1) / KI_BLOCK;
-    ki_section_plan plan[PARTS_MAX];
+    ki_part_plan plan[PARTS_MAX];
     size_t n = 0;
-    plan[n++] = (ki_section_plan){KI_SECTION_LISTS, 16 * lists, lists};
+    plan[n++] = (ki_part_plan){KI_PART_LISTS, 16 * lists, lists};
     if (r->dtype != KITH_B1) {
         const uint64_t centres = lists > 1 ? lists + 1 : 1;
-        plan[n++] = (ki_section_plan){KI_SECTION_CENTROIDS, centres * r->dim * sizeof(float), centres};
+        plan[n++] = (ki_part_plan){KI_PART_CENTROIDS, centres * r->dim * sizeof(float), centres};
         if (lists > 1) plan_lists(b, plan, &n);
         plan_codes(b, blocks, plan, &n);
         plan_spill(b, plan, &n);
     }
-    plan[n++] = (ki_section_plan){KI_SECTION_IDS, rows * sizeof(uint64_t), rows};
-    plan[n++] = (ki_section_plan){KI_SECTION_ID_ORDER, rows * sizeof(uint32_t), rows};
+    plan[n++] = (ki_part_plan){KI_PART_IDS, rows * sizeof(uint64_t), rows};
+    plan[n++] = (ki_part_plan){KI_PART_ID_ORDER, rows * sizeof(uint32_t), rows};
     if (b->options.originals == KITH_ORIGINALS_KEEP)
-        plan[n++] = (ki_section_plan){KI_SECTION_ORIGINALS, rows * r->row_bytes, rows};
+        plan[n++] = (ki_part_plan){KI_PART_ORIGINALS, rows * r->row_bytes, rows};
     if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
-        plan[n++] = (ki_section_plan){KI_SECTION_NORMS2, rows * sizeof(float), rows};
+        plan[n++] = (ki_part_plan){KI_PART_NORMS2, rows * sizeof(float), rows};
     return ki_segment_create(b->path, plan, n, &b->writer, b->error);
 }
 
@@ -152,17 +151,17 @@ static kith_status put_level1(ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const uint64_t row = r->dim * sizeof(float);
     if (!r->level1_columns) return KITH_OK;
-    const kith_status status = ki_segment_put(b->writer, KI_SECTION_LEVEL1_BASIS, 0, r->level1_centre, row, b->error);
+    const kith_status status = ki_segment_put(b->writer, KI_PART_LEVEL1_BASIS, 0, r->level1_centre, row, b->error);
     if (status != KITH_OK) return status;
-    return ki_segment_put(b->writer, KI_SECTION_LEVEL1_BASIS, row, r->basis, row * r->level1_columns, b->error);
+    return ki_segment_put(b->writer, KI_PART_LEVEL1_BASIS, row, r->basis, row * r->level1_columns, b->error);
 }
 
 static kith_status put_recipe(ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const uint64_t list[2] = {0, b->source.rows};
-    kith_status status = ki_segment_put(b->writer, KI_SECTION_LISTS, 0, list, sizeof(list), b->error);
+    kith_status status = ki_segment_put(b->writer, KI_PART_LISTS, 0, list, sizeof(list), b->error);
     if (status != KITH_OK || r->dtype == KITH_B1) return status;
-    status = ki_segment_put(b->writer, KI_SECTION_CENTROIDS, 0, r->centre, r->dim * sizeof(float), b->error);
+    status = ki_segment_put(b->writer, KI_PART_CENTROIDS, 0, r->centre, r->dim * sizeof(float), b->error);
     return status == KITH_OK ? put_level1(b) : status;
 }
 
@@ -210,8 +209,8 @@ static kith_status finish(ki_build *b) {
         kith_dtype_name(r->dtype), kith_metric_name(r->metric), (unsigned long long)b->options.seed);
     kith_status status = ki_id_table_write(&b->labels, b->writer, ki_build_path(b), b->error);
     if (status == KITH_OK)
-        status = ki_segment_append(
-            b->writer, &(ki_section_data){{KI_SECTION_META, (uint64_t)bytes, (uint64_t)bytes}, meta}, 1, b->error);
+        status = ki_segment_append(b->writer, &(ki_part_data){{KI_PART_META, (uint64_t)bytes, (uint64_t)bytes}, meta},
+                                   1, b->error);
     const ki_segment_head head = make_head(b);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;

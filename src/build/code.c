@@ -24,7 +24,7 @@ static kith_status put_table(ki_build *b) {
         position += lists->rows_of[l];
     }
     const kith_status status =
-        ki_segment_put(b->writer, KI_SECTION_LISTS, 0, table, lists->count * 2 * sizeof(uint64_t), b->error);
+        ki_segment_put(b->writer, KI_PART_LISTS, 0, table, lists->count * 2 * sizeof(uint64_t), b->error);
     free(table);
     return status;
 }
@@ -43,12 +43,12 @@ static kith_status put_supers(ki_build *b) {
     const uint64_t head = super_head_bytes(kmeans->supers);
     if (!kmeans->supers) return KITH_OK;
     const uint32_t count = (uint32_t)kmeans->supers;
-    kith_status status = ki_segment_put(b->writer, KI_SECTION_SUPERS, 0, &count, sizeof(count), b->error);
+    kith_status status = ki_segment_put(b->writer, KI_PART_SUPERS, 0, &count, sizeof(count), b->error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_SUPERS, sizeof(count), kmeans->super_end, count * sizeof(count),
+        status = ki_segment_put(b->writer, KI_PART_SUPERS, sizeof(count), kmeans->super_end, count * sizeof(count),
                                 b->error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_SUPERS, head, kmeans->super_centroids,
+        status = ki_segment_put(b->writer, KI_PART_SUPERS, head, kmeans->super_centroids,
                                 kmeans->supers * kmeans->dim * sizeof(float), b->error);
     return status;
 }
@@ -57,16 +57,16 @@ static kith_status put_coarse(ki_build *b, ki_segment_head *head) {
     ki_coarse coarse;
     if (!ki_coarse_create(&b->recipe, &coarse))
         return ki_fail(b->error, KITH_E_NOMEM, "out of memory for the codes of %zu lists", b->lists.count);
-    kith_status status = ki_segment_put(b->writer, KI_SECTION_COARSE_CODES, 0, coarse.codes,
+    kith_status status = ki_segment_put(b->writer, KI_PART_COARSE_CODES, 0, coarse.codes,
                                         coarse.blocks * ki_recipe_block_bytes(&b->recipe, 0), b->error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_COARSE_FACTORS, 0, coarse.factors,
+        status = ki_segment_put(b->writer, KI_PART_COARSE_FACTORS, 0, coarse.factors,
                                 coarse.blocks * KI_FACTORS * sizeof(float), b->error);
     if (status == KITH_OK && coarse.first_codes)
-        status = ki_segment_put(b->writer, KI_SECTION_COARSE_FIRST_CODES, 0, coarse.first_codes,
+        status = ki_segment_put(b->writer, KI_PART_COARSE_FIRST_CODES, 0, coarse.first_codes,
                                 coarse.blocks * ki_recipe_block_bytes(&b->recipe, 1), b->error);
     if (status == KITH_OK && coarse.first_codes)
-        status = ki_segment_put(b->writer, KI_SECTION_COARSE_FIRST_FACTORS, 0, coarse.first_factors,
+        status = ki_segment_put(b->writer, KI_PART_COARSE_FIRST_FACTORS, 0, coarse.first_factors,
                                 coarse.blocks * KI_FACTORS * sizeof(float), b->error);
     head->parameter[1] = coarse.spread;
     head->parameter[2] = coarse.norm;
@@ -79,13 +79,13 @@ kith_status ki_build_put_lists(ki_build *b, ki_segment_head *head) {
     const uint64_t row = r->dim * sizeof(float);
     kith_status status = put_table(b);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_CENTROIDS, 0, r->centroids, r->lists * row, b->error);
+        status = ki_segment_put(b->writer, KI_PART_CENTROIDS, 0, r->centroids, r->lists * row, b->error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_CENTROIDS, r->lists * row, r->centre, row, b->error);
+        status = ki_segment_put(b->writer, KI_PART_CENTROIDS, r->lists * row, r->centre, row, b->error);
     if (status == KITH_OK) status = put_coarse(b, head);
     if (status == KITH_OK) status = put_supers(b);
     if (status == KITH_OK && r->second)
-        status = ki_segment_put(b->writer, KI_SECTION_SECOND_MODEL, 0, b->lists.model, b->lists.model_bytes, b->error);
+        status = ki_segment_put(b->writer, KI_PART_SECOND_MODEL, 0, b->lists.model, b->lists.model_bytes, b->error);
     return status;
 }
 
@@ -181,5 +181,5 @@ kith_status ki_build_code_lists(ki_build *b) {
     ki_build_plan_runs(b, ki_run_bytes_per_row(&b->recipe) + sizeof(uint32_t));
     const kith_status status = ki_build_run_workers(b, work, 0);
     if (status != KITH_OK) return status;
-    return ki_segment_put(b->writer, KI_SECTION_LIST_BOUNDS, 0, lists->radius, lists->count * sizeof(float), b->error);
+    return ki_segment_put(b->writer, KI_PART_LIST_BOUNDS, 0, lists->radius, lists->count * sizeof(float), b->error);
 }

@@ -139,7 +139,7 @@ static kith_status put_ids(const ki_id_table *labels, ki_segment_writer *writer,
             piece[i] = labels->kind == KITH_ID_U64 ? labels->ids[row] : row;
         }
         const kith_status status =
-            ki_segment_put(writer, KI_SECTION_IDS, first * sizeof(uint64_t), piece, count * sizeof(uint64_t), error);
+            ki_segment_put(writer, KI_PART_IDS, first * sizeof(uint64_t), piece, count * sizeof(uint64_t), error);
         if (status != KITH_OK) return status;
     }
     return KITH_OK;
@@ -164,11 +164,11 @@ static kith_status reorder(const ki_strings *from, const uint32_t *row_at, uint6
 
 /* Ends and bytes, and what is there beside them. */
 static kith_status append_strings(const ki_strings *strings, uint64_t rows, uint32_t ends_kind, uint32_t bytes_kind,
-                                  const ki_section_data *more, ki_segment_writer *writer, kith_error *error) {
-    const ki_section_data parts[] = {
+                                  const ki_part_data *more, ki_segment_writer *writer, kith_error *error) {
+    const ki_part_data parts[] = {
         {{ends_kind, rows * sizeof(uint64_t), rows}, strings->ends},
         {{bytes_kind, strings->used, strings->used}, strings->bytes ? strings->bytes : ""},
-        more ? *more : (ki_section_data){{0, 0, 0}, NULL},
+        more ? *more : (ki_part_data){{0, 0, 0}, NULL},
     };
     return ki_segment_append(writer, parts, more ? 3 : 2, error);
 }
@@ -180,19 +180,19 @@ kith_status ki_id_table_write(ki_id_table *labels, ki_segment_writer *writer, co
     kith_status status = sort_rows(labels, row, path, error);
     if (status == KITH_OK) status = put_ids(labels, writer, error);
     const int text = labels->kind == KITH_ID_STRING;
-    const ki_section_data order = {{KI_SECTION_STRING_ORDER, rows * sizeof(uint32_t), rows}, row};
+    const ki_part_data order = {{KI_PART_STRING_ORDER, rows * sizeof(uint32_t), rows}, row};
     if (status == KITH_OK && text)
-        status = append_strings(&labels->strings, rows, KI_SECTION_STRING_ENDS, KI_SECTION_STRING_BYTES, &order, writer,
-                                error);
+        status =
+            append_strings(&labels->strings, rows, KI_PART_STRING_ENDS, KI_PART_STRING_BYTES, &order, writer, error);
     /* String ids are numbered by row: their order by number is the order of rows. */
     for (uint64_t i = 0; i < rows; i++) row[i] = labels->position_of[text ? (uint32_t)i : row[i]];
-    if (status == KITH_OK) status = ki_segment_put(writer, KI_SECTION_ID_ORDER, 0, row, rows * sizeof(uint32_t), error);
+    if (status == KITH_OK) status = ki_segment_put(writer, KI_PART_ID_ORDER, 0, row, rows * sizeof(uint32_t), error);
     free(row);
     if (status == KITH_OK && labels->has_names) {
         ki_strings names = {0};
         status = reorder(&labels->names, labels->row_at, rows, &names, error);
         if (status == KITH_OK)
-            status = append_strings(&names, rows, KI_SECTION_NAME_ENDS, KI_SECTION_NAME_BYTES, NULL, writer, error);
+            status = append_strings(&names, rows, KI_PART_NAME_ENDS, KI_PART_NAME_BYTES, NULL, writer, error);
         free(names.bytes);
         free(names.ends);
     }

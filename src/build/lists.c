@@ -279,14 +279,14 @@ kith_status ki_build_divide(ki_build *b) {
 static kith_status put_draft(ki_build *b, uint64_t position, const uint8_t *rows, size_t count, kith_error *error) {
     const uint64_t row_bytes = b->recipe.row_bytes, at = position * row_bytes, bytes = count * row_bytes;
     if (b->options.originals == KITH_ORIGINALS_KEEP)
-        return ki_segment_draft(b->writer, KI_SECTION_ORIGINALS, at, rows, bytes, error);
+        return ki_segment_draft(b->writer, KI_PART_ORIGINALS, at, rows, bytes, error);
     return ki_outfile_write_at(&b->lists.spool, rows, bytes, at, error);
 }
 
 kith_status ki_build_get_draft(ki_build *b, uint64_t position, uint8_t *rows, size_t count, kith_error *error) {
     const uint64_t row_bytes = b->recipe.row_bytes, at = position * row_bytes, bytes = count * row_bytes;
     if (b->options.originals == KITH_ORIGINALS_KEEP)
-        return ki_segment_get(b->writer, KI_SECTION_ORIGINALS, at, rows, bytes, error);
+        return ki_segment_get(b->writer, KI_PART_ORIGINALS, at, rows, bytes, error);
     return ki_outfile_read_at(&b->lists.spool, rows, bytes, at, error);
 }
 

@@ -116,14 +116,14 @@ kith_status ki_build_put_run(ki_build *b, const ki_run *run, uint64_t block, uin
         const void *data;
         uint64_t at, count, bytes;
     } parts[] = {
-        {KI_SECTION_CODES, run->codes[0], block, run->blocks, ki_recipe_block_bytes(r, 0)},
-        {KI_SECTION_FACTORS, run->factors[0], block, run->blocks, r->dtype == KITH_B1 ? 0 : factor_bytes},
-        {KI_SECTION_LEVEL1_CODES, run->codes[1], block, run->blocks, ki_recipe_block_bytes(r, 1)},
-        {KI_SECTION_LEVEL1_FACTORS, run->factors[1], block, run->blocks, r->level1_columns ? factor_bytes : 0},
-        {KI_SECTION_SECOND_CODES, run->second_codes, block, run->blocks, r->second ? r->second->block_bytes : 0},
-        {KI_SECTION_SECOND_FACTORS, run->second_factors, block, run->blocks, r->second ? factor_bytes : 0},
-        {KI_SECTION_NORMS2, run->norms2, position, run->count, kept && r->metric == KITH_COSINE ? sizeof(float) : 0},
-        {KI_SECTION_ORIGINALS, run->originals, position, run->count, kept ? r->row_bytes : 0},
+        {KI_PART_CODES, run->codes[0], block, run->blocks, ki_recipe_block_bytes(r, 0)},
+        {KI_PART_FACTORS, run->factors[0], block, run->blocks, r->dtype == KITH_B1 ? 0 : factor_bytes},
+        {KI_PART_LEVEL1_CODES, run->codes[1], block, run->blocks, ki_recipe_block_bytes(r, 1)},
+        {KI_PART_LEVEL1_FACTORS, run->factors[1], block, run->blocks, r->level1_columns ? factor_bytes : 0},
+        {KI_PART_SECOND_CODES, run->second_codes, block, run->blocks, r->second ? r->second->block_bytes : 0},
+        {KI_PART_SECOND_FACTORS, run->second_factors, block, run->blocks, r->second ? factor_bytes : 0},
+        {KI_PART_NORMS2, run->norms2, position, run->count, kept && r->metric == KITH_COSINE ? sizeof(float) : 0},
+        {KI_PART_ORIGINALS, run->originals, position, run->count, kept ? r->row_bytes : 0},
     };
     kith_status status = KITH_OK;
     for (size_t i = 0; i < sizeof(parts) / sizeof(*parts) && status == KITH_OK; i++)

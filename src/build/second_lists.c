@@ -39,7 +39,7 @@ static kith_status fetch_rows(ki_build *b, ki_run *run, uint64_t first, kith_err
             continue;
         }
         const kith_status status = ki_segment_get(
-            b->writer, KI_SECTION_ORIGINALS, b->labels.position_of[row] * (uint64_t)row_bytes, to, row_bytes, error);
+            b->writer, KI_PART_ORIGINALS, b->labels.position_of[row] * (uint64_t)row_bytes, to, row_bytes, error);
         if (status != KITH_OK) return status;
     }
     return KITH_OK;
@@ -56,13 +56,13 @@ static kith_status put_run(ki_build *b, const ki_run *run, uint64_t block, uint6
                            kith_error *error) {
     const int level = b->recipe.level1_columns != 0;
     const uint64_t block_bytes = ki_recipe_block_bytes(&b->recipe, level), factor_bytes = KI_FACTORS * sizeof(float);
-    kith_status status = ki_segment_put(b->writer, KI_SECTION_SPILL_ENTRIES, first * sizeof(*entries), entries,
+    kith_status status = ki_segment_put(b->writer, KI_PART_SPILL_ENTRIES, first * sizeof(*entries), entries,
                                         run->count * sizeof(*entries), error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_SPILL_CODES, block * block_bytes, run->codes[level],
+        status = ki_segment_put(b->writer, KI_PART_SPILL_CODES, block * block_bytes, run->codes[level],
                                 run->blocks * block_bytes, error);
     if (status == KITH_OK)
-        status = ki_segment_put(b->writer, KI_SECTION_SPILL_FACTORS, block * factor_bytes, run->factors[level],
+        status = ki_segment_put(b->writer, KI_PART_SPILL_FACTORS, block * factor_bytes, run->factors[level],
                                 run->blocks * factor_bytes, error);
     return status;
 }
@@ -113,8 +113,8 @@ kith_status ki_build_code_spill(ki_build *b) {
     if (!lists->spilled_rows) return KITH_OK;
     kith_status status = group_rows(b);
     if (status != KITH_OK) return status;
-    status = ki_segment_put(b->writer, KI_SECTION_SPILL_LISTS, 0, lists->seconds_of, lists->count * sizeof(uint32_t),
-                            b->error);
+    status =
+        ki_segment_put(b->writer, KI_PART_SPILL_LISTS, 0, lists->seconds_of, lists->count * sizeof(uint32_t), b->error);
     if (status != KITH_OK) return status;
     lists->walk = (ki_list_walk){0};
     ki_build_plan_runs(b, ki_run_bytes_per_row(&b->recipe) + sizeof(ki_spilled));

@@ -45,7 +45,7 @@ static kith_status view_centroids(kith_index *index, kith_error *error) {
     const void *data = NULL;
     const uint64_t centres = count > 1 ? count + 1 : 1;
     const kith_status status =
-        ki_section_of(index->segment, KI_SECTION_CENTROIDS, centres, dim * sizeof(float), &data, error);
+        ki_part_of(index->segment, KI_PART_CENTROIDS, centres, dim * sizeof(float), &data, error);
     if (status != KITH_OK) return status;
     view->centre = (const float *)data + (centres - 1) * dim;
     if (count > 1) view->lists.centroids = data;
@@ -57,16 +57,15 @@ static kith_status view_centroids(kith_index *index, kith_error *error) {
 static kith_status view_second(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_view *view = &index->view;
-    const ki_section model = ki_segment_section(s, KI_SECTION_SECOND_MODEL);
+    const ki_part_view model = ki_segment_part(s, KI_PART_SECOND_MODEL);
     const void *codes = NULL, *factors = NULL;
     if (!model.data) return KITH_OK;
     if (view->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors", ki_segment_path(s),
-                       ki_part_place(KI_SECTION_SECOND_MODEL));
-    kith_status status =
-        ki_section_of(s, KI_SECTION_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);
+                       ki_part_place(KI_PART_SECOND_MODEL));
+    kith_status status = ki_part_of(s, KI_PART_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);
     if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_SECOND_FACTORS, view->blocks, KI_FACTORS * sizeof(float), &factors, error);
+        status = ki_part_of(s, KI_PART_SECOND_FACTORS, view->blocks, KI_FACTORS * sizeof(float), &factors, error);
     view->second_codes = codes;
     view->second_factors = factors;
     return status;
@@ -77,12 +76,10 @@ static kith_status view_level1(kith_index *index, size_t columns, kith_error *er
     ki_view *view = &index->view;
     const void *data[3] = {0};
     const uint64_t blocks = view->blocks;
-    kith_status status =
-        ki_section_of(s, KI_SECTION_LEVEL1_BASIS, view->dim, (columns + 1) * sizeof(float), &data[0], error);
+    kith_status status = ki_part_of(s, KI_PART_LEVEL1_BASIS, view->dim, (columns + 1) * sizeof(float), &data[0], error);
+    if (status == KITH_OK) status = ki_part_of(s, KI_PART_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[1], error);
     if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_LEVEL1_CODES, blocks, columns * KI_BLOCK, &data[1], error);
-    if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
+        status = ki_part_of(s, KI_PART_LEVEL1_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[2], error);
     if (status != KITH_OK) return status;
     view->level1_centre = data[0];
     view->basis = view->level1_centre + view->dim;
@@ -100,9 +97,8 @@ static kith_status view_codes(kith_index *index, kith_error *error) {
     if (status == KITH_OK) status = view_centroids(index, error);
     if (status != KITH_OK) return status;
     const uint64_t blocks = view->blocks, quads = (view->dim + 3) / 4;
-    status = ki_section_of(s, KI_SECTION_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
-    if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+    status = ki_part_of(s, KI_PART_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    if (status == KITH_OK) status = ki_part_of(s, KI_PART_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
     if (status != KITH_OK) return status;
     view->full = (ki_level){codes, factors, quads, blocks};
     if (columns) status = view_level1(index, columns, error);
@@ -114,24 +110,22 @@ static kith_status view_codes(kith_index *index, kith_error *error) {
 static kith_status view_strings(kith_index *index, uint32_t ends_kind, uint32_t bytes_kind, const uint64_t **ends,
                                 const char **bytes, uint64_t *size, kith_error *error) {
     const void *data;
-    const kith_status status =
-        ki_section_of(index->segment, ends_kind, index->view.rows, sizeof(uint64_t), &data, error);
-    const ki_section section = ki_segment_section(index->segment, bytes_kind);
+    const kith_status status = ki_part_of(index->segment, ends_kind, index->view.rows, sizeof(uint64_t), &data, error);
+    const ki_part_view part = ki_segment_part(index->segment, bytes_kind);
     if (status != KITH_OK) return status;
     *ends = data;
-    *bytes = section.data ? section.data : "";
-    *size = section.bytes;
+    *bytes = part.data ? part.data : "";
+    *size = part.bytes;
     return KITH_OK;
 }
 
 /* Files of version 1 hold 1/|x| instead of |x|^2, which distances are not made of: there the vectors tell. */
 static kith_status view_norms(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
-    const int old =
-        !ki_segment_section(s, KI_SECTION_NORMS2).data && ki_segment_section(s, KI_SECTION_INVERSE_NORMS).data;
+    const int old = !ki_segment_part(s, KI_PART_NORMS2).data && ki_segment_part(s, KI_PART_INVERSE_NORMS).data;
     const void *data = NULL;
-    const kith_status status = ki_section_of(s, old ? KI_SECTION_INVERSE_NORMS : KI_SECTION_NORMS2, index->view.rows,
-                                             sizeof(float), &data, error);
+    const kith_status status =
+        ki_part_of(s, old ? KI_PART_INVERSE_NORMS : KI_PART_NORMS2, index->view.rows, sizeof(float), &data, error);
     index->view.norms2 = old ? NULL : data;
     return status;
 }
@@ -140,24 +134,23 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_view *view = &index->view;
     const void *data = NULL;
-    kith_status status = ki_section_of(s, KI_SECTION_IDS, view->rows, sizeof(uint64_t), &data, error);
+    kith_status status = ki_part_of(s, KI_PART_IDS, view->rows, sizeof(uint64_t), &data, error);
     view->labels = data;
-    if (status == KITH_OK) status = ki_section_of(s, KI_SECTION_ID_ORDER, view->rows, sizeof(uint32_t), &data, error);
+    if (status == KITH_OK) status = ki_part_of(s, KI_PART_ID_ORDER, view->rows, sizeof(uint32_t), &data, error);
     index->id_order = data;
     if (status == KITH_OK && ki_segment_get_head(s)->flags & KI_SEGMENT_ORIGINALS) {
-        status = ki_section_of(s, KI_SECTION_ORIGINALS, view->rows, view->row_bytes, &data, error);
+        status = ki_part_of(s, KI_PART_ORIGINALS, view->rows, view->row_bytes, &data, error);
         view->originals = data;
     }
     if (status == KITH_OK && view->metric == KITH_COSINE && view->originals) status = view_norms(index, error);
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
-        status = view_strings(index, KI_SECTION_STRING_ENDS, KI_SECTION_STRING_BYTES, &index->string_ends,
+        status = view_strings(index, KI_PART_STRING_ENDS, KI_PART_STRING_BYTES, &index->string_ends,
                               &index->string_bytes, &index->string_size, error);
-        if (status == KITH_OK)
-            status = ki_section_of(s, KI_SECTION_STRING_ORDER, view->rows, sizeof(uint32_t), &data, error);
+        if (status == KITH_OK) status = ki_part_of(s, KI_PART_STRING_ORDER, view->rows, sizeof(uint32_t), &data, error);
         index->string_order = data;
     }
     if (status == KITH_OK && index->has_names)
-        status = view_strings(index, KI_SECTION_NAME_ENDS, KI_SECTION_NAME_BYTES, &index->name_ends, &index->name_bytes,
+        status = view_strings(index, KI_PART_NAME_ENDS, KI_PART_NAME_BYTES, &index->name_ends, &index->name_bytes,
                               &index->name_size, error);
     return status;
 }
@@ -174,9 +167,9 @@ static int fits(const ki_calibration *calibration, const ki_view *view) {
 
 /* A calibration that is damaged or of another version is left aside: searches go on without, verify tells. */
 static kith_status view_calibration(kith_index *index, kith_error *error) {
-    const ki_section section = ki_segment_section(index->segment, KI_SECTION_CALIBRATION);
-    if (!section.data || index->view.lists.count == 1 || !index->view.originals) return KITH_OK;
-    const ki_calibration_state state = ki_calibration_decode(section.data, section.bytes, &index->calibration);
+    const ki_part_view part = ki_segment_part(index->segment, KI_PART_CALIBRATION);
+    if (!part.data || index->view.lists.count == 1 || !index->view.originals) return KITH_OK;
+    const ki_calibration_state state = ki_calibration_decode(part.data, part.bytes, &index->calibration);
     if (state == KI_CALIBRATION_GOOD && !fits(&index->calibration, &index->view))
         ki_calibration_free(&index->calibration);
     if (state != KI_CALIBRATION_NO_MEMORY) return KITH_OK;
@@ -278,8 +271,8 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;
     ki_second_text(&index->view.second.spec, info->second_code);
     info->second_code_error = head->parameter[3];
-    for (uint32_t kind = KI_SECTION_SECOND_MODEL; kind <= KI_SECTION_SECOND_FACTORS; kind++)
-        info->second_code_bytes += ki_segment_section(index->segment, kind).bytes;
+    for (uint32_t kind = KI_PART_SECOND_MODEL; kind <= KI_PART_SECOND_FACTORS; kind++)
+        info->second_code_bytes += ki_segment_part(index->segment, kind).bytes;
 }
 
 kith_status kith_index_get_info(const kith_index *index, kith_index_info *info) {

@@ -41,8 +41,8 @@ int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position
 /* ---- lists.c: while opening ---- */
 
 /* The section of exactly count x size bytes. */
-kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
-                          kith_error *error);
+kith_status ki_part_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
+                       kith_error *error);
 kith_status ki_index_view_lists(kith_index *index, kith_error *error);
 /* After lists, codes and originals. */
 kith_status ki_index_view_spill(kith_index *index, kith_error *error);

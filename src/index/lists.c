@@ -10,21 +10,21 @@
 
 enum { SUPER_ALIGN = 64 };
 
-kith_status ki_section_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
-                          kith_error *error) {
-    const ki_section section = ki_segment_section(segment, kind);
+kith_status ki_part_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,
+                       kith_error *error) {
+    const ki_part_view part = ki_segment_part(segment, kind);
     uint64_t bytes;
-    if (!ki_mul(count, size, &bytes) || section.bytes != bytes || (!section.data && bytes))
+    if (!ki_mul(count, size, &bytes) || part.bytes != bytes || (!part.data && bytes))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s has %llu bytes where %llu x %llu are needed",
-                       ki_segment_path(segment), ki_part_place(kind), (unsigned long long)section.bytes,
+                       ki_segment_path(segment), ki_part_place(kind), (unsigned long long)part.bytes,
                        (unsigned long long)count, (unsigned long long)size);
-    *data = section.data;
+    *data = part.data;
     return KITH_OK;
 }
 
 static kith_status bad_list(const kith_index *index, uint64_t list, const char *what, kith_error *error) {
     return ki_fail(error, KITH_E_CORRUPT, "%s: %s, list %llu: %s", ki_segment_path(index->segment),
-                   ki_part_place(KI_SECTION_LISTS), (unsigned long long)list, what);
+                   ki_part_place(KI_PART_LISTS), (unsigned long long)list, what);
 }
 
 /* The table's lists lie one after the other and hold all rows: with that all sums fit. */
@@ -56,8 +56,8 @@ static kith_status make_lists(kith_index *index, const uint64_t *table, kith_err
     if (status != KITH_OK) return status;
     const uint32_t blocks = lists->first_block[lists->count];
     const void *codes; /* before memory is asked for: a header may claim any number of rows */
-    status = ki_section_of(index->segment, KI_SECTION_CODES, blocks, (index->view.dim + 3) / 4 * KI_QUAD_BYTES, &codes,
-                           error);
+    status =
+        ki_part_of(index->segment, KI_PART_CODES, blocks, (index->view.dim + 3) / 4 * KI_QUAD_BYTES, &codes, error);
     if (status != KITH_OK) return status;
     uint32_t *of_block = index->list_of_block = ki_alloc_array(blocks, sizeof(uint32_t));
     if (!of_block) return ki_fail(error, KITH_E_NOMEM, "out of memory for %u blocks", blocks);
@@ -75,10 +75,10 @@ static kith_status view_coarse_first(kith_index *index, kith_error *error) {
     const uint64_t blocks = (lists->count + KI_BLOCK - 1) / KI_BLOCK;
     const uint64_t quads = ki_segment_get_head(s)->level1_dim / 4;
     const void *codes, *factors;
-    if (!quads || !ki_segment_section(s, KI_SECTION_COARSE_FIRST_CODES).data) return KITH_OK;
-    kith_status status = ki_section_of(s, KI_SECTION_COARSE_FIRST_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    if (!quads || !ki_segment_part(s, KI_PART_COARSE_FIRST_CODES).data) return KITH_OK;
+    kith_status status = ki_part_of(s, KI_PART_COARSE_FIRST_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
     if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_COARSE_FIRST_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+        status = ki_part_of(s, KI_PART_COARSE_FIRST_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
     if (status == KITH_OK) lists->coarse_first = (ki_level){codes, factors, quads, blocks};
     return status;
 }
@@ -86,22 +86,22 @@ static kith_status view_coarse_first(kith_index *index, kith_error *error) {
 /* Ends ascend to the last list; they are copied likewise. */
 static kith_status view_supers(kith_index *index, kith_error *error) {
     ki_lists *lists = &index->view.lists;
-    const ki_section section = ki_segment_section(index->segment, KI_SECTION_SUPERS);
-    if (!section.data) return KITH_OK;
-    const uint32_t *table = section.data;
-    const uint64_t count = section.bytes >= SUPER_ALIGN ? table[0] : 0;
+    const ki_part_view part = ki_segment_part(index->segment, KI_PART_SUPERS);
+    if (!part.data) return KITH_OK;
+    const uint32_t *table = part.data;
+    const uint64_t count = part.bytes >= SUPER_ALIGN ? table[0] : 0;
     const uint64_t head = ki_round_up((count + 1) * sizeof(uint32_t), SUPER_ALIGN);
-    int good = count >= 1 && count <= lists->count && section.bytes == head + count * index->view.dim * sizeof(float);
+    int good = count >= 1 && count <= lists->count && part.bytes == head + count * index->view.dim * sizeof(float);
     uint32_t *ends = index->super_ends = good ? ki_alloc_array(count, sizeof(uint32_t)) : NULL;
     if (good && !ends) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
     if (good) memcpy(ends, table + 1, count * sizeof(uint32_t));
     for (uint64_t s = 1; good && s < count; s++) good = ends[s - 1] <= ends[s];
     if (!good || ends[count - 1] != lists->count)
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no division of %zu lists", ki_segment_path(index->segment),
-                       ki_part_place(KI_SECTION_SUPERS), lists->count);
+                       ki_part_place(KI_PART_SUPERS), lists->count);
     lists->supers = (size_t)count;
     lists->super_end = ends;
-    lists->super_centroids = (const float *)(const void *)((const char *)section.data + head);
+    lists->super_centroids = (const float *)(const void *)((const char *)part.data + head);
     return KITH_OK;
 }
 
@@ -114,12 +114,11 @@ kith_status ki_index_view_lists(kith_index *index, kith_error *error) {
     const uint64_t count = head->lists, quads = (view->dim + 3) / 4, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
     lists->count = (size_t)count;
     if (count == 1) return KITH_OK;
-    kith_status status = ki_section_of(s, KI_SECTION_LISTS, count, 2 * sizeof(uint64_t), &data[0], error);
-    if (status == KITH_OK) status = ki_section_of(s, KI_SECTION_LIST_BOUNDS, count, sizeof(float), &data[1], error);
+    kith_status status = ki_part_of(s, KI_PART_LISTS, count, 2 * sizeof(uint64_t), &data[0], error);
+    if (status == KITH_OK) status = ki_part_of(s, KI_PART_LIST_BOUNDS, count, sizeof(float), &data[1], error);
+    if (status == KITH_OK) status = ki_part_of(s, KI_PART_COARSE_CODES, blocks, quads * KI_QUAD_BYTES, &data[2], error);
     if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_COARSE_CODES, blocks, quads * KI_QUAD_BYTES, &data[2], error);
-    if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_COARSE_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[3], error);
+        status = ki_part_of(s, KI_PART_COARSE_FACTORS, blocks, KI_FACTORS * sizeof(float), &data[3], error);
     if (status == KITH_OK) status = make_lists(index, data[0], error);
     if (status != KITH_OK) return status;
     lists->radius = data[1];
@@ -142,36 +141,36 @@ static kith_status read_spill_lists(kith_index *index, const uint32_t *counts, u
         const uint32_t count = counts[l];
         if (count > entries - first[l])
             return ki_fail(error, KITH_E_CORRUPT, "%s: %s, list %zu: reaches beyond the last entry",
-                           ki_segment_path(index->segment), ki_part_place(KI_SECTION_SPILL_LISTS), l);
+                           ki_segment_path(index->segment), ki_part_place(KI_PART_SPILL_LISTS), l);
         first[l + 1] = first[l] + count;
         first_block[l + 1] = first_block[l] + (count + KI_BLOCK - 1) / KI_BLOCK;
     }
     if (first[lists] != entries)
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s: leaves entries over", ki_segment_path(index->segment),
-                       ki_part_place(KI_SECTION_SPILL_LISTS));
+                       ki_part_place(KI_PART_SPILL_LISTS));
     return KITH_OK;
 }
 
 kith_status ki_index_view_spill(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_view *view = &index->view;
-    const ki_section entries = ki_segment_section(s, KI_SECTION_SPILL_ENTRIES);
+    const ki_part_view entries = ki_segment_part(s, KI_PART_SPILL_ENTRIES);
     const void *counts, *codes, *factors;
     if (!entries.data || view->lists.count == 1 || !view->originals) return KITH_OK;
     const uint64_t count = entries.bytes / sizeof(ki_spilled);
     if (count > view->rows || entries.bytes % sizeof(ki_spilled))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s has %llu bytes for %llu vectors", ki_segment_path(s),
-                       ki_part_place(KI_SECTION_SPILL_ENTRIES), (unsigned long long)entries.bytes,
+                       ki_part_place(KI_PART_SPILL_ENTRIES), (unsigned long long)entries.bytes,
                        (unsigned long long)view->rows);
-    kith_status status = ki_section_of(s, KI_SECTION_SPILL_LISTS, view->lists.count, sizeof(uint32_t), &counts, error);
+    kith_status status = ki_part_of(s, KI_PART_SPILL_LISTS, view->lists.count, sizeof(uint32_t), &counts, error);
     if (status == KITH_OK) status = read_spill_lists(index, counts, count, error);
     if (status != KITH_OK) return status;
     const uint32_t *first = index->spill_first, *first_block = first + view->lists.count + 1;
     const uint64_t quads = view->level1.blocks ? view->level1.quads : view->full.quads;
     const uint32_t blocks = first_block[view->lists.count];
-    status = ki_section_of(s, KI_SECTION_SPILL_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    status = ki_part_of(s, KI_PART_SPILL_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
     if (status == KITH_OK)
-        status = ki_section_of(s, KI_SECTION_SPILL_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+        status = ki_part_of(s, KI_PART_SPILL_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
     if (status == KITH_OK) view->spill = (ki_spill){{codes, factors, quads, blocks}, first, first_block, entries.data};
     return status;
 }

@@ -18,14 +18,14 @@ static kith_status bad(const kith_index *index, uint32_t kind, uint64_t place, c
 static kith_status check_ids(const kith_index *index, kith_error *error) {
     const uint64_t rows = index->view.rows, *labels = index->view.labels;
     for (uint64_t i = 0; i < rows; i++) {
-        if (index->id_order[i] >= rows) return bad(index, KI_SECTION_ID_ORDER, i, "is beyond the last vector", error);
-        if (labels[i] == KITH_ID_NONE) return bad(index, KI_SECTION_IDS, i, "is the reserved id", error);
+        if (index->id_order[i] >= rows) return bad(index, KI_PART_ID_ORDER, i, "is beyond the last vector", error);
+        if (labels[i] == KITH_ID_NONE) return bad(index, KI_PART_IDS, i, "is the reserved id", error);
         if (index->id_kind != KITH_ID_U64 && labels[i] >= rows)
-            return bad(index, KI_SECTION_IDS, i, "is beyond the last row", error);
+            return bad(index, KI_PART_IDS, i, "is beyond the last row", error);
     }
     for (uint64_t i = 1; i < rows; i++)
         if (labels[index->id_order[i - 1]] >= labels[index->id_order[i]])
-            return bad(index, KI_SECTION_ID_ORDER, i, "ids do not ascend", error);
+            return bad(index, KI_PART_ID_ORDER, i, "ids do not ascend", error);
     return KITH_OK;
 }
 
@@ -47,11 +47,11 @@ static kith_status check_string_order(const kith_index *index, kith_error *error
         const char *text = NULL;
         size_t bytes = 0;
         if (kith_index_string_id(index, index->string_order[i], &text, &bytes) != KITH_OK)
-            return bad(index, KI_SECTION_STRING_ORDER, i, "is beyond the last row", error);
+            return bad(index, KI_PART_STRING_ORDER, i, "is beyond the last row", error);
         if (before) {
             const int order = memcmp(before, text, ki_min_size(before_bytes, bytes));
             if (order > 0 || (order == 0 && before_bytes >= bytes))
-                return bad(index, KI_SECTION_STRING_ORDER, i, "ids do not ascend", error);
+                return bad(index, KI_PART_STRING_ORDER, i, "ids do not ascend", error);
         }
         before = text;
         before_bytes = bytes;
@@ -71,20 +71,20 @@ static kith_status check_list_floats(const kith_index *index, kith_error *error)
     const ki_view *view = &index->view;
     const ki_lists *lists = &view->lists;
     kith_status status =
-        check_floats(index, KI_SECTION_COARSE_FACTORS, lists->coarse.factors, lists->coarse.blocks * KI_FACTORS, error);
+        check_floats(index, KI_PART_COARSE_FACTORS, lists->coarse.factors, lists->coarse.blocks * KI_FACTORS, error);
     if (status == KITH_OK && lists->coarse_first.blocks)
-        status = check_floats(index, KI_SECTION_COARSE_FIRST_FACTORS, lists->coarse_first.factors,
+        status = check_floats(index, KI_PART_COARSE_FIRST_FACTORS, lists->coarse_first.factors,
                               lists->coarse_first.blocks * KI_FACTORS, error);
-    if (status == KITH_OK) status = check_floats(index, KI_SECTION_LIST_BOUNDS, lists->radius, lists->count, error);
+    if (status == KITH_OK) status = check_floats(index, KI_PART_LIST_BOUNDS, lists->radius, lists->count, error);
     if (status == KITH_OK && lists->supers)
-        status = check_floats(index, KI_SECTION_SUPERS, lists->super_centroids, lists->supers * view->dim, error);
+        status = check_floats(index, KI_PART_SUPERS, lists->super_centroids, lists->supers * view->dim, error);
     for (size_t l = 0; l < lists->count && status == KITH_OK; l++) {
-        if (!(lists->radius[l] >= 0)) return bad(index, KI_SECTION_LIST_BOUNDS, l, "is negative", error);
+        if (!(lists->radius[l] >= 0)) return bad(index, KI_PART_LIST_BOUNDS, l, "is negative", error);
         for (uint32_t row = lists->first_row[l]; view->residual && row < lists->first_row[l + 1]; row++) {
             const uint32_t in_list = row - lists->first_row[l];
             const size_t block = lists->first_block[l] + in_list / KI_BLOCK;
             if (view->full.factors[block * KI_FACTORS + KI_FACTOR_NORM + in_list % KI_BLOCK] > lists->radius[l])
-                return bad(index, KI_SECTION_LIST_BOUNDS, l, "is less than a vector's distance", error);
+                return bad(index, KI_PART_LIST_BOUNDS, l, "is less than a vector's distance", error);
         }
     }
     return status;
@@ -97,12 +97,12 @@ static kith_status check_entries(const kith_index *index, uint64_t *seen, kith_e
         for (uint32_t e = view->spill.first[l]; e < view->spill.first[l + 1]; e++) {
             const ki_spilled entry = view->spill.entry[e];
             if (entry.position >= view->rows || entry.list >= view->lists.count)
-                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "is beyond the last vector or list", error);
+                return bad(index, KI_PART_SPILL_ENTRIES, e, "is beyond the last vector or list", error);
             if (entry.list == l || entry.position < view->lists.first_row[entry.list] ||
                 entry.position >= view->lists.first_row[entry.list + 1])
-                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "does not name the vector's first list", error);
+                return bad(index, KI_PART_SPILL_ENTRIES, e, "does not name the vector's first list", error);
             if (seen[entry.position / 64] >> entry.position % 64 & 1)
-                return bad(index, KI_SECTION_SPILL_ENTRIES, e, "is the vector's second one", error);
+                return bad(index, KI_PART_SPILL_ENTRIES, e, "is the vector's second one", error);
             seen[entry.position / 64] |= UINT64_C(1) << entry.position % 64;
         }
     return KITH_OK;
@@ -115,7 +115,7 @@ static kith_status check_spill(const kith_index *index, kith_error *error) {
     kith_status status = check_entries(index, seen, error);
     free(seen);
     if (status != KITH_OK) return status;
-    return check_floats(index, KI_SECTION_SPILL_FACTORS, view->spill.level.factors,
+    return check_floats(index, KI_PART_SPILL_FACTORS, view->spill.level.factors,
                         (uint64_t)view->spill.level.blocks * KI_FACTORS, error);
 }
 
@@ -124,18 +124,18 @@ static kith_status check_codes(const kith_index *index, kith_error *error) {
     const uint64_t factors = (uint64_t)view->full.blocks * KI_FACTORS;
     const uint64_t centres = view->lists.count > 1 ? view->lists.count + 1 : 1;
     const float *centroids = view->lists.count > 1 ? view->lists.centroids : view->centre;
-    kith_status status = check_floats(index, KI_SECTION_CENTROIDS, centroids, centres * view->dim, error);
-    if (status == KITH_OK) status = check_floats(index, KI_SECTION_FACTORS, view->full.factors, factors, error);
+    kith_status status = check_floats(index, KI_PART_CENTROIDS, centroids, centres * view->dim, error);
+    if (status == KITH_OK) status = check_floats(index, KI_PART_FACTORS, view->full.factors, factors, error);
     if (status == KITH_OK && view->level1.blocks) {
         const uint64_t basis = (uint64_t)view->dim * (4 * view->level1.quads + 1);
-        status = check_floats(index, KI_SECTION_LEVEL1_BASIS, view->level1_centre, basis, error);
+        status = check_floats(index, KI_PART_LEVEL1_BASIS, view->level1_centre, basis, error);
         if (status == KITH_OK)
-            status = check_floats(index, KI_SECTION_LEVEL1_FACTORS, view->level1.factors, factors, error);
+            status = check_floats(index, KI_PART_LEVEL1_FACTORS, view->level1.factors, factors, error);
     }
     if (status == KITH_OK && view->lists.count > 1) status = check_list_floats(index, error);
     if (status == KITH_OK && view->spill.level.blocks) status = check_spill(index, error);
     if (status == KITH_OK && view->second_factors)
-        status = check_floats(index, KI_SECTION_SECOND_FACTORS, view->second_factors, factors, error);
+        status = check_floats(index, KI_PART_SECOND_FACTORS, view->second_factors, factors, error);
     return status;
 }
 
@@ -143,39 +143,39 @@ static kith_status check_vectors(const kith_index *index, kith_error *error) {
     const ki_view *view = &index->view;
     kith_status status = check_codes(index, error);
     if (status == KITH_OK && view->metric == KITH_COSINE && view->originals && !view->norms2)
-        status = check_floats(index, KI_SECTION_INVERSE_NORMS,
-                              ki_segment_section(index->segment, KI_SECTION_INVERSE_NORMS).data, view->rows, error);
+        status = check_floats(index, KI_PART_INVERSE_NORMS, ki_segment_part(index->segment, KI_PART_INVERSE_NORMS).data,
+                              view->rows, error);
     for (uint64_t i = 0; i < view->rows && status == KITH_OK && view->originals; i++) {
         const uint8_t *row = view->originals + i * view->row_bytes;
         double norm2;
         if (ki_row_check(view->metric, view->dtype, row, view->dim, &norm2) != KI_ROW_FINE)
-            status = bad(index, KI_SECTION_ORIGINALS, i, "is not a vector that could have been stored", error);
+            status = bad(index, KI_PART_ORIGINALS, i, "is not a vector that could have been stored", error);
         else if (view->norms2 && view->norms2[i] != ki_square(ki_distance(), view->dtype, row, view->dim))
-            status = bad(index, KI_SECTION_NORMS2, i, "is not the squared norm of its vector", error);
+            status = bad(index, KI_PART_NORMS2, i, "is not the squared norm of its vector", error);
     }
     return status;
 }
 
 /* One list of all rows; the table of several was checked by opening. */
 static kith_status check_lists(const kith_index *index, kith_error *error) {
-    const ki_section lists = ki_segment_section(index->segment, KI_SECTION_LISTS);
+    const ki_part_view lists = ki_segment_part(index->segment, KI_PART_LISTS);
     const uint64_t expected[2] = {0, index->view.rows};
     if (index->view.lists.count > 1) return KITH_OK;
     if (lists.bytes == sizeof(expected) && memcmp(lists.data, expected, sizeof(expected)) == 0) return KITH_OK;
-    return bad(index, KI_SECTION_LISTS, 0, "is not the list of all vectors", error);
+    return bad(index, KI_PART_LISTS, 0, "is not the list of all vectors", error);
 }
 
 /* One of another version is as good as none. */
 static kith_status check_calibration(const kith_index *index, kith_error *error) {
-    const ki_section section = ki_segment_section(index->segment, KI_SECTION_CALIBRATION);
+    const ki_part_view part = ki_segment_part(index->segment, KI_PART_CALIBRATION);
     ki_calibration calibration = {0};
-    if (!section.data) return KITH_OK;
-    const ki_calibration_state state = ki_calibration_decode(section.data, section.bytes, &calibration);
+    if (!part.data) return KITH_OK;
+    const ki_calibration_state state = ki_calibration_decode(part.data, part.bytes, &calibration);
     ki_calibration_free(&calibration);
     if (state == KI_CALIBRATION_NO_MEMORY) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
     if (state != KI_CALIBRATION_DAMAGED) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "%s: %s is damaged: kith tune measures it again",
-                   ki_segment_path(index->segment), ki_part_place(KI_SECTION_CALIBRATION));
+                   ki_segment_path(index->segment), ki_part_place(KI_PART_CALIBRATION));
 }
 
 /* The meaning of an open index's sections: orders ascend, ids are distinct, strings end where they should, floats are
@@ -185,11 +185,11 @@ static kith_status check_meaning(const kith_index *index, kith_error *error) {
     if (status == KITH_OK) status = check_calibration(index, error);
     if (status == KITH_OK) status = check_ids(index, error);
     if (status == KITH_OK && index->id_kind == KITH_ID_STRING) {
-        status = check_ends(index, KI_SECTION_STRING_ENDS, index->string_ends, index->string_size, 0, error);
+        status = check_ends(index, KI_PART_STRING_ENDS, index->string_ends, index->string_size, 0, error);
         if (status == KITH_OK) status = check_string_order(index, error);
     }
     if (status == KITH_OK && index->has_names)
-        status = check_ends(index, KI_SECTION_NAME_ENDS, index->name_ends, index->name_size, 1, error);
+        status = check_ends(index, KI_PART_NAME_ENDS, index->name_ends, index->name_size, 1, error);
     if (status == KITH_OK && index->view.dtype != KITH_B1) status = check_vectors(index, error);
     return status;
 }

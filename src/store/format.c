@@ -77,7 +77,7 @@ static kith_status read_version1(const ki_header *header, const ki_file_source *
     if (header->section_count > KI_SECTIONS_MAX_VERSION1)
         return too_many(header, file->path, KI_SECTIONS_MAX_VERSION1, error);
     for (uint32_t i = 0; i < header->section_count; i++) {
-        const ki_section_plan plan = {ki_part_of_version1(table[i].kind), table[i].bytes, table[i].count};
+        const ki_part_plan plan = {ki_part_of_version1(table[i].kind), table[i].bytes, table[i].count};
         const char *place = ki_part_place(plan.kind);
         kith_status status = check_place(header, file, layout, place, table[i].offset, table[i].bytes, error);
         uint32_t same = 0;
@@ -122,7 +122,7 @@ static kith_status bad_head(const char *path, const ki_section_entry *entry, con
 
 /* A head whose hash holds becomes a plan of `*parts` parts. */
 static kith_status read_plan(const char *path, const ki_section_entry *entry, const unsigned char *bytes,
-                             ki_section_plan *plan, size_t *parts, kith_error *error) {
+                             ki_part_plan *plan, size_t *parts, kith_error *error) {
     ki_section_head head;
     memcpy(&head, bytes, sizeof(head));
     if (memcmp(head.magic, KI_SECTION_MAGIC, sizeof(head.magic)) != 0 || head.family != entry->family)
@@ -141,7 +141,7 @@ static kith_status read_plan(const char *path, const ki_section_entry *entry, co
         if (part.number == 0 || part.number > KI_PART_NUMBER(UINT32_MAX) ||
             (i && part.number <= KI_PART_NUMBER(plan[i - 1].kind)))
             return bad_head(path, entry, "its parts do not ascend", error);
-        plan[i] = (ki_section_plan){KI_PART(entry->family, part.number), part.bytes, part.count};
+        plan[i] = (ki_part_plan){KI_PART(entry->family, part.number), part.bytes, part.count};
     }
     *parts = head.parts;
     return KITH_OK;
@@ -166,7 +166,7 @@ static kith_status compare_section(const char *path, const ki_section_entry *ent
 }
 
 static kith_status read_section(const ki_file_source *file, const ki_section_entry *entry, unsigned char *bytes,
-                                ki_section_plan *plan, ki_layout *layout, kith_error *error) {
+                                ki_part_plan *plan, ki_layout *layout, kith_error *error) {
     size_t parts = 0;
     kith_status status = file->read(file->context, bytes, entry->head_bytes, entry->offset, error);
     if (status != KITH_OK) return status;
@@ -189,7 +189,7 @@ static kith_status read_section(const ki_file_source *file, const ki_section_ent
 typedef struct reading {
     ki_section_entry table[KI_SECTIONS_MAX];
     unsigned char head[KI_SECTION_HEAD_MAX];
-    ki_section_plan plan[KI_SECTION_HEAD_MAX / sizeof(ki_part_entry)];
+    ki_part_plan plan[KI_SECTION_HEAD_MAX / sizeof(ki_part_entry)];
 } reading;
 
 static kith_status read_version2(const ki_header *header, const ki_file_source *file, ki_layout *layout,

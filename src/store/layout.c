@@ -53,7 +53,7 @@ uint64_t ki_section_head_bytes(size_t parts) {
 }
 
 /* Put a part behind the last one; data_end is where that one's bytes end. */
-static kith_status push(ki_layout *layout, const char *path, const ki_section_plan *plan, uint64_t align,
+static kith_status push(ki_layout *layout, const char *path, const ki_part_plan *plan, uint64_t align,
                         kith_error *error) {
     void *part = layout->part;
     /* Half the largest size leaves room for the tables without further checks. */
@@ -83,7 +83,7 @@ static void close_section(ki_layout *layout, uint64_t begin) {
     layout->sections++;
 }
 
-static kith_status check_plan(const ki_layout *layout, const char *path, const ki_section_plan *plan, size_t parts,
+static kith_status check_plan(const ki_layout *layout, const char *path, const ki_part_plan *plan, size_t parts,
                               kith_error *error) {
     const uint32_t family = parts ? KI_PART_FAMILY(plan[0].kind) : 0;
     if (!family) return ki_fail(error, KITH_E_ARG, "%s: there is a section of no part or no family", path);
@@ -103,13 +103,13 @@ static kith_status check_plan(const ki_layout *layout, const char *path, const k
     return KITH_OK;
 }
 
-kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_section_plan *plan, size_t parts,
+kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_part_plan *plan, size_t parts,
                           kith_error *error) {
     kith_status status = check_plan(layout, path, plan, parts, error);
     if (status != KITH_OK) return status;
     const uint64_t begin = layout->data_end;
     const uint32_t family = KI_PART_FAMILY(plan[0].kind);
-    const ki_section_plan head = {KI_PART(family, 0), ki_section_head_bytes(parts), parts};
+    const ki_part_plan head = {KI_PART(family, 0), ki_section_head_bytes(parts), parts};
     layout->section[layout->sections] =
         (ki_section_entry){.family = family, .head_bytes = (uint32_t)head.bytes, .offset = begin};
     status = push(layout, path, &head, KI_SECTION_ALIGN, error);
@@ -119,8 +119,7 @@ kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_section_
     return status;
 }
 
-kith_status ki_layout_add_version1(ki_layout *layout, const char *path, const ki_section_plan *plan,
-                                   kith_error *error) {
+kith_status ki_layout_add_version1(ki_layout *layout, const char *path, const ki_part_plan *plan, kith_error *error) {
     const uint64_t begin = layout->data_end;
     layout->section[layout->sections] = (ki_section_entry){.family = KI_PART_FAMILY(plan->kind), .offset = begin};
     const kith_status status = push(layout, path, plan, KI_SECTION_ALIGN, error);

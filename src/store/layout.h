@@ -59,10 +59,10 @@ void ki_layout_free(ki_layout *layout);
 
 /* Put a section, the parts of one family, behind the others. KITH_E_LIMIT: too many sections, parts or bytes;
  * KITH_E_ARG: no family, one that is there already, or parts that do not ascend; KITH_E_NOMEM. */
-kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_section_plan *plan, size_t parts,
+kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_part_plan *plan, size_t parts,
                           kith_error *error);
 /* The same for a section of version 1, which is one part. */
-kith_status ki_layout_add_version1(ki_layout *layout, const char *path, const ki_section_plan *plan, kith_error *error);
+kith_status ki_layout_add_version1(ki_layout *layout, const char *path, const ki_part_plan *plan, kith_error *error);
 
 /* NULL if there is none. */
 const ki_part *ki_layout_find(const ki_layout *layout, uint32_t id);

@@ -40,40 +40,40 @@ typedef enum ki_family {
 } ki_family;
 
 /* A file's parts lie in ascending order, as they are planned. */
-typedef enum ki_section_kind {
-    KI_SECTION_LISTS = KI_PART(KI_FAMILY_LISTS, 1),              /* list table */
-    KI_SECTION_CENTROIDS = KI_PART(KI_FAMILY_LISTS, 2),          /* lists x dim floats */
-    KI_SECTION_LIST_BOUNDS = KI_PART(KI_FAMILY_LISTS, 3),        /* float a list: at least its longest residual */
-    KI_SECTION_COARSE_CODES = KI_PART(KI_FAMILY_LISTS, 4),       /* int8 tiles of the centroids */
-    KI_SECTION_COARSE_FACTORS = KI_PART(KI_FAMILY_LISTS, 5),     /* beside them */
-    KI_SECTION_COARSE_FIRST_CODES = KI_PART(KI_FAMILY_LISTS, 6), /* tiles of the centroids in the first level */
-    KI_SECTION_COARSE_FIRST_FACTORS = KI_PART(KI_FAMILY_LISTS, 7),
-    KI_SECTION_SUPERS = KI_PART(KI_FAMILY_LISTS, 8),             /* lists of lists: u32 ends, then centroids */
-    KI_SECTION_LEVEL1_BASIS = KI_PART(KI_FAMILY_FIRST_LEVEL, 1), /* centre and directions of the first level */
-    KI_SECTION_LEVEL1_CODES = KI_PART(KI_FAMILY_FIRST_LEVEL, 2),
-    KI_SECTION_LEVEL1_FACTORS = KI_PART(KI_FAMILY_FIRST_LEVEL, 3),
-    KI_SECTION_CODES = KI_PART(KI_FAMILY_CODES, 1),              /* int8 tiles */
-    KI_SECTION_FACTORS = KI_PART(KI_FAMILY_CODES, 2),            /* per vector scale, bias, norm, error */
-    KI_SECTION_SECOND_MODEL = KI_PART(KI_FAMILY_SECOND_CODE, 1), /* what the second code was trained to */
-    KI_SECTION_SECOND_CODES = KI_PART(KI_FAMILY_SECOND_CODE, 2),
-    KI_SECTION_SECOND_FACTORS = KI_PART(KI_FAMILY_SECOND_CODE, 3),
-    KI_SECTION_SPILL_LISTS = KI_PART(KI_FAMILY_SECOND_LISTS, 1),   /* u32 a list, how many vectors it has as second */
-    KI_SECTION_SPILL_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list */
-    KI_SECTION_SPILL_CODES = KI_PART(KI_FAMILY_SECOND_LISTS, 3),   /* tiles, of the first level where there is one */
-    KI_SECTION_SPILL_FACTORS = KI_PART(KI_FAMILY_SECOND_LISTS, 4),
-    KI_SECTION_IDS = KI_PART(KI_FAMILY_IDS, 1),                 /* u64 a vector, in the segment's order */
-    KI_SECTION_ID_ORDER = KI_PART(KI_FAMILY_IDS, 2),            /* u32 positions by ascending id */
-    KI_SECTION_ORIGINALS = KI_PART(KI_FAMILY_ORIGINALS, 1),     /* rows as given, in the segment's order */
-    KI_SECTION_INVERSE_NORMS = KI_PART(KI_FAMILY_ORIGINALS, 2), /* cosine: float a vector; in files of version 1 */
-    KI_SECTION_NORMS2 = KI_PART(KI_FAMILY_ORIGINALS, 3),        /* cosine: float a vector, |x|^2 */
-    KI_SECTION_STRING_ENDS = KI_PART(KI_FAMILY_STRINGS, 1),     /* string ids by row number: u64 ends */
-    KI_SECTION_STRING_BYTES = KI_PART(KI_FAMILY_STRINGS, 2),
-    KI_SECTION_STRING_ORDER = KI_PART(KI_FAMILY_STRINGS, 3), /* u32 row numbers by ascending string */
-    KI_SECTION_NAME_ENDS = KI_PART(KI_FAMILY_NAMES, 1),      /* names by position: u64 ends */
-    KI_SECTION_NAME_BYTES = KI_PART(KI_FAMILY_NAMES, 2),
-    KI_SECTION_META = KI_PART(KI_FAMILY_META, 1),              /* a small JSON object: who built it and how */
-    KI_SECTION_CALIBRATION = KI_PART(KI_FAMILY_CALIBRATION, 1) /* measured recall and cost of plans */
-} ki_section_kind;
+typedef enum ki_part_id {
+    KI_PART_LISTS = KI_PART(KI_FAMILY_LISTS, 1),              /* list table */
+    KI_PART_CENTROIDS = KI_PART(KI_FAMILY_LISTS, 2),          /* lists x dim floats */
+    KI_PART_LIST_BOUNDS = KI_PART(KI_FAMILY_LISTS, 3),        /* float a list: at least its longest residual */
+    KI_PART_COARSE_CODES = KI_PART(KI_FAMILY_LISTS, 4),       /* int8 tiles of the centroids */
+    KI_PART_COARSE_FACTORS = KI_PART(KI_FAMILY_LISTS, 5),     /* beside them */
+    KI_PART_COARSE_FIRST_CODES = KI_PART(KI_FAMILY_LISTS, 6), /* tiles of the centroids in the first level */
+    KI_PART_COARSE_FIRST_FACTORS = KI_PART(KI_FAMILY_LISTS, 7),
+    KI_PART_SUPERS = KI_PART(KI_FAMILY_LISTS, 8),             /* lists of lists: u32 ends, then centroids */
+    KI_PART_LEVEL1_BASIS = KI_PART(KI_FAMILY_FIRST_LEVEL, 1), /* centre and directions of the first level */
+    KI_PART_LEVEL1_CODES = KI_PART(KI_FAMILY_FIRST_LEVEL, 2),
+    KI_PART_LEVEL1_FACTORS = KI_PART(KI_FAMILY_FIRST_LEVEL, 3),
+    KI_PART_CODES = KI_PART(KI_FAMILY_CODES, 1),              /* int8 tiles */
+    KI_PART_FACTORS = KI_PART(KI_FAMILY_CODES, 2),            /* per vector scale, bias, norm, error */
+    KI_PART_SECOND_MODEL = KI_PART(KI_FAMILY_SECOND_CODE, 1), /* what the second code was trained to */
+    KI_PART_SECOND_CODES = KI_PART(KI_FAMILY_SECOND_CODE, 2),
+    KI_PART_SECOND_FACTORS = KI_PART(KI_FAMILY_SECOND_CODE, 3),
+    KI_PART_SPILL_LISTS = KI_PART(KI_FAMILY_SECOND_LISTS, 1),   /* u32 a list, how many vectors it has as second */
+    KI_PART_SPILL_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list */
+    KI_PART_SPILL_CODES = KI_PART(KI_FAMILY_SECOND_LISTS, 3),   /* tiles, of the first level where there is one */
+    KI_PART_SPILL_FACTORS = KI_PART(KI_FAMILY_SECOND_LISTS, 4),
+    KI_PART_IDS = KI_PART(KI_FAMILY_IDS, 1),                 /* u64 a vector, in the segment's order */
+    KI_PART_ID_ORDER = KI_PART(KI_FAMILY_IDS, 2),            /* u32 positions by ascending id */
+    KI_PART_ORIGINALS = KI_PART(KI_FAMILY_ORIGINALS, 1),     /* rows as given, in the segment's order */
+    KI_PART_INVERSE_NORMS = KI_PART(KI_FAMILY_ORIGINALS, 2), /* cosine: float a vector; in files of version 1 */
+    KI_PART_NORMS2 = KI_PART(KI_FAMILY_ORIGINALS, 3),        /* cosine: float a vector, |x|^2 */
+    KI_PART_STRING_ENDS = KI_PART(KI_FAMILY_STRINGS, 1),     /* string ids by row number: u64 ends */
+    KI_PART_STRING_BYTES = KI_PART(KI_FAMILY_STRINGS, 2),
+    KI_PART_STRING_ORDER = KI_PART(KI_FAMILY_STRINGS, 3), /* u32 row numbers by ascending string */
+    KI_PART_NAME_ENDS = KI_PART(KI_FAMILY_NAMES, 1),      /* names by position: u64 ends */
+    KI_PART_NAME_BYTES = KI_PART(KI_FAMILY_NAMES, 2),
+    KI_PART_META = KI_PART(KI_FAMILY_META, 1),              /* a small JSON object: who built it and how */
+    KI_PART_CALIBRATION = KI_PART(KI_FAMILY_CALIBRATION, 1) /* measured recall and cost of plans */
+} ki_part_id;
 
 /* All static. "lists", ...; "lists/supers", ...; "section 'lists', part 'supers'", ... Others are "unknown",
  * "unknown" and "an unknown section". */
@@ -97,23 +97,23 @@ enum { KI_SEGMENT_ORIGINALS = 1u, KI_SEGMENT_NAMES = 2u, KI_SEGMENT_INTEGER_CODE
 /* Bits of feature_incompat. */
 #define KI_SEGMENT_LISTS UINT64_C(1) /* vectors lie in several lists */
 
-typedef struct ki_section_plan {
+typedef struct ki_part_plan {
     uint32_t kind;
     uint64_t bytes; /* exact size */
     uint64_t count; /* elements, for people */
-} ki_section_plan;
+} ki_part_plan;
 
 /* A planned part whose bytes are there. */
-typedef struct ki_section_data {
-    ki_section_plan plan;
+typedef struct ki_part_data {
+    ki_part_plan plan;
     const void *data;
-} ki_section_data;
+} ki_part_data;
 
 typedef struct ki_segment_writer ki_segment_writer;
 
 /* Lay the planned parts out in the order given and reserve their place: those of a family stand together, by ascending
  * number. KITH_E_ARG: they don't, or are planned twice; KITH_E_LIMIT: they are too many or too large. */
-kith_status ki_segment_create(const char *path, const ki_section_plan *plan, size_t parts, ki_segment_writer **writer,
+kith_status ki_segment_create(const char *path, const ki_part_plan *plan, size_t parts, ki_segment_writer **writer,
                               kith_error *error);
 /* Write some bytes of a planned part; what is never written reads as zeros. */
 kith_status ki_segment_put(ki_segment_writer *writer, uint32_t kind, uint64_t offset, const void *data, uint64_t bytes,
@@ -125,7 +125,7 @@ kith_status ki_segment_draft(ki_segment_writer *writer, uint32_t kind, uint64_t 
 kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t offset, void *data, uint64_t bytes,
                            kith_error *error);
 /* Append a section, all parts of a family, behind the planned ones. Not beside puts of other threads. */
-kith_status ki_segment_append(ki_segment_writer *writer, const ki_section_data *part, size_t parts, kith_error *error);
+kith_status ki_segment_append(ki_segment_writer *writer, const ki_part_data *part, size_t parts, kith_error *error);
 /* Let finish replace this file and no other: KITH_E_BUSY if the name was given to another one. */
 struct ki_file_identity;
 void ki_segment_expect(ki_segment_writer *writer, const struct ki_file_identity *identity);
@@ -150,10 +150,10 @@ kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head 
 kith_status ki_segment_amend(const ki_segment *old, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
                              kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error);
 
-typedef struct ki_section {
+typedef struct ki_part_view {
     const void *data;
     uint64_t bytes, count;
-} ki_section;
+} ki_part_view;
 
 /* options: as large as this version's, or NULL for defaults; no_sigbus_handler and populate are honoured here (verify
  * is the business of src/index). Errors as kith_index_open(), and KITH_E_LIMIT when 4,096 segments are open. */
@@ -168,7 +168,7 @@ const char *ki_segment_path(const ki_segment *segment);
 /* {NULL, 0, 0} when absent. The same for files of every version. Data is 256-aligned (4096-aligned from 64 KiB on); a
  * part is followed by zeros up to the next multiple of 256, and at least 4096 readable bytes of the file follow every
  * part (the trailing tables), so that tile kernels may read one tile past the end of codes. */
-ki_section ki_segment_section(const ki_segment *segment, uint32_t kind);
+ki_part_view ki_segment_part(const ki_segment *segment, uint32_t kind);
 /* All parts of the file as they lie, unknown ones included. */
 size_t ki_segment_parts(const ki_segment *segment);
 kith_section_info ki_segment_part_info(const ki_segment *segment, size_t number);

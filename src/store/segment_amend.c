@@ -15,17 +15,17 @@
 #include <stdlib.h>
 
 static int compare_kinds(const void *a, const void *b) {
-    const uint32_t x = ((const ki_section_data *)a)->plan.kind, y = ((const ki_section_data *)b)->plan.kind;
+    const uint32_t x = ((const ki_part_data *)a)->plan.kind, y = ((const ki_part_data *)b)->plan.kind;
     return x < y ? -1 : x > y;
 }
 
 /* The parts of the new file, in place of `parts` of the old one and the new part; sorted. */
-static size_t collect(const ki_segment *old, const ki_section_data *fresh, ki_section_data *parts) {
+static size_t collect(const ki_segment *old, const ki_part_data *fresh, ki_part_data *parts) {
     size_t count = 0;
     for (size_t i = 0; i < old->layout.parts; i++) {
         const ki_part *part = &old->layout.part[i];
         if (KI_PART_NUMBER(part->id) == 0 || part->id == fresh->plan.kind) continue;
-        parts[count++] = (ki_section_data){{part->id, part->bytes, part->count}, old->map + part->offset};
+        parts[count++] = (ki_part_data){{part->id, part->bytes, part->count}, old->map + part->offset};
     }
     parts[count++] = *fresh;
     qsort(parts, count, sizeof(*parts), compare_kinds);
@@ -33,7 +33,7 @@ static size_t collect(const ki_segment *old, const ki_section_data *fresh, ki_se
 }
 
 /* A writer that has all parts. */
-static kith_status copy(const ki_segment *old, const ki_section_data *parts, size_t count, ki_section_plan *plan,
+static kith_status copy(const ki_segment *old, const ki_part_data *parts, size_t count, ki_part_plan *plan,
                         ki_segment_writer **writer, kith_error *error) {
     for (size_t i = 0; i < count; i++) plan[i] = parts[i].plan;
     kith_status status = ki_segment_create(old->path, plan, count, writer, error);
@@ -43,11 +43,11 @@ static kith_status copy(const ki_segment *old, const ki_section_data *parts, siz
     return status;
 }
 
-static kith_status amend(const ki_segment *old, const ki_section_data *fresh, ki_segment_writer **writer,
+static kith_status amend(const ki_segment *old, const ki_part_data *fresh, ki_segment_writer **writer,
                          kith_error *error) {
     const size_t most = old->layout.parts + 1;
-    ki_section_data *parts = ki_alloc_array(most, sizeof(*parts));
-    ki_section_plan *plan = ki_alloc_array(most, sizeof(*plan));
+    ki_part_data *parts = ki_alloc_array(most, sizeof(*parts));
+    ki_part_plan *plan = ki_alloc_array(most, sizeof(*plan));
     const kith_status status = parts && plan
                                    ? copy(old, parts, collect(old, fresh, parts), plan, writer, error)
                                    : ki_fail(error, KITH_E_NOMEM, "%s: out of memory for %zu parts", old->path, most);
@@ -58,7 +58,7 @@ static kith_status amend(const ki_segment *old, const ki_section_data *fresh, ki
 
 kith_status ki_segment_amend(const ki_segment *old, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
                              kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error) {
-    const ki_section_data fresh = {{kind, bytes, count}, data};
+    const ki_part_data fresh = {{kind, bytes, count}, data};
     ki_segment_writer *writer = NULL;
     kith_status status = ki_segment_verify(old, pool, progress, progress_context, error);
     if (status == KITH_OK) status = amend(old, &fresh, &writer, error);

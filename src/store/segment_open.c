@@ -209,9 +209,9 @@ const char *ki_segment_path(const ki_segment *segment) {
     return segment->path;
 }
 
-ki_section ki_segment_section(const ki_segment *segment, uint32_t kind) {
+ki_part_view ki_segment_part(const ki_segment *segment, uint32_t kind) {
     const ki_part *part = ki_layout_find(&segment->layout, kind);
-    return part ? (ki_section){segment->map + part->offset, part->bytes, part->count} : (ki_section){NULL, 0, 0};
+    return part ? (ki_part_view){segment->map + part->offset, part->bytes, part->count} : (ki_part_view){NULL, 0, 0};
 }
 
 /* Heads are the sections', not parts that anybody asks for. */

@@ -97,7 +97,7 @@ static kith_status put_heads(ki_segment_writer *writer, uint32_t first, kith_err
 }
 
 /* A section for each run of parts of a family. */
-static kith_status lay_out(ki_segment_writer *writer, const char *path, const ki_section_plan *plan, size_t parts,
+static kith_status lay_out(ki_segment_writer *writer, const char *path, const ki_part_plan *plan, size_t parts,
                            kith_error *error) {
     ki_layout_init(&writer->layout, KI_FORMAT_VERSION);
     for (size_t first = 0, end; first < parts; first = end) {
@@ -109,7 +109,7 @@ static kith_status lay_out(ki_segment_writer *writer, const char *path, const ki
     return KITH_OK;
 }
 
-kith_status ki_segment_create(const char *path, const ki_section_plan *plan, size_t parts, ki_segment_writer **out,
+kith_status ki_segment_create(const char *path, const ki_part_plan *plan, size_t parts, ki_segment_writer **out,
                               kith_error *error) {
     ki_segment_writer *writer = ki_alloc_array_zeroed(1, sizeof(*writer));
     if (!writer) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", path);
@@ -244,8 +244,8 @@ kith_status ki_segment_get(ki_segment_writer *writer, uint32_t kind, uint64_t of
     return ki_outfile_read_at(&writer->file, data, bytes, part->offset + offset, error);
 }
 
-static kith_status append(ki_segment_writer *writer, const ki_section_data *part, size_t parts,
-                          const ki_section_plan *plan, kith_error *error) {
+static kith_status append(ki_segment_writer *writer, const ki_part_data *part, size_t parts, const ki_part_plan *plan,
+                          kith_error *error) {
     const uint64_t blocks_before = blocks_of(writer);
     kith_status status = ki_layout_add(&writer->layout, writer->file.path, plan, parts, error);
     if (status != KITH_OK) return status;
@@ -258,11 +258,11 @@ static kith_status append(ki_segment_writer *writer, const ki_section_data *part
     return status;
 }
 
-kith_status ki_segment_append(ki_segment_writer *writer, const ki_section_data *part, size_t parts, kith_error *error) {
+kith_status ki_segment_append(ki_segment_writer *writer, const ki_part_data *part, size_t parts, kith_error *error) {
     /* What a preview left behind the sections goes: padding reads as zeros. */
     kith_status status = grow_file(writer, error);
     if (status != KITH_OK) return status;
-    ki_section_plan *plan = ki_alloc_array(parts, sizeof(*plan));
+    ki_part_plan *plan = ki_alloc_array(parts, sizeof(*plan));
     if (!plan) return ki_fail(error, KITH_E_NOMEM, "%s: out of memory", writer->file.path);
     for (size_t i = 0; i < parts; i++) plan[i] = part[i].plan;
     status = append(writer, part, parts, plan, error);

@@ -331,8 +331,8 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
         free_tuning(&t);
     }
     if (status == KITH_OK)
-        status = ki_segment_amend(index->segment, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(settings),
-                                  settings, options.pool, options.progress, options.progress_context, error);
+        status = ki_segment_amend(index->segment, KI_PART_CALIBRATION, bytes, ki_calibration_bytes(settings), settings,
+                                  options.pool, options.progress, options.progress_context, error);
     kith_index_close(index);
     free(bytes);
     return status;
@@ -358,8 +358,8 @@ kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head
     kith_index_close(index);
     if (status == KITH_OK)
         status = ki_segment_append(
-            writer, &(ki_section_data){{KI_SECTION_CALIBRATION, ki_calibration_bytes(t.out.count), t.out.count}, bytes},
-            1, error);
+            writer, &(ki_part_data){{KI_PART_CALIBRATION, ki_calibration_bytes(t.out.count), t.out.count}, bytes}, 1,
+            error);
     free(bytes);
     free_tuning(&t);
     return status;

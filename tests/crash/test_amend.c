@@ -62,7 +62,7 @@ static void check_new(void) {
     ki_segment *segment = NULL;
     assert_int_equal(ki_segment_open(path, NULL, &segment, &error), KITH_OK);
     assert_int_equal(ki_segment_verify(segment, NULL, NULL, NULL, &error), KITH_OK);
-    const ki_section found = ki_segment_section(segment, KI_SECTION_CALIBRATION);
+    const ki_part_view found = ki_segment_part(segment, KI_PART_CALIBRATION);
     assert_int_equal(found.bytes, SECTION_BYTES);
     assert_memory_equal(found.data, section, SECTION_BYTES);
     ki_segment_close(segment);
@@ -87,7 +87,7 @@ static size_t others(void) {
 }
 
 static kith_status amend(void) {
-    return amend_file(path, KI_SECTION_CALIBRATION, section, SECTION_BYTES, 1, &error);
+    return amend_file(path, KI_PART_CALIBRATION, section, SECTION_BYTES, 1, &error);
 }
 
 static int set_up(void **state) {

@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 #include "kernel/tile.h"
+#include "support/amend.h"
 #include "support/data.h"
 #include "support/version1.h"
 
@@ -241,29 +242,29 @@ static void test_verify_finds_wrong_meaning(void **state) {
         uint32_t kind;
         uint32_t word; /* at the section's start */
         const char *name;
-    } cases[] = {{0, KI_SECTION_IDS, 0xfffffff0, "section 'ids', part 'ids'"},
-                 {0, KI_SECTION_ID_ORDER, ROWS, "section 'ids', part 'order'"},
-                 {0, KI_SECTION_ID_ORDER, 1, "section 'ids', part 'order'"},
-                 {0, KI_SECTION_CENTROIDS, 0x7fc00000, "section 'lists', part 'centroids'"},
-                 {0, KI_SECTION_FACTORS, 0x7f800000, "section 'codes', part 'factors'"},
-                 {0, KI_SECTION_ORIGINALS, 0x7f800000, "section 'originals', part 'rows'"},
-                 {0, KI_SECTION_LEVEL1_BASIS, 0xff800000, "section 'first_level', part 'basis'"},
-                 {0, KI_SECTION_LEVEL1_FACTORS, 0x7fc00000, "section 'first_level', part 'factors'"},
-                 {0, KI_SECTION_LISTS, 7, "section 'lists', part 'table'"},
-                 {1, KI_SECTION_STRING_ENDS, 0, "section 'strings', part 'ends'"},
-                 {1, KI_SECTION_STRING_ORDER, ROWS, "section 'strings', part 'order'"},
-                 {1, KI_SECTION_STRING_ORDER, 1, "section 'strings', part 'order'"},
-                 {1, KI_SECTION_NAME_ENDS, 0x00ffffff, "section 'names', part 'ends'"},
-                 {1, KI_SECTION_NORMS2, 0x7f800000, "section 'originals', part 'norms2'"},
-                 {1, KI_SECTION_NORMS2, 0x3f800001, "section 'originals', part 'norms2'"},
-                 {LISTED, KI_SECTION_LISTS, 7, "section 'lists', part 'table'"},
-                 {LISTED, KI_SECTION_CENTROIDS, 0x7fc00000, "section 'lists', part 'centroids'"},
-                 {LISTED, KI_SECTION_LIST_BOUNDS, 0x7fc00000, "section 'lists', part 'bounds'"},
-                 {LISTED, KI_SECTION_LIST_BOUNDS, 0, "section 'lists', part 'bounds'"},
-                 {LISTED, KI_SECTION_LIST_BOUNDS, 0xbf800000, "section 'lists', part 'bounds'"},
-                 {LISTED, KI_SECTION_COARSE_FACTORS, 0x7f800000, "section 'lists', part 'factors'"},
-                 {LISTED, KI_SECTION_SECOND_MODEL, 0, "section 'second_code', part 'model'"},
-                 {LISTED, KI_SECTION_SECOND_FACTORS, 0x7fc00000, "section 'second_code', part 'factors'"}};
+    } cases[] = {{0, KI_PART_IDS, 0xfffffff0, "section 'ids', part 'ids'"},
+                 {0, KI_PART_ID_ORDER, ROWS, "section 'ids', part 'order'"},
+                 {0, KI_PART_ID_ORDER, 1, "section 'ids', part 'order'"},
+                 {0, KI_PART_CENTROIDS, 0x7fc00000, "section 'lists', part 'centroids'"},
+                 {0, KI_PART_FACTORS, 0x7f800000, "section 'codes', part 'factors'"},
+                 {0, KI_PART_ORIGINALS, 0x7f800000, "section 'originals', part 'rows'"},
+                 {0, KI_PART_LEVEL1_BASIS, 0xff800000, "section 'first_level', part 'basis'"},
+                 {0, KI_PART_LEVEL1_FACTORS, 0x7fc00000, "section 'first_level', part 'factors'"},
+                 {0, KI_PART_LISTS, 7, "section 'lists', part 'table'"},
+                 {1, KI_PART_STRING_ENDS, 0, "section 'strings', part 'ends'"},
+                 {1, KI_PART_STRING_ORDER, ROWS, "section 'strings', part 'order'"},
+                 {1, KI_PART_STRING_ORDER, 1, "section 'strings', part 'order'"},
+                 {1, KI_PART_NAME_ENDS, 0x00ffffff, "section 'names', part 'ends'"},
+                 {1, KI_PART_NORMS2, 0x7f800000, "section 'originals', part 'norms2'"},
+                 {1, KI_PART_NORMS2, 0x3f800001, "section 'originals', part 'norms2'"},
+                 {LISTED, KI_PART_LISTS, 7, "section 'lists', part 'table'"},
+                 {LISTED, KI_PART_CENTROIDS, 0x7fc00000, "section 'lists', part 'centroids'"},
+                 {LISTED, KI_PART_LIST_BOUNDS, 0x7fc00000, "section 'lists', part 'bounds'"},
+                 {LISTED, KI_PART_LIST_BOUNDS, 0, "section 'lists', part 'bounds'"},
+                 {LISTED, KI_PART_LIST_BOUNDS, 0xbf800000, "section 'lists', part 'bounds'"},
+                 {LISTED, KI_PART_COARSE_FACTORS, 0x7f800000, "section 'lists', part 'factors'"},
+                 {LISTED, KI_PART_SECOND_MODEL, 0, "section 'second_code', part 'model'"},
+                 {LISTED, KI_PART_SECOND_FACTORS, 0x7fc00000, "section 'second_code', part 'factors'"}};
     (void)state;
     const size_t count = sizeof(cases) / sizeof(*cases);
     for (size_t both = 0; both < 2 * count; both++) {
@@ -303,7 +304,7 @@ static void test_hostile_lists(void **state) {
         const size_t extra = i - sizeof(cases) / sizeof(*cases);
         assert_int_equal(header->lists, LISTS);
         if (extra >= 6)
-            memcpy(copy.data + test_find(copy, KI_SECTION_LISTS, NULL) + 8 * cases[i].word, &cases[i].value, 8);
+            memcpy(copy.data + test_find(copy, KI_PART_LISTS, NULL) + 8 * cases[i].word, &cases[i].value, 8);
         if (extra == 0) header->lists = 0;
         if (extra == 1) header->lists = LISTS - 1;
         if (extra == 2) header->lists = UINT32_MAX;
@@ -324,8 +325,8 @@ static void test_hostile_lists(void **state) {
 /* One of the four factors of every vector, or those behind the last list, set to what no vector could have made. Such
  * scores are infinite, or no numbers, and reach any threshold: also those of a panel's empty places. */
 static void test_hostile_factors(void **state) {
-    static const uint32_t kinds[] = {KI_SECTION_COARSE_FACTORS, KI_SECTION_FACTORS, KI_SECTION_SECOND_FACTORS,
-                                     KI_SECTION_LEVEL1_FACTORS};
+    static const uint32_t kinds[] = {KI_PART_COARSE_FACTORS, KI_PART_FACTORS, KI_PART_SECOND_FACTORS,
+                                     KI_PART_LEVEL1_FACTORS};
     static const uint32_t words[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f7fffff, 0xff7fffff, 0};
     ki_rng rng = {77};
     const unsigned before = opened;
@@ -360,8 +361,7 @@ static void test_hostile_supers(void **state) {
         const char *path = test_path("supers.kith");
         kith_index *index = NULL;
         test_write(path, base[LISTED].file.data, base[LISTED].file.bytes);
-        assert_int_equal(ki_segment_amend(path, KI_SECTION_SUPERS, tables[i], 64, 1, NULL, NULL, NULL, &error),
-                         KITH_OK);
+        assert_int_equal(amend_file(path, KI_PART_SUPERS, tables[i], 64, 1, &error), KITH_OK);
         for (int version = 2; version >= 1; version--) {
             if (version == 1) version1_convert(path, path);
             assert_int_equal(kith_index_open(path, NULL, &index, &error), KITH_E_CORRUPT);
@@ -375,15 +375,15 @@ static void test_hostile_spill(void **state) {
     static const struct {
         uint32_t kind, word, value;
         int opens;
-    } edits[] = {{KI_SECTION_SPILL_LISTS, 0, UINT32_MAX, 0},
-                 {KI_SECTION_SPILL_LISTS, 11, 0, 0},
-                 {KI_SECTION_SPILL_LISTS, 3, ROWS, 0},
-                 {KI_SECTION_SPILL_ENTRIES, 0, ROWS, 1},
-                 {KI_SECTION_SPILL_ENTRIES, 0, UINT32_MAX, 1},
-                 {KI_SECTION_SPILL_ENTRIES, 1, 12, 1},
-                 {KI_SECTION_SPILL_ENTRIES, 1, UINT32_MAX, 1},
-                 {KI_SECTION_SPILL_ENTRIES, 1, 0, 1},
-                 {KI_SECTION_SPILL_ENTRIES, 2, UINT32_MAX - 1, 1}};
+    } edits[] = {{KI_PART_SPILL_LISTS, 0, UINT32_MAX, 0},
+                 {KI_PART_SPILL_LISTS, 11, 0, 0},
+                 {KI_PART_SPILL_LISTS, 3, ROWS, 0},
+                 {KI_PART_SPILL_ENTRIES, 0, ROWS, 1},
+                 {KI_PART_SPILL_ENTRIES, 0, UINT32_MAX, 1},
+                 {KI_PART_SPILL_ENTRIES, 1, 12, 1},
+                 {KI_PART_SPILL_ENTRIES, 1, UINT32_MAX, 1},
+                 {KI_PART_SPILL_ENTRIES, 1, 0, 1},
+                 {KI_PART_SPILL_ENTRIES, 2, UINT32_MAX - 1, 1}};
     ki_rng rng = {5};
     (void)state;
     const size_t count = sizeof(edits) / sizeof(*edits);

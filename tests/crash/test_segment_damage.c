@@ -340,7 +340,7 @@ static void random_damage(void **state) {
 static uint64_t sum_all(const ki_segment *segment) {
     uint64_t sum = 0;
     for (size_t part = 0; part < 12; part++) {
-        const ki_section section = ki_segment_section(segment, test_part(part));
+        const ki_part_view section = ki_segment_part(segment, test_part(part));
         for (uint64_t i = 0; i < section.bytes; i++) sum += ((const volatile unsigned char *)section.data)[i];
     }
     return sum;
@@ -504,8 +504,8 @@ static void other_faults_are_the_hosts(void **state) {
 static kith_status write_generation(const char *path, uint64_t rows, kith_pool *pool) {
     enum { BYTES = 600000 };
     static unsigned char data[BYTES];
-    const ki_section_plan plan[] = {{KI_SECTION_LISTS, BYTES, 1}, {KI_SECTION_CENTROIDS, BYTES / 2, 1}};
-    const ki_section_data last = {{KI_SECTION_CODES, BYTES / 2, 1}, data};
+    const ki_part_plan plan[] = {{KI_PART_LISTS, BYTES, 1}, {KI_PART_CENTROIDS, BYTES / 2, 1}};
+    const ki_part_data last = {{KI_PART_CODES, BYTES / 2, 1}, data};
     ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     head.rows = rows;
@@ -513,8 +513,8 @@ static kith_status write_generation(const char *path, uint64_t rows, kith_pool *
     kith_status status = ki_segment_create(path, plan, 2, &writer, &error);
     if (status != KITH_OK) return status;
     for (uint64_t at = 0; status == KITH_OK && at < BYTES; at += 100000)
-        status = ki_segment_put(writer, KI_SECTION_LISTS, at, data + at, 100000, &error);
-    if (status == KITH_OK) status = ki_segment_put(writer, KI_SECTION_CENTROIDS, 0, data, BYTES / 2, &error);
+        status = ki_segment_put(writer, KI_PART_LISTS, at, data + at, 100000, &error);
+    if (status == KITH_OK) status = ki_segment_put(writer, KI_PART_CENTROIDS, 0, data, BYTES / 2, &error);
     if (status == KITH_OK) status = ki_segment_append(writer, &last, 1, &error);
     if (status == KITH_OK) return ki_segment_finish(writer, &head, pool, NULL, NULL, NULL, &error);
     ki_segment_abandon(writer);
@@ -526,7 +526,7 @@ static uint64_t generation_of(const char *path) {
     expect_whole(path);
     assert_int_equal(ki_segment_open(path, NULL, &segment, &error), KITH_OK);
     const uint64_t rows = ki_segment_get_head(segment)->rows;
-    const unsigned char *data = ki_segment_section(segment, KI_SECTION_LISTS).data;
+    const unsigned char *data = ki_segment_part(segment, KI_PART_LISTS).data;
     assert_int_equal(data[599999], rows % 255 + 1);
     ki_segment_close(segment);
     return rows;
@@ -639,7 +639,7 @@ static void memory_is_refused(void **state) {
 static void damage_before_finish(void **state) {
     static unsigned char data[300000];
     const char *path = test_path("before.kith");
-    const ki_section_plan plan[] = {{KI_SECTION_LISTS, sizeof(data), 1}};
+    const ki_part_plan plan[] = {{KI_PART_LISTS, sizeof(data), 1}};
     const ki_segment_head head = test_head();
     (void)state;
     for (int which = 0; which < 2; which++) {
@@ -648,7 +648,7 @@ static void damage_before_finish(void **state) {
         assert_true(fd >= 0);
         close(fd);
         assert_int_equal(ki_segment_create(path, plan, 1, &writer, &error), KITH_OK);
-        assert_int_equal(ki_segment_put(writer, KI_SECTION_LISTS, 0, data, sizeof(data), &error), KITH_OK);
+        assert_int_equal(ki_segment_put(writer, KI_PART_LISTS, 0, data, sizeof(data), &error), KITH_OK);
         assert_int_equal(pwrite(fd, "x", 1, 16384 + (which ? 70000 : 300001)), 1);
         assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_E_IO);
         assert_non_null(strstr(error.text, which ? ": section 'lists', part 'table'"
@@ -667,7 +667,7 @@ static void synced_before_read_back(void **state) {
 
 static void name_taken_by_a_folder(void **state) {
     const char *path = test_path("folder.kith");
-    const ki_section_plan plan[] = {{KI_SECTION_LISTS, 10, 1}};
+    const ki_part_plan plan[] = {{KI_PART_LISTS, 10, 1}};
     const ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     (void)state;

@@ -79,7 +79,7 @@ static void add_calibration(const char *path) {
     uint8_t *bytes = malloc(ki_calibration_bytes(count));
     if (!bytes) abort();
     ki_calibration_encode(&calibration, bytes);
-    need(amend_file(path, KI_SECTION_CALIBRATION, bytes, ki_calibration_bytes(count), count, &error), &error);
+    need(amend_file(path, KI_PART_CALIBRATION, bytes, ki_calibration_bytes(count), count, &error), &error);
     free(bytes);
 }
 
@@ -90,7 +90,7 @@ static void add_supers(const char *path, const struct kind *kind) {
     kith_error error;
     table[0] = (uint32_t)supers;
     for (size_t s = 1; s <= supers; s++) table[s] = (uint32_t)(kind->lists * s / supers);
-    need(amend_file(path, KI_SECTION_SUPERS, table, 64 + supers * DIM * sizeof(float), supers, &error), &error);
+    need(amend_file(path, KI_PART_SUPERS, table, 64 + supers * DIM * sizeof(float), supers, &error), &error);
 }
 
 static void build(const char *path, const struct kind *kind) {

@@ -33,7 +33,7 @@ static const char *fuzz_file(const uint8_t *data, size_t bytes) {
 
 /* The calibration has a hash of its own. */
 static void fuzz_reseal_calibration(uint8_t *data, const ki_layout *layout) {
-    const ki_part *part = ki_layout_find(layout, KI_SECTION_CALIBRATION);
+    const ki_part *part = ki_layout_find(layout, KI_PART_CALIBRATION);
     if (!part || part->bytes < ki_calibration_bytes(0)) return;
     const size_t hashed = (size_t)part->bytes - sizeof(uint64_t);
     const uint64_t hash = XXH3_64bits(data + part->offset, hashed);

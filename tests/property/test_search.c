@@ -322,17 +322,19 @@ static void test_cosine_of_itself(void **state) {
             check_cosine_of_itself(kinds[i], number_dtypes[t], seed % 2 ? 9 : 1, seed);
 }
 
-/* Turn the index's norms2 into the inverse_norms that files of version 1 have, or into a section of no known kind. */
-static void reopen_with(struct subject *s, uint32_t kind, kith_status expected) {
+/* Turn the index's norms2 into the inverse_norms that files of version 1 have, or into a part of no known number. */
+static void reopen_with(struct subject *s, uint32_t number, kith_status expected) {
     test_bytes file = test_read(data_path("search.kith"));
-    ki_header *header = test_header_a(file);
-    for (uint32_t i = 0; i < header->section_count; i++) {
-        ki_section_entry *section = &header->section[i];
-        if (section->kind != KI_SECTION_NORMS2) continue;
-        section->kind = kind;
+    const ki_section_entry *section = (const ki_section_entry *)(void *)(file.data + KI_HEADER_BYTES);
+    while (section->family != KI_FAMILY_ORIGINALS) section++;
+    const ki_section_head *head = (const ki_section_head *)(void *)(file.data + section->offset);
+    ki_part_entry *part = (ki_part_entry *)(uintptr_t)(head + 1);
+    for (uint32_t i = 0; i < head->parts; i++) {
+        if (part[i].number != KI_PART_NUMBER(KI_PART_NORMS2)) continue;
+        part[i].number = number;
         for (size_t row = 0; row < s->set.rows; row++) {
             float norm;
-            unsigned char *at = file.data + section->offset + row * sizeof(norm);
+            unsigned char *at = file.data + section->offset + part[i].offset + row * sizeof(norm);
             memcpy(&norm, at, sizeof(norm));
             norm = 1 / sqrtf(norm);
             memcpy(at, &norm, sizeof(norm));
@@ -357,9 +359,9 @@ static void test_files_with_inverse_norms(void **state) {
         subject_lists = t % 2 ? 7 : 1;
         struct subject s = subject_make(DATA_CLUSTERED, KITH_COSINE, number_dtypes[t], KITH_F32, 600, 65, DISTINCT, t);
         subject_lists = 1;
-        reopen_with(&s, 0x7fff, KITH_E_CORRUPT);
+        reopen_with(&s, 99, KITH_E_CORRUPT);
         assert_non_null(strstr(error.text, "norms2"));
-        reopen_with(&s, KI_SECTION_INVERSE_NORMS, KITH_OK);
+        reopen_with(&s, KI_PART_NUMBER(KI_PART_INVERSE_NORMS), KITH_OK);
         assert_int_equal(kith_index_verify(data_path("old.kith"), NULL, NULL, NULL, &error), KITH_OK);
         check_plans(&s, (struct request){.batch = 1, .k = 3});
         check_plans(&s, (struct request){.batch = DISTINCT, .k = 10, .threads = 2});

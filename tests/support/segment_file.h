@@ -94,12 +94,12 @@ static inline uint32_t test_part(size_t i) {
 
 /* A file of `parts` parts; part i has bytes[i] bytes filled with seed i. */
 static inline void test_make(const char *path, const uint64_t *bytes, size_t parts) {
-    ki_section_plan *plan = malloc((parts + 1) * sizeof(*plan));
+    ki_part_plan *plan = malloc((parts + 1) * sizeof(*plan));
     ki_segment_writer *writer = NULL;
     kith_error error = {KITH_OK, ""};
     const ki_segment_head head = test_head();
     assert_non_null(plan);
-    for (size_t i = 0; i < parts; i++) plan[i] = (ki_section_plan){test_part(i), bytes[i], bytes[i] / 4};
+    for (size_t i = 0; i < parts; i++) plan[i] = (ki_part_plan){test_part(i), bytes[i], bytes[i] / 4};
     assert_int_equal(ki_segment_create(path, plan, parts, &writer, &error), KITH_OK);
     for (size_t i = 0; i < parts; i++) {
         unsigned char *data = malloc(bytes[i] + 1);

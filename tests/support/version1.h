@@ -89,7 +89,7 @@ static inline void version1_convert(const char *from, const char *to) {
     assert_int_equal(ki_segment_open(from, NULL, &segment, NULL), KITH_OK);
     for (uint32_t kind = 1; kind <= KI_SECTIONS_MAX_VERSION1; kind++) {
         const uint32_t id = ki_part_of_version1(kind);
-        const ki_section part = ki_segment_section(segment, id);
+        const ki_part_view part = ki_segment_part(segment, id);
         if (id && part.data) section[sections++] = (version1_section){kind, part.data, part.bytes, part.count};
     }
     char *fresh = malloc(strlen(to) + 8);

@@ -205,7 +205,7 @@ static void test_index(void **state) {
 
     unsigned char *data = encoded(&bytes);
     data[70] ^= 1;
-    assert_int_equal(amend_file(path, KI_SECTION_CALIBRATION, data, bytes, SETTINGS, &error), KITH_OK);
+    assert_int_equal(amend_file(path, KI_PART_CALIBRATION, data, bytes, SETTINGS, &error), KITH_OK);
     assert_int_equal(settings_of(path, 0.9, &plan), 0);
     assert_int_not_equal(plan, KITH_PLAN_IVF);
     assert_int_equal(kith_index_verify(path, NULL, NULL, NULL, &error), KITH_E_CORRUPT);
@@ -214,7 +214,7 @@ static void test_index(void **state) {
     data[70] ^= 1;
     ki_store_u32(data + 8, KI_CALIBRATION_VERSION + 1);
     reseal(data, bytes);
-    assert_int_equal(amend_file(path, KI_SECTION_CALIBRATION, data, bytes, SETTINGS, &error), KITH_OK);
+    assert_int_equal(amend_file(path, KI_PART_CALIBRATION, data, bytes, SETTINGS, &error), KITH_OK);
     assert_int_equal(settings_of(path, 0.9, &plan), 0);
     assert_int_equal(kith_index_verify(path, NULL, NULL, NULL, &error), KITH_OK);
 

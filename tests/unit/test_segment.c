@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "support/amend.h"
 #include "support/version1.h"
 
 #include "base/pool.h"
@@ -35,7 +36,7 @@ static void open_fails(const char *path, kith_status status, const char *words) 
 
 /* Part `id` has the bytes that test_fill makes of this seed, lies where a reader may rely on it, and ends with zeros. */
 static void check_section(const ki_segment *segment, uint32_t id, uint64_t bytes, uint64_t seed) {
-    const ki_section section = ki_segment_section(segment, id);
+    const ki_part_view section = ki_segment_part(segment, id);
     const uintptr_t align = bytes < 65536 ? 256 : 4096;
     unsigned char *expected = malloc(bytes + 1);
     assert_non_null(section.data);
@@ -63,8 +64,8 @@ static void check_round_trip(int version, const char *path, const uint64_t *byte
     assert_string_equal(ki_segment_path(segment), path);
     assert_memory_equal(ki_segment_get_head(segment), &head, sizeof(head));
     for (size_t i = 0; i < sections; i++) check_section(segment, part_of(version, i), bytes[i], i);
-    assert_null(ki_segment_section(segment, 99).data);
-    assert_null(ki_segment_section(segment, KI_PART(99, 1)).data);
+    assert_null(ki_segment_part(segment, 99).data);
+    assert_null(ki_segment_part(segment, KI_PART(99, 1)).data);
     ki_segment_info(segment, &info);
     assert_int_equal(stat(path, &status), 0);
     assert_int_equal(info.file_bytes, (uint64_t)status.st_size);
@@ -108,7 +109,7 @@ static void pieces_do_not_matter(void **state) {
         test_fill(data[i], bytes[i], (uint64_t)i);
     }
     for (size_t s = 0; s < sizeof(steps) / sizeof(*steps); s++) {
-        const ki_section_plan plan[] = {{test_part(0), bytes[0], bytes[0] / 4}, {test_part(1), bytes[1], bytes[1] / 4}};
+        const ki_part_plan plan[] = {{test_part(0), bytes[0], bytes[0] / 4}, {test_part(1), bytes[1], bytes[1] / 4}};
         const ki_segment_head head = test_head();
         ki_segment_writer *writer = NULL;
         assert_int_equal(ki_segment_create(test_path("pieces.kith"), plan, 2, &writer, &error), KITH_OK);
@@ -134,7 +135,7 @@ static void pieces_do_not_matter(void **state) {
 
 /* What was put as a draft first, anywhere, does not show in the file. */
 static void drafts_do_not_show(void **state) {
-    const ki_section_plan plan[] = {{KI_SECTION_IDS, 300, 1}, {KI_SECTION_ORIGINALS, 400000, 1}};
+    const ki_part_plan plan[] = {{KI_PART_IDS, 300, 1}, {KI_PART_ORIGINALS, 400000, 1}};
     const ki_segment_head head = test_head();
     unsigned char *data = malloc(400000), *draft = malloc(400000), *back = malloc(400000);
     test_bytes file[2];
@@ -147,24 +148,23 @@ static void drafts_do_not_show(void **state) {
         const char *path = test_path("draft.kith");
         assert_int_equal(ki_segment_create(path, plan, 2, &writer, &error), KITH_OK);
         /* Hashes of this must not survive the draft that comes after it. */
-        assert_int_equal(ki_segment_put(writer, KI_SECTION_ORIGINALS, 0, data, 400000, &error), KITH_OK);
+        assert_int_equal(ki_segment_put(writer, KI_PART_ORIGINALS, 0, data, 400000, &error), KITH_OK);
         if (drafted) {
             for (uint64_t end = 400000; end; end -= end < 70001 ? end : 70001) {
                 const uint64_t step = end < 70001 ? end : 70001;
                 assert_int_equal(
-                    ki_segment_draft(writer, KI_SECTION_ORIGINALS, end - step, draft + end - step, step, &error),
-                    KITH_OK);
+                    ki_segment_draft(writer, KI_PART_ORIGINALS, end - step, draft + end - step, step, &error), KITH_OK);
             }
-            assert_int_equal(ki_segment_get(writer, KI_SECTION_ORIGINALS, 0, back, 400000, &error), KITH_OK);
+            assert_int_equal(ki_segment_get(writer, KI_PART_ORIGINALS, 0, back, 400000, &error), KITH_OK);
             assert_memory_equal(back, draft, 400000);
-            assert_int_equal(ki_segment_get(writer, KI_SECTION_ORIGINALS, 399990, back, 11, &error), KITH_E_ARG);
-            assert_int_equal(ki_segment_draft(writer, KI_SECTION_IDS, 300, back, 1, &error), KITH_E_ARG);
-            assert_int_equal(ki_segment_get(writer, KI_SECTION_META, 0, back, 0, &error), KITH_E_ARG);
-            assert_int_equal(ki_segment_draft(writer, KI_SECTION_ORIGINALS, 5, draft, 0, &error), KITH_OK);
+            assert_int_equal(ki_segment_get(writer, KI_PART_ORIGINALS, 399990, back, 11, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_draft(writer, KI_PART_IDS, 300, back, 1, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_get(writer, KI_PART_META, 0, back, 0, &error), KITH_E_ARG);
+            assert_int_equal(ki_segment_draft(writer, KI_PART_ORIGINALS, 5, draft, 0, &error), KITH_OK);
         }
         for (uint64_t at = 0; at < 400000; at += 30000) {
             const uint64_t step = 400000 - at < 30000 ? 400000 - at : 30000;
-            assert_int_equal(ki_segment_put(writer, KI_SECTION_ORIGINALS, at, data + at, step, &error), KITH_OK);
+            assert_int_equal(ki_segment_put(writer, KI_PART_ORIGINALS, at, data + at, step, &error), KITH_OK);
         }
         assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
         file[drafted] = test_read(path);
@@ -180,7 +180,7 @@ static void drafts_do_not_show(void **state) {
 
 static void unwritten_is_zero_and_append(void **state) {
     const char *path = test_path("append.kith");
-    const ki_section_plan plan[] = {{KI_SECTION_CODES, 100000, 1}};
+    const ki_part_plan plan[] = {{KI_PART_CODES, 100000, 1}};
     const ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     uint64_t file_bytes = 0;
@@ -189,21 +189,20 @@ static void unwritten_is_zero_and_append(void **state) {
     (void)state;
     test_fill(large, 150000, 4);
     assert_int_equal(ki_segment_create(path, plan, 1, &writer, &error), KITH_OK);
-    assert_int_equal(ki_segment_put(writer, KI_SECTION_CODES, 70000, "xyz", 3, &error), KITH_OK);
-    const ki_section_data ids[] = {{{KI_SECTION_IDS, 150000, 3}, large}, {{KI_SECTION_ID_ORDER, 5, 3}, large}};
+    assert_int_equal(ki_segment_put(writer, KI_PART_CODES, 70000, "xyz", 3, &error), KITH_OK);
+    const ki_part_data ids[] = {{{KI_PART_IDS, 150000, 3}, large}, {{KI_PART_ID_ORDER, 5, 3}, large}};
     assert_int_equal(ki_segment_append(writer, ids, 2, &error), KITH_OK);
-    assert_int_equal(
-        ki_segment_append(writer, &(ki_section_data){{KI_SECTION_META, sizeof(meta) - 1, 1}, meta}, 1, &error),
-        KITH_OK);
+    assert_int_equal(ki_segment_append(writer, &(ki_part_data){{KI_PART_META, sizeof(meta) - 1, 1}, meta}, 1, &error),
+                     KITH_OK);
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, &file_bytes, &error), KITH_OK);
     ki_segment *segment = open_ok(path);
-    const unsigned char *codes = ki_segment_section(segment, KI_SECTION_CODES).data;
+    const unsigned char *codes = ki_segment_part(segment, KI_PART_CODES).data;
     for (int i = 0; i < 100000; i++)
         if (i < 70000 || i > 70002) assert_int_equal(codes[i], 0);
     assert_memory_equal(codes + 70000, "xyz", 3);
-    assert_memory_equal(ki_segment_section(segment, KI_SECTION_META).data, meta, sizeof(meta) - 1);
-    check_section(segment, KI_SECTION_IDS, 150000, 4);
-    assert_memory_equal(ki_segment_section(segment, KI_SECTION_ID_ORDER).data, large, 5);
+    assert_memory_equal(ki_segment_part(segment, KI_PART_META).data, meta, sizeof(meta) - 1);
+    check_section(segment, KI_PART_IDS, 150000, 4);
+    assert_memory_equal(ki_segment_part(segment, KI_PART_ID_ORDER).data, large, 5);
     kith_index_info info = KITH_INDEX_INFO_INIT;
     ki_segment_info(segment, &info);
     assert_int_equal(info.file_bytes, file_bytes);
@@ -213,7 +212,7 @@ static void unwritten_is_zero_and_append(void **state) {
 }
 
 /* A plan that cannot be laid out. */
-static void plan_fails(const ki_section_plan *plan, size_t parts, kith_status status) {
+static void plan_fails(const ki_part_plan *plan, size_t parts, kith_status status) {
     ki_segment_writer *writer = NULL;
     assert_int_equal(ki_segment_create(test_path("a.kith"), plan, parts, &writer, &error), status);
     assert_null(writer);
@@ -222,14 +221,14 @@ static void plan_fails(const ki_section_plan *plan, size_t parts, kith_status st
 
 static void writer_refuses(void **state) {
     enum { MANY = 2100 };
-    static ki_section_plan plan[MANY];
-    const ki_section_data twice = {{KI_PART(1, 2), 1, 1}, "a"}, none = {{KI_PART(0, 2), 1, 1}, "a"};
+    static ki_part_plan plan[MANY];
+    const ki_part_data twice = {{KI_PART(1, 2), 1, 1}, "a"}, none = {{KI_PART(0, 2), 1, 1}, "a"};
     ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
     (void)state;
-    for (uint32_t i = 0; i <= KI_SECTIONS_MAX; i++) plan[i] = (ki_section_plan){KI_PART(i + 1, 1), 10, 1};
+    for (uint32_t i = 0; i <= KI_SECTIONS_MAX; i++) plan[i] = (ki_part_plan){KI_PART(i + 1, 1), 10, 1};
     plan_fails(plan, KI_SECTIONS_MAX + 1, KITH_E_LIMIT);
-    for (uint32_t i = 0; i < MANY; i++) plan[i] = (ki_section_plan){KI_PART(1, i + 1), 0, 1};
+    for (uint32_t i = 0; i < MANY; i++) plan[i] = (ki_part_plan){KI_PART(1, i + 1), 0, 1};
     plan_fails(plan, MANY, KITH_E_LIMIT); /* the head would be too long */
     plan[1].kind = plan[0].kind;
     plan_fails(plan, 2, KITH_E_ARG);
@@ -262,7 +261,7 @@ static void writer_refuses(void **state) {
 /* As many sections as there may be, and as many parts of one as its head has room for. */
 static void most_sections(void **state) {
     enum { PARTS = 2046 };
-    static ki_section_plan plan[PARTS];
+    static ki_part_plan plan[PARTS];
     uint64_t bytes[3 * KI_SECTIONS_MAX];
     (void)state;
     for (uint64_t i = 0; i < 3 * KI_SECTIONS_MAX; i++) bytes[i] = i * 321 % 5000;
@@ -279,13 +278,13 @@ static void most_sections(void **state) {
 
     const ki_segment_head head = test_head();
     ki_segment_writer *writer = NULL;
-    for (uint32_t i = 0; i < PARTS; i++) plan[i] = (ki_section_plan){KI_PART(1, 2 * i + 1), i % 7, i};
+    for (uint32_t i = 0; i < PARTS; i++) plan[i] = (ki_part_plan){KI_PART(1, 2 * i + 1), i % 7, i};
     assert_int_equal(ki_segment_create(test_path("many.kith"), plan, PARTS, &writer, &error), KITH_OK);
     assert_int_equal(ki_segment_put(writer, plan[PARTS - 4].kind, 0, "abc", 3, &error), KITH_OK);
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
     segment = open_ok(test_path("many.kith"));
     assert_int_equal(ki_segment_parts(segment), PARTS);
-    assert_memory_equal(ki_segment_section(segment, plan[PARTS - 4].kind).data, "abc", 3);
+    assert_memory_equal(ki_segment_part(segment, plan[PARTS - 4].kind).data, "abc", 3);
     assert_int_equal(ki_segment_verify(segment, NULL, NULL, NULL, &error), KITH_OK);
     ki_segment_close(segment);
 }
@@ -293,15 +292,15 @@ static void most_sections(void **state) {
 /* And as many parts of a file: two sections as large as can be, and one of one part. */
 static void most_parts(void **state) {
     enum { PARTS = 2046 };
-    static ki_section_plan plan[2 * PARTS + 2];
+    static ki_part_plan plan[2 * PARTS + 2];
     const char *path = test_path("parts.kith");
     const ki_segment_head head = test_head();
-    const ki_section_data more = {{KI_PART(9, 1), 1, 1}, "a"};
+    const ki_part_data more = {{KI_PART(9, 1), 1, 1}, "a"};
     ki_segment_writer *writer = NULL;
     (void)state;
-    for (uint32_t i = 0; i < 2 * PARTS; i++) plan[i] = (ki_section_plan){KI_PART(1 + i / PARTS, 1 + i % PARTS), 1, 1};
-    plan[2 * PARTS] = (ki_section_plan){KI_PART(3, 1), 1, 1};
-    plan[2 * PARTS + 1] = (ki_section_plan){KI_PART(3, 2), 1, 1};
+    for (uint32_t i = 0; i < 2 * PARTS; i++) plan[i] = (ki_part_plan){KI_PART(1 + i / PARTS, 1 + i % PARTS), 1, 1};
+    plan[2 * PARTS] = (ki_part_plan){KI_PART(3, 1), 1, 1};
+    plan[2 * PARTS + 1] = (ki_part_plan){KI_PART(3, 2), 1, 1};
     plan_fails(plan, 2 * PARTS + 2, KITH_E_LIMIT);
     assert_int_equal(ki_segment_create(path, plan, 2 * PARTS + 1, &writer, &error), KITH_OK);
     assert_int_equal(ki_segment_append(writer, &more, 1, &error), KITH_E_LIMIT);
@@ -350,7 +349,7 @@ static void put_piece(void *context, size_t piece, unsigned worker) {
     const uint64_t offset = piece * putters->step;
     const uint64_t left = putters->bytes - offset, step = left < putters->step ? left : putters->step;
     (void)worker;
-    if (ki_segment_put(putters->writer, KI_SECTION_CODES, offset, putters->data + offset, step, NULL) != KITH_OK)
+    if (ki_segment_put(putters->writer, KI_PART_CODES, offset, putters->data + offset, step, NULL) != KITH_OK)
         putters->failures++;
 }
 
@@ -367,7 +366,7 @@ static int cancel(void *context, const kith_progress *progress) {
 
 static void several_threads_and_cancelling(void **state) {
     const uint64_t bytes = 20000003;
-    const ki_section_plan plan[] = {{KI_SECTION_CODES, bytes, 1}};
+    const ki_part_plan plan[] = {{KI_PART_CODES, bytes, 1}};
     const ki_segment_head head = test_head();
     const char *path = test_path("threads.kith");
     unsigned char *data = malloc(bytes);
@@ -390,7 +389,7 @@ static void several_threads_and_cancelling(void **state) {
     }
     assert_true(calls >= 2);
     ki_segment *segment = open_ok(path);
-    check_section(segment, KI_SECTION_CODES, bytes, 0);
+    check_section(segment, KI_PART_CODES, bytes, 0);
     assert_int_equal(ki_segment_verify(segment, pool, NULL, NULL, &error), KITH_OK);
     assert_int_equal(ki_segment_verify(segment, pool, cancel, verifying, &error), KITH_E_CANCELLED);
     ki_segment_close(segment);
@@ -698,7 +697,7 @@ static size_t random_place(int version, ki_rng *rng) {
 static void read_all(const ki_segment *segment) {
     volatile unsigned char sum = 0;
     for (uint32_t i = 0; i < 200; i++) {
-        const ki_section section = ki_segment_section(segment, KI_PART(i / 10, i % 10));
+        const ki_part_view section = ki_segment_part(segment, KI_PART(i / 10, i % 10));
         for (uint64_t at = 0; at < section.bytes; at++)
             sum = (unsigned char)(sum + ((const unsigned char *)section.data)[at]);
     }
@@ -744,10 +743,10 @@ static void hostile_at_random(void **state) {
 
 static void names(void **state) {
     (void)state;
-    assert_string_equal(ki_part_name(KI_SECTION_SUPERS), "lists/supers");
-    assert_string_equal(ki_part_place(KI_SECTION_SUPERS), "section 'lists', part 'supers'");
+    assert_string_equal(ki_part_name(KI_PART_SUPERS), "lists/supers");
+    assert_string_equal(ki_part_place(KI_PART_SUPERS), "section 'lists', part 'supers'");
     assert_string_equal(ki_part_name(KI_PART(KI_FAMILY_LISTS, 0)), "lists/head");
-    assert_string_equal(ki_part_name(KI_SECTION_CALIBRATION), "calibration/settings");
+    assert_string_equal(ki_part_name(KI_PART_CALIBRATION), "calibration/settings");
     assert_string_equal(ki_part_name(0), "unknown");
     assert_string_equal(ki_part_name(UINT32_MAX), "unknown");
     assert_string_equal(ki_part_place(UINT32_MAX), "an unknown section");
@@ -776,10 +775,10 @@ static void amended(void **state) {
             char text[] = "what was measured";
             text[0] = (char)('a' + round);
             if (round == 0) (version == 1 ? version1_make : test_make)(path, bytes, 7);
-            assert_int_equal(amend_file(path, KI_SECTION_CALIBRATION, text, sizeof(text), 3, &error), KITH_OK);
+            assert_int_equal(amend_file(path, KI_PART_CALIBRATION, text, sizeof(text), 3, &error), KITH_OK);
             ki_segment *segment = open_ok(path);
             for (size_t i = 0; i < 7; i++) check_section(segment, part_of(version, i), bytes[i], i);
-            assert_memory_equal(ki_segment_section(segment, KI_SECTION_CALIBRATION).data, text, sizeof(text));
+            assert_memory_equal(ki_segment_part(segment, KI_PART_CALIBRATION).data, text, sizeof(text));
             ki_segment_info(segment, &info);
             assert_int_equal(info.format_version, 2);
             assert_int_equal(info.sections, 8);
@@ -793,18 +792,18 @@ static void unknown_is_kept(void **state) {
     const uint32_t unknown[] = {KI_PART(KI_FAMILY_LISTS, 200), KI_PART(500, 3), KI_PART(65535, 65535)};
     const char *path = test_path("unknown.kith");
     const ki_segment_head head = test_head();
-    ki_section_plan plan[3];
+    ki_part_plan plan[3];
     ki_segment_writer *writer = NULL;
     (void)state;
-    for (size_t i = 0; i < 3; i++) plan[i] = (ki_section_plan){unknown[i], 5, 2};
+    for (size_t i = 0; i < 3; i++) plan[i] = (ki_part_plan){unknown[i], 5, 2};
     assert_int_equal(ki_segment_create(path, plan, 3, &writer, &error), KITH_OK);
     for (size_t i = 0; i < 3; i++) assert_int_equal(ki_segment_put(writer, unknown[i], 0, "later", 5, &error), KITH_OK);
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
-    assert_int_equal(amend_file(path, KI_SECTION_SUPERS, "new", 3, 1, &error), KITH_OK);
+    assert_int_equal(amend_file(path, KI_PART_SUPERS, "new", 3, 1, &error), KITH_OK);
     ki_segment *segment = open_ok(path);
     assert_int_equal(ki_segment_parts(segment), 4);
-    for (size_t i = 0; i < 3; i++) assert_memory_equal(ki_segment_section(segment, unknown[i]).data, "later", 5);
-    assert_memory_equal(ki_segment_section(segment, KI_SECTION_SUPERS).data, "new", 3);
+    for (size_t i = 0; i < 3; i++) assert_memory_equal(ki_segment_part(segment, unknown[i]).data, "later", 5);
+    assert_memory_equal(ki_segment_part(segment, KI_PART_SUPERS).data, "new", 3);
     assert_int_equal(ki_segment_verify(segment, NULL, NULL, NULL, &error), KITH_OK);
     ki_segment_close(segment);
 }
