@@ -108,6 +108,7 @@ kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_part_pla
     kith_status status = check_plan(layout, path, plan, parts, error);
     if (status != KITH_OK) return status;
     const uint64_t begin = layout->data_end;
+    const size_t parts_before = layout->parts;
     const uint32_t family = KI_PART_FAMILY(plan[0].kind);
     const ki_part_plan head = {KI_PART(family, 0), ki_section_head_bytes(parts), parts};
     layout->section[layout->sections] =
@@ -115,7 +116,13 @@ kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_part_pla
     status = push(layout, path, &head, KI_SECTION_ALIGN, error);
     for (size_t i = 0; status == KITH_OK && i < parts; i++)
         status = push(layout, path, &plan[i], plan[i].bytes < KI_BLOCK_BYTES ? KI_PART_ALIGN : KI_SECTION_ALIGN, error);
-    if (status == KITH_OK) close_section(layout, begin);
+    if (status == KITH_OK) {
+        close_section(layout, begin);
+        return status;
+    }
+    layout->section[layout->sections] = (ki_section_entry){0}; /* the table is written as it lies */
+    layout->parts = parts_before;
+    layout->data_end = begin;
     return status;
 }
 

@@ -58,7 +58,8 @@ void ki_layout_init(ki_layout *layout, uint32_t version);
 void ki_layout_free(ki_layout *layout);
 
 /* Put a section, the parts of one family, behind the others. KITH_E_LIMIT: too many sections, parts or bytes;
- * KITH_E_ARG: no family, one that is there already, or parts that do not ascend; KITH_E_NOMEM. */
+ * KITH_E_ARG: no family, one that is there already, or parts that do not ascend; KITH_E_NOMEM. The layout is then as it
+ * was. */
 kith_status ki_layout_add(ki_layout *layout, const char *path, const ki_part_plan *plan, size_t parts,
                           kith_error *error);
 /* The same for a section of version 1, which is one part. */

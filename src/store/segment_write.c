@@ -3,14 +3,14 @@
  * Writing a segment file.
  *
  * W1. Blocks that one put covers wholly are hashed from the caller's memory, so that the verifying pass, which reads
- * the file back, compares two independent things. Blocks made of several puts are hashed from the file at finish. W2. A
- * block's state is HASHED only while its hash describes its latest content: a put that touches a part of it takes the
- * state back. Threads that share a block only ever take it back, hence the atomics. W3. After a failed put the writer
- * is poisoned: finish refuses. W4. The name appears last (ki_outfile_commit), after sync, reading back and comparing
- * all bytes: S3.
- *
- * W5. A draft makes its blocks UNKNOWN, and once there are drafts only what is put is pushed to the disk, not the
- * whole file: drafts would be written twice.
+ *     the file back, compares two independent things. Blocks made of several puts are hashed from the file at finish.
+ * W2. A block's state is HASHED only while its hash describes its latest content: a put that touches a part of it takes
+ *     the state back. Threads that share a block only ever take it back, hence the atomics.
+ * W3. After a failed put the writer is poisoned: finish refuses.
+ * W4. The name appears last (ki_outfile_commit), after sync, reading back and comparing all bytes: S3.
+ * W5. A draft makes its blocks UNKNOWN, and once there are drafts only what is put is pushed to the disk, not the whole
+ *     file: drafts would be written twice.
+ * W6. Heads of sections are put like parts, when their section is laid out: the sizes of its parts are known then.
  *
  * Reading back goes through the page cache: it proves what the system holds and has synced, not what the disk's plates
  * hold. Dropping the cache to force real reads was left out: it doubles the disk's work for every build, and a disk

@@ -258,6 +258,30 @@ static void writer_refuses(void **state) {
     assert_int_not_equal(access(test_path("a.kith"), F_OK), 0);
 }
 
+/* A section that cannot be appended leaves no trace in the file. */
+static void refused_append_does_not_show(void **state) {
+    const char *path = test_path("refused.kith");
+    const ki_segment_head head = test_head();
+    const ki_part_plan plan = {KI_PART(1, 1), 5, 1};
+    const ki_part_data refused[] = {{{KI_PART(2, 1), 100000, 1}, NULL}, {{KI_PART(2, 2), UINT64_MAX - 9, 1}, NULL}};
+    const ki_part_data fine = {{KI_PART(2, 1), 3, 1}, "abc"};
+    test_bytes file[2];
+    (void)state;
+    for (int refusing = 0; refusing < 2; refusing++) {
+        ki_segment_writer *writer = NULL;
+        assert_int_equal(ki_segment_create(path, &plan, 1, &writer, &error), KITH_OK);
+        if (refusing) assert_int_equal(ki_segment_append(writer, refused, 2, &error), KITH_E_LIMIT);
+        assert_int_equal(ki_segment_append(writer, &fine, 1, &error), KITH_OK);
+        if (refusing) assert_int_equal(ki_segment_append(writer, refused, 2, &error), KITH_E_ARG);
+        assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_OK);
+        file[refusing] = test_read(path);
+    }
+    assert_int_equal(file[0].bytes, file[1].bytes);
+    assert_memory_equal(file[0].data, file[1].data, file[0].bytes);
+    free(file[0].data);
+    free(file[1].data);
+}
+
 /* As many sections as there may be, and as many parts of one as its head has room for. */
 static void most_sections(void **state) {
     enum { PARTS = 2046 };
@@ -826,6 +850,7 @@ int main(void) {
         cmocka_unit_test(drafts_do_not_show),
         cmocka_unit_test(unwritten_is_zero_and_append),
         cmocka_unit_test(writer_refuses),
+        cmocka_unit_test(refused_append_does_not_show),
         cmocka_unit_test(most_sections),
         cmocka_unit_test(most_parts),
         cmocka_unit_test(most_sections_of_version1),
