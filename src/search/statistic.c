@@ -3,6 +3,8 @@
 
 #include "base/checked.h"
 #include "base/status.h"
+#include "index/index.h"
+#include "ivf/ivf.h"
 #include "search/job.h"
 
 void ki_search_set_round(kith_scratch *scratch, size_t round_bytes) {
