@@ -654,11 +654,12 @@ typedef struct kith_tuned {
 } kith_tuned;
 
 /* Measure each plan over its parameters against exact search, for several batch sizes and k, and store the frontier in
- * the index file, which is replaced as a whole (old maps stay valid). queries: such as will be asked, not stored rows, at
- * least 100; NULL: stored rows, which together with their near-duplicates are left out of the index while recall is
+ * the index file, which is replaced as a whole (old maps stay valid). queries: such as will be asked, not stored rows,
+ * at least 100; NULL: stored rows, which together with their near-duplicates are left out of the index while recall is
  * measured, so that it holds for queries that are new to it. A result no farther than the k-th true neighbour counts as
  * found. Where stored rows are copies of a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no
- * originals; KITH_E_DATA: too few queries, or one that no search takes. Errors as of kith_build() and kith_search(). Since 0.1. */
+ * originals; KITH_E_DATA: too few queries, or one that no search takes. Errors as of kith_build() and kith_search().
+ * Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,
                                                kith_error *error);
 

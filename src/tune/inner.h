@@ -110,8 +110,8 @@ double ki_tune_inverse_dimension(const float *near2, size_t count);
 
 /* ---- queries.c ---- */
 
-/* Make t->queries, and room for their answers: rows of a reader, or of the index (NULL); at most `wanted`, 0: as many as
- * are good. */
+/* Make t->queries, and room for their answers: rows of a reader, or of the index (NULL); at most `wanted`, 0: as many
+ * as are good. */
 kith_status ki_tune_take(ki_tuning *t, kith_reader *reader, size_t wanted, kith_error *error);
 
 /* Move query `from`, and what was found for it, to the place of query `to`. */

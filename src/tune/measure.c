@@ -68,7 +68,7 @@ static double share_reached(const ki_tuning *t, const struct table *table, size_
     return (double)reached / (double)table->k;
 }
 
-/* The variance of a mean over n queries of shares of k. It has a floor: no sample proves a recall of 1, or a loss of 0. */
+/* The variance of a mean over n queries of shares of k. Its floor: no sample proves a recall of 1, or a loss of 0. */
 static double variance_of(double squares, double mean, double n, double k) {
     const double spread = squares / n - mean * mean;
     return ((spread > 0 ? spread : 0) + 1 / (n * k)) / n;

@@ -8,7 +8,7 @@
  * N2. It errs towards seeing some where there are none, which happens in a few dimensions, where lists are few to look
  *     at anyway: a query is then measured with neighbours that are farther away than need be, and finds more than was
  *     promised. The other error breaks promises.
- * N3. Groups of more than FEW are clusters: of a cluster new queries may be members, and its rows their neighbours. Only
+ * N3. Groups of more than FEW are clusters: new queries may be members of one, and its rows their neighbours. Only
  *     rows that are the same but for noise are near-duplicates in any number.
  * N4. What users are told takes a larger gap, less what is to be expected by chance.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Queries to measure with: rows of a reader, or stored ones. Of stored rows that are equal one is taken: what half of an
- * index is a copy of is one thing that may be asked for, not half of all. */
+ * Queries to measure with: rows of a reader, or stored ones. Of stored rows that are equal one is taken: what half of
+ * an index is a copy of is one thing that may be asked for, not half of all. */
 #include "tune/inner.h"
 
 #include "base/checked.h"

@@ -2,7 +2,7 @@
  *
  * True neighbours. A reader's rows are searched for exactly, and that is that. A stored row is searched for with some
  * neighbours to spare; those that are its near-duplicates are held out with it, and what is left of its neighbours is
- * what a new query in its place would have. Where too few are left it is searched for again, without what is held out. */
+ * what a new query in its place would have. Where too few are left it is searched for once more. */
 #include "tune/inner.h"
 
 #include "base/checked.h"
