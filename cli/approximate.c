@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "approximate.h"
 
+#include "table.h"
+
 int approximate_options(const struct arguments *arguments, kith_search_options *options) {
     const double target = option_real(arguments, OPTION_TARGET_RECALL, 0);
     const bool parameters = option_given(arguments, OPTION_NPROBE) || option_given(arguments, OPTION_RERANK);
@@ -23,4 +25,12 @@ const char *plan_word(kith_plan plan) {
 const char *code_word(kith_scan_code code) {
     static const char *const words[] = {"auto", "int8", "second", "levels", "first"};
     return (unsigned)code < sizeof(words) / sizeof(*words) ? words[code] : "?";
+}
+
+void near_duplicates_line(FILE *stream, const kith_index_info *info) {
+    const double told_from = 0.01;
+    if (info->near_duplicates < told_from) return;
+    pair_line(stream, "near-duplicates",
+              "%.0f %% of the vectors have some: recall is promised to queries that have none",
+              100 * info->near_duplicates);
 }

@@ -13,4 +13,7 @@ int approximate_options(const struct arguments *arguments, kith_search_options *
 const char *plan_word(kith_plan plan);
 const char *code_word(kith_scan_code code);
 
+/* A line that tells of near-duplicates, where a share of the vectors worth telling has some. */
+void near_duplicates_line(FILE *stream, const kith_index_info *info);
+
 #endif

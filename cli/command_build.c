@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "approximate.h"
 #include "command.h"
 #include "json.h"
 #include "progress.h"
@@ -70,6 +71,7 @@ static void summary_json(const char *input, const char *output, const kith_build
     json_uint(&json, "list_rows_max", info->list_rows_max);
     json_text(&json, "second_code", info->second_code);
     json_real(&json, "second_code_error", info->second_code_error);
+    json_real(&json, "near_duplicates", info->near_duplicates);
     json_uint(&json, "input_bytes", report->input_bytes);
     json_uint(&json, "file_bytes", report->file_bytes);
     json_uint(&json, "total_ns", report->total_ns);
@@ -98,6 +100,7 @@ static void summary_text(const char *output, const kith_build_report *report, co
                   human_count(b, info->list_rows_max));
     if (*info->second_code)
         pair_line(stdout, "second code", "%s, mean error %.1f %%", info->second_code, 100 * info->second_code_error);
+    near_duplicates_line(stdout, info);
     pair_line(stdout, "answers", "%s",
               info->has_originals ? "exact" : "approximate answers: the original vectors are not stored");
 }

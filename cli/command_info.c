@@ -106,6 +106,7 @@ static void info_json(const char *path, const kith_index *index, const kith_inde
     json_text(&json, "second_code", info->second_code);
     json_real(&json, "second_code_error", info->second_code_error);
     json_uint(&json, "second_code_bytes", info->second_code_bytes);
+    json_real(&json, "near_duplicates", info->near_duplicates);
     json_uint(&json, "file_bytes", info->file_bytes);
     json_real(&json, "raw_bytes", raw_bytes(info));
     json_real(&json, "ratio", raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0);
@@ -179,6 +180,7 @@ static int info_text(const char *path, const kith_index *index, const kith_index
     }
     if (info->spilled_rows) pair_line(stdout, "second lists", "of %s vectors", human_count(a, info->spilled_rows));
     calibration_text(info, tuned, count);
+    near_duplicates_line(stdout, info);
     pair_line(stdout, "size", "%s, %.2f of the raw vectors (%s)", human_bytes(a, info->file_bytes),
               raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0.0,
               human_bytes(b, (uint64_t)raw_bytes(info)));

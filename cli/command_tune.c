@@ -98,10 +98,11 @@ static int tell_table(const kith_tuned *tuned, size_t count) {
     return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
 }
 
-static void tell_json(const char *path, const kith_tuned *tuned, size_t count) {
+static void tell_json(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
     struct json json = JSON_PRETTY(stdout);
     json_object(&json, NULL);
     json_text(&json, "path", path);
+    json_real(&json, "near_duplicates", info->near_duplicates);
     json_array(&json, "settings");
     for (size_t i = 0; i < count; i++) {
         json_object(&json, NULL);
@@ -221,9 +222,10 @@ int command_tune(const struct arguments *arguments) {
     if (failed) return failed;
     const size_t count = kith_index_tuned(index, &tuned);
     if (count && option_given(arguments, OPTION_JSON)) {
-        tell_json(path, tuned, count);
+        tell_json(path, &info, tuned, count);
     } else if (count && !option_given(arguments, OPTION_QUIET)) {
         failed = tell_table(tuned, count);
+        if (!failed) near_duplicates_line(stdout, &info);
     }
     if (count && !failed && svg) failed = tell_svg(svg, path, tuned, count);
     kith_index_close(index);

@@ -462,6 +462,8 @@ typedef struct kith_index_info {
     uint64_t spilled_rows;  /* vectors with a second list */
     size_t sections;        /* of the next member: kith_index_section() tells of all */
     kith_section_info section[KITH_SECTIONS_MAX];
+    double near_duplicates; /* share of the vectors that have another one very near, as the last calibration by stored
+                             * vectors found: copies, one thing in several colours. 0: none, or not measured */
 } kith_index_info;
 #define KITH_INDEX_INFO_INIT                                                                                           \
     { .struct_size = sizeof(kith_index_info) }
@@ -762,10 +764,11 @@ typedef struct kith_tuned {
 
 /* Measure each plan over its parameters against exact search, for several batch sizes and k, and store the frontier in
  * the index file, which is replaced as a whole (old maps stay valid); its mode, owner and group are kept, and a symbolic
- * link is followed. queries: held out from the index if possible, at least 100; NULL: stored rows, each leaving itself
- * out. A result no farther than the k-th true neighbour counts as found. KITH_E_UNSUPPORTED: one list, or no originals;
- * KITH_E_DATA: too few queries, or one that no search takes; KITH_E_BUSY: another file took the name while this one was
- * measured, and is left as it is.
+ * link is followed. queries: such as will be asked, not stored rows, at least 100; NULL: stored rows, which together
+ * with their near-duplicates are left out of the index while recall is measured, so that it holds for queries that are
+ * new to it. A result no farther than the k-th true neighbour counts as found. Where stored rows are copies of a few,
+ * only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries, or one
+ * that no search takes; KITH_E_BUSY: another file took the name while this one was measured, and is left as it is.
  * Errors as of kith_build() and kith_search(). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,
                                                kith_error *error);

@@ -270,8 +270,9 @@ class Index(_kith.Index):
         """What the file says of itself: rows, dim, dtype, metric, ids ("row", "number" or "string"), names, originals,
         integer_codes, lists, list_rows_max (of the longest), first_level_dim, spilled_rows (vectors with a second
         list), format_version, file_bytes, file_hash, code_error, first_level_error, second_code (None without one),
-        second_code_error, second_code_bytes, calibration (the number of settings in :attr:`tuned`; 0: none), and
-        sections (bytes by name)."""
+        second_code_error, second_code_bytes, calibration (the number of settings in :attr:`tuned`; 0: none),
+        near_duplicates (the share of the vectors that have another one very near, as calibration found), and sections
+        (bytes by name)."""
         return self._info()
 
     @property

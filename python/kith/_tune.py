@@ -35,7 +35,7 @@ def tune(path: str | os.PathLike[str], queries: Any = None, *, most: int | None 
         :meth:`Index.tune`.
     queries
         (q, d) vectors that are not in the index, as of :meth:`Index.build`: a few hundred or more. None: stored
-        vectors, each of which leaves itself out.
+        vectors, each of which is left out of the index meanwhile, together with its near-duplicates.
     most
         Queries measured at most; None: 1,000.
     seed

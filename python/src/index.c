@@ -124,6 +124,7 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
         {"second_code", info.second_code[0] ? PyUnicode_FromString(info.second_code) : Py_NewRef(Py_None)},
         {"second_code_error", PyFloat_FromDouble(info.second_code_error)},
         {"second_code_bytes", kpy_u64(info.second_code_bytes)},
+        {"near_duplicates", PyFloat_FromDouble(info.near_duplicates)},
         {"calibration", kpy_u64(kith_index_tuned(handle->index, &tuned))},
         {"file_hash", kpy_u64(info.file_hash)},
         {"sections", section_dict(handle->index)},

@@ -106,6 +106,17 @@ def test_tuning_an_index_without_a_calibration():
     assert not os.path.exists(folder)
 
 
+def test_near_duplicates():
+    """Stored vectors that come twice find each other; new queries find what was promised all the same."""
+    with kith.Index.build(np.concatenate([X[:5000], X[:5000] + np.float32(1e-3)]), lists=100) as index:
+        assert index.info["near_duplicates"] > 0.95
+        for target in (0.9, 0.99):
+            nearest = index.search(Q, 1).distances
+            assert np.mean(index.search(Q, 1, target_recall=target).distances <= nearest) >= target - 0.01
+    with kith.Index.build(X, lists=100) as index:
+        assert index.info["near_duplicates"] < 0.05
+
+
 def test_tuning_an_index_that_has_a_path(tmp_path):
     path = tmp_path / "x.kith"
     with kith.Index.build(X, lists=50, calibrate=False, path=path) as index, kith.open(path) as other:

@@ -49,6 +49,7 @@ void ki_calibration_encode(const ki_calibration *calibration, unsigned char *to)
     ki_store_u64(to + 24, calibration->seed);
     ki_store_f64(to + 32, (double)calibration->unusual_below);
     ki_store_f64(to + 40, (double)calibration->median);
+    ki_store_f64(to + 48, calibration->near_duplicates);
     for (size_t i = 0; i < calibration->count; i++)
         encode_setting(&calibration->settings[i], to + KI_CALIBRATION_HEAD_BYTES + i * KI_CALIBRATION_SETTING_BYTES);
     ki_store_u64(to + bytes - HASH_BYTES, XXH3_64bits(to, bytes - HASH_BYTES));
@@ -84,8 +85,9 @@ static ki_calibration_state decode(const unsigned char *from, size_t bytes, ki_c
     if (ki_load_u32(from + 8) != KI_CALIBRATION_VERSION) return KI_CALIBRATION_OTHER_VERSION;
     const uint32_t count = ki_load_u32(from + 12), flags = ki_load_u32(from + 20);
     const float below = (float)ki_load_f64(from + 32), median = (float)ki_load_f64(from + 40);
+    const double near_duplicates = ki_load_f64(from + 48);
     if (count == 0 || count > KI_CALIBRATION_SETTINGS_MAX || bytes != ki_calibration_bytes(count) || flags > HELD_OUT ||
-        !isfinite(below) || !isfinite(median))
+        !isfinite(below) || !isfinite(median) || !(near_duplicates >= 0 && near_duplicates <= 1))
         return KI_CALIBRATION_DAMAGED;
     kith_tuned *settings = ki_alloc_array(count, sizeof(*settings));
     if (!settings) return KI_CALIBRATION_NO_MEMORY;
@@ -105,7 +107,8 @@ static ki_calibration_state decode(const unsigned char *from, size_t bytes, ki_c
                             .held_out = flags == HELD_OUT,
                             .seed = ki_load_u64(from + 24),
                             .unusual_below = below,
-                            .median = median};
+                            .median = median,
+                            .near_duplicates = near_duplicates};
     return KI_CALIBRATION_GOOD;
 }
 

@@ -5,7 +5,7 @@
  *
  *     0  "KITHCAL\n"          32  f64 unusual_below
  *     8  u32 version          40  f64 median
- *    12  u32 settings         48  16 reserved bytes, 0
+ *    12  u32 settings         48  f64 near_duplicates, then 8 zeros
  *    16  u32 queries          64  settings of 56 bytes each: u32 plan, code, k, batch, nprobe, rerank,
  *    20  u32 flags                f64 recall, recall_error, query_ns, lost
  *    24  u64 seed           last  XXH3-64 of all bytes before
@@ -36,6 +36,8 @@ typedef struct ki_calibration {
     uint64_t seed;
     float unusual_below; /* queries whose statistic (ki_query_statistic) is below differ from the calibration's */
     float median;        /* of that statistic */
+    /* Share of stored rows with near-duplicates (tune/near.c): 0..1; 0 too where it was not measured. */
+    double near_duplicates;
 } ki_calibration;
 
 typedef enum ki_calibration_state {

@@ -266,6 +266,7 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
     info->list_rows_max = index->view.lists.longest;
     info->spilled_rows = index->view.spill.level.blocks ? index->view.spill.first[index->view.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
+    info->near_duplicates = index->calibration.near_duplicates;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

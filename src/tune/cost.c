@@ -3,7 +3,7 @@
  * What a search costs: measured with few parameters, for one code and batch size. Beyond what a query costs anyway,
  * lists cost in proportion, nearly, and candidates likewise; the number of neighbours hardly counts. So some numbers of
  * lists, and one more number of candidates, tell the rest. */
-#include "tune/tune.h"
+#include "tune/inner.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -23,7 +23,7 @@ kith_search_options ki_tune_options(kith_scan_code code, size_t nprobe, size_t r
 static kith_status time_batch(const ki_tuning *t, size_t k, size_t batch, double slice_ns,
                               const kith_search_options *options, double *best_ns, kith_error *error) {
     enum { STRETCHES = 3 };
-    const size_t self = t->self != NULL; /* else stored queries would find themselves, and at once */
+    const size_t self = t->self && k < t->room; /* else stored queries would find themselves, and at once */
     kith_search_options given = *options;
     size_t first = 0;
     double spent = 0;

@@ -3,7 +3,7 @@
  * Which lists hold a query's true neighbours: from that follows, for every number of probed lists at once and without
  * searching, how many of them can be found at all. Centroids are scored by float kernels here; searches choose lists by
  * int8 estimates, and what differs counts as a loss where losses are measured. */
-#include "tune/tune.h"
+#include "tune/inner.h"
 
 #include "base/checked.h"
 #include "base/status.h"
@@ -63,10 +63,10 @@ static uint32_t known_rank(const float *score, size_t lists, size_t list, uint32
     return known[list];
 }
 
-static void rank_neighbours(const ki_tuning *t, size_t query, const uint64_t *ids, const float *score,
-                            uint32_t *known) {
+static void rank_neighbours(const ki_tuning *t, size_t query, const float *score, uint32_t *known) {
     const ki_lists *lists = &t->index->view.lists;
     const size_t most = t->k[t->ks - 1];
+    const uint64_t *ids = t->ids + query * t->room;
     memset(known, 0xff, lists->count * sizeof(*known));
     for (size_t i = 0; i < most; i++) {
         uint32_t position = 0;
@@ -83,7 +83,6 @@ static void rank_neighbours(const ki_tuning *t, size_t query, const uint64_t *id
 struct ranking {
     ki_tuning *t;
     size_t first;
-    const uint64_t *ids;
     float *score; /* a row of lists for each worker */
     uint32_t *known;
 };
@@ -94,12 +93,12 @@ static void rank_piece(void *context, size_t piece, unsigned worker) {
     const size_t query = r->first + piece;
     float *score = r->score + worker * view->lists.count;
     score_lists(view, r->t->queries + query * view->dim, score);
-    rank_neighbours(r->t, query, r->ids + piece * r->t->k[r->t->ks - 1], score, r->known + worker * view->lists.count);
+    rank_neighbours(r->t, query, score, r->known + worker * view->lists.count);
 }
 
-kith_status ki_tune_rank(ki_tuning *t, size_t first, size_t count, const uint64_t *ids, kith_error *error) {
+kith_status ki_tune_rank(ki_tuning *t, size_t first, size_t count, kith_error *error) {
     const uint64_t workers = ki_pool_threads(t->pool);
-    struct ranking r = {.t = t, .first = first, .ids = ids};
+    struct ranking r = {.t = t, .first = first};
     r.score = ki_alloc_array(workers * t->index->view.lists.count, sizeof(float));
     r.known = ki_alloc_array(workers * t->index->view.lists.count, sizeof(uint32_t));
     const int ready = r.score && r.known;

@@ -7,7 +7,7 @@
  * is measured by searching at a few of them, for each number of candidates (rerank) until more of them gain nothing,
  * and interpolated between. What settings cost is cost.c's. Settings on the frontier of some batch size are kept.
  */
-#include "tune/tune.h"
+#include "tune/inner.h"
 
 #include "base/checked.h"
 #include "base/clock.h"
@@ -16,8 +16,8 @@
 #include <math.h>
 #include <string.h>
 
-enum { CLASSES = 6, PROBES_MAX = 72, ANCHORS = 4, CODES = 3 };
-enum { SETTINGS_MAX = CODES * CLASSES * PROBES_MAX };
+enum { CLASSES = 6, STEPS_MAX = 72, ANCHORS = 4, CODES = 3 };
+enum { SETTINGS_MAX = CODES * CLASSES * STEPS_MAX };
 
 /* More candidates that gain less recall than this are not looked at. */
 static const double GAIN = 0.0005;
@@ -29,7 +29,7 @@ struct loss {
     double mean, variance; /* variance: of that mean */
 };
 
-struct probe {
+struct setting {
     kith_scan_code code;
     int klass; /* of candidates: settings of one class differ by lists alone */
     size_t nprobe, rerank;
@@ -43,10 +43,10 @@ struct table {
     /* Of the code at work: */
     const uint32_t *rank; /* ki_tuning.rank or spilled_rank */
     size_t lists;         /* in nprobe and reach */
-    size_t nprobe[PROBES_MAX];
-    double reach[PROBES_MAX], variance[PROBES_MAX]; /* share of true neighbours in so many lists; of that mean */
-    size_t anchors, anchor[ANCHORS];                /* places in nprobe */
-    struct probe probe[SETTINGS_MAX];
+    size_t nprobe[STEPS_MAX];
+    double reach[STEPS_MAX], variance[STEPS_MAX]; /* share of true neighbours in so many lists; of that mean */
+    size_t anchors, anchor[ANCHORS];              /* places in nprobe */
+    struct setting setting[SETTINGS_MAX];
 };
 
 /* ---- Numbers of lists -------------------------------------------------------------------------------------------- */
@@ -68,7 +68,13 @@ static double share_reached(const ki_tuning *t, const struct table *table, size_
     return (double)reached / (double)table->k;
 }
 
-/* Mean and the variance of that mean. It has a floor: no sample proves a recall of 1. */
+/* The variance of a mean over n queries of shares of k. Its floor: no sample proves a recall of 1, or a loss of 0. */
+static double variance_of(double squares, double mean, double n, double k) {
+    const double spread = squares / n - mean * mean;
+    return ((spread > 0 ? spread : 0) + 1 / (n * k)) / n;
+}
+
+/* Mean and the variance of that mean. */
 static void reach_of(const ki_tuning *t, const struct table *table, size_t nprobe, double *mean, double *variance) {
     const double n = (double)t->count, k = (double)table->k;
     double sum = 0, squares = 0;
@@ -78,8 +84,7 @@ static void reach_of(const ki_tuning *t, const struct table *table, size_t nprob
         squares += share * share;
     }
     *mean = sum / n;
-    const double spread = squares / n - *mean * *mean;
-    *variance = ((spread > 0 ? spread : 0) + 1 / (n * k)) / n;
+    *variance = variance_of(squares, *mean, n, k);
 }
 
 /* Those worth it, and where losses are measured: where so many of the true neighbours are reached. */
@@ -88,7 +93,7 @@ static void choose_lists(const ki_tuning *t, struct table *table) {
     const ki_view *view = &t->index->view;
     double reach, variance;
     table->lists = table->anchors = 0;
-    for (size_t n = 1; n && table->lists < PROBES_MAX; n = next_nprobe(n, view->lists.count)) {
+    for (size_t n = 1; n && table->lists < STEPS_MAX; n = next_nprobe(n, view->lists.count)) {
         /* Queries that find fewer than k in their lists are searched exactly: that is no setting to choose. */
         if ((double)n * (double)view->rows / (double)view->lists.count < 2 * (double)table->k) continue;
         reach_of(t, table, n, &reach, &variance);
@@ -108,38 +113,32 @@ static void choose_lists(const ki_tuning *t, struct table *table) {
 
 /* ---- Losses ------------------------------------------------------------------------------------------------------ */
 
-/* The share of the true k neighbours that a query's `found` results hold (T1, T2). */
-static double share_found(const ki_tuning *t, size_t query, size_t k, size_t found) {
-    const size_t most = t->k[t->ks - 1];
-    const float farthest = t->truth[query * most + k - 1];
-    const uint64_t *ids = t->ids + query * found;
-    const float *distances = t->distances + query * found;
-    size_t right = 0, looked = 0;
-    for (size_t i = 0; i < found && looked < k; i++) {
-        if (t->self && ids[i] == t->self[query]) continue;
-        looked++;
-        right += ids[i] != KITH_ID_NONE && distances[i] <= farthest;
-    }
+/* The share of a query's true k neighbours that its k results hold (T2). */
+static double share_found(const ki_tuning *t, size_t query, size_t k) {
+    const size_t at = query * k;
+    const float farthest = t->truth[query * t->k[t->ks - 1] + k - 1];
+    size_t right = 0;
+    for (size_t i = 0; i < k; i++) right += t->ids[at + i] != KITH_ID_NONE && t->distances[at + i] <= farthest;
     return (double)right / (double)k;
 }
 
 /* Loss with the first `count` queries; *cpu_ns: of one query. */
-static kith_status measure_loss(const ki_tuning *t, const struct table *table, kith_scan_code code, size_t nprobe,
+static kith_status measure_loss(ki_tuning *t, const struct table *table, kith_scan_code code, size_t nprobe,
                                 size_t rerank, size_t count, struct loss *loss, double *cpu_ns, kith_error *error) {
-    const size_t self = t->self != NULL, k = table->k, found = k + self;
-    const kith_search_options options = ki_tune_options(code, nprobe, rerank + self);
+    const size_t k = table->k;
+    const kith_search_options options = ki_tune_options(code, nprobe, rerank);
     const uint64_t start = ki_process_ns();
-    const kith_status status = ki_tune_search(t, t->wide, 0, count, found, &options, error);
+    const kith_status status = ki_tune_search_held(t, count, k, &options, error);
     if (status != KITH_OK) return status;
     *cpu_ns = (double)(ki_process_ns() - start) / (double)count;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
-        const double lost = share_reached(t, table, i, nprobe) - share_found(t, i, k, found);
+        const double lost = share_reached(t, table, i, nprobe) - share_found(t, i, k);
         sum += lost;
         squares += lost * lost;
     }
-    const double n = (double)count, spread = squares / n - sum / n * (sum / n);
-    *loss = (struct loss){sum / n, (spread > 0 ? spread : 0) / n};
+    const double n = (double)count;
+    *loss = (struct loss){sum / n, variance_of(squares, sum / n, n, (double)k)};
     return KITH_OK;
 }
 
@@ -158,7 +157,7 @@ static size_t class_rerank(kith_scan_code code, int klass, size_t k) {
 
 /* What is measured of one code for one k. */
 struct walk {
-    const ki_tuning *t;
+    ki_tuning *t;
     const struct table *table;
     kith_scan_code code;
     double setting_ns;  /* time that one measurement may take */
@@ -220,14 +219,14 @@ static void add_settings(const struct walk *w, struct table *table) {
         const size_t rerank = class_rerank(w->code, c, table->k);
         for (size_t i = 0; i < table->lists && rerank; i++) {
             const struct loss loss = loss_at(w, c, i);
-            table->probe[table->count++] =
-                (struct probe){.code = w->code,
-                               .klass = c,
-                               .nprobe = table->nprobe[i],
-                               .rerank = rerank,
-                               .recall = within(0, table->reach[i] - loss.mean, 1),
-                               .lost = within(0, loss.mean, 1),
-                               .error = within(0, sqrt(table->variance[i] + loss.variance), 1)};
+            table->setting[table->count++] =
+                (struct setting){.code = w->code,
+                                 .klass = c,
+                                 .nprobe = table->nprobe[i],
+                                 .rerank = rerank,
+                                 .recall = within(0, table->reach[i] - loss.mean, 1),
+                                 .lost = within(0, loss.mean, 1),
+                                 .error = within(0, sqrt(table->variance[i] + loss.variance), 1)};
         }
     }
 }
@@ -261,9 +260,9 @@ static kith_status keep(ki_tuning *t, kith_tuned setting, kith_error *error) {
 
 /* Whether no other setting is as good at this batch size; of equal ones the first stays. */
 static int on_frontier(const struct table *table, size_t at, size_t batch) {
-    const struct probe *p = &table->probe[at];
+    const struct setting *p = &table->setting[at];
     for (size_t i = 0; i < table->count; i++) {
-        const struct probe *o = &table->probe[i];
+        const struct setting *o = &table->setting[i];
         if (i == at || o->recall < p->recall || o->cost_ns[batch] > p->cost_ns[batch]) continue;
         if (o->recall > p->recall || o->cost_ns[batch] < p->cost_ns[batch] || i < at) return 0;
     }
@@ -272,7 +271,7 @@ static int on_frontier(const struct table *table, size_t at, size_t batch) {
 
 static kith_status keep_frontier(ki_tuning *t, const struct table *table, kith_error *error) {
     for (size_t i = 0; i < table->count; i++) {
-        const struct probe *p = &table->probe[i];
+        const struct setting *p = &table->setting[i];
         int kept = 0;
         for (size_t b = 0; b < t->batches; b++) kept |= on_frontier(table, i, b);
         for (size_t b = 0; b < t->batches && kept; b++) {
@@ -341,7 +340,7 @@ static kith_status measure_costs(ki_tuning *t, ki_tune_cost costs[CODES][KI_TUNE
 
 static void set_costs(const ki_tuning *t, struct table *table, ki_tune_cost costs[CODES][KI_TUNE_BATCHES]) {
     for (size_t i = 0; i < table->count; i++) {
-        struct probe *p = &table->probe[i];
+        struct setting *p = &table->setting[i];
         for (int c = 0; c < CODES; c++)
             for (size_t b = 0; b < t->batches && p->code == codes[c]; b++)
                 p->cost_ns[b] = ki_tune_cost_at(&costs[c][b], p->nprobe, p->rerank);
@@ -356,7 +355,7 @@ static kith_status measure_k(ki_tuning *t, struct table *table, size_t which,
     table->k = t->k[which];
     table->count = 0;
     for (size_t c = 0; c < CODES && status == KITH_OK; c++) {
-        if (has_code(&t->index->view, codes[c]))
+        if (has_code(&t->index->view, codes[c]) && !t->blind)
             status = measure_code(t, table, codes[c], each_ns / count_codes(t), error);
         if (status == KITH_OK)
             status = ki_tune_tell(t, "measuring", "settings", which * (CODES + 1) + c + 1, steps, error);
@@ -375,7 +374,7 @@ kith_status ki_tune_measure(ki_tuning *t, kith_error *error) {
     ki_tune_cost costs[CODES][KI_TUNE_BATCHES];
     struct table *table = ki_alloc_array(1, sizeof(*table));
     if (!table) return ki_fail(error, KITH_E_NOMEM, "out of memory for tuning");
-    kith_status status = measure_costs(t, costs, t->budget_ns / 3, error);
+    kith_status status = t->blind ? KITH_OK : measure_costs(t, costs, t->budget_ns / 3, error);
     for (size_t i = 0; i < t->ks && status == KITH_OK; i++) status = measure_k(t, table, i, costs, error);
     free(table);
     if (status == KITH_OK) qsort(t->out.settings, t->out.count, sizeof(kith_tuned), ki_tuned_compare);

@@ -257,6 +257,7 @@ static void test_verify_finds_wrong_meaning(void **state) {
                  {1, KI_PART_NAME_ENDS, 0x00ffffff, "section 'names', part 'ends'"},
                  {1, KI_PART_NORMS2, 0x7f800000, "section 'originals', part 'norms2'"},
                  {1, KI_PART_NORMS2, 0x3f800001, "section 'originals', part 'norms2'"},
+                 {1, KI_PART_INVERSE_NORMS, 0x7f800000, "section 'originals', part 'inverse_norms'"},
                  {LISTED, KI_PART_LISTS, 7, "section 'lists', part 'table'"},
                  {LISTED, KI_PART_CENTROIDS, 0x7fc00000, "section 'lists', part 'centroids'"},
                  {LISTED, KI_PART_LIST_BOUNDS, 0x7fc00000, "section 'lists', part 'bounds'"},
@@ -267,11 +268,16 @@ static void test_verify_finds_wrong_meaning(void **state) {
                  {LISTED, KI_PART_SECOND_FACTORS, 0x7fc00000, "section 'second_code', part 'factors'"}};
     (void)state;
     const size_t count = sizeof(cases) / sizeof(*cases);
+    size_t absent = 0; /* each version has one kind of norms */
     for (size_t both = 0; both < 2 * count; both++) {
         const size_t i = both % count;
         test_bytes copy = copy_of(cases[i].base + both / count * KINDS);
         const size_t at = test_find(copy, cases[i].kind, NULL);
-        assert_true(at);
+        if (!at) {
+            free(copy.data);
+            absent++;
+            continue;
+        }
         memcpy(copy.data + at, &cases[i].word, sizeof(cases[i].word));
         test_reseal(copy);
         const char *path = test_path("meaning.kith");
@@ -282,6 +288,7 @@ static void test_verify_finds_wrong_meaning(void **state) {
         if (status != KITH_E_CORRUPT) fail_msg("%s, word %08x: status %d", cases[i].name, cases[i].word, (int)status);
         if (!strstr(error.text, cases[i].name)) fail_msg("'%s' does not name %s", error.text, cases[i].name);
     }
+    assert_int_equal(absent, 3);
 }
 
 /* Tables of lists that opening must refuse, each number of which is believed by searches: overflows, gaps, wrong sums.

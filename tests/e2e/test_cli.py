@@ -769,6 +769,19 @@ def test_target_recall(listed):
     assert "for a recall of 0.9" in done.stdout
 
 
+def test_near_duplicates_are_told(listed, tmp_path):
+    """A file that was loaded twice: build, info and tune say so; nobody is told of what is not there."""
+    lines = ["[" + ",".join(repr(random.gauss(0, 1)) for _ in range(8)) + "]" for _ in range(1500)]
+    (tmp_path / "twice.jsonl").write_text("\n".join(f'{{"vector": {line}}}' for line in lines + lines) + "\n")
+    built = good("build", "twice.jsonl", "--lists", 20, cwd=tmp_path).stdout
+    shown = [built, good("info", "twice.kith", cwd=tmp_path).stdout, good("tune", "twice.kith", cwd=tmp_path).stdout]
+    assert all(re.search(r"near-duplicates +100 % of the vectors", text) for text in shown)
+    for command in ("info", "tune"):
+        assert json.loads(good(command, "twice.kith", "--json", cwd=tmp_path).stdout)["near_duplicates"] > 0.95
+    good("build", listed / "items.npy", "-o", "once.kith", "--lists", 40, "--quiet", cwd=tmp_path)
+    assert "near-duplicates" not in good("info", "once.kith", cwd=tmp_path).stdout
+
+
 def test_tune_is_refused(listed, tmp_path):
     shutil.copy(listed / "items.kith", tmp_path / "items.kith")
     good("tune", "items.kith", "--queries", listed / "queries.npy", "--count", 200, "--quiet", cwd=tmp_path)

@@ -7,6 +7,8 @@
 
 #include "support/segment_file.h"
 
+#include <math.h>
+
 typedef struct version1_section {
     uint32_t kind;
     const void *data;
@@ -81,22 +83,36 @@ static inline void version1_make(const char *path, const uint64_t *bytes, size_t
     for (size_t i = 0; i < sections; i++) free((void *)(uintptr_t)section[i].data);
 }
 
+/* What version 1 had in place of squared norms, as its section 9. */
+static inline float *version1_inverse_norms(const ki_segment *segment, version1_section *section, size_t *sections) {
+    const ki_part_view norms2 = ki_segment_part(segment, KI_PART_NORMS2);
+    if (!norms2.data) return NULL;
+    float *inverse = malloc(norms2.bytes + 1);
+    assert_non_null(inverse);
+    for (size_t i = 0; i < norms2.count; i++) inverse[i] = 1 / sqrtf(((const float *)norms2.data)[i]);
+    section[(*sections)++] = (version1_section){9, inverse, norms2.bytes, norms2.count};
+    return inverse;
+}
+
 /* The file `from` as version 1 would have had it; both may be the same. */
 static inline void version1_convert(const char *from, const char *to) {
     version1_section section[KI_SECTIONS_MAX_VERSION1];
     size_t sections = 0;
     ki_segment *segment = NULL;
+    float *inverse = NULL;
     assert_int_equal(ki_segment_open(from, NULL, &segment, NULL), KITH_OK);
     for (uint32_t kind = 1; kind <= KI_SECTIONS_MAX_VERSION1; kind++) {
         const uint32_t id = ki_part_of_version1(kind);
         const ki_part_view part = ki_segment_part(segment, id);
         if (id && part.data) section[sections++] = (version1_section){kind, part.data, part.bytes, part.count};
+        if (id == KI_PART_INVERSE_NORMS && !part.data) inverse = version1_inverse_norms(segment, section, &sections);
     }
     char *fresh = malloc(strlen(to) + 8);
     assert_non_null(fresh);
     snprintf(fresh, strlen(to) + 8, "%s.fresh", to);
     version1_write(fresh, ki_segment_get_head(segment), section, sections);
     ki_segment_close(segment);
+    free(inverse);
     assert_int_equal(rename(fresh, to), 0);
     free(fresh);
 }

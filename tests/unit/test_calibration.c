@@ -43,7 +43,8 @@ static ki_calibration sample(kith_tuned settings[SETTINGS]) {
                             .held_out = 1,
                             .seed = 42,
                             .unusual_below = -3.5f,
-                            .median = -1.25f};
+                            .median = -1.25f,
+                            .near_duplicates = 0.37};
 }
 
 static unsigned char *encoded(size_t *bytes) {
@@ -73,6 +74,7 @@ static void test_round_trip(void **state) {
     assert_int_equal(after.held_out, 1);
     assert_int_equal(after.seed, 42);
     assert_true(after.unusual_below == before.unusual_below && after.median == before.median);
+    assert_true(after.near_duplicates == before.near_duplicates);
     for (size_t i = 0; i < SETTINGS; i++) {
         assert_int_equal(ki_tuned_compare(&after.settings[i], &settings[i]), 0);
         assert_true(after.settings[i].recall == settings[i].recall);
@@ -125,8 +127,9 @@ static void test_hostile(void **state) {
     static const struct {
         size_t at;
         double value;
-    } reals[] = {{32, NAN},      {40, INFINITY}, {64 + 24, NAN}, {64 + 24, 1.5}, {64 + 24, -0.1},    {64 + 32, NAN},
-                 {64 + 48, NAN}, {64 + 48, 2},   {64 + 40, 0},   {64 + 40, NAN}, {64 + 40, INFINITY}};
+    } reals[] = {{32, NAN},      {40, INFINITY}, {48, NAN},       {48, 1.5},          {48, -0.1},
+                 {64 + 24, NAN}, {64 + 24, 1.5}, {64 + 24, -0.1}, {64 + 32, NAN},     {64 + 48, NAN},
+                 {64 + 48, 2},   {64 + 40, 0},   {64 + 40, NAN},  {64 + 40, INFINITY}};
     ki_calibration calibration = {0};
     size_t bytes;
     for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
