@@ -235,11 +235,11 @@ static kith_status build_one_list(ki_build *b) {
     return status;
 }
 
-static kith_status attempt(ki_build *b, size_t wanted, int may_be_whole) {
+static kith_status attempt(ki_build *b, size_t wanted, ki_whole may_be) {
     b->head = (ki_segment_head){0};
     for (int l = 0; l < 3; l++) b->error_sum[l] = 0;
     atomic_store(&b->stop, 0);
-    kith_status status = ki_build_recipe(b, may_be_whole);
+    kith_status status = ki_build_recipe(b, may_be);
     if (status == KITH_OK && wanted > 1) status = ki_build_train_lists(b, wanted);
     if (status == KITH_OK) status = ki_id_table_start(&b->labels, &b->source, b->error);
     if (status == KITH_OK) status = b->lists.count ? build_lists(b) : build_one_list(b);
@@ -274,14 +274,17 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
     pthread_mutex_init(&b.lists.placing, NULL);
     pthread_cond_init(&b.lists.turned, NULL);
     b.lists.spool = (ki_outfile)KI_OUTFILE_NONE;
-    status = attempt(&b, wanted, 1);
-    if (b.fault == KI_ROW_NOT_WHOLE) { /* E1 */
+    status = attempt(&b, wanted, KI_WHOLE_CLOSE);
+    while (b.fault == KI_ROW_NOT_WHOLE || b.fault == KI_ROW_OUTSIDE) { /* E1 */
+        const int wider = b.fault == KI_ROW_OUTSIDE && b.recipe.whole == KI_WHOLE_CLOSE;
+        const ki_whole may_be = wider ? KI_WHOLE_WIDE : KI_WHOLE_NOT;
         const kith_metric metric = b.recipe.metric;
         const kith_dtype dtype = b.recipe.dtype;
         ki_recipe_free(&b.recipe);
         b.recipe.metric = metric;
         b.recipe.dtype = dtype;
-        status = attempt(&b, wanted, 0);
+        b.fault = KI_ROW_FINE;
+        status = attempt(&b, wanted, may_be);
     }
     if (status == KITH_OK && report) {
         b.report.struct_size = sizeof(b.report);
