@@ -205,7 +205,8 @@ static kith_status finish(ki_build *b) {
     kith_status status = ki_id_table_write(&b->labels, b->writer, ki_build_path(b), b->error);
     if (status == KITH_OK)
         status = ki_segment_append(b->writer, KI_SECTION_META, meta, (uint64_t)bytes, (uint64_t)bytes, b->error);
-    const ki_segment_head head = make_head(b);
+    ki_segment_head head = make_head(b);
+    if (status == KITH_OK) status = ki_tune_survivors(b->writer, &head, &head.parameter[4], b->error);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;
     const uint64_t start = ki_now_ns();
