@@ -15,7 +15,7 @@ SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
 ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search/|segment|topk|traffic_trace)|property/(distance|tile))
 # Which tests run with AVX-512 in software: all kernels, and whole searches.
-EMULATED_TESTS ?= ^(property/(distance|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
+EMULATED_TESTS ?= ^(property/(distance|numbers|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 # Tests that put themselves in front of system calls, which TSan does too and cannot bear.

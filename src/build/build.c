@@ -211,7 +211,10 @@ static kith_status finish(ki_build *b) {
     if (status == KITH_OK)
         status = ki_segment_append(b->writer, &(ki_part_data){{KI_PART_META, (uint64_t)bytes, (uint64_t)bytes}, meta},
                                    1, b->error);
-    const ki_segment_head head = make_head(b);
+    ki_segment_head head = make_head(b);
+    kith_open_options open = KITH_OPEN_OPTIONS_INIT;
+    open.no_sigbus_handler = b->options.no_sigbus_handler;
+    if (status == KITH_OK) status = ki_tune_survivors(b->writer, &head, &open, &head.parameter[4], b->error);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;
     const uint64_t start = ki_now_ns();
@@ -241,11 +244,11 @@ static kith_status build_one_list(ki_build *b) {
     return status;
 }
 
-static kith_status attempt(ki_build *b, size_t wanted, int may_be_whole) {
+static kith_status attempt(ki_build *b, size_t wanted, ki_whole may_be) {
     b->head = (ki_segment_head){0};
     for (int l = 0; l < 3; l++) b->error_sum[l] = 0;
     atomic_store(&b->stop, 0);
-    kith_status status = ki_build_recipe(b, may_be_whole);
+    kith_status status = ki_build_recipe(b, may_be);
     if (status == KITH_OK && wanted > 1) status = ki_build_train_lists(b, wanted);
     if (status == KITH_OK) status = ki_id_table_start(&b->labels, &b->source, b->error);
     if (status == KITH_OK) status = b->lists.count ? build_lists(b) : build_one_list(b);
@@ -298,14 +301,17 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
     pthread_mutex_init(&b.lists.placing, NULL);
     pthread_cond_init(&b.lists.turned, NULL);
     b.lists.spool = (ki_outfile)KI_OUTFILE_NONE;
-    status = attempt(&b, wanted, 1);
-    if (b.fault == KI_ROW_NOT_WHOLE) { /* E1 */
+    status = attempt(&b, wanted, KI_WHOLE_CLOSE);
+    while (b.fault == KI_ROW_NOT_WHOLE || b.fault == KI_ROW_OUTSIDE) { /* E1 */
+        const int wider = b.fault == KI_ROW_OUTSIDE && b.recipe.whole == KI_WHOLE_CLOSE;
+        const ki_whole may_be = wider ? KI_WHOLE_WIDE : KI_WHOLE_NOT;
         const kith_metric metric = b.recipe.metric;
         const kith_dtype dtype = b.recipe.dtype;
         ki_recipe_free(&b.recipe);
         b.recipe.metric = metric;
         b.recipe.dtype = dtype;
-        status = attempt(&b, wanted, 0);
+        b.fault = KI_ROW_FINE;
+        status = attempt(&b, wanted, may_be);
     }
     if (status == KITH_OK) fill_report(&b, report);
     if (status != KITH_OK && error) *error = failure;

@@ -4,7 +4,8 @@
  * learns from samples; rows.c takes rows from the reader and builds one list; lists.c divides rows among
  * lists; code.c codes lists.
  *
- * E1. If values that a sample took for whole numbers turn out not to be, the build starts over without that assumption.
+ * E1. If values that a sample took for whole numbers turn out not to be, the build starts over without that assumption;
+ *     if they lie far outside of what the sample holds, with a centre around which every byte fits.
  * E2. Only the calling thread calls the progress function, while it works as worker 0 or waits.
  * E3. Of several bad rows the first is named: workers take rows in order, finish what they hold, and the failure with
  *     the lowest row is kept. */
@@ -47,8 +48,9 @@ typedef struct ki_build_lists {
     /* Dividing: rows are placed in their order, whoever assigned them. */
     pthread_mutex_t placing; /* guards the three below and rows_of */
     pthread_cond_t turned;
-    uint64_t turn;  /* the next row to be placed */
-    uint32_t spill; /* where rows go whose lists are full */
+    uint64_t turn;   /* the next row to be placed */
+    uint32_t spill;  /* where rows go whose lists are full */
+    float residual2; /* how far from their centroids, squared, sample rows ordinarily are */
 
     /* Rows between dividing and coding, in the stored type: all of them in memory by row, or a draft in list order in
      * the originals' section, or where there is none in `spool`. */
@@ -125,7 +127,8 @@ kith_status ki_build_one_list(ki_build *b);
 
 /* ---- sample.c ---- */
 
-kith_status ki_build_recipe(ki_build *b, int may_be_whole);
+/* may_be: what whole numbers are taken for. */
+kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
 /* Learn `wanted` (2 or more) lists, and the second code where one is asked for. lists.count is 0 where all rows make
  * one list. */
 kith_status ki_build_train_lists(ki_build *b, size_t wanted);

@@ -40,6 +40,7 @@ static uint32_t spill_list(ki_build_lists *lists, uint64_t mean) {
 
 /* What a worker has found out about some rows. */
 struct found {
+    const float *values; /* the rows as lists see them */
     uint32_t (*choices)[KI_CHOICES];
     uint32_t (*seconds)[KI_SECONDS]; /* NULL without second lists */
 };
@@ -58,6 +59,21 @@ static void place_second(ki_build_lists *lists, uint64_t row, uint32_t list, uin
     }
 }
 
+/* A list for a row whose own are full. A far one would make its bounds useless: code and radius would be of the distance
+ * between lists. So where neighbours lie at distances of many orders of magnitude, and k-means cannot divide the short
+ * ones (all are nearest to a centroid in their midst), the row stays, and the list is longer than others. Equal rows of
+ * ordinary data are taken elsewhere. */
+static uint32_t list_beside(ki_build *b, const float *row, uint32_t nearest, uint64_t mean) {
+    static const float far_off = 16, astray = 100;
+    ki_build_lists *lists = &b->lists;
+    const size_t dim = b->recipe.dim;
+    const uint32_t other = spill_list(lists, mean);
+    ki_pair_fn *const l2sq = ki_distance()->l2sq[KITH_F32];
+    const float own = l2sq(row, lists->kmeans.centroids + nearest * dim, dim);
+    const float apart = l2sq(row, lists->kmeans.centroids + other * dim, dim);
+    return apart > far_off * own && apart > astray * lists->residual2 ? nearest : other;
+}
+
 static void place_rows(ki_build *b, uint64_t first, size_t count, const struct found *found) {
     ki_build_lists *lists = &b->lists;
     uint32_t(*const choices)[KI_CHOICES] = found->choices;
@@ -66,7 +82,7 @@ static void place_rows(ki_build *b, uint64_t first, size_t count, const struct f
         uint32_t list = UINT32_MAX;
         for (int c = 0; c < KI_CHOICES && list == UINT32_MAX && choices[i][c] != UINT32_MAX; c++)
             if (lists->rows_of[choices[i][c]] < most) list = choices[i][c];
-        if (list == UINT32_MAX) list = spill_list(lists, mean);
+        if (list == UINT32_MAX) list = list_beside(b, found->values + i * b->recipe.dim, choices[i][0], mean);
         lists->rows_of[list]++;
         b->labels.position_of[first + i] = list; /* until all rows have one */
         if (found->seconds) place_second(lists, first + i, list, most, found->seconds[i]);
@@ -139,8 +155,7 @@ static ki_row_fault check_rows(const ki_recipe *r, const uint8_t *rows, size_t c
         double norm2;
         float *row = floats + i * r->dim;
         ki_row_fault fault = ki_row_check(r->metric, r->dtype, rows + i * r->row_bytes, r->dim, &norm2);
-        if (fault == KI_ROW_FINE && r->whole && !ki_int8_is_whole(row, r->dim, r->low, r->high))
-            fault = KI_ROW_NOT_WHOLE;
+        if (fault == KI_ROW_FINE && r->whole) fault = ki_recipe_holds(r, row);
         if (fault != KI_ROW_FINE) {
             *bad = i;
             return fault;
@@ -171,6 +186,7 @@ static kith_status divide_run(ki_build *b, struct divider *d, size_t *count, uin
     for (size_t i = 0; i < *count && d->found.seconds; i++)
         ki_spill_rank(&b->lists.kmeans, values + i * r->dim, d->found.choices[i], d->work, d->found.seconds[i]);
     atomic_fetch_add(&b->code_ns, ki_now_ns() - start);
+    d->found.values = values;
     if (place_in_turn(b, first, *count, &d->found)) atomic_fetch_add(&b->rows_done, *count);
     return KITH_OK;
 }

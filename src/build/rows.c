@@ -41,7 +41,9 @@ kith_status ki_build_explain(const ki_build *b, ki_row_fault fault, uint64_t row
         return ki_fail(error, KITH_E_DATA, "%s: row %llu is a zero vector (norm below 2^-40), which has no cosine",
                        ki_build_path(b), number);
     case KI_ROW_NOT_WHOLE:
-        return ki_fail(error, KITH_E_DATA, "%s: row %llu is not whole", ki_build_path(b), number);
+    case KI_ROW_OUTSIDE:
+        return ki_fail(error, KITH_E_DATA, "%s: row %llu is not of the whole numbers that were expected",
+                       ki_build_path(b), number);
     default:
         return ki_fail(error, KITH_E_NOMEM, "out of memory while coding row %llu", number);
     }

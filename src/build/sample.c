@@ -8,6 +8,7 @@
 #include "kernel/distance.h"
 #include "quant/int8.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { SAMPLE_ROWS = 4096, SAMPLE_STRIPS = 64 };
@@ -84,7 +85,7 @@ static int all_whole(const float *sample, size_t values) {
     return ki_int8_is_whole(sample, values, 0, 255) || ki_int8_is_whole(sample, values, -128, 127);
 }
 
-kith_status ki_build_recipe(ki_build *b, int may_be_whole) {
+kith_status ki_build_recipe(ki_build *b, ki_whole may_be) {
     const uint64_t start = ki_now_ns();
     const size_t dim = b->source.dim;
     const kith_metric metric = b->recipe.metric;
@@ -97,9 +98,9 @@ kith_status ki_build_recipe(ki_build *b, int may_be_whole) {
     size_t count = 0;
     kith_status status = take_sample(b, SAMPLE_ROWS, &sample, &count);
     if (status == KITH_OK) {
-        const int whole = may_be_whole && metric != KITH_COSINE && dtype != KITH_BF16 && all_whole(sample, count * dim);
-        status = ki_recipe_make(sample, count, b->source.rows, metric, dtype, dim, whole, b->options.first_level,
-                                b->options.seed, &b->recipe);
+        const int whole = metric != KITH_COSINE && dtype != KITH_BF16 && all_whole(sample, count * dim);
+        status = ki_recipe_make(sample, count, b->source.rows, metric, dtype, dim, whole ? may_be : KI_WHOLE_NOT,
+                                b->options.first_level, b->options.seed, &b->recipe);
         if (status != KITH_OK) ki_fail(b->error, status, "out of memory while learning from the sample");
     }
     free(sample);
@@ -130,6 +131,40 @@ static int to_residuals(const ki_kmeans *kmeans, float *rows, size_t count) {
     }
     ki_assign_scratch_destroy(scratch);
     return 1;
+}
+
+static int compare_floats(const void *a, const void *b) {
+    const float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* How far apart rows and centroids ordinarily are: the median over lists of the squared distance of one sample row.
+ * Over rows it would be that of the one list that many equal rows, or many short ones, make. */
+static int measure_residuals(ki_build_lists *lists, const float *sample, size_t count) {
+    enum { ROWS = 1024 };
+    const ki_kmeans *kmeans = &lists->kmeans;
+    const size_t dim = kmeans->dim, taken = ki_min_size(count, ROWS);
+    uint32_t choices[1][KI_CHOICES];
+    float squares[ROWS];
+    size_t known = 0;
+    ki_assign_scratch *scratch = ki_assign_scratch_create(kmeans);
+    uint8_t *seen = ki_alloc_array_zeroed(kmeans->lists, 1);
+    const int ready = scratch && seen;
+    for (size_t i = 0; i < taken && ready; i++) {
+        const float *row = sample + (size_t)((uint64_t)i * count / taken) * dim;
+        ki_kmeans_assign(kmeans, scratch, row, 1, choices);
+        const size_t list = choices[0][0];
+        if (seen[list]) continue;
+        seen[list] = 1;
+        squares[known++] = ki_distance()->l2sq[KITH_F32](row, kmeans->centroids + list * dim, dim);
+    }
+    if (ready) {
+        qsort(squares, known, sizeof(*squares), compare_floats);
+        lists->residual2 = squares[known / 2];
+    }
+    ki_assign_scratch_destroy(scratch);
+    free(seen);
+    return ready;
 }
 
 /* The second code, from a part of the sample, which it spoils. */
@@ -166,7 +201,7 @@ kith_status ki_build_train_lists(ki_build *b, size_t wanted) {
     if (atomic_load(&b->stop)) return train_failed(b, KITH_E_CANCELLED);
     kith_status status = take_sample(b, rows, &sample, &count);
     if (status != KITH_OK) return status;
-    status = ki_kmeans_train(sample, count, dim, b->recipe.centre, wanted, b->options.seed, b->pool,
+    status = ki_kmeans_train(sample, count, dim, b->recipe.level1_centre, wanted, b->options.seed, b->pool,
                              b->options.progress, b->options.progress_context, &lists->kmeans);
     if (status != KITH_OK) {
         train_failed(b, status);
@@ -174,7 +209,8 @@ kith_status ki_build_train_lists(ki_build *b, size_t wanted) {
         lists->count = lists->kmeans.lists;
         b->recipe.lists = lists->count;
         b->recipe.centroids = lists->kmeans.centroids;
-        if (b->options.code) status = train_second(b, sample, count);
+        if (!measure_residuals(lists, sample, count)) status = train_failed(b, KITH_E_NOMEM);
+        if (status == KITH_OK && b->options.code) status = train_second(b, sample, count);
     } else if (b->options.code) {
         status = ki_fail(b->error, KITH_E_UNSUPPORTED, "%s: its rows make one list, a second code needs two",
                          ki_build_path(b));

@@ -150,7 +150,8 @@ static ki_row_fault code_row(const ki_recipe *recipe, ki_run *run, ki_run_piece 
     ki_projector()->centre(value, factor, relative ? centroid : recipe->centre, dim, residual, &largest, &norm2);
     memset(code + dim, 0, bytes - dim);
     if (recipe->whole) {
-        if (!ki_int8_is_whole(value, dim, recipe->low, recipe->high)) return KI_ROW_NOT_WHOLE;
+        const ki_row_fault fault = ki_recipe_holds(recipe, value);
+        if (fault != KI_ROW_FINE) return fault;
         ki_int8_encode_whole(residual, dim, norm2, code, &facts);
     } else {
         ki_int8_encode(residual, dim, largest, norm2, code, &facts);

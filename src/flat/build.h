@@ -16,15 +16,18 @@
 #include "quant/row_check.h"
 #include "quant/second.h"
 
+/* Whether values are coded as themselves (quant/int8.h B3): not; around a centre that every value of a byte fits around;
+ * or around one in the midst of the sample, which values far outside of what the sample holds do not fit around. */
+typedef enum ki_whole { KI_WHOLE_NOT, KI_WHOLE_WIDE, KI_WHOLE_CLOSE } ki_whole;
+
 typedef struct ki_recipe {
     kith_metric metric;
     kith_dtype dtype; /* stored */
     size_t dim, row_bytes;
-    int whole;
-    float low, high; /* range of whole values */
-    float *centre;
+    ki_whole whole;
+    float *centre;         /* dim; whole numbers where values are */
     size_t level1_columns; /* 0: none */
-    float *level1_centre;  /* dim; equals centre unless whole */
+    float *level1_centre;  /* dim: the middle of the rows, whatever they are; also that of k-means */
     float *basis;          /* dim x level1_columns */
     double omega;
     float kappa;
@@ -36,8 +39,11 @@ typedef struct ki_recipe {
 
 /* Make a recipe from `count` sample rows (float, packed; cosine: already of unit length). KITH_E_NOMEM or OK. */
 kith_status ki_recipe_make(const float *sample, size_t count, uint64_t rows, kith_metric metric, kith_dtype dtype,
-                           size_t dim, int whole, kith_first_level first_level, uint64_t seed, ki_recipe *recipe);
+                           size_t dim, ki_whole whole, kith_first_level first_level, uint64_t seed, ki_recipe *recipe);
 void ki_recipe_free(ki_recipe *recipe);
+
+/* Whether a row fits the codes of a recipe of whole numbers: FINE, NOT_WHOLE or OUTSIDE. */
+ki_row_fault ki_recipe_holds(const ki_recipe *recipe, const float *row);
 
 /* Bytes of one block's codes at the full and the first level; 0 without. */
 size_t ki_recipe_block_bytes(const ki_recipe *recipe, int level1);

@@ -16,6 +16,7 @@ typedef struct ki_pending {
     float upper;
     uint32_t position;
     float estimate; /* score without error terms: the answer when there are no originals */
+    int known;      /* the estimate is the score: nothing is to be scored again */
 } ki_pending;
 
 struct ki_lane {

@@ -42,7 +42,7 @@ static int code_level1(ki_lane *lane) {
         ki_int8_facts facts;
         ki_level1_encode(lane->projected + i * columns, dim, columns, norm2, view->kappa, lane->bytes[1] + i * columns,
                          &facts);
-        ki_query_terms(view, &facts, base, ki_length_above(centre_norm2, dim), view->kappa, 0, &lane->code[1][i]);
+        ki_query_terms(view, &facts, base, ki_length_above(centre_norm2, dim), view->kappa, &lane->code[1][i]);
     }
     return 1;
 }

@@ -61,9 +61,10 @@ static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mas
         const float norm = factors[KI_FACTOR_NORM + v];
         const float estimate =
             terms.base + (float)dot[v] * code->scale * factors[KI_FACTOR_SCALE + v] + factors[KI_FACTOR_BIAS + v];
-        const float error = view->originals ? code->a * norm + code->b * factors[KI_FACTOR_ERROR + v] +
-                                                  lane->norm2_slack * norm * norm + terms.c
-                                            : 0;
+        const int known = code->whole && norm <= KI_WHOLE_NORM;
+        const float error = view->originals && !known ? terms.a * norm + code->b * factors[KI_FACTOR_ERROR + v] +
+                                                            lane->norm2_slack * norm * norm + terms.c
+                                                      : 0;
         if (!(estimate + error >= ki_lane_threshold(lane, query))) continue;
         if (lane->pending_count[query] == lane->pending_capacity) {
             if (!make_room(lane, query)) return 0;
@@ -71,7 +72,7 @@ static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mas
         }
         lane->counts->candidates++;
         lane->pending[query * lane->pending_capacity + lane->pending_count[query]++] =
-            (ki_pending){estimate + error, row + v, estimate};
+            (ki_pending){estimate + error, row + v, estimate, known || !view->originals};
         if (lane->search->k) {
             ki_floor_push(&lane->floor[query], estimate - error);
             ki_lane_raise(lane, query);
@@ -194,6 +195,7 @@ static void scan_residual(ki_lane *lane, ki_panel *panel, const uint32_t *slot, 
         const size_t next = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
         for (unsigned i = 0; i < panel->count; i++) {
             const ki_list_terms terms = list_terms(lane, slot[i], block);
+            panel->a[i] = terms.a;
             panel->need[i] = ki_lane_need(lane, slot[i], terms.base, lane->view->originals ? terms.c : 0);
         }
         scan_blocks(lane, 0, panel, slot, bounds ? bounds + (block - first) : NULL, block, next, already);

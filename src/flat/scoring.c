@@ -64,16 +64,15 @@ int ki_lane_flush(ki_lane *lane, size_t query) {
     const uint64_t start = ki_now_ns();
     size_t kept = 0;
     for (size_t i = 0; i < lane->pending_count[query]; i++)
-        if (pending[i].upper >= ki_lane_threshold(lane, query)) pending[kept++] = pending[i];
-    lane->pending_count[query] = 0;
-    if (lane->view->originals) {
-        if (!score_all(lane, query, pending, kept)) return 0;
-    } else {
-        for (size_t i = 0; i < kept; i++)
-            if (!ki_lane_collect(lane, query, ki_distance_of_score(lane->view->metric, pending[i].estimate),
-                                 pending[i].position))
+        if (pending[i].upper >= ki_lane_threshold(lane, query)) {
+            if (!pending[i].known)
+                pending[kept++] = pending[i];
+            else if (!ki_lane_collect(lane, query, ki_distance_of_score(lane->view->metric, pending[i].estimate),
+                                      pending[i].position))
                 return 0;
-    }
+        }
+    lane->pending_count[query] = 0;
+    if (!score_all(lane, query, pending, kept)) return 0;
     if (lane->search->k) { /* the floor restarts from what is known exactly */
         ki_collector_shrink(collector);
         ki_floor *floor = &lane->floor[query];

@@ -190,6 +190,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     view->row_bytes = kith_row_bytes(view->dtype, view->dim);
     view->blocks = (size_t)((head->rows + KI_BLOCK - 1) / KI_BLOCK);
     view->whole = (head->flags & KI_SEGMENT_INTEGER_CODES) != 0;
+    view->survivors = head->parameter[4] <= 1 ? head->parameter[4] : 0;
     view->lists.count = 1;
     view->lists.longest = (uint32_t)head->rows;
     kith_status status = view->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);

@@ -23,12 +23,17 @@
  *     distance lies, only comes nearer. What 4g + 2^-19 leaves is for q/|q| and x/|x|, which are rounded themselves.)
  *     Stored norms and errors are rounded up (2^-11 relative plus 2^-60 sqrt(dim), which outlasts underflow of
  * squares).
- * B3. Integer values inside the code range are coded as themselves (a = 1, E = 0, c a constant).
+ * B3. Integer values inside the code range are coded as themselves (a = 1, E = 0, c whole numbers).
+ *     Where query and vector are both coded so and no sum can pass 2^24 (see KI_WHOLE_NORM), every sum on the way is a
+ *     whole number, or half of one, that a float holds: then the score is that of the defining kernel, to the bit.
  * B4. Codes of lists are relative to the list's centroid c_l (r = x - c_l), while a query keeps one code, relative to
- * the centre m of all vectors. With D >= max |c_l - m| the score is as above with ip, cosine   base = <q',c_l> bias = 0
- * |c| the longest of the centroids l2           base = -|q-c_l|^2/2     bias = -(<c_l-m,r> + |r|^2/2)        q' = q - m
+ *     the centre m of all vectors. The score is as above with
+ *         ip, cosine   base = <q',c_l>         bias = 0                          |c| the longest of the centroids
+ *         l2           base = -|q-c_l|^2/2     bias = -(<c_l-m,r> + |r|^2/2)     q' = q - m
  *     since -|q-x|^2/2 = -|q-c_l|^2/2 + <q-m,r> - <c_l-m,r> - |r|^2/2. Bounds as in B2 but for l2: the bias, made in
- *     double, is rounded once and is at most D|r| + |r|^2/2, so A = e_q + 2g(|q'| + D), and C = 2g|q-c_l|^2.
+ *     double, is rounded once and is at most |c_l-m||r| + |r|^2/2, so A = e_q + 2g(|q'| + |c_l-m|), and
+ *     C = 2g|q-c_l|^2. (The longest |c_l-m| in place of the list's own would be as true, and useless where a few
+ *     vectors are a million times as long as the others.)
  *
  * Pure functions; any thread. */
 #ifndef KI_QUANT_INT8_H
@@ -37,6 +42,11 @@
 #include "kith.h"
 
 enum { KI_CODE_OFFSET = 128, KI_CODE_MAX = 127 };
+
+/* B3 for whole numbers whose residuals, and with ip the centre, are no longer than this. l2: |q'|^2/2 and |r|^2/2 are at
+ * most 2^21, the product 2^22, all in halves; |q-x|^2 at most 2^24, and so is each part of the kernel's sum. ip: <q,c>
+ * and <q,r> are at most 2^22, and no part of the kernel's sum is larger than |q|(|c|+|r|). */
+enum { KI_WHOLE_NORM = 2048 };
 
 /* What a coded vector carries. */
 typedef struct ki_int8_facts {

@@ -14,6 +14,7 @@ typedef enum ki_row_fault {
     KI_ROW_TOO_LONG,
     KI_ROW_ZERO,
     KI_ROW_NOT_WHOLE, /* the recipe assumed whole numbers: build again without */
+    KI_ROW_OUTSIDE,   /* a whole number beyond the codes around the recipe's centre: build again with a wider one */
     KI_ROW_NO_MEMORY
 } ki_row_fault;
 

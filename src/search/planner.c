@@ -11,6 +11,14 @@ double ki_gather_ns(size_t dim, size_t queries) {
     return queries < KI_GATHER_BATCH ? 20 + (double)dim / 5 : 18 + (double)dim / 32;
 }
 
+double ki_plain_ns(size_t dim, size_t row_bytes, size_t queries) {
+    return queries < KI_GATHER_BATCH ? 4 + (double)row_bytes / 10 : 4 + (double)dim / 20;
+}
+
+double ki_scan_ns(size_t dim, double survivors, size_t queries) {
+    return (queries < KI_GATHER_BATCH ? 7 : 1.5) + survivors * ki_gather_ns(dim, queries);
+}
+
 /* One measured setting, for the question's k and batch. */
 struct setting {
     ki_choice choice;

@@ -8,16 +8,17 @@
 #include <string.h>
 
 void ki_query_terms(const ki_view *view, const ki_int8_facts *facts, float base, float centre_norm, float kappa,
-                    float spread, ki_query_code *code) {
+                    ki_query_code *code) {
     const float g = ki_rounding(view->dim), norm = facts->norm;
     code->scale = facts->scale;
     code->base = base;
-    code->a = facts->error + (2 * g + 4 * kappa) * norm + 2 * g * spread;
+    code->a = facts->error + (2 * g + 4 * kappa) * norm;
     code->b = facts->scale * sqrtf((float)facts->square) * (1 + 0x1p-18f);
     code->c = 2 * g * norm * centre_norm + 0x1p-20f * fabsf(base);
     if (view->metric == KITH_COSINE) code->c += 4 * g + 0x1p-19f;
     if (view->metric == KITH_L2SQ) code->c = 2 * g * norm * norm;
     code->start = -KI_CODE_OFFSET * facts->sum;
+    code->whole = 0;
 }
 
 int ki_query_encode(const ki_view *view, const float *query, float inverse, float *row, int8_t *bytes,
@@ -37,22 +38,28 @@ int ki_query_encode(const ki_view *view, const float *query, float inverse, floa
     if (!isfinite(norm2) || !isfinite(base)) return 0;
     ki_int8_facts facts;
     memset(bytes + dim, 0, 4 * view->full.quads - dim);
-    if (view->whole && ki_int8_is_whole(row, dim, -128, 127))
+    const int whole = view->whole && ki_int8_is_whole(row, dim, -128, 127);
+    if (whole)
         ki_int8_encode_whole(row, dim, norm2, bytes, &facts);
     else
         ki_int8_encode(row, dim, largest, norm2, bytes, &facts);
-    ki_query_terms(view, &facts, base, view->centre_norm, 0, view->residual ? view->lists.spread : 0, code);
+    ki_query_terms(view, &facts, base, view->centre_norm, 0, code);
+    /* The residual of a fraction may be rounded to a whole number: the query itself must be one. */
+    code->whole = whole && facts.norm <= KI_WHOLE_NORM &&
+                  (view->metric == KITH_IP ? view->centre_norm <= KI_WHOLE_NORM
+                                           : view->metric == KITH_L2SQ && ki_int8_is_whole(query, dim, -1024, 1024));
     return 1;
 }
 
 ki_list_terms ki_query_list_terms(const ki_view *view, const ki_query_code *code, const float *query, const float *row,
                                   size_t list) {
-    if (!view->residual) return (ki_list_terms){code->base, code->c};
+    if (!view->residual) return (ki_list_terms){code->base, code->a, code->c};
     const float *centroid = view->lists.centroids + list * view->dim;
     if (view->metric != KITH_L2SQ)
-        return (ki_list_terms){ki_distance()->dot[KITH_F32](row, centroid, view->dim), code->c};
-    const float far2 = ki_distance()->l2sq[KITH_F32](query, centroid, view->dim);
-    return (ki_list_terms){-far2 / 2, 2 * ki_rounding(view->dim) * far2};
+        return (ki_list_terms){ki_distance()->dot[KITH_F32](row, centroid, view->dim), code->a, code->c};
+    const float far2 = ki_distance()->l2sq[KITH_F32](query, centroid, view->dim), g = ki_rounding(view->dim);
+    const float apart = view->lists.coarse.factors[list / KI_BLOCK * KI_FACTORS + KI_FACTOR_NORM + list % KI_BLOCK];
+    return (ki_list_terms){-far2 / 2, code->a + 2 * g * apart, 2 * g * far2};
 }
 
 float ki_query_inverse(const ki_view *view, const float *query) {

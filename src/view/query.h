@@ -8,22 +8,23 @@
 #include "quant/int8.h"
 #include "view/view.h"
 
-/* A query against one level: quant/int8.h B2. With residual codes base, and for l2 c, are those of the centre of all
- * vectors; ki_query_list_terms() gives a list's. */
+/* A query against one level: quant/int8.h B2. With residual codes base, and for l2 a and c, are those of the centre of
+ * all vectors; ki_query_list_terms() gives a list's. */
 typedef struct ki_query_code {
     float scale, base;
     float a, b, c;
     int32_t start;
+    int whole; /* estimates are the scores of vectors that are no longer than KI_WHOLE_NORM (quant/int8.h B3) */
 } ki_query_code;
 
 /* What the bounds of one (query, list) pair start from. */
 typedef struct ki_list_terms {
-    float base, c;
+    float base, a, c;
 } ki_list_terms;
 
-/* Fill a code's terms from its facts: quant/int8.h B2 and B4, level1.h L2. */
+/* Fill a code's terms from its facts: quant/int8.h B2, level1.h L2. */
 void ki_query_terms(const ki_view *view, const ki_int8_facts *facts, float base, float centre_norm, float kappa,
-                    float spread, ki_query_code *code);
+                    ki_query_code *code);
 
 /* Code a query against the full codes: row gets q' (dim floats), bytes 4*quads of code. inverse: of its norm (cosine),
  * or

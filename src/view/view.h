@@ -69,6 +69,7 @@ typedef struct ki_view {
     const uint8_t *second_codes;
     const float *second_factors;
     const uint64_t *labels; /* rows: id, or row number with string ids */
+    double survivors;       /* the share of rows that a scan scores again, as the build found it; 0: not known */
 } ki_view;
 
 /* The codes of second lists: scans of these look at them too. */

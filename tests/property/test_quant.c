@@ -243,7 +243,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                     (long double)terms.base +
                     (long double)dot * (long double)code->scale * (long double)factors[KI_FACTOR_SCALE + v] +
                     (long double)factors[KI_FACTOR_BIAS + v];
-                const long double slack = (long double)code->a * norm +
+                const long double slack = (long double)terms.a * norm +
                                           (long double)code->b * (long double)factors[KI_FACTOR_ERROR + v] +
                                           (long double)lane->norm2_slack * norm * norm + (long double)terms.c;
                 const long double score = true_score_of(flat, queries + q * dim, first + v, row);
