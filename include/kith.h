@@ -240,6 +240,7 @@ typedef struct kith_reader_info {
                           * else "" */
     int guessed_header;  /* the first line of a csv was taken for a header because of what it holds: 0, 1, 2, ... */
     uint64_t skipped;    /* rows that skip_bad left out */
+    int row_ids;         /* some were, and the file has no ids: ids are the numbers that rows would have without that */
 } kith_reader_info;
 #define KITH_READER_INFO_INIT                                                                                          \
     { .struct_size = sizeof(kith_reader_info) }
@@ -313,6 +314,19 @@ KITH_API KITH_MUST_CHECK kith_status kith_reader_next(kith_reader *reader, size_
 /* Go to a row, 0..rows. Cheap for binary formats; text is parsed again from the start. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_reader_seek(kith_reader *reader, uint64_t row, kith_error *error);
 KITH_API void kith_reader_close(kith_reader *reader); /* NULL is fine */
+
+typedef struct kith_id_reader kith_id_reader;
+
+/* Read a list of ids, as ids_path of a reader takes it, but with blank lines left out. kind: what the ids of the index
+ * are that they belong to (KITH_ID_ROW as KITH_ID_U64): in an index of strings every line is one, in one of numbers a
+ * line that is none is KITH_E_FORMAT. Pipes, gzip and errors as of kith_reader_open(). Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_id_reader_open(const char *path, kith_id_kind kind, kith_id_reader **reader,
+                                                         kith_error *error);
+/* The next ids, at most max_ids; rows->count is 0 at the end. Of *rows count and ids, or id_bytes and id_ends are set,
+ * and borrowed until the next call. One thread at a time. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_id_reader_next(kith_id_reader *reader, size_t max_ids, kith_rows *rows,
+                                                         kith_error *error);
+KITH_API void kith_id_reader_close(kith_id_reader *reader); /* NULL is fine */
 
 typedef struct kith_writer kith_writer;
 

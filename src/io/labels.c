@@ -145,9 +145,8 @@ static kith_status open_npy(ki_side *side, uint64_t file_bytes, uint64_t *rows, 
     return KITH_OK;
 }
 
-kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
-                         kith_error *error) {
-    uint64_t file_bytes, found = 0;
+kith_status ki_side_begin(ki_side *side, const char *path, bool ids, uint64_t *npy_rows, kith_error *error) {
+    uint64_t file_bytes;
     unsigned char head[512] = {0};
     *side = (ki_side)KI_SIDE_NONE;
     side->ids = ids;
@@ -156,16 +155,19 @@ kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t row
     kith_status status = ki_input_open(path, true, &side->fd, &file_bytes, error);
     const size_t head_bytes = status == KITH_OK ? (size_t)ki_min_u64(sizeof(head), file_bytes) : 0;
     if (status == KITH_OK) status = ki_read_at(side->fd, path, head, head_bytes, 0, error);
-    const bool npy = ids && memcmp(head, KI_NPY_MAGIC, 6) == 0;
-    if (status == KITH_OK && !npy) status = ki_input_is_text(path, head, head_bytes, error);
     if (status != KITH_OK) return status;
-    if (npy) {
-        status = open_npy(side, file_bytes, &found, error);
-    } else {
-        ki_lines_open(&side->lines, side->path, side->fd, file_bytes);
-        status = count_rows(side, &found, error);
-        side->row = UINT64_MAX;
-    }
+    if (ids && memcmp(head, KI_NPY_MAGIC, 6) == 0) return open_npy(side, file_bytes, npy_rows, error);
+    status = ki_input_is_text(path, head, head_bytes, error);
+    ki_lines_open(&side->lines, side->path, side->fd, file_bytes);
+    side->row = UINT64_MAX;
+    return status;
+}
+
+kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
+                         kith_error *error) {
+    uint64_t found = 0;
+    kith_status status = ki_side_begin(side, path, ids, &found, error);
+    if (status == KITH_OK && !side->npy) status = count_rows(side, &found, error);
     if (status == KITH_OK && found != rows)
         return ki_fail(error, KITH_E_FORMAT, "%s: has %llu %s, but %s has %llu rows", path, (unsigned long long)found,
                        ids ? "ids" : "names", beside, (unsigned long long)rows);

@@ -70,6 +70,8 @@ typedef struct ki_side {
 #define KI_SIDE_NONE                                                                                                   \
     { .fd = -1 }
 
+/* Open, and tell an .npy of ids, with its rows, from text, whose lines are ready to be read. */
+kith_status ki_side_begin(ki_side *side, const char *path, bool ids, uint64_t *npy_rows, kith_error *error);
 /* `rows` must be the file's count; `beside` is the vectors' path, for the message. */
 kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
                          kith_error *error);

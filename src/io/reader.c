@@ -259,6 +259,7 @@ void kith_reader_get_info(const kith_reader *reader, kith_reader_info *info) {
         .columns = reader->columns ? reader->columns : "",
         .guessed_header = reader->guessed_header,
         .skipped = reader->skip.count,
+        .row_ids = reader->row_ids,
     };
     memcpy(info, &full, ki_min_size(info->struct_size, sizeof(full)));
 }
