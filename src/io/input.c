@@ -80,7 +80,10 @@ static kith_status spool(const char *path, int *fd, uint64_t *bytes, kith_error 
 
 /* ---- gzip (I2) --------------------------------------------------------------------------------------------------- */
 
-/* What is used of zlib; its errors are Z_BUF_ERROR (-5) for a stream that is cut off, other negative numbers else. */
+/* What zlib.h calls Z_ERRNO, Z_MEM_ERROR and Z_BUF_ERROR (a stream that is cut off); other errors are damage. */
+enum { ZLIB_ERRNO = -1, ZLIB_MEMORY = -4, ZLIB_CUT = -5 };
+
+/* What is used of zlib. */
 typedef struct zlib {
     void *library;
     void *(*open)(int fd, const char *mode);

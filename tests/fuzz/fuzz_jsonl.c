@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hostile .jsonl files, also with bad lines left out and keys asked for, and what the first bytes of a file without a suffix are taken for. */
+ * Hostile .jsonl files, also with bad lines left out and keys asked for, and what the first bytes of a file without a
+ * suffix are taken for. */
 #define _GNU_SOURCE
 #include "fuzz_reader.h"
 
