@@ -88,6 +88,21 @@ void result_file_discard(struct result_file *file); /* fine after commit, and on
 /* Refuse to put a file in place of a device, folder or socket: a rename would destroy it. 0 or an exit code. */
 int output_check(const char *path);
 
+/* What an output is, for output_replace(). */
+enum output_kind {
+    OUTPUT_INDEX,
+    OUTPUT_VECTORS,    /* of a format, or of the one of the suffix (KITH_FORMAT_AUTO) */
+    OUTPUT_SIGNED_IDS, /* .npy of <i8, as search writes them */
+    OUTPUT_IDS,        /* .npy of <u8, as join does */
+    OUTPUT_DISTANCES,  /* .npy of <f4 */
+    OUTPUT_JSON,
+    OUTPUT_SVG,
+    OUTPUT_HTML
+};
+
+/* Refuse to replace what is read, and without --force what is no file of this kind. 0 or an exit code. */
+int output_replace(const struct arguments *arguments, const char *path, enum output_kind kind, kith_format format);
+
 /* Nanoseconds of a clock that only goes forward. */
 uint64_t now_ns(void);
 

@@ -269,8 +269,9 @@ static int check_outputs(const struct arguments *arguments) {
     if (option_number(arguments, OPTION_PLAN, 0) == KITH_PLAN_GATHER)
         return fail_usage(COMMAND_BENCH, "--plan gather needs allowed ids, which bench does not take");
     const char *json = option_text(arguments, OPTION_JSON_FILE, "-"), *svg = option_text(arguments, OPTION_SVG, NULL);
-    const int refused = strcmp(json, "-") == 0 ? EXIT_OK : output_check(json);
-    return refused || !svg ? refused : output_check(svg);
+    const int refused =
+        strcmp(json, "-") == 0 ? EXIT_OK : output_replace(arguments, json, OUTPUT_JSON, KITH_FORMAT_AUTO);
+    return refused || !svg ? refused : output_replace(arguments, svg, OUTPUT_SVG, KITH_FORMAT_AUTO);
 }
 
 static int open_indexes(struct workload *work) {

@@ -4,7 +4,8 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <strings.h>
+#include <sys/stat.h>
 
 #include "approximate.h"
 #include "command.h"
@@ -14,27 +15,24 @@
 #include "table.h"
 #include "terminal.h"
 
-/* "dir/items.npy" to "dir/items.kith". NULL when memory is refused. */
+/* "dir/items.npy" and "dir/items.csv.gz" to "dir/items.kith". NULL when memory is refused. */
 static char *default_output(const char *input) {
     const char *slash = strrchr(input, '/');
     const char *name = slash ? slash + 1 : input;
-    const char *dot = strrchr(name, '.');
-    const int stem = (int)(dot && dot > name ? (size_t)(dot - input) : strlen(input));
+    size_t bytes = strlen(input);
+    if (bytes > 3 && strcasecmp(input + bytes - 3, ".gz") == 0) bytes -= 3;
+    const char *dot = memrchr(name, '.', bytes - (size_t)(name - input));
+    const size_t stem = dot && dot > name ? (size_t)(dot - input) : bytes;
     char *output = NULL;
-    return asprintf(&output, "%.*s.kith", stem, input) < 0 ? NULL : output;
+    return asprintf(&output, "%.*s.kith", (int)stem, input) < 0 ? NULL : output;
 }
 
-/* An index is there to be replaced by the next one. Anything else of that name is more likely a slip of the fingers. */
-static int check_replaced(const struct arguments *arguments, const char *output) {
-    const int refused = output_check(output);
-    if (refused || option_given(arguments, OPTION_FORCE) || access(output, F_OK) != 0) return refused;
-    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
-    options.no_sigbus_handler = 1;
-    kith_index *index = NULL;
-    const kith_status status = kith_index_open(output, &options, &index, NULL);
-    kith_index_close(index);
-    if (status == KITH_OK || status == KITH_E_NOTFOUND) return EXIT_OK;
-    return fail(EXIT_USAGE, "%s exists and is not an index that this kith can read; --force replaces it", output);
+/* A pipe has no name that an index could take. */
+static int check_named(const char *input) {
+    struct stat about;
+    const char *path = source_path(input);
+    if (path == input && (stat(path, &about) != 0 || S_ISREG(about.st_mode) || S_ISDIR(about.st_mode))) return EXIT_OK;
+    return fail_usage(COMMAND_BUILD, "build needs --output, as INPUT is %s", path == input ? "no file" : "a pipe");
 }
 
 static void set_options(const struct arguments *arguments, kith_build_options *options, struct progress *progress) {
@@ -54,12 +52,14 @@ static void set_options(const struct arguments *arguments, kith_build_options *o
     options->progress_context = progress;
 }
 
-static void summary_json(const char *input, const char *output, const kith_build_report *report,
-                         const kith_index_info *info) {
+static void summary_json(const char *input, const char *output, const kith_reader_info *about,
+                         const kith_build_report *report, const kith_index_info *info) {
     struct json json = JSON_LINES(stdout);
     json_object(&json, NULL);
     json_text(&json, "input", input);
     json_text(&json, "output", output);
+    json_text(&json, "columns", about->columns);
+    json_uint(&json, "skipped", about->skipped);
     json_uint(&json, "rows", report->rows);
     json_uint(&json, "dim", report->dim);
     json_text(&json, "dtype", kith_dtype_name(info->dtype));
@@ -83,15 +83,20 @@ static void summary_json(const char *input, const char *output, const kith_build
     json_object_end(&json);
 }
 
-static void summary_text(const char *output, const kith_build_report *report, const kith_index_info *info) {
+static void summary_text(const char *input, const char *output, const kith_reader_info *about,
+                         const kith_build_report *report, const kith_index_info *info) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const double seconds = (double)report->total_ns * 1e-9;
-    const double raw = (double)report->rows * (double)kith_row_bytes(info->dtype, info->dim);
+    const uint64_t raw = report->rows * kith_row_bytes(info->dtype, info->dim);
     printf("%s%s%s\n", terminal_style(stdout, STYLE_BOLD), output, terminal_style(stdout, STYLE_PLAIN));
     pair_line(stdout, "vectors", "%s x %zu %s, %s", human_count(a, report->rows), report->dim,
               kith_dtype_name(info->dtype), kith_metric_name(info->metric));
-    pair_line(stdout, "size", "%s, %.2f of the raw vectors", human_bytes(a, report->file_bytes),
-              raw > 0 ? (double)report->file_bytes / raw : 0.0);
+    if (*about->columns) pair_line(stdout, "columns", "%s", about->columns);
+    if (about->skipped)
+        pair_line(stdout, "left out", "%s rows%s%s", human_count(a, about->skipped),
+                  about->row_ids ? "; ids are the row numbers of " : "", about->row_ids ? input : "");
+    pair_line(stdout, "size", "%s; the vectors themselves are %s", human_bytes(a, report->file_bytes),
+              human_bytes(b, raw));
     pair_line(stdout, "took", "%s, %s of input", human_duration(a, seconds),
               human_byte_rate(b, seconds > 0 ? (double)report->input_bytes / seconds : 0));
     if (report->first_level_dim) pair_line(stdout, "first level", "%zu dimensions", report->first_level_dim);
@@ -110,6 +115,7 @@ static int build(const struct arguments *arguments, const char *input, const cha
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     kith_build_report report = KITH_BUILD_REPORT_INIT;
     kith_reader_info about = KITH_READER_INFO_INIT;
+    kith_reader_options reading = source_options(arguments);
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_reader *reader = NULL;
     kith_index *index = NULL;
@@ -117,28 +123,31 @@ static int build(const struct arguments *arguments, const char *input, const cha
     const bool quiet = option_given(arguments, OPTION_QUIET);
     progress_start(&progress, quiet);
     set_options(arguments, &options, &progress);
-    int failed = source_open(arguments, input, options.dtype == KITH_B1 ? KITH_B1 : KITH_DTYPE_NONE, &reader, &about);
+    reading.dtype = options.dtype == KITH_B1 ? KITH_B1 : KITH_DTYPE_NONE;
+    reading.skip_zero = reading.skip_bad && options.metric == KITH_COSINE;
+    int failed = source_open_with(arguments, input, &reading, &reader, &about);
     if (failed) return failed;
     const kith_status status = kith_build(reader, output, &options, &report, &error);
     progress_end(&progress);
-    kith_reader_close(reader);
-    if (status != KITH_OK) return fail_status(status, &error);
-    failed = index_open(output, &index, &info);
+    failed = status == KITH_OK ? index_open(output, &index, &info) : fail_status(status, &error);
     if (!failed && option_given(arguments, OPTION_JSON)) {
-        summary_json(input, output, &report, &info);
+        summary_json(input, output, &about, &report, &info);
     } else if (!failed && !quiet) {
-        summary_text(output, &report, &info);
+        summary_text(input, output, &about, &report, &info);
     }
+    kith_reader_close(reader); /* `about` borrows from it */
     kith_index_close(index);
     return failed;
 }
 
 int command_build(const struct arguments *arguments) {
     const char *input = arguments->operands[0];
+    const int unnamed = option_given(arguments, OPTION_OUTPUT) ? EXIT_OK : check_named(input);
+    if (unnamed) return unnamed;
     char *made = option_given(arguments, OPTION_OUTPUT) ? NULL : default_output(input);
     const char *output = option_text(arguments, OPTION_OUTPUT, made);
     if (!output) return fail(EXIT_OTHER, "out of memory");
-    int failed = check_replaced(arguments, output);
+    int failed = output_replace(arguments, output, OUTPUT_INDEX, KITH_FORMAT_AUTO);
     if (!failed) failed = build(arguments, input, output);
     free(made);
     return failed;

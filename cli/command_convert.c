@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith convert`: rows stream from a reader through values.h, where the type changes, into a writer. */
+ * `kith convert`: rows stream from a reader through values.h, where the type changes, into a writer.
+ *
+ * Standard output is written when all of it is known to be good: what goes there is a file in a folder of its own
+ * first, so that a pipe gets everything or nothing, as a file would. */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "json.h"
@@ -18,6 +23,7 @@
 struct conversion {
     const struct arguments *arguments;
     const char *in, *out;
+    char *folder, *made_path; /* OUT is "-": the file that is copied there, and its folder */
     kith_reader *reader;
     kith_reader_info about;
     kith_writer *writer;
@@ -26,6 +32,54 @@ struct conversion {
     float *floats;
     void *made; /* rows of dtype */
 };
+
+static bool to_stdout(const struct conversion *conversion) {
+    return strcmp(conversion->out, "-") == 0;
+}
+
+/* Make the folder and the name of what will be copied to standard output. */
+static int open_stdout(struct conversion *conversion) {
+    const struct arguments *arguments = conversion->arguments;
+    const kith_format format = (kith_format)option_number(arguments, OPTION_TO, KITH_FORMAT_AUTO);
+    const char *base = getenv("TMPDIR");
+    if (format != KITH_CSV && format != KITH_JSONL && format != KITH_NPY)
+        return fail_usage(COMMAND_CONVERT, "convert to standard output needs --to csv, jsonl or npy");
+    if (option_given(arguments, OPTION_JSON))
+        return fail_usage(COMMAND_CONVERT, "OUT is standard output, where --json would print too");
+    if (asprintf(&conversion->folder, "%s/kith-XXXXXX", base && *base ? base : "/tmp") < 0) conversion->folder = NULL;
+    if (!conversion->folder) return fail(EXIT_OTHER, "out of memory");
+    if (!mkdtemp(conversion->folder)) {
+        const int number = errno;
+        free(conversion->folder);
+        conversion->folder = NULL;
+        return fail(EXIT_STORAGE, "a temporary folder cannot be made: %s", strerror(number));
+    }
+    if (asprintf(&conversion->made_path, "%s/out", conversion->folder) < 0) conversion->made_path = NULL;
+    return conversion->made_path ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+}
+
+static int copy_to_stdout(const struct conversion *conversion) {
+    char portion[1 << 16];
+    FILE *file = fopen(conversion->made_path, "re");
+    if (!file) return fail(EXIT_STORAGE, "%s cannot be read: %s", conversion->made_path, strerror(errno));
+    unlink(conversion->made_path);
+    for (size_t got = 1; got && !ferror(stdout) && !interrupt_asked(NULL);) {
+        got = fread(portion, 1, sizeof(portion), file);
+        fwrite(portion, 1, got, stdout);
+    }
+    const bool unread = ferror(file) != 0;
+    fclose(file);
+    if (unread) return fail(EXIT_STORAGE, "%s cannot be read", conversion->made_path);
+    if (interrupt_asked(NULL)) return fail_status(KITH_E_CANCELLED, NULL);
+    return ferror(stdout) ? EXIT_BROKEN : EXIT_OK;
+}
+
+static void close_stdout_folder(struct conversion *conversion) {
+    if (conversion->made_path) unlink(conversion->made_path);
+    if (conversion->folder) rmdir(conversion->folder);
+    free(conversion->made_path);
+    free(conversion->folder);
+}
 
 /* The type that OUT's suffix stands for; the input's where it leaves the choice. */
 static kith_dtype type_of_output(const char *out, kith_dtype input) {
@@ -54,7 +108,9 @@ static bool is_text(const struct conversion *conversion) {
 static int open_ends(struct conversion *conversion) {
     const struct arguments *arguments = conversion->arguments;
     kith_error error = {0};
-    int failed = output_check(conversion->out);
+    const kith_format format = (kith_format)option_number(arguments, OPTION_TO, KITH_FORMAT_AUTO);
+    int failed = to_stdout(conversion) ? open_stdout(conversion)
+                                       : output_replace(arguments, conversion->out, OUTPUT_VECTORS, format);
     if (failed) return failed;
     failed = source_open(arguments, conversion->in, KITH_DTYPE_NONE, &conversion->reader, &conversion->about);
     if (failed) return failed;
@@ -62,10 +118,9 @@ static int open_ends(struct conversion *conversion) {
     const bool bare = option_given(arguments, OPTION_VECTORS_ONLY);
     conversion->dtype =
         (kith_dtype)option_number(arguments, OPTION_DTYPE, type_of_output(conversion->out, about->dtype));
-    const kith_status status =
-        kith_writer_open(conversion->out, (kith_format)option_number(arguments, OPTION_TO, KITH_FORMAT_AUTO),
-                         conversion->dtype, about->dim, about->rows, bare ? KITH_ID_ROW : about->id_kind,
-                         bare ? 0 : about->has_names, &conversion->writer, &error);
+    const kith_status status = kith_writer_open(
+        to_stdout(conversion) ? conversion->made_path : conversion->out, format, conversion->dtype, about->dim,
+        about->rows, bare ? KITH_ID_ROW : about->id_kind, bare ? 0 : about->has_names, &conversion->writer, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     if (about->id_kind == KITH_ID_U64 && !bare && !is_text(conversion) && !option_given(arguments, OPTION_QUIET))
         note("%s cannot hold ids: those of %s are left out", conversion->out, conversion->in);
@@ -131,11 +186,13 @@ static void summary(const struct conversion *conversion) {
         json_object(&json, NULL);
         json_text(&json, "input", conversion->in);
         json_text(&json, "output", conversion->out);
+        json_text(&json, "columns", about->columns);
+        json_uint(&json, "skipped", about->skipped);
         json_uint(&json, "rows", about->rows);
         json_uint(&json, "dim", about->dim);
         json_text(&json, "dtype", kith_dtype_name(conversion->dtype));
         json_object_end(&json);
-    } else if (!option_given(conversion->arguments, OPTION_QUIET)) {
+    } else if (!option_given(conversion->arguments, OPTION_QUIET) && !to_stdout(conversion)) {
         printf("%s: %s vectors x %zu %s\n", conversion->out, human_count(a, about->rows), about->dim,
                kith_dtype_name(conversion->dtype));
     }
@@ -154,8 +211,10 @@ int command_convert(const struct arguments *arguments) {
         conversion.writer = NULL;
         if (status != KITH_OK) failed = fail_status(status, &error);
     }
+    if (!failed && to_stdout(&conversion)) failed = copy_to_stdout(&conversion);
     if (!failed) summary(&conversion);
     kith_writer_abandon(conversion.writer);
+    close_stdout_folder(&conversion);
     kith_reader_close(conversion.reader);
     free(conversion.floats);
     free(conversion.made);

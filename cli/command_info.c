@@ -181,8 +181,7 @@ static int info_text(const char *path, const kith_index *index, const kith_index
     if (info->spilled_rows) pair_line(stdout, "second lists", "of %s vectors", human_count(a, info->spilled_rows));
     calibration_text(info, tuned, count);
     near_duplicates_line(stdout, info);
-    pair_line(stdout, "size", "%s, %.2f of the raw vectors (%s)", human_bytes(a, info->file_bytes),
-              raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0.0,
+    pair_line(stdout, "size", "%s; the vectors themselves are %s", human_bytes(a, info->file_bytes),
               human_bytes(b, (uint64_t)raw_bytes(info)));
     pair_line(stdout, "format", "version %u, features %llx/%llx, hash %016llx", info->format_version,
               (unsigned long long)info->feature_compat, (unsigned long long)info->feature_incompat,

@@ -41,6 +41,27 @@ static int check_operands(struct join *join) {
     return EXIT_OK;
 }
 
+/* Whether the files that the library will make of OUT may be written. */
+static int check_outputs(const struct join *join) {
+    const struct arguments *arguments = join->arguments;
+    const size_t bytes = strlen(join->out),
+                 suffix = bytes > 4 && strcasecmp(join->out + bytes - 4, ".npy") == 0 ? 4 : 0;
+    const char *dot = strrchr(join->out, '.');
+    const bool lines = dot && (strcasecmp(dot, ".ndjson") == 0 || strcasecmp(dot, ".jsonl") == 0);
+    kith_join_format format = (kith_join_format)option_number(arguments, OPTION_TO, KITH_JOIN_AUTO);
+    if (format == KITH_JOIN_AUTO) format = lines ? KITH_JOIN_NDJSON : KITH_JOIN_NPY;
+    if (format == KITH_JOIN_NDJSON) return output_replace(arguments, join->out, OUTPUT_JSON, KITH_FORMAT_AUTO);
+    char *ids = NULL, *distances = NULL;
+    if (asprintf(&ids, "%.*s.ids.npy", (int)(bytes - suffix), join->out) < 0) ids = NULL;
+    if (asprintf(&distances, "%.*s.distances.npy", (int)(bytes - suffix), join->out) < 0) distances = NULL;
+    int failed = ids && distances ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    if (!failed) failed = output_replace(arguments, ids, OUTPUT_IDS, KITH_FORMAT_AUTO);
+    if (!failed) failed = output_replace(arguments, distances, OUTPUT_DISTANCES, KITH_FORMAT_AUTO);
+    free(ids);
+    free(distances);
+    return failed;
+}
+
 static int open_inputs(struct join *join) {
     const struct arguments *arguments = join->arguments;
     int failed = index_open(join->index_path, &join->index, &join->info);
@@ -161,6 +182,7 @@ int command_join(const struct arguments *arguments) {
     join.about = (kith_reader_info)KITH_READER_INFO_INIT;
     join.report = (kith_join_report)KITH_JOIN_REPORT_INIT;
     int failed = check_operands(&join);
+    if (!failed) failed = check_outputs(&join);
     if (!failed) failed = open_inputs(&join);
     if (!failed) failed = run_join(&join);
     kith_filter_destroy(join.filter);

@@ -19,7 +19,8 @@
 #define BATCH_QUERIES 2048u
 #define BATCH_RESULTS (UINT64_C(1) << 21)
 #define BATCH_BYTES   (UINT64_C(64) << 20)
-#define BATCH_RANGES  256u
+#define BATCH_RANGES  256u                /* queries of a range search, fewer where they have many results: */
+#define RANGE_RESULTS (UINT64_C(1) << 18) /* as many as this, or one query's */
 
 struct search {
     const struct arguments *arguments;
@@ -37,6 +38,7 @@ struct search {
     size_t k; /* as printed */
     bool ranged;
     float radius;
+    size_t batch;         /* queries of the next call */
     uint64_t deadline_ns; /* 0: none */
     uint64_t *ids;
     float *distances;
@@ -64,8 +66,10 @@ static int single_element(struct search *search, const char *text, size_t bytes,
         return EXIT_OK;
     }
     snprintf(word, sizeof(word), "%.*s", (int)bytes, text);
-    if (bytes >= sizeof(word) || !parse_real(word, &real) || !isfinite((float)real))
+    if (bytes >= sizeof(word) || !parse_real(word, &real))
         return fail(EXIT_USAGE, "--query: element %zu is \"%.*s\", but a number was expected", at, (int)bytes, text);
+    if (!(fabs(real) < 0x1.ffffffp127)) /* would round to infinity */
+        return fail(EXIT_USAGE, "--query: element %zu is %.*s, which is beyond 32-bit floats", at, (int)bytes, text);
     ((float *)search->single)[at] = (float)real;
     return EXIT_OK;
 }
@@ -187,6 +191,25 @@ static int search_nearest(struct search *search, const kith_queries *queries, ui
     return failed;
 }
 
+/* The results of one query of a range search, copied only where one of them is to be left out. */
+static int add_range(struct search *search, uint64_t query, const kith_ranges *ranges, size_t at) {
+    const uint64_t begin = ranges->offsets[at];
+    const size_t count = (size_t)(ranges->offsets[at + 1] - begin);
+    if (search->left_out == KITH_ID_NONE)
+        return results_add(&search->results, query, ranges->ids + begin, ranges->distances + begin, count);
+    uint64_t *ids = malloc(count * sizeof(*ids) + 1);
+    float *distances = malloc(count * sizeof(*distances) + 1);
+    int failed = ids && distances ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    if (!failed && count) {
+        memcpy(ids, ranges->ids + begin, count * sizeof(*ids));
+        memcpy(distances, ranges->distances + begin, count * sizeof(*distances));
+    }
+    if (!failed) failed = add_results(search, query, ids, distances, count);
+    free(ids);
+    free(distances);
+    return failed;
+}
+
 static int search_radius(struct search *search, const kith_queries *queries, uint64_t first) {
     kith_error error = {0};
     kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
@@ -198,21 +221,11 @@ static int search_radius(struct search *search, const kith_queries *queries, uin
     if (status != KITH_OK) return fail_search(search, status, &error, first);
     add_explain(&search->explain, &explain);
     int failed = EXIT_OK;
-    for (size_t i = 0; i < ranges.queries && !failed; i++) {
-        const uint64_t begin = ranges.offsets[i], count = ranges.offsets[i + 1] - begin;
-        const size_t bytes = (size_t)count * sizeof(uint64_t);
-        uint64_t *ids = malloc(bytes + 1);
-        float *distances = malloc((size_t)count * sizeof(float) + 1);
-        if (ids && distances) {
-            if (count) memcpy(ids, ranges.ids + begin, bytes);
-            if (count) memcpy(distances, ranges.distances + begin, (size_t)count * sizeof(float));
-            failed = add_results(search, first + i, ids, distances, (size_t)count);
-        } else {
-            failed = fail(EXIT_OTHER, "out of memory");
-        }
-        free(ids);
-        free(distances);
-    }
+    for (size_t i = 0; i < ranges.queries && !failed; i++) failed = add_range(search, first + i, &ranges, i);
+    /* The size of the next call follows from the results of this one. */
+    const uint64_t mean = ranges.queries ? ranges.offsets[ranges.queries] / ranges.queries : 0;
+    search->batch = mean > RANGE_RESULTS / BATCH_RANGES ? (size_t)(RANGE_RESULTS / mean) : BATCH_RANGES;
+    if (search->batch == 0) search->batch = 1;
     return failed;
 }
 
@@ -229,14 +242,14 @@ static int search_batch(struct search *search, const void *data, kith_dtype dtyp
 }
 
 static size_t batch_size(const struct search *search, size_t k, size_t row_bytes) {
-    uint64_t count = search->ranged ? BATCH_RANGES : BATCH_QUERIES;
+    uint64_t count = search->ranged ? 1 : BATCH_QUERIES; /* the first range tells how large they are */
     if (!search->ranged && count > BATCH_RESULTS / k) count = BATCH_RESULTS / k;
     if (count > BATCH_BYTES / row_bytes) count = BATCH_BYTES / row_bytes;
     if (count > search->query_count) count = search->query_count;
     return count ? (size_t)count : 1;
 }
 
-static int search_file(struct search *search, kith_dtype dtype, size_t batch, size_t k) {
+static int search_file(struct search *search, kith_dtype dtype, size_t k) {
     kith_error error = {0};
     /* A bar beside a table that scrolls on the same terminal would only tear it. */
     const bool printing = search->results.kind == RESULTS_TABLE || search->results.kind == RESULTS_JSON;
@@ -246,7 +259,7 @@ static int search_file(struct search *search, kith_dtype dtype, size_t batch, si
     int failed = EXIT_OK;
     for (uint64_t done = 0; !failed;) {
         kith_rows rows;
-        const kith_status status = kith_reader_next(search->reader, batch, &rows, &error);
+        const kith_status status = kith_reader_next(search->reader, search->batch, &rows, &error);
         if (status != KITH_OK) {
             failed = fail_status(status, &error);
             break;
@@ -269,11 +282,12 @@ static int run_search(struct search *search) {
     const size_t k = search->k + (search->left_out != KITH_ID_NONE && search->k < KITH_K_MAX);
     const size_t batch = batch_size(search, k, kith_row_bytes(about.dtype, search->info.dim));
     const size_t results = search->ranged ? 1 : batch * k;
+    search->batch = batch;
     search->ids = calloc(results, sizeof(*search->ids));
     search->distances = calloc(results, sizeof(*search->distances));
     if (!search->ids || !search->distances) return fail(EXIT_OTHER, "out of memory");
     if (!search->reader) return search_batch(search, search->single, single_type, 1, 0, k);
-    return search_file(search, about.dtype, batch, k);
+    return search_file(search, about.dtype, k);
 }
 
 /* ---- Explaining -------------------------------------------------------------------------------------------------- */
@@ -415,7 +429,8 @@ static int open_workers(struct search *search) {
 
 static int prepare(struct search *search) {
     const struct arguments *arguments = search->arguments;
-    int failed = index_open(search->index_path, &search->index, &search->info);
+    int failed = results_check(arguments, search->results.kind);
+    if (!failed) failed = index_open(search->index_path, &search->index, &search->info);
     if (!failed) failed = open_queries(search);
     if (!failed && option_given(arguments, OPTION_ALLOW))
         failed = allow_open(option_text(arguments, OPTION_ALLOW, ""), search->index, &search->info,
@@ -452,7 +467,7 @@ static void finish(struct search *search) {
 static void say_where(const struct search *search) {
     char a[HUMAN_BYTES];
     const char *output = option_text(search->arguments, OPTION_OUTPUT, NULL);
-    if (output && !option_given(search->arguments, OPTION_QUIET))
+    if (output && strcmp(output, "-") != 0 && !option_given(search->arguments, OPTION_QUIET))
         printf("%s: ids of %s queries x %zu, distances beside it\n", output, human_count(a, search->query_count),
                search->k);
 }

@@ -17,10 +17,13 @@ const struct command command_table[COMMANDS] = {
          "with bounded memory and writes one index file. The file appears under its name only when it is whole, synced "
          "and read back; an interrupted build leaves the old file, if any, as it was.\n"
          "\n"
-         "Ids come from the file (csv: a column called id; jsonl: \"id\"), from --ids, or are the row numbers from 0. "
-         "They are whole numbers or strings. Names, shown by searches, come from a column called name, from \"name\" "
-         "or "
-         "from --names.",
+         "Ids come from the file (csv: a column called id, or a data frame's index; jsonl: \"id\"), from --ids, or are "
+         "the row numbers from 0. They are whole numbers or strings. Names, shown by searches, come from a column "
+         "called "
+         "name, from \"name\" or from --names. The line \"columns\" of the summary says what was taken for what.\n"
+         "\n"
+         "Files that gzip compressed are read as they are. INPUT may be a pipe, or - for standard input; then --output "
+         "is needed, and --format where the first bytes do not tell it.",
          {{"kith build items.npy", "makes items.kith, squared Euclidean distance"},
           {"kith build items.npy -o shop.kith --metric cosine --names titles.txt", "cosine, with a name for each row"},
           {"kith build codes.npy --dtype b1 --metric hamming", "rows of bytes as packed bits"},
@@ -124,7 +127,7 @@ const struct command command_table[COMMANDS] = {
          "Streams IN into OUT. Formats follow from the suffixes. Values never change silently: one that the output's "
          "type cannot hold exactly is refused, with its row and place, unless --round is given. Ids and names are kept "
          "by csv and jsonl. The other formats have no room for them: string ids and names are refused there, unless "
-         "--vectors-only leaves them out.",
+         "--vectors-only leaves them out. - is standard input, or for csv, jsonl and npy (--to) standard output.",
          {{"kith convert items.fvecs items.npy", "between binary formats"},
           {"kith convert items.npy items.f16.npy --dtype f16 --round", "half the size"},
           {"kith convert items.jsonl items.csv", "ids and names come along"}},

@@ -216,7 +216,7 @@ int command_tune(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_index_info info = KITH_INDEX_INFO_INIT;
     const kith_tuned *tuned = NULL;
-    int failed = svg ? output_check(svg) : EXIT_OK;
+    int failed = svg ? output_replace(arguments, svg, OUTPUT_SVG, KITH_FORMAT_AUTO) : EXIT_OK;
     if (!failed) failed = tune(arguments, path);
     if (!failed) failed = index_open(path, &index, &info);
     if (failed) return failed;

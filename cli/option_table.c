@@ -56,6 +56,8 @@ static const struct option_word join_formats[] = {
     {"ndjson", KITH_JOIN_NDJSON},
     {NULL, 0},
 };
+static const struct option_word headers[] = {
+    {"auto", KITH_HEADER_AUTO}, {"yes", KITH_HEADER_YES}, {"no", KITH_HEADER_NO}, {NULL, 0}};
 static const struct option_word colors[] = {{"auto", 0}, {"always", 1}, {"never", 2}, {NULL, 0}};
 static const struct option_word shells[] = {{"bash", 0}, {"zsh", 1}, {"fish", 2}, {NULL, 0}};
 
@@ -124,7 +126,7 @@ const struct option option_table[] = {
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
-     "Return only ids that stand in FILE, one a line"},
+     "Return only ids that stand in FILE, one a line or an .npy file of 8-byte integers; -: standard input"},
     {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH),
      "Give up with exit code 7 when searching takes longer: 500us, 50ms, 2s, 1m"},
     {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH),
@@ -157,23 +159,39 @@ const struct option option_table[] = {
     {OPTION_FORMAT, OPTION_KIND_WORD, false, 'f', "format", "FORMAT", formats, 0, 0, READS_VECTORS,
      "Format of the file of vectors that is read (default: auto, by suffix and first bytes)"},
     {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", formats, 0, 0, ON(CONVERT),
-     "Format of the output (default: auto, by suffix)"},
+     "Format of the output: csv, jsonl or npy where OUT is -, standard output (default: auto, by suffix)"},
     {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", join_formats, 0, 0, ON(JOIN),
      "Format of the output (default: auto, ndjson for the suffixes .ndjson and .jsonl, else npy)"},
     {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT) | ON(JOIN),
-     "Ids from FILE, one a line or an .npy file of 8-byte integers"},
+     "Ids from FILE, one a line or an .npy file of 8-byte integers; -: from standard input"},
     {OPTION_NAMES, OPTION_KIND_FILE, false, 0, "names", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
      "Names from FILE, one a line; searches show them"},
     {OPTION_ID_COLUMN, OPTION_KIND_TEXT, false, 0, "id-column", "COLUMN", NULL, 0, 0, READS_VECTORS,
-     "csv: heading or number, from 1, of the column of ids (default: a column headed id)"},
+     "csv: heading or number, from 1, of the column of ids; jsonl: key of the ids (default: the one called id, ID or "
+     "Id; "
+     "in csv also a first column without a heading, in jsonl _id)"},
     {OPTION_NAME_COLUMN, OPTION_KIND_TEXT, false, 0, "name-column", "COLUMN", NULL, 0, 0, READS_VECTORS,
-     "csv: heading or number, from 1, of the column of names (default: a column headed name)"},
+     "csv: heading or number, from 1, of the column of names; jsonl: key of the names (default: name)"},
+    {OPTION_VECTOR_KEY, OPTION_KIND_TEXT, false, 0, "vector-key", "KEY", NULL, 0, 0, READS_VECTORS,
+     "jsonl: key of the vectors (default: vector, else the only one there is of embedding, embeddings, values, emb, "
+     "vec "
+     "and features); csv: heading or number of a column of lists such as \"[0.1, 0.2]\" (default: the only one)"},
+    {OPTION_HEADER, OPTION_KIND_WORD, false, 0, "header", "WHEN", headers, 0, 0, READS_VECTORS,
+     "csv: is the first line a header: yes, no or auto: by what it holds (default: auto)"},
+    {OPTION_SKIP_BAD, OPTION_KIND_FLAG, false, 0, "skip-bad", NULL, NULL, 0, 0, ON(BUILD) | ON(CONVERT),
+     "Leave out rows that cannot be read or hold a NaN or an infinity, or for cosine only zeros, and say which; where "
+     "the "
+     "file has no ids, ids are then its row numbers"},
     {OPTION_FIRST_ROW, OPTION_KIND_NUMBER, false, 0, "first-row", "ROW", NULL, 0, NO_LIMIT, READS_VECTORS,
      "Begin with this row, counted from 0 (default: 0)"},
     {OPTION_ROWS, OPTION_KIND_NUMBER, false, 'n', "rows", "COUNT", NULL, 1, NO_LIMIT, READS_VECTORS,
      "Take at most this many rows (default: all)"},
     {OPTION_ROUND, OPTION_KIND_FLAG, false, 0, "round", NULL, NULL, 0, 0, ON(CONVERT),
-     "Round values that the output's type cannot hold exactly, to nearest, ties to even, instead of refusing them"},
+     "Round values that the output's type cannot hold exactly, to nearest, ties to even, instead of refusing them; "
+     "8-byte floats by way of 4-byte ones"},
+    {OPTION_ROUND, OPTION_KIND_FLAG, false, 0, "round", NULL, NULL, 0, 0, ON(BUILD),
+     "Round 8-byte floats and integers that 4-byte floats cannot hold exactly, to nearest, ties to even, instead of "
+     "refusing them"},
     {OPTION_VECTORS_ONLY, OPTION_KIND_FLAG, false, 0, "vectors-only", NULL, NULL, 0, 0, ON(CONVERT),
      "Leave out ids and names, which only csv and jsonl can hold"},
 
@@ -186,8 +204,10 @@ const struct option option_table[] = {
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO),
      "Threads to work on; 0: KITH_THREADS, or one a core (default: 0)"},
-    {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0, ON(BUILD),
-     "Replace the output also when it is not an index (an index is replaced without asking)"},
+    {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0,
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
+     "Replace an output also when it is no file of the kind that is written (one that is, is replaced without asking; "
+     "an input never)"},
 
     {OPTION_MAN, OPTION_KIND_FLAG, true, 0, "man", NULL, NULL, 0, 0, ON(HELP), "The man page, for scdoc"},
     {OPTION_COMPLETION, OPTION_KIND_WORD, true, 0, "completion", "SHELL", shells, 0, 0, ON(HELP),

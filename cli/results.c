@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TABLE_PORTION = 4096 }; /* rows of a table that are held at most */
+
 static const char *suffix_of(const char *path) {
     const char *slash = strrchr(path, '/');
     const char *dot = strrchr(slash ? slash : path, '.');
@@ -15,7 +17,7 @@ static const char *suffix_of(const char *path) {
 int results_kind(const struct arguments *arguments, enum results_kind *kind) {
     const char *output = option_text(arguments, OPTION_OUTPUT, NULL);
     *kind = option_given(arguments, OPTION_JSON) ? RESULTS_JSON : RESULTS_TABLE;
-    if (!output) return EXIT_OK;
+    if (!output || strcmp(output, "-") == 0) return EXIT_OK;
     if (*kind == RESULTS_JSON)
         return fail_usage(COMMAND_SEARCH, "--json prints and --output writes arrays: only one of them can be given");
     if (option_given(arguments, OPTION_RADIUS))
@@ -45,12 +47,30 @@ static void npy_header(FILE *stream, const char *type, uint64_t rows, size_t col
     fprintf(stream, "%-117.*s\n", used, text);
 }
 
+/* The file of distances beside the one of ids; NULL when memory is refused. */
+static char *distances_path(const char *path, enum results_kind kind) {
+    char *made = NULL;
+    const int stem = (int)(suffix_of(path) - path);
+    return asprintf(&made, "%.*s.distances%s", stem, path, kind == RESULTS_NPY ? ".npy" : ".fvecs") < 0 ? NULL : made;
+}
+
+int results_check(const struct arguments *arguments, enum results_kind kind) {
+    const char *path = option_text(arguments, OPTION_OUTPUT, NULL);
+    if (kind != RESULTS_NPY && kind != RESULTS_VECS) return EXIT_OK;
+    const bool npy = kind == RESULTS_NPY;
+    char *distances = distances_path(path, kind);
+    int failed = distances ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    if (!failed) failed = output_replace(arguments, path, npy ? OUTPUT_SIGNED_IDS : OUTPUT_VECTORS, KITH_FORMAT_AUTO);
+    if (!failed)
+        failed = output_replace(arguments, distances, npy ? OUTPUT_DISTANCES : OUTPUT_VECTORS, KITH_FORMAT_AUTO);
+    free(distances);
+    return failed;
+}
+
 static int files_open(struct results *results, const char *path, uint64_t queries) {
-    const char *suffix = suffix_of(path);
-    char *distances = NULL;
+    char *distances = distances_path(path, results->kind);
     const bool npy = results->kind == RESULTS_NPY;
-    if (asprintf(&distances, "%.*s.distances%s", (int)(suffix - path), path, npy ? ".npy" : ".fvecs") < 0)
-        return fail(EXIT_OTHER, "out of memory");
+    if (!distances) return fail(EXIT_OTHER, "out of memory");
     int failed = result_file_open(&results->ids, path);
     if (!failed) failed = result_file_open(&results->distances, distances);
     free(distances);
@@ -111,8 +131,14 @@ static int describe(const struct results *results, uint64_t id, const char **tex
     return fail_status(status, &error);
 }
 
+/* Zero has no sign for people, though the negated product of ip gives it one. */
+static float unsigned_zero(float number) {
+    return number < 0 || number > 0 || isnan(number) ? number : 0.0f;
+}
+
 /* As few digits as tell this float from its neighbours. */
 static void float_text(char text[32], float number) {
+    number = unsigned_zero(number);
     for (int digits = 6; digits <= 9; digits++) {
         snprintf(text, 32, "%.*g", digits, (double)number);
         const float back = strtof(text, NULL);
@@ -126,6 +152,9 @@ static int add_table(struct results *results, uint64_t query, const uint64_t *id
         const char *text, *name;
         size_t text_bytes, name_bytes;
         char number[32];
+        /* A range may have millions of results: what is complete need not wait for the rest. */
+        if (i % TABLE_PORTION == TABLE_PORTION - 1 && !table_flush(results->table))
+            return fail(EXIT_OTHER, "out of memory");
         const int failed = describe(results, ids[i], &text, &text_bytes, &name, &name_bytes);
         if (failed) return failed;
         table_format(results->table, "%llu", (unsigned long long)query);
@@ -160,7 +189,7 @@ static int add_json(struct results *results, uint64_t query, const uint64_t *ids
         } else {
             json_uint(json, "id", ids[i]);
         }
-        json_float(json, "distance", distances[i]);
+        json_float(json, "distance", unsigned_zero(distances[i]));
         if (name) json_bytes(json, "name", name, name_bytes);
         json_object_end(json);
     }

@@ -24,6 +24,9 @@ struct results {
 /* The kind that --json and --output ask for. */
 int results_kind(const struct arguments *arguments, enum results_kind *kind);
 
+/* Whether the files may be written (output_replace()), before anything is searched. */
+int results_check(const struct arguments *arguments, enum results_kind kind);
+
 /* kind, index, info, index_path and k are set. queries: how many will come. */
 int results_open(struct results *results, const char *path, uint64_t queries);
 /* count results of query number `query`, at most k for files. */

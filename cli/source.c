@@ -2,26 +2,76 @@
 #define _GNU_SOURCE
 #include "source.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
-                kith_reader_info *info) {
-    kith_error error = {0};
+const char *source_path(const char *path) {
+    return path && strcmp(path, "-") == 0 ? "/dev/stdin" : path;
+}
+
+kith_reader_options source_options(const struct arguments *arguments) {
     kith_reader_options options = KITH_READER_OPTIONS_INIT;
     options.format = (kith_format)option_number(arguments, OPTION_FORMAT, KITH_FORMAT_AUTO);
-    options.dtype = dtype;
     options.id_column = option_text(arguments, OPTION_ID_COLUMN, NULL);
     options.name_column = option_text(arguments, OPTION_NAME_COLUMN, NULL);
-    options.names_path = option_text(arguments, OPTION_NAMES, NULL);
-    options.ids_path = option_text(arguments, OPTION_IDS, NULL);
+    options.vector_key = option_text(arguments, OPTION_VECTOR_KEY, NULL);
+    options.header = (kith_header)option_number(arguments, OPTION_HEADER, KITH_HEADER_AUTO);
+    options.names_path = source_path(option_text(arguments, OPTION_NAMES, NULL));
+    options.ids_path = source_path(option_text(arguments, OPTION_IDS, NULL));
     options.first_row = option_number(arguments, OPTION_FIRST_ROW, 0);
     options.max_rows = option_number(arguments, OPTION_ROWS, 0);
-    const kith_status status = kith_reader_open(path, &options, reader, &error);
+    options.round = option_given(arguments, OPTION_ROUND);
+    options.skip_bad = option_given(arguments, OPTION_SKIP_BAD);
+    return options;
+}
+
+/* Standard input ends once: two files cannot come from it. */
+static int check_stdin(const struct arguments *arguments) {
+    static const enum option_id files[] = {OPTION_IDS, OPTION_NAMES, OPTION_ALLOW, OPTION_QUERIES};
+    size_t count = 0;
+    const size_t outputs = arguments->command == COMMAND_CONVERT; /* OUT */
+    for (size_t i = 0; i + outputs < arguments->operand_count; i++) count += strcmp(arguments->operands[i], "-") == 0;
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        count += strcmp(option_text(arguments, files[i], ""), "-") == 0;
+    if (count < 2) return EXIT_OK;
+    return fail_usage(arguments->command, "standard input (-) can be read once, but is named %zu times", count);
+}
+
+static int say_skipped(const char *path, const kith_reader *reader, const kith_reader_info *info) {
+    enum { SHOWN = 10 };
+    note("%llu of the rows of %s are left out:", (unsigned long long)info->skipped, path);
+    for (uint64_t i = 0; i < info->skipped && i < SHOWN; i++) {
+        uint64_t row;
+        const char *why;
+        kith_error error = {0};
+        const kith_status status = kith_reader_skipped(reader, i, &row, &why, &error);
+        if (status != KITH_OK) return fail_status(status, &error);
+        note("  row %llu: %s", (unsigned long long)row, why);
+    }
+    if (info->skipped > SHOWN) note("  and %llu more", (unsigned long long)(info->skipped - SHOWN));
+    return EXIT_OK;
+}
+
+int source_open_with(const struct arguments *arguments, const char *path, const kith_reader_options *options,
+                     kith_reader **reader, kith_reader_info *info) {
+    kith_error error = {0};
+    int failed = check_stdin(arguments);
+    if (failed) return failed;
+    const kith_status status = kith_reader_open(source_path(path), options, reader, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     kith_reader_get_info(*reader, info);
-    return EXIT_OK;
+    if (option_given(arguments, OPTION_QUIET)) return EXIT_OK;
+    if (info->guessed_header)
+        note("%s: its first line, 0, 1, 2, ..., is taken for a header (--header no: for a vector)", path);
+    if (info->skipped) failed = say_skipped(path, *reader, info);
+    return failed;
+}
+
+int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
+                kith_reader_info *info) {
+    kith_reader_options options = source_options(arguments);
+    options.dtype = dtype;
+    return source_open_with(arguments, path, &options, reader, info);
 }
 
 int index_open(const char *path, kith_index **index, kith_index_info *info) {
@@ -73,38 +123,36 @@ static bool id_list_add(struct id_list *list, uint64_t id) {
     return true;
 }
 
-static int read_id(const char *path, const kith_index *index, const kith_index_info *info, uint64_t line_number,
-                   const char *line, size_t bytes, struct id_list *list) {
-    uint64_t id = 0;
-    if (info->id_kind == KITH_ID_STRING) {
-        const kith_status status = kith_index_lookup(index, line, bytes, &id);
-        if (status == KITH_E_NOTFOUND) {
-            list->unknown++;
-            return EXIT_OK;
+/* Ids of a batch, strings by their row numbers; those that the index has not are counted. */
+static int add_ids(const kith_index *index, const kith_rows *rows, struct id_list *list) {
+    for (size_t i = 0; i < rows->count; i++) {
+        uint64_t id = rows->ids ? rows->ids[i] : 0;
+        if (!rows->ids) {
+            const uint32_t begin = i ? rows->id_ends[i - 1] : 0;
+            const kith_status status = kith_index_lookup(index, rows->id_bytes + begin, rows->id_ends[i] - begin, &id);
+            if (status == KITH_E_NOTFOUND) list->unknown++;
+            if (status == KITH_E_NOTFOUND) continue;
+            if (status != KITH_OK) return fail_status(status, NULL);
         }
-        if (status != KITH_OK) return fail_status(status, NULL);
-    } else if (!parse_number(line, bytes, &id)) {
-        return fail(EXIT_INPUT, "%s, line %llu: \"%.*s\" is no id, a whole number was expected", path,
-                    (unsigned long long)line_number, bytes > 80 ? 80 : (int)bytes, line);
+        if (!id_list_add(list, id)) return fail(EXIT_OTHER, "out of memory");
     }
-    return id_list_add(list, id) ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    return EXIT_OK;
 }
 
-static int read_ids(const char *path, FILE *file, const kith_index *index, const kith_index_info *info,
-                    struct id_list *list) {
-    char *line = NULL;
-    size_t room = 0;
-    int result = EXIT_OK;
-    ssize_t length;
-    for (uint64_t number = 1; result == EXIT_OK && (length = getline(&line, &room, file)) >= 0; number++) {
-        size_t bytes = (size_t)length;
-        while (bytes > 0 && (line[bytes - 1] == '\n' || line[bytes - 1] == '\r')) bytes--;
-        if (bytes > 0) result = read_id(path, index, info, number, line, bytes, list);
-        if (interrupt_asked(NULL)) result = fail_status(KITH_E_CANCELLED, NULL);
+static int read_ids(const char *path, const kith_index *index, const kith_index_info *info, struct id_list *list) {
+    enum { BATCH = 4096 };
+    kith_error error = {0};
+    kith_id_reader *reader = NULL;
+    kith_rows rows = {.count = 1};
+    int failed = EXIT_OK;
+    kith_status status = kith_id_reader_open(source_path(path), info->id_kind, &reader, &error);
+    while (status == KITH_OK && !failed && rows.count) {
+        status = kith_id_reader_next(reader, BATCH, &rows, &error);
+        if (status == KITH_OK) failed = add_ids(index, &rows, list);
+        if (interrupt_asked(NULL)) status = KITH_E_CANCELLED;
     }
-    if (result == EXIT_OK && ferror(file)) result = fail(EXIT_STORAGE, "%s cannot be read: %s", path, strerror(errno));
-    free(line);
-    return result;
+    kith_id_reader_close(reader);
+    return status == KITH_OK ? failed : fail_status(status, &error);
 }
 
 int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
@@ -112,11 +160,7 @@ int allow_open(const char *path, const kith_index *index, const kith_index_info 
     struct id_list list = {0};
     kith_error error = {0};
     size_t unknown = 0;
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return fail(errno == ENOENT ? EXIT_ABSENT : EXIT_STORAGE, "%s cannot be opened: %s", path, strerror(errno));
-    int result = read_ids(path, file, index, info, &list);
-    fclose(file);
+    int result = read_ids(path, index, info, &list);
     if (result == EXIT_OK) {
         const uint64_t none = 0;
         const kith_status status =

@@ -7,9 +7,19 @@
 
 #include "command.h"
 
-/* dtype: KITH_B1 to read bytes as packed bits, else KITH_DTYPE_NONE. */
+/* How a file of vectors is to be read, as the options say. */
+kith_reader_options source_options(const struct arguments *arguments);
+
+/* dtype: KITH_B1 to read bytes as packed bits, else KITH_DTYPE_NONE. Says on stderr what a careful reader would want to
+ * know: a first line that was taken for a header because of its numbers, rows that were left out. */
 int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
                 kith_reader_info *info);
+/* The same with options. */
+int source_open_with(const struct arguments *arguments, const char *path, const kith_reader_options *options,
+                     kith_reader **reader, kith_reader_info *info);
+
+/* "-" as people write it, and as files are opened: standard input. */
+const char *source_path(const char *path);
 
 int index_open(const char *path, kith_index **index, kith_index_info *info);
 
@@ -21,7 +31,7 @@ int queries_open(const struct arguments *arguments, const char *path, const char
 int id_parse(const kith_index *index, const kith_index_info *info, const char *index_path, const char *text,
              uint64_t *id);
 
-/* A filter of the ids in a text file, one a line. */
+/* A filter of the ids in a file, one a line or an .npy of integers. */
 int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
                kith_filter **filter);
 

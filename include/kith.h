@@ -239,9 +239,16 @@ typedef enum kith_format {
     KITH_NPY = 1,  /* .npy: f4, f2, i1, u1 (and f8 and i2..i8, u2..u8 narrowed to f32 where exact) C order, 2-d */
     KITH_VECS = 2, /* .fvecs .bvecs .ivecs: i32 dim before each row */
     KITH_BIN = 3,  /* .fbin .u8bin .i8bin .ibin: u32 rows, u32 dim, rows */
-    KITH_CSV = 4,  /* .csv .tsv: numbers, optional header, optional id column */
+    KITH_CSV = 4,  /* .csv .tsv: numbers, optional header, optional id column; or vectors as lists in one column */
     KITH_JSONL = 5 /* .jsonl .ndjson: {"id": 7 | "x", "vector": [...], "name": "..."} a line */
 } kith_format;
+
+/* Is the first line of a csv a header? AUTO: yes when a column in it is called id or name (in upper or lower case) or
+ * was asked for by name, when nothing in it is a number, and when it is what data frames write: 0, 1, 2, ..., not gone
+ * on with on the next line (two columns of whole numbers: KITH_E_FORMAT, as both may be meant; one column: no). A first
+ * column without a name (also "Unnamed: 0" and "index") is a data frame's index: the ids, unless another column is, and
+ * then it is left out. */
+typedef enum kith_header { KITH_HEADER_AUTO = 0, KITH_HEADER_YES = 1, KITH_HEADER_NO = 2 } kith_header;
 
 typedef enum kith_id_kind {
     KITH_ID_ROW = 0, /* no ids in the file: the row number is the id */
@@ -255,12 +262,24 @@ typedef struct kith_reader_options {
     size_t struct_size;
     kith_format format;
     kith_dtype dtype;        /* KITH_B1: read u1/bvecs/u8bin rows as packed bits; else must be NONE */
-    const char *id_column;   /* csv: header name or 1-based number of the id column; NULL: a column called "id" */
-    const char *name_column; /* csv: likewise for names; NULL: a column called "name" */
+    const char *id_column;   /* csv: header name or 1-based number of the id column; jsonl: key; NULL: the one called
+                              * "id" in upper or lower case, in jsonl else "_id" */
+    const char *name_column; /* likewise for names; NULL: "name" */
     const char *names_path;  /* text file with one name a row, in row order; NULL: none */
     const char *ids_path;    /* text file with one id a row, or .npy of u8/i8 (8-byte) integers; NULL: none */
     uint64_t first_row;      /* rows to leave out at the start */
     uint64_t max_rows;       /* 0: all */
+    const char *vector_key;  /* jsonl: key of the vector; NULL: "vector", else the only one there is of "embedding",
+                              * "embeddings", "values", "emb", "vec", "features". csv: header name or 1-based number of
+                              * the column whose fields are whole vectors ("[0.1, 0.2]"); NULL: the only such column.
+                              * Columns beside it that are neither ids nor names are left out */
+    kith_header header;
+    int round;     /* non-zero: f8 and wide integers are rounded to the nearest f32 where they are not exact */
+    int skip_bad;  /* non-zero: leave out rows that cannot be read (another number of fields, no number, a bad id) or
+                    * that hold a NaN, an infinity or a norm beyond KITH_NORM_MAX. Where the file has no ids, they are
+                    * then the row numbers that would be without leaving out. Costs a pass over the file at open, and 8
+                    * bytes for each row left out. The first line of text must be whole */
+    int skip_zero; /* with skip_bad: leave out also what cosine refuses */
 } kith_reader_options;
 #define KITH_READER_OPTIONS_INIT                                                                                       \
     { .struct_size = sizeof(kith_reader_options) }
@@ -274,6 +293,11 @@ typedef struct kith_reader_info {
     size_t dim;
     uint64_t rows; /* known before the first row is read, also for text */
     uint64_t file_bytes;
+    const char *columns; /* text formats: how the columns or keys were taken, for people; lives as long as the reader;
+                          * else "" */
+    int guessed_header;  /* the first line of a csv was taken for a header because of what it holds: 0, 1, 2, ... */
+    uint64_t skipped;    /* rows that skip_bad left out */
+    int row_ids;         /* some were, and the file has no ids: ids are the numbers that rows would have without that */
 } kith_reader_info;
 #define KITH_READER_INFO_INIT                                                                                          \
     { .struct_size = sizeof(kith_reader_info) }
@@ -292,8 +316,14 @@ typedef struct kith_rows {
 
 /* Open a file of vectors. The header and the file's size are checked against each other before any allocation, and no
  * count from the file sizes one. Values are not checked for NaN here: kith_build and searches do.
- * KITH_E_NOTFOUND, KITH_E_IO, KITH_E_FORMAT (names the byte, row or line), KITH_E_LIMIT, KITH_E_UNSUPPORTED,
- * KITH_E_NOMEM. Since 0.1. */
+ *
+ * What is no regular file but a pipe, socket or terminal is first copied to an unnamed temporary file in $TMPDIR or
+ * /tmp; a signal in between ends that. What gzip compressed is decompressed there (not .fvecs and .fbin and their
+ * siblings, unless the name ends in .gz; needs libz.so.1 at run time). The side files of the options likewise.
+ *
+ * KITH_E_NOTFOUND (also an id, name or vector column that is not there), KITH_E_IO, KITH_E_FORMAT (names the byte, row
+ * or line), KITH_E_DATA, KITH_E_LIMIT, KITH_E_UNSUPPORTED (other kinds of files, by their name), KITH_E_CANCELLED (a
+ * signal), KITH_E_NOMEM. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_reader_open(const char *path, const kith_reader_options *options,
                                                       kith_reader **reader, kith_error *error);
 
@@ -331,6 +361,11 @@ KITH_API KITH_MUST_CHECK kith_status kith_reader_from_source(const kith_source *
 /* What the reader gives. KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked.
  * Returned void before 0.2. Since 0.1. */
 KITH_API kith_status kith_reader_get_info(const kith_reader *reader, kith_reader_info *info);
+
+/* The place-th row that skip_bad left out (place from 0, below kith_reader_info.skipped), by its number in the file;
+ * *why is a sentence that lives as long as the reader, of the first ten, else "". KITH_E_ARG. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_reader_skipped(const kith_reader *reader, uint64_t place, uint64_t *row,
+                                                         const char **why, kith_error *error);
 /* "(memory)" for memory, "" for NULL; lives as long as reader. Since 0.1. */
 KITH_API const char *kith_reader_path(const kith_reader *reader);
 
@@ -340,6 +375,19 @@ KITH_API KITH_MUST_CHECK kith_status kith_reader_next(kith_reader *reader, size_
 /* Go to a row, 0..rows. Cheap for binary formats; text is parsed again from the start. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_reader_seek(kith_reader *reader, uint64_t row, kith_error *error);
 KITH_API void kith_reader_close(kith_reader *reader); /* NULL is fine */
+
+typedef struct kith_id_reader kith_id_reader;
+
+/* Read a list of ids, as ids_path of a reader takes it, but with blank lines left out. kind: what the ids of the index
+ * are that they belong to (KITH_ID_ROW as KITH_ID_U64): in an index of strings every line is one, in one of numbers a
+ * line that is none is KITH_E_FORMAT. Pipes, gzip and errors as of kith_reader_open(). Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_id_reader_open(const char *path, kith_id_kind kind, kith_id_reader **reader,
+                                                         kith_error *error);
+/* The next ids, at most max_ids; rows->count is 0 at the end. Of *rows count and ids, or id_bytes and id_ends are set,
+ * and borrowed until the next call. One thread at a time. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_id_reader_next(kith_id_reader *reader, size_t max_ids, kith_rows *rows,
+                                                         kith_error *error);
+KITH_API void kith_id_reader_close(kith_id_reader *reader); /* NULL is fine */
 
 typedef struct kith_writer kith_writer;
 
@@ -473,7 +521,8 @@ typedef struct kith_index_info {
  * kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
  * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND,
  * KITH_E_IO, KITH_E_CORRUPT,
- * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU). Since 0.1. */
+ * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU), KITH_E_UNSUPPORTED
+ * (no regular file). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */

@@ -106,7 +106,7 @@ static int prepare(struct demo *demo, const struct arguments *arguments) {
     status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &demo->pool, &error);
     if (status) return fail_status(status, &error);
     demo->threads = kith_pool_threads(demo->pool);
-    int failed = output_check(demo->index_path);
+    int failed = output_replace(arguments, demo->index_path, OUTPUT_INDEX, KITH_FORMAT_AUTO);
     if (!failed) failed = build(demo);
     if (failed) return failed;
     kith_open_options options = {.struct_size = sizeof(options), .populate = 1};
@@ -238,7 +238,7 @@ static int write_page(struct demo *demo) {
  * ----------------------------------------------------------------------------------------------------- */
 
 static int run(struct demo *demo, const struct arguments *arguments) {
-    int failed = output_check(demo->page_path);
+    int failed = output_replace(arguments, demo->page_path, OUTPUT_HTML, KITH_FORMAT_AUTO);
     if (!failed) failed = load_all(demo, option_text(arguments, OPTION_DATA, DATA_FOLDER));
     if (!failed) failed = prepare(demo, arguments);
     if (!failed) failed = demo_measure(demo);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -332,6 +333,22 @@ kith_status ki_remove(const char *path, kith_error *error) {
     return status;
 }
 
+kith_status ki_temporary(int *fd, kith_error *error) {
+    const char *folder = secure_getenv("TMPDIR");
+    if (!folder || !*folder) folder = "/tmp";
+    *fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (*fd >= 0) return KITH_OK;
+    if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
+        return ki_fail_errno(error, errno, "%s: cannot make a temporary file there", folder);
+    char *name = join(folder, strlen(folder), "/kith-XXXXXX");
+    if (!name) return ki_fail(error, KITH_E_NOMEM, "out of memory");
+    *fd = mkostemp(name, O_CLOEXEC);
+    const int number = errno;
+    if (*fd >= 0) unlink(name);
+    free(name);
+    return *fd >= 0 ? KITH_OK : ki_fail_errno(error, number, "%s: cannot make a temporary file there", folder);
+}
+
 kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error) {
     struct stat status;
     const int opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -343,7 +360,7 @@ kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error 
     }
     if (!S_ISREG(status.st_mode)) {
         close(opened);
-        return ki_fail(error, KITH_E_ARG, "%s: not a regular file", path);
+        return ki_fail(error, KITH_E_UNSUPPORTED, "%s: not a regular file", path);
     }
     *fd = opened;
     *bytes = (uint64_t)status.st_size;

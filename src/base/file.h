@@ -59,7 +59,10 @@ kith_status ki_remove(const char *path, kith_error *error);
 /* Which file an open one is; errno is set on failure. */
 bool ki_file_identify(int fd, ki_file_identity *identity);
 
-/* Open for reading and learn the size; refuses what is not a regular file. */
+/* An empty file without a name, in $TMPDIR or /tmp, to read and write. */
+kith_status ki_temporary(int *fd, kith_error *error);
+
+/* Open for reading and learn the size; refuses what is not a regular file: KITH_E_UNSUPPORTED. */
 kith_status ki_open_read(const char *path, int *fd, uint64_t *bytes, kith_error *error);
 /* All `bytes` at `offset`, or KITH_E_IO / KITH_E_FORMAT ("ends at byte N"). */
 kith_status ki_read_at(int fd, const char *path, void *data, uint64_t bytes, uint64_t offset, kith_error *error);

@@ -58,9 +58,13 @@ static kith_status inexact(const kith_reader *reader, const ki_binary *layout, c
                            uint64_t row, size_t column, kith_error *error) {
     char value[64];
     ki_element_print(layout->element, row_data + column * ki_element_bytes(layout->element), value, sizeof(value));
-    return ki_fail(error, KITH_E_DATA, "%s: row %llu, column %zu: %s is not exact as a 32-bit float%s", reader->path,
-                   (unsigned long long)row, column, value,
-                   layout->element == KI_ELEMENT_F8 ? " (to round it, save with numpy's astype('float32'))" : "");
+    if (reader->round)
+        return ki_fail(error, KITH_E_DATA, "%s: row %llu, column %zu: %s is beyond 32-bit floats", reader->path,
+                       (unsigned long long)row, column, value);
+    return ki_fail(error, KITH_E_DATA,
+                   "%s: row %llu, column %zu: %s is not exact as a 32-bit float; to have it rounded, set the reader's "
+                   "option round (in the command: --round), or save with numpy's astype('float32')",
+                   reader->path, (unsigned long long)row, column, value);
 }
 
 /* One staged row to where it is delivered. */
@@ -75,7 +79,7 @@ static kith_status deliver(const kith_reader *reader, const ki_binary *layout, c
         memcpy(to, from, reader->row_bytes);
         return KITH_OK;
     }
-    const size_t good = ki_element_narrow(layout->element, from, layout->columns, (float *)(void *)to);
+    const size_t good = ki_element_narrow(layout->element, from, layout->columns, reader->round, (float *)(void *)to);
     return good == layout->columns ? KITH_OK : inexact(reader, layout, from, row, good, error);
 }
 

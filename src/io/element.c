@@ -43,38 +43,40 @@ static bool narrow_signed(int64_t value, float *to) {
     return exact_magnitude(value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
 }
 
-static bool narrow_double(double value, float *to) {
-    if (isfinite(value) && fabs(value) > 0x1.fffffep127) return false;
+/* Also whether it was finite and stayed so, when exactness is not asked for. */
+static bool narrow_double(double value, bool round, float *to) {
+    if (isfinite(value) && fabs(value) >= 0x1.ffffffp127) return false; /* would round to infinity */
     *to = (float)value;
-    return (double)*to == value || isnan(value);
+    return round || (double)*to == value || isnan(value);
 }
 
-static bool narrow(ki_element element, const unsigned char *at, float *to) {
+/* False: not exact, or for a double to be rounded, too large. */
+static bool narrow(ki_element element, const unsigned char *at, bool round, float *to) {
     switch (element) {
     case KI_ELEMENT_F8:
-        return narrow_double(ki_load_f64(at), to);
+        return narrow_double(ki_load_f64(at), round, to);
     case KI_ELEMENT_I2:
-        return narrow_signed((int16_t)ki_load_u16(at), to);
+        return narrow_signed((int16_t)ki_load_u16(at), to) || round;
     case KI_ELEMENT_I4:
-        return narrow_signed((int32_t)ki_load_u32(at), to);
+        return narrow_signed((int32_t)ki_load_u32(at), to) || round;
     case KI_ELEMENT_I8:
-        return narrow_signed((int64_t)ki_load_u64(at), to);
+        return narrow_signed((int64_t)ki_load_u64(at), to) || round;
     case KI_ELEMENT_U2:
-        return narrow_unsigned(ki_load_u16(at), to);
+        return narrow_unsigned(ki_load_u16(at), to) || round;
     case KI_ELEMENT_U4:
-        return narrow_unsigned(ki_load_u32(at), to);
+        return narrow_unsigned(ki_load_u32(at), to) || round;
     case KI_ELEMENT_U8:
-        return narrow_unsigned(ki_load_u64(at), to);
+        return narrow_unsigned(ki_load_u64(at), to) || round;
     default:
         return false;
     }
 }
 
-size_t ki_element_narrow(ki_element element, const void *from, size_t count, float *to) {
+size_t ki_element_narrow(ki_element element, const void *from, size_t count, bool round, float *to) {
     const unsigned char *at = from;
     const size_t step = ki_element_bytes(element);
     for (size_t i = 0; i < count; i++)
-        if (!narrow(element, at + i * step, to + i)) return i;
+        if (!narrow(element, at + i * step, round, to + i)) return i;
     return count;
 }
 

@@ -3,7 +3,8 @@
  * Element types that occur in files, and their exact conversion to what a reader delivers.
  *
  * E1. Types of kith (f4, f2, i1, u1) are delivered as they lie; the others are narrowed to float, and a value that
- * float cannot hold exactly is refused, never rounded. NaN and infinities pass: whoever uses the rows refuses them.
+ * float cannot hold exactly is refused, or where the caller asks for that, rounded to nearest, ties to even. NaN and
+ * infinities pass: whoever uses the rows refuses them.
  *
  * Pure functions: any thread. */
 #ifndef KI_IO_ELEMENT_H
@@ -11,6 +12,7 @@
 
 #include "kith.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* The first four, up to KI_ELEMENT_U1, are delivered as they lie. */
@@ -35,9 +37,9 @@ kith_dtype ki_element_dtype(ki_element element);
 /* numpy's name, such as "f4". */
 const char *ki_element_name(ki_element element);
 
-/* Narrow `count` elements at `from` (any alignment) to floats; the position of the first that is not exact, or count.
- */
-size_t ki_element_narrow(ki_element element, const void *from, size_t count, float *to);
+/* Narrow `count` elements at `from` (any alignment) to floats; the position of the first that is not exact (with
+ * `round`: that is finite and beyond the largest float), or count. */
+size_t ki_element_narrow(ki_element element, const void *from, size_t count, bool round, float *to);
 /* One element as text, for messages. */
 void ki_element_print(ki_element element, const void *at, char *text, size_t text_bytes);
 

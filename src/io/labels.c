@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "io/input.h"
 #include "io/npy.h"
 #include "io/number.h"
 
@@ -57,52 +58,74 @@ kith_status ki_labels_add_text(ki_labels *labels, ki_place place, const char *wh
     return KITH_OK;
 }
 
+/* `text` is an excerpt. */
+static kith_status no_id(ki_place place, const char *text, kith_error *error) {
+    if (*text == '-')
+        return ki_fail(error, KITH_E_DATA, "%s: line %llu: id %s is negative; ids are whole numbers from 0, or strings",
+                       place.path, (unsigned long long)place.line, text);
+    return ki_fail(
+        error, KITH_E_DATA,
+        "%s: line %llu: id %s is not between 0 and 18446744073709551614 (in a csv, ids in quotes are strings)",
+        place.path, (unsigned long long)place.line, text);
+}
+
+static kith_status empty_id(ki_place place, kith_error *error) {
+    return ki_fail(error, KITH_E_FORMAT, "%s: line %llu: the id is empty", place.path, (unsigned long long)place.line);
+}
+
 kith_status ki_labels_add_id(ki_labels *labels, kith_id_kind kind, ki_place place, const char *text, size_t bytes,
                              kith_error *error) {
     uint64_t number;
-    kith_id_kind seen = KITH_ID_U64;
-    const kith_status status = ki_labels_survey(&seen, place, text, bytes, error);
-    if (status != KITH_OK) return status;
-    if (kind == KITH_ID_STRING) return ki_labels_add_text(labels, place, "id", text, bytes, error);
-    if (ki_parse_id(text, bytes, &number) != KI_ID_NUMBER)
-        return ki_fail(error, KITH_E_FORMAT, "%s: line %llu: the file changed while it was being read", place.path,
-                       (unsigned long long)place.line);
-    return ki_labels_add_number(labels, number, error);
-}
-
-kith_status ki_labels_survey(kith_id_kind *kind, ki_place place, const char *text, size_t bytes, kith_error *error) {
-    uint64_t number;
     char excerpt[48];
-    if (bytes == 0)
-        return ki_fail(error, KITH_E_FORMAT, "%s: line %llu: the id is empty", place.path,
-                       (unsigned long long)place.line);
+    if (bytes == 0) return empty_id(place, error);
+    if (kind == KITH_ID_STRING) return ki_labels_add_text(labels, place, "id", text, bytes, error);
     switch (ki_parse_id(text, bytes, &number)) {
     case KI_ID_NUMBER:
-        return KITH_OK;
-    case KI_ID_NEGATIVE:
-        return ki_fail(error, KITH_E_DATA, "%s: line %llu: id %s is negative; ids are whole numbers from 0, or strings",
-                       place.path, (unsigned long long)place.line, ki_excerpt(text, bytes, excerpt));
+        return ki_labels_add_number(labels, number, error);
+    case KI_ID_WORD:
+        return ki_fail(error, KITH_E_FORMAT, "%s: line %llu: '%s' is no number, as the other ids are", place.path,
+                       (unsigned long long)place.line, ki_excerpt(text, bytes, excerpt));
     default:
-        *kind = KITH_ID_STRING;
-        return KITH_OK;
+        return no_id(place, ki_excerpt(text, bytes, excerpt), error);
     }
+}
+
+kith_status ki_labels_survey(ki_id_survey *survey, ki_place place, const char *text, size_t bytes, bool word,
+                             kith_error *error) {
+    uint64_t number;
+    if (bytes == 0) return empty_id(place, error);
+    const ki_id_text seen = word ? KI_ID_WORD : ki_parse_id(text, bytes, &number);
+    if (seen == KI_ID_WORD) {
+        survey->words = true;
+    } else if (seen != KI_ID_NUMBER && !survey->bad_line) {
+        survey->bad_line = place.line;
+        ki_excerpt(text, bytes, survey->bad);
+    }
+    return KITH_OK;
+}
+
+kith_status ki_labels_kind(const ki_id_survey *survey, const char *path, kith_id_kind *kind, kith_error *error) {
+    if (survey->bad_line && !survey->words) return no_id((ki_place){path, survey->bad_line}, survey->bad, error);
+    *kind = survey->words ? KITH_ID_STRING : KITH_ID_U64;
+    return KITH_OK;
 }
 
 static kith_status count_rows(ki_side *side, uint64_t *rows, kith_error *error) {
     char *text;
     size_t bytes;
-    side->kind = KITH_ID_U64;
+    ki_id_survey survey = {0};
     *rows = 0;
     for (;;) {
         kith_status status = ki_lines_next(&side->lines, &text, &bytes, error);
-        if (status != KITH_OK || !text) return status;
-        if (side->ids) {
+        if (status == KITH_OK && !text) break;
+        if (status == KITH_OK && side->ids) {
             const ki_place place = {side->path, side->lines.number};
-            status = ki_labels_survey(&side->kind, place, text, bytes, error);
-            if (status != KITH_OK) return status;
+            status = ki_labels_survey(&survey, place, text, bytes, false, error);
         }
+        if (status != KITH_OK) return status;
         (*rows)++;
     }
+    return ki_labels_kind(&survey, side->path, &side->kind, error);
 }
 
 static kith_status open_npy(ki_side *side, uint64_t file_bytes, uint64_t *rows, kith_error *error) {
@@ -122,25 +145,29 @@ static kith_status open_npy(ki_side *side, uint64_t file_bytes, uint64_t *rows, 
     return KITH_OK;
 }
 
-kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
-                         kith_error *error) {
-    uint64_t file_bytes, found = 0;
-    unsigned char magic[6] = {0};
+kith_status ki_side_begin(ki_side *side, const char *path, bool ids, uint64_t *npy_rows, kith_error *error) {
+    uint64_t file_bytes;
+    unsigned char head[512] = {0};
     *side = (ki_side)KI_SIDE_NONE;
     side->ids = ids;
     side->path = strdup(path);
     if (!side->path) return no_memory(error);
-    kith_status status = ki_open_read(path, &side->fd, &file_bytes, error);
-    if (status == KITH_OK && ids && file_bytes >= sizeof(magic))
-        status = ki_read_at(side->fd, path, magic, sizeof(magic), 0, error);
+    kith_status status = ki_input_open(path, true, &side->fd, &file_bytes, error);
+    const size_t head_bytes = status == KITH_OK ? (size_t)ki_min_u64(sizeof(head), file_bytes) : 0;
+    if (status == KITH_OK) status = ki_read_at(side->fd, path, head, head_bytes, 0, error);
     if (status != KITH_OK) return status;
-    if (memcmp(magic, KI_NPY_MAGIC, sizeof(magic)) == 0) {
-        status = open_npy(side, file_bytes, &found, error);
-    } else {
-        ki_lines_open(&side->lines, side->path, side->fd, file_bytes);
-        status = count_rows(side, &found, error);
-        side->row = UINT64_MAX;
-    }
+    if (ids && memcmp(head, KI_NPY_MAGIC, 6) == 0) return open_npy(side, file_bytes, npy_rows, error);
+    status = ki_input_is_text(path, head, head_bytes, error);
+    ki_lines_open(&side->lines, side->path, side->fd, file_bytes);
+    side->row = UINT64_MAX;
+    return status;
+}
+
+kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
+                         kith_error *error) {
+    uint64_t found = 0;
+    kith_status status = ki_side_begin(side, path, ids, &found, error);
+    if (status == KITH_OK && !side->npy) status = count_rows(side, &found, error);
     if (status == KITH_OK && found != rows)
         return ki_fail(error, KITH_E_FORMAT, "%s: has %llu %s, but %s has %llu rows", path, (unsigned long long)found,
                        ids ? "ids" : "names", beside, (unsigned long long)rows);

@@ -2,8 +2,9 @@
  *
  * Ids and names of some rows, and the files beside the vectors that may hold them.
  *
- * B1. An id column is KITH_ID_U64 when every id in it is a plain decimal below 2^64-1, otherwise KITH_ID_STRING. "007"
- *     is a string, so that no digit is lost. A minus sign followed by digits only is refused as a negative id.
+ * B1. An id column is KITH_ID_STRING when one id in it is a word: anything but digits after an optional minus sign,
+ *     digits after a zero ("007": no digit is lost), or in csv whatever stands in quotes. Otherwise it is KITH_ID_U64,
+ *     and an id below 0 or beyond 2^64-2 is refused.
  * B2. Strings are valid UTF-8 without NUL and at most KITH_STRING_MAX bytes; string ids are not empty.
  * B3. Ends are u32: a batch has at most KI_LABELS_MAX rows, so that they cannot overflow.
  *
@@ -42,8 +43,19 @@ kith_status ki_labels_add_text(ki_labels *labels, ki_place place, const char *wh
 /* Add the text of an id as a number or string, whichever the column is. */
 kith_status ki_labels_add_id(ki_labels *labels, kith_id_kind kind, ki_place place, const char *text, size_t bytes,
                              kith_error *error);
-/* One id of a column looked at while its kind is being decided: *kind begins as KITH_ID_U64 (B1). */
-kith_status ki_labels_survey(kith_id_kind *kind, ki_place place, const char *text, size_t bytes, kith_error *error);
+
+/* A column of ids that is looked at while its kind is being decided (B1); begins zeroed. */
+typedef struct ki_id_survey {
+    bool words;
+    uint64_t bad_line; /* of the first number that is no id; 0: none */
+    char bad[48];
+} ki_id_survey;
+
+/* One id of the column; `word`: it is one whatever it looks like. */
+kith_status ki_labels_survey(ki_id_survey *survey, ki_place place, const char *text, size_t bytes, bool word,
+                             kith_error *error);
+/* What the column is. */
+kith_status ki_labels_kind(const ki_id_survey *survey, const char *path, kith_id_kind *kind, kith_error *error);
 
 /* A file with one id or name a row: text, or for ids also .npy. */
 typedef struct ki_side {
@@ -58,6 +70,8 @@ typedef struct ki_side {
 #define KI_SIDE_NONE                                                                                                   \
     { .fd = -1 }
 
+/* Open, and tell an .npy of ids, with its rows, from text, whose lines are ready to be read. */
+kith_status ki_side_begin(ki_side *side, const char *path, bool ids, uint64_t *npy_rows, kith_error *error);
 /* `rows` must be the file's count; `beside` is the vectors' path, for the message. */
 kith_status ki_side_open(ki_side *side, const char *path, bool ids, uint64_t rows, const char *beside,
                          kith_error *error);

@@ -139,12 +139,13 @@ ki_id_text ki_parse_id(const char *text, size_t bytes, uint64_t *value) {
     for (size_t i = sign; i < bytes; i++)
         if (!is_digit(text[i])) return KI_ID_WORD;
     if (sign) return KI_ID_NEGATIVE;
-    if (bytes == 0 || bytes > 20 || (bytes > 1 && text[0] == '0')) return KI_ID_WORD;
+    if (bytes == 0 || (bytes > 1 && text[0] == '0')) return KI_ID_WORD;
+    if (bytes > 20) return KI_ID_LARGE;
     uint64_t sum = 0;
     for (size_t i = 0; i < bytes; i++)
         if (__builtin_mul_overflow(sum, 10u, &sum) || __builtin_add_overflow(sum, (uint64_t)(text[i] - '0'), &sum))
-            return KI_ID_WORD;
-    if (sum == UINT64_MAX) return KI_ID_WORD;
+            return KI_ID_LARGE;
+    if (sum == UINT64_MAX) return KI_ID_LARGE;
     *value = sum;
     return KI_ID_NUMBER;
 }

@@ -31,6 +31,7 @@ ki_number ki_parse_float(const char *text, const char *end, bool json, float *va
 typedef enum ki_id_text {
     KI_ID_NUMBER,   /* a plain decimal below 2^64-1 without leading zeros */
     KI_ID_NEGATIVE, /* a minus sign and digits only */
+    KI_ID_LARGE,    /* digits only, 2^64-1 or more, without leading zeros */
     KI_ID_WORD      /* anything else */
 } ki_id_text;
 

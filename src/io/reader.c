@@ -8,15 +8,13 @@
 #include "base/file.h"
 #include "base/grow.h"
 #include "base/status.h"
+#include "io/input.h"
 #include "io/npy.h"
 
 #include <fcntl.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
-
-/* One batch: large enough to keep several threads busy, small beside the builder's memory. */
-static const size_t BATCH_BYTES = (size_t)16 << 20;
 
 static const ki_reader_format *const formats[] = {
     [KITH_NPY] = &ki_reader_npy, [KITH_VECS] = &ki_reader_vecs,   [KITH_BIN] = &ki_reader_bin,
@@ -28,15 +26,18 @@ const char *ki_format_name(kith_format format) {
     return (size_t)format < sizeof(names) / sizeof(*names) ? names[format] : names[0];
 }
 
+/* Do the first `bytes` of the path end in this suffix? */
+static bool ends_in(const char *path, size_t bytes, const char *suffix) {
+    const size_t suffix_bytes = strlen(suffix);
+    return bytes >= suffix_bytes && strncasecmp(path + bytes - suffix_bytes, suffix, suffix_bytes) == 0;
+}
+
+bool ki_suffix_is_gz(const char *path) {
+    return ends_in(path, strlen(path), ".gz");
+}
+
 bool ki_suffix_is(const char *path, const char *suffix) {
-    const size_t path_bytes = strlen(path), suffix_bytes = strlen(suffix);
-    if (path_bytes < suffix_bytes) return false;
-    const char *tail = path + path_bytes - suffix_bytes;
-    for (size_t i = 0; i < suffix_bytes; i++) {
-        const char c = tail[i] >= 'A' && tail[i] <= 'Z' ? (char)(tail[i] - 'A' + 'a') : tail[i];
-        if (c != suffix[i]) return false;
-    }
-    return true;
+    return ends_in(path, strlen(path) - (ki_suffix_is_gz(path) ? 3 : 0), suffix);
 }
 
 kith_format ki_format_of_suffix(const char *path) {
@@ -54,21 +55,19 @@ kith_format ki_format_of_suffix(const char *path) {
 }
 
 /* From the first bytes: .npy has a magic number, JSON lines begin with a brace, and other text is taken for csv. */
-static kith_status detect(kith_reader *reader, kith_error *error) {
-    unsigned char head[512];
-    const size_t bytes = (size_t)ki_min_u64(sizeof(head), reader->file_bytes);
-    reader->format = ki_format_of_suffix(reader->path);
-    if (reader->format != KITH_FORMAT_AUTO) return KITH_OK;
-    const kith_status status = ki_read_at(reader->fd, reader->path, head, bytes, 0, error);
-    if (status != KITH_OK) return status;
+static kith_status detect(kith_reader *reader, const unsigned char *head, size_t bytes, kith_error *error) {
     size_t first = bytes >= 3 && memcmp(head, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     while (first < bytes && strchr(" \t\r\n", head[first]) && head[first]) first++;
     bool text = first < bytes;
     for (size_t i = 0; i < bytes; i++)
         if (head[i] < 0x20 && !(head[i] == '\t' || head[i] == '\r' || head[i] == '\n')) text = false;
-    if (bytes >= 6 && memcmp(head, KI_NPY_MAGIC, 6) == 0)
+    if (bytes >= 6 && memcmp(head, KI_NPY_MAGIC, 6) == 0) {
         reader->format = KITH_NPY;
-    else if (text)
+        return KITH_OK;
+    }
+    const kith_status status = ki_input_is_text(reader->path, head, bytes, error);
+    if (status != KITH_OK) return status;
+    if (text)
         reader->format = head[first] == '{' ? KITH_JSONL : KITH_CSV;
     else
         return ki_fail(error, KITH_E_UNSUPPORTED,
@@ -76,6 +75,31 @@ static kith_status detect(kith_reader *reader, kith_error *error) {
                        ".ibin .csv .tsv .jsonl .ndjson",
                        reader->path);
     return KITH_OK;
+}
+
+/* Settle the format, and refuse by name what is something else. Rows without a magic number may begin with anything. */
+static kith_status settle_format(kith_reader *reader, kith_error *error) {
+    unsigned char head[512];
+    const size_t bytes = (size_t)ki_min_u64(sizeof(head), reader->file_bytes);
+    if (reader->format == KITH_VECS || reader->format == KITH_BIN) return KITH_OK;
+    kith_status status = ki_read_at(reader->fd, reader->path, head, bytes, 0, error);
+    if (status != KITH_OK) return status;
+    if (reader->format == KITH_FORMAT_AUTO) return detect(reader, head, bytes, error);
+    if (reader->format != KITH_NPY) return ki_input_is_text(reader->path, head, bytes, error);
+    const char *name = ki_input_name(head, bytes);
+    if (!name || (bytes >= 6 && memcmp(head, KI_NPY_MAGIC, 6) == 0)) return KITH_OK;
+    return ki_fail(error, KITH_E_UNSUPPORTED, "%s: is %s", reader->path, name);
+}
+
+/* Only text has columns and keys. */
+static kith_status check_columns(const kith_reader *reader, const kith_reader_options *options, kith_error *error) {
+    if (reader->format == KITH_CSV || reader->format == KITH_JSONL) return KITH_OK;
+    const char *asked = options->id_column     ? options->id_column
+                        : options->name_column ? options->name_column
+                                               : options->vector_key;
+    if (!asked) return KITH_OK;
+    return ki_fail(error, KITH_E_UNSUPPORTED, "%s: has no column '%s': only csv and jsonl have columns and keys",
+                   reader->path, asked);
 }
 
 kith_status ki_reader_set_shape(kith_reader *reader, uint64_t rows, uint64_t columns, kith_dtype dtype, bool bits,
@@ -119,17 +143,29 @@ static kith_status set_window(kith_reader *reader, const kith_reader_options *op
     return KITH_OK;
 }
 
+static kith_status leave_out(kith_reader *reader, const kith_reader_options *options, kith_error *error) {
+    const kith_status status = ki_skip_find(reader, options, error);
+    reader->row_ids = reader->skip.count && reader->id_kind == KITH_ID_ROW;
+    if (reader->row_ids) reader->id_kind = KITH_ID_U64;
+    return status;
+}
+
 static kith_status open_file(kith_reader *reader, const kith_reader_options *options, kith_error *error) {
-    kith_status status = ki_open_read(reader->path, &reader->fd, &reader->file_bytes, error);
+    reader->format = options->format;
+    if (reader->format == KITH_FORMAT_AUTO) reader->format = ki_format_of_suffix(reader->path);
+    const bool plain = (reader->format == KITH_VECS || reader->format == KITH_BIN) && !ki_suffix_is_gz(reader->path);
+    kith_status status = ki_input_open(reader->path, !plain, &reader->fd, &reader->file_bytes, error);
     if (status != KITH_OK) return status;
     (void)posix_fadvise(reader->fd, 0, 0, POSIX_FADV_SEQUENTIAL); /* a hint: its failure changes nothing */
-    reader->format = options->format;
-    if (reader->format == KITH_FORMAT_AUTO) status = detect(reader, error);
+    reader->round = options->round != 0;
+    status = settle_format(reader, error);
+    if (status == KITH_OK) status = check_columns(reader, options, error);
     if (status != KITH_OK) return status;
     reader->functions = formats[reader->format];
     status = reader->functions->open(reader, options, error);
     if (status == KITH_OK) status = open_sides(reader, options, error);
     if (status == KITH_OK) status = set_window(reader, options, error);
+    if (status == KITH_OK && options->skip_bad) status = leave_out(reader, options, error);
     return status;
 }
 
@@ -139,6 +175,8 @@ static kith_status check_options(const kith_reader_options *given, kith_reader_o
     if (status != KITH_OK) return status;
     if ((unsigned)options->format > KITH_JSONL)
         return ki_fail(error, KITH_E_ARG, "reader options: there is no format %d", (int)options->format);
+    if ((unsigned)options->header > KITH_HEADER_NO)
+        return ki_fail(error, KITH_E_ARG, "reader options: there is no header %d", (int)options->header);
     if (options->dtype != KITH_DTYPE_NONE && options->dtype != KITH_B1)
         return ki_fail(error, KITH_E_ARG,
                        "reader options: dtype may only be b1; other files say themselves what they hold");
@@ -218,8 +256,22 @@ kith_status kith_reader_get_info(const kith_reader *reader, kith_reader_info *in
         .dim = reader->dim,
         .rows = reader->rows,
         .file_bytes = reader->file_bytes,
+        .columns = reader->columns ? reader->columns : "",
+        .guessed_header = reader->guessed_header,
+        .skipped = reader->skip.count,
+        .row_ids = reader->row_ids,
     };
     ki_grown_write(KI_GROWN_READER_INFO, &full, info);
+    return KITH_OK;
+}
+
+kith_status kith_reader_skipped(const kith_reader *reader, uint64_t place, uint64_t *row, const char **why,
+                                kith_error *error) {
+    if (!reader || !row || !why || place >= reader->skip.count)
+        return ki_fail(error, KITH_E_ARG, "kith_reader_skipped: no pointer may be NULL, and place must be below %llu",
+                       reader ? (unsigned long long)reader->skip.count : 0ull);
+    *row = reader->first_row + reader->skip.rows[place];
+    *why = place < KI_SKIP_WHYS ? reader->skip.why[place] : "";
     return KITH_OK;
 }
 
@@ -253,12 +305,20 @@ static kith_status read_memory(kith_reader *reader, size_t count, const void **d
     return KITH_OK;
 }
 
-static kith_status read_file(kith_reader *reader, size_t count, kith_error *error) {
-    const uint64_t row = reader->first_row + reader->next;
+kith_status ki_reader_read(kith_reader *reader, uint64_t row, size_t count, kith_error *error) {
     ki_labels_clear(&reader->ids);
     ki_labels_clear(&reader->names);
-    kith_status status = reserve_data(reader, count * reader->row_bytes, error);
-    if (status == KITH_OK) status = reader->functions->read(reader, row, count, error);
+    const kith_status status = reserve_data(reader, count * reader->row_bytes, error);
+    return status == KITH_OK ? reader->functions->read(reader, row, count, error) : status;
+}
+
+/* The next rows, at most *most of them, and how many they are. */
+static kith_status read_file(kith_reader *reader, size_t *most, kith_error *error) {
+    const uint64_t place = ki_skip_row(&reader->skip, reader->next, most), row = reader->first_row + place;
+    const size_t count = *most;
+    kith_status status = ki_reader_read(reader, row, count, error);
+    for (size_t i = 0; reader->row_ids && i < count && status == KITH_OK; i++)
+        status = ki_labels_add_number(&reader->ids, place + i, error);
     if (status == KITH_OK && reader->id_file.path)
         status = ki_side_read(&reader->id_file, row, count, &reader->ids, error);
     if (status == KITH_OK && reader->name_file.path)
@@ -288,11 +348,12 @@ kith_status kith_reader_next(kith_reader *reader, size_t max_rows, kith_rows *ro
     size_t count = (size_t)ki_min_u64(max_rows, reader->rows - reader->next);
     const void *data = NULL;
     if (count && !reader->memory)
-        count = ki_min_size(count, BATCH_BYTES > reader->row_bytes ? BATCH_BYTES / reader->row_bytes : 1);
+        count = ki_min_size(count,
+                            KI_READER_BATCH_BYTES > reader->row_bytes ? KI_READER_BATCH_BYTES / reader->row_bytes : 1);
     if (reader->id_kind == KITH_ID_STRING || reader->has_names) count = ki_min_size(count, KI_LABELS_MAX);
     if (count) {
         const kith_status status =
-            reader->memory ? read_memory(reader, count, &data, error) : read_file(reader, count, error);
+            reader->memory ? read_memory(reader, count, &data, error) : read_file(reader, &count, error);
         if (status != KITH_OK) return status;
         if (!reader->memory) data = reader->data;
     }
@@ -320,6 +381,8 @@ void kith_reader_close(kith_reader *reader) {
     ki_side_close(&reader->name_file);
     ki_labels_free(&reader->ids);
     ki_labels_free(&reader->names);
+    free(reader->columns);
+    ki_skip_free(&reader->skip);
     free(reader->data);
     if (reader->fd >= 0) close(reader->fd);
     free(reader->path);

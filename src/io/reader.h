@@ -17,7 +17,13 @@
 #include "io/element.h"
 #include "io/labels.h"
 #include "io/lines.h"
+#include "io/skip.h"
 #include "kith.h"
+
+/* One batch: large enough to keep several threads busy, small beside the builder's memory. */
+#define KI_READER_BATCH_BYTES ((size_t)16 << 20)
+
+typedef struct ki_text ki_text;
 
 typedef struct ki_reader_format {
     /* Fill dtype, dim, rows, id_kind, has_names and state. */
@@ -50,6 +56,12 @@ struct kith_reader {
     size_t data_capacity;
     ki_labels ids, names;
     ki_side id_file, name_file;
+    char *columns;       /* text formats: as kith_reader_info says them */
+    ki_text *text;       /* they lie in state; else NULL */
+    bool guessed_header; /* csv */
+    bool round;          /* binary formats */
+    bool row_ids;        /* rows are left out of a file without ids: ids are what row numbers would be */
+    ki_skip skip;
 
     const unsigned char *memory; /* rows of a reader from memory */
     size_t memory_stride;
@@ -59,6 +71,9 @@ struct kith_reader {
 /* Set rows, dim and dtype after bounding them; `bits`: the columns are bytes of packed bits. */
 kith_status ki_reader_set_shape(kith_reader *reader, uint64_t rows, uint64_t columns, kith_dtype dtype, bool bits,
                                 kith_error *error);
+
+/* Rows row..row+count of the file into data, ids and names, without those beside the vectors. */
+kith_status ki_reader_read(kith_reader *reader, uint64_t row, size_t count, kith_error *error);
 
 /* Formats whose rows all have one size (binary.c): header, then rows of prefix_bytes and columns of `element`. A prefix
  * of 4 bytes is the row's i32 count of columns, and is checked. */
@@ -78,18 +93,19 @@ void ki_binary_close(kith_reader *reader);
 /* The labels that a source lent with its last rows. */
 void ki_source_labels(const kith_reader *reader, kith_rows *batch);
 
-/* Does the path end in this suffix (given in lower case), in any case? */
+/* Does the path end in this suffix, in any case, before a ".gz" if there is one? */
 bool ki_suffix_is(const char *path, const char *suffix);
+bool ki_suffix_is_gz(const char *path);
 /* From the suffix; KITH_FORMAT_AUTO when it says nothing. */
 kith_format ki_format_of_suffix(const char *path);
 const char *ki_format_name(kith_format format);
 
 /* Lines of a text format, counted by row. */
-typedef struct ki_text {
+struct ki_text {
     ki_lines lines;
     uint64_t row; /* of the next line; UINT64_MAX when unknown */
     bool header;  /* the first line is not a row */
-} ki_text;
+};
 
 /* Go to a row, from the start if need be. */
 kith_status ki_text_goto(ki_text *text, uint64_t row, kith_error *error);

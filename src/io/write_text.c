@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Writing .csv, .tsv and .jsonl. Floats get the fewest digits that read back as the same float, in any locale. csv has
- * a header when there are ids or names, and else only numbers. */
+ * a header when there are ids or names, or when its first row would be taken for one, and else only numbers. String ids
+ * that look like numbers are quoted, which makes them strings for the reader. */
 #include "io/writer.h"
 
 #include "base/status.h"
@@ -48,10 +49,13 @@ static kith_status csv_check(kith_writer *writer, kith_error *error) {
     return KITH_OK;
 }
 
-static kith_status csv_begin(kith_writer *writer, kith_error *error) {
+static bool is_labelled(const kith_writer *writer) {
+    return writer->id_kind != KITH_ID_ROW || writer->has_names;
+}
+
+static kith_status put_csv_header(kith_writer *writer, kith_error *error) {
     const char separator[] = {writer->separator, '\0'};
     kith_status status = KITH_OK;
-    if (writer->id_kind == KITH_ID_ROW && !writer->has_names) return KITH_OK;
     if (writer->id_kind != KITH_ID_ROW) status = put_text(writer, "id", error);
     if (status == KITH_OK && writer->has_names) {
         if (writer->id_kind != KITH_ID_ROW) status = put_text(writer, separator, error);
@@ -59,16 +63,34 @@ static kith_status csv_begin(kith_writer *writer, kith_error *error) {
     }
     for (size_t i = 0; i < writer->dim && status == KITH_OK; i++) {
         char text[32];
-        snprintf(text, sizeof(text), "%cv%zu", writer->separator, i);
+        snprintf(text, sizeof(text), "%sv%zu", i || is_labelled(writer) ? separator : "", i);
         status = put_text(writer, text, error);
     }
     return status == KITH_OK ? put_text(writer, "\n", error) : status;
 }
 
+static kith_status csv_begin(kith_writer *writer, kith_error *error) {
+    return is_labelled(writer) ? put_csv_header(writer, error) : KITH_OK;
+}
+
+/* 0, 1, 2, ...: the reader takes such a first line for the header of a data frame. */
+static bool counts(const kith_writer *writer, const unsigned char *row) {
+    size_t i = 0;
+    while (i < writer->dim && ki_dtype_float(writer->dtype, row, i) == (float)i) i++;
+    return i == writer->dim;
+}
+
+/* Is this string id made of digits alone, or of a minus sign and digits? */
+static bool looks_like_number(const char *text, size_t bytes) {
+    uint64_t number;
+    return ki_parse_id(text, bytes, &number) != KI_ID_WORD;
+}
+
 /* Quoted where a reader could take it for something else. */
 static kith_status put_csv_label(kith_writer *writer, const char *what, const char *text, size_t bytes,
                                  kith_error *error) {
-    bool quote = bytes == 0 || text[0] == ' ' || text[bytes - 1] == ' ';
+    bool quote = bytes == 0 || text[0] == ' ' || text[bytes - 1] == ' ' ||
+                 (strcmp(what, "id") == 0 && looks_like_number(text, bytes));
     kith_status status = check_label(writer, what, text, bytes, error);
     for (size_t i = 0; i < bytes && status == KITH_OK; i++) {
         if (text[i] == '\n' || text[i] == '\r')
@@ -89,6 +111,7 @@ static kith_status csv_write(kith_writer *writer, const kith_rows *rows, size_t 
     const unsigned char *data = (const unsigned char *)rows->data + row * writer->row_bytes;
     kith_status status = KITH_OK;
     size_t bytes;
+    if (writer->written == 0 && !is_labelled(writer) && counts(writer, data)) status = put_csv_header(writer, error);
     if (writer->id_kind == KITH_ID_U64) {
         status = put_number(writer, rows->ids[row], error);
         if (status == KITH_OK) status = ki_writer_put(writer, &writer->separator, 1, error);

@@ -102,6 +102,8 @@ kith_status kith_writer_open(const char *path, kith_format format, kith_dtype dt
     if (rows > KITH_ROWS_MAX)
         return ki_fail(error, KITH_E_LIMIT, "%s: %llu rows, %llu are the most", path, (unsigned long long)rows,
                        (unsigned long long)KITH_ROWS_MAX);
+    if (ki_suffix_is_gz(path))
+        return ki_fail(error, KITH_E_UNSUPPORTED, "%s: files compressed with gzip are read, not written", path);
     if (format == KITH_FORMAT_AUTO) format = ki_format_of_suffix(path);
     if (format == KITH_FORMAT_AUTO)
         return ki_fail(

@@ -59,6 +59,7 @@ static int put_string(struct lines *lines, const char *text, size_t bytes) {
 /* JSON has no infinity. */
 static int put_float(struct lines *lines, float value) {
     char text[KI_FLOAT_TEXT];
+    if (value == 0) value = 0; /* a negative zero, as products have, is printed as zero */
     return isfinite(value) ? put(lines, text, ki_print_float(value, text)) : put(lines, "null", 4);
 }
 

@@ -154,7 +154,7 @@ def test_allow_rows_and_more_results_than_vectors(home, tmp_path):
     (ABSENT, ["none.npy", "items.kith", "-o", "x"], "none.npy"),
     (ABSENT, ["queries.npy", "none.kith", "-o", "x"], "none.kith"),
     (ABSENT, ["queries.npy", "items.kith", "-o", "none/x"], "none/x"),
-    (USAGE, ["queries.npy", "items.kith", "-o", "items.kith", "--to", "ndjson"], "file of the vectors"),
+    (USAGE, ["queries.npy", "items.kith", "-o", "items.kith", "--to", "ndjson"], "items.kith is an input itself"),
 ])
 def test_refused(home, code, arguments, words):
     before = sorted(os.listdir(home))

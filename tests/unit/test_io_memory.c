@@ -74,6 +74,8 @@ typedef kith_status (*work)(const char *path, kith_error *error);
 
 static const char *ids_path, *names_path;
 
+static int skip_bad;
+
 static kith_status read_whole(const char *path, kith_error *error) {
     static const float expected[6] = {1, 0.12345678901234567f, 3, 4, 5, 6};
     kith_reader_options options = KITH_READER_OPTIONS_INIT;
@@ -82,6 +84,7 @@ static kith_status read_whole(const char *path, kith_error *error) {
     uint64_t seen = 0;
     options.ids_path = ids_path;
     options.names_path = names_path;
+    options.skip_bad = skip_bad;
     kith_status status = kith_reader_open(path, &options, &reader, error);
     while (status == KITH_OK) {
         kith_rows rows = {0};
@@ -145,6 +148,14 @@ static void readers(void **state) {
         io_put_text("m.jsonl",
                     "{\"id\":\"a-rather-long-identifier-0\",\"vector\":[1,0.12345678901234567],\"name\":\"n\"}\n"
                     "{\"id\":\"b\",\"vector\":[3,4]}\n{\"id\":\"a-rather-long-identifier-2\",\"vector\":[5,6]}\n"));
+    refuse_each(read_whole, io_put_text("f.csv", ",0,1\n100,1,0.12345678901234567\n101,3,4\n102,5,6\n"));
+    refuse_each(read_whole, io_put_text("e.jsonl", "{\"embedding\":[1,0.12345678901234567]}\n{\"embedding\":[3,4]}\n"
+                                                   "{\"embedding\":[5,6]}\n"));
+    skip_bad = 1;
+    refuse_each(read_whole,
+                io_put_text("l.csv", "id,v,text\na-rather-long-identifier-0,\"[1, 0.12345678901234567]\",x\n"
+                                     "b,[3 4],y\nc,[3],z\na-rather-long-identifier-2,[5 6],z\n"));
+    skip_bad = 0;
     const double wide[6] = {1, (double)data[1], 3, 4, 5, 6};
     ids_path = io_put_text("ids.txt", "100\n101\n102\n");
     names_path = io_put_text("names.txt", "x\ny\nz\n");

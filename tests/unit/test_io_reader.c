@@ -138,7 +138,7 @@ static void arguments(void **state) {
     assert_int_equal(kith_reader_open(five_rows(), &bad_dtype, &reader, NULL), KITH_E_ARG);
     assert_int_equal(kith_reader_open(five_rows(), &bad_format, &reader, NULL), KITH_E_ARG);
     assert_int_equal(kith_reader_open(io_path("absent.npy"), NULL, &reader, NULL), KITH_E_NOTFOUND);
-    assert_int_equal(kith_reader_open(io_folder, NULL, &reader, NULL), KITH_E_ARG);
+    assert_int_equal(kith_reader_open(io_folder, NULL, &reader, NULL), KITH_E_UNSUPPORTED);
     assert_null(reader);
     kith_reader_close(NULL);
     reader = io_open(five_rows(), NULL);

@@ -247,6 +247,7 @@ static void refused_at_open(void **state) {
         {"x.fvecs", KITH_FORMAT_AUTO, KITH_U8, 2, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED,
          ".fvecs files hold f32, not u8"},
         {"x.u8bin", KITH_FORMAT_AUTO, KITH_I8, 2, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED, "hold u8 or b1, not i8"},
+        {"x.csv.gz", KITH_FORMAT_AUTO, KITH_F32, 2, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED, "are read, not written"},
         {"x.data", KITH_FORMAT_AUTO, KITH_F32, 2, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED, "suffix must name a format"},
         {"x.data", KITH_VECS, KITH_F32, 2, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED, "suffix must say"},
         {"x.csv", KITH_FORMAT_AUTO, KITH_B1, 8, 1, KITH_ID_ROW, 0, KITH_E_UNSUPPORTED, "packed bits"},

@@ -429,7 +429,7 @@ static void not_an_index(void **state) {
     unsigned char *noise = malloc(20000);
     (void)state;
     open_fails(test_path("absent.kith"), KITH_E_NOTFOUND, "absent.kith");
-    open_fails(test_folder, KITH_E_ARG, "regular file");
+    open_fails(test_folder, KITH_E_UNSUPPORTED, "regular file");
     test_write(path, "", 0);
     open_fails(path, KITH_E_CORRUPT, "the file is empty");
     test_write(path, text, sizeof(text) - 1);
