@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * NumPy arrays as the library's rows and ids. What lies as the library reads it is viewed; everything else goes to
- * Python (kith/_convert.py), which knows more types and can afford to. */
+ * Python (kith/_convert.py), which knows more types and can afford to. NumPy's table of functions lives here. */
+#define KITHPY_IMPORTS_NUMPY
 #include "src/kithpy.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@ static int bfloat16_number = -1;
 static PyObject *name_attribute;
 
 bool kpy_array_init(void) {
+    import_array1(false);
     name_attribute = PyUnicode_InternFromString("name");
     return name_attribute != NULL;
 }
@@ -42,6 +44,15 @@ kith_dtype kpy_dtype_of(PyArrayObject *array, bool bits) {
     default:
         return is_bfloat16(array) ? KITH_BF16 : KITH_DTYPE_NONE;
     }
+}
+
+/* The word for an array's element type as kith names it, or None. */
+PyObject *kpy_array_dtype(PyObject *module, PyObject *array) {
+    (void)module;
+    if (!PyArray_Check(array)) return PyErr_Format(PyExc_TypeError, "dtype_of takes an array");
+    const kith_dtype dtype = kpy_dtype_of((PyArrayObject *)array, false);
+    if (dtype == KITH_DTYPE_NONE) Py_RETURN_NONE;
+    return PyUnicode_FromString(kith_dtype_name(dtype));
 }
 
 /* True when the library can read the rows as they lie. */

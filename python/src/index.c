@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-PyTypeObject *kpy_index_type;
-
-kpy_handle *kpy_index_handle(kpy_index *index) {
-    if (!index->handle) kpy_raise(KITH_E_ARG, "the index is closed");
-    return index->handle;
-}
-
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *path = NULL;
     int populate = 0;

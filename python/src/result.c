@@ -42,7 +42,7 @@ PyObject *kpy_result_make(PyObject *ids, PyObject *distances, PyObject *rows, co
     return (PyObject *)made;
 }
 
-PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain) {
+static PyObject *remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain) {
     const kith_explain none = KITH_EXPLAIN_INIT;
     Py_INCREF(ids);
     Py_INCREF(distances);
@@ -52,6 +52,17 @@ PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, 
     Py_INCREF(explain);
     ((result *)made)->explained = explain;
     return made;
+}
+
+/* make_result(ids, distances, rows or None, explain): what a pickled result becomes again. */
+PyObject *kpy_remake(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *ids, *distances, *rows, *explain;
+    if (!PyArg_ParseTuple(args, "O!O!OO:make_result", &PyArray_Type, &ids, &PyArray_Type, &distances, &rows, &explain))
+        return NULL;
+    if (PyArray_NDIM((PyArrayObject *)distances) < 1)
+        return PyErr_Format(PyExc_ValueError, "distances must have an axis");
+    return remake(ids, distances, rows == Py_None ? NULL : rows, explain);
 }
 
 static PyObject *or_none(bool known, PyObject *value) {
