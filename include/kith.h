@@ -116,7 +116,8 @@ typedef enum kith_metric {
 } kith_metric;
 
 /* "f32", "f16", "bf16", "i8", "u8", "b1" and "l2", "ip", "cosine", "hamming", "jaccard"; "?" for other values. The
- * parse functions take the same words (also "float32", "dot", "euclidean", ...) and return the NONE value for others.
+ * parse functions take the same words and their usual synonyms ("float32", "dot", "euclidean", ...), in upper or lower
+ * case and with or without '-', '_' and spaces ("L2", "inner-product"), and return the NONE value for others.
  * Since 0.1. */
 KITH_API const char *kith_dtype_name(kith_dtype dtype);
 KITH_API const char *kith_metric_name(kith_metric metric);
