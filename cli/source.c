@@ -107,8 +107,8 @@ static int read_ids(const char *path, FILE *file, const kith_index *index, const
     return result;
 }
 
-int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
-               kith_filter **filter) {
+static int list_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
+                     kith_filter **filter) {
     struct id_list list = {0};
     kith_error error = {0};
     size_t unknown = 0;
@@ -127,5 +127,28 @@ int allow_open(const char *path, const kith_index *index, const kith_index_info 
     if (result == EXIT_OK && unknown > 0 && !quiet)
         note("%zu of the %zu ids in %s are not in the index", unknown, list.count + list.unknown, path);
     free(list.ids);
+    return result;
+}
+
+int filter_open(const struct arguments *arguments, const kith_index *index, const kith_index_info *info,
+                kith_filter **filter) {
+    const bool quiet = option_given(arguments, OPTION_QUIET);
+    const char *deny_path = option_text(arguments, OPTION_DENY, NULL);
+    kith_filter *allow = NULL, *deny = NULL;
+    int result = EXIT_OK;
+    if (option_given(arguments, OPTION_ALLOW))
+        result = list_open(option_text(arguments, OPTION_ALLOW, ""), index, info, quiet, &allow);
+    if (result == EXIT_OK && !deny_path) {
+        *filter = allow;
+        return EXIT_OK;
+    }
+    if (result == EXIT_OK) result = list_open(deny_path, index, info, quiet, &deny);
+    if (result == EXIT_OK) {
+        kith_error error = {0};
+        const kith_status status = kith_filter_create_except(allow, deny, filter, &error);
+        if (status != KITH_OK) result = fail_status(status, &error);
+    }
+    kith_filter_destroy(allow);
+    kith_filter_destroy(deny);
     return result;
 }

@@ -442,6 +442,10 @@ typedef struct kith_filter kith_filter;
  * otherwise ignored. Immutable; lives independently of other searches but not longer than its index. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_filter_create(const kith_index *index, const uint64_t *ids, size_t count,
                                                         size_t *unknown, kith_filter **filter, kith_error *error);
+/* The vectors that `allow` lets through (NULL: all of deny's index) and `deny` does not: a list of what may not be
+ * returned. It needs neither of the two afterwards. KITH_E_ARG when they are of different indexes. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_filter_create_except(const kith_filter *allow, const kith_filter *deny,
+                                                               kith_filter **filter, kith_error *error);
 KITH_API uint64_t kith_filter_count(const kith_filter *filter); /* vectors allowed */
 KITH_API void kith_filter_destroy(kith_filter *filter);         /* NULL is fine */
 
