@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sets of allowed ids."""
+"""Ids that a caller names: sets of allowed and of denied ones, and lists of those whose vectors are wanted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _kith
 from ._convert import is_single
-from ._errors import ArgumentError
+from ._errors import ArgumentError, MissingIdError
 
 
 class Filter(_kith.Filter):
@@ -27,16 +27,44 @@ class Filter(_kith.Filter):
         raise TypeError("a filter belongs to its index and cannot be pickled: pickle the ids")
 
 
-def make_filter(index: _kith.Index, ids: Any) -> Filter:
+def make_filter(index: _kith.Index, allow: Any, deny: Any = None) -> Filter:
+    """What `allow` lets through (None: everything), less what `deny` names: each a Filter, or ids in any order."""
+    chosen = None if allow is None else _filter_of(index, allow, "allow")
+    if deny is not None:
+        return Filter._except(chosen, _filter_of(index, deny, "deny"))
+    if chosen is None:
+        raise ArgumentError("a filter needs the ids that it allows, or those that it denies")
+    return chosen
+
+
+def _filter_of(index: _kith.Index, ids: Any, what: str) -> Filter:
     """A Filter from numbers, or from the strings of an index with string ids."""
     from ._sources.labels import to_ids
 
+    if isinstance(ids, _kith.Filter):
+        return ids
     if is_single(ids):
-        raise ArgumentError(f"allow: a list or an array of ids was expected, not {ids!r}")
+        raise ArgumentError(f"{what}: a list or an array of ids was expected, not {ids!r}")
     if getattr(ids, "dtype", None) == np.bool_:
-        raise ArgumentError("allow: a mask of bools is not a list of ids (numpy.flatnonzero makes row numbers of it)")
-    found = to_ids(ids, "allow")
-    if isinstance(found, list):
-        numbers, known, unknown = index._lookup(found)
-        return Filter._make(index, numbers[:known], unknown)
-    return Filter._make(index, found.astype(np.uint64, copy=False), 0)
+        raise ArgumentError(f"{what}: a mask of bools is not a list of ids (numpy.flatnonzero makes row numbers of it)")
+    found = to_ids(ids, what, any_order=True)
+    if not isinstance(found, list):
+        return Filter._make(index, found.astype(np.uint64, copy=False), 0)
+    if found and not index._names_ids:
+        raise TypeError(f"{what}: {found[0]!r} is a string, but the ids of this index are numbers")
+    numbers, known, unknown = index._lookup(found)
+    return Filter._make(index, numbers[:known], unknown)
+
+
+def ordered_ids(ids: Any) -> np.ndarray | list[str]:
+    """Ids one after another: (n,) uint64, or a list of str. MissingIdError for a number that no id can be."""
+    from ._sources.labels import to_ids
+
+    if is_single(ids):
+        raise ArgumentError(f"ids: a list or an array of ids was expected, not {ids!r}")
+    numbers = ids if isinstance(ids, np.ndarray) else np.asarray(ids) if isinstance(ids, (list, tuple, range)) else None
+    if numbers is not None and numbers.dtype.kind == "i" and numbers.ndim == 1 and numbers.size and numbers.min() < 0:
+        row = int(np.argmax(numbers < 0))
+        raise MissingIdError(f"ids: row {row}: the index has no id {numbers[row]}")
+    found = to_ids(ids, "ids")
+    return found if isinstance(found, list) else found.astype(np.uint64, copy=False)

@@ -6,9 +6,9 @@
 
 #include <math.h>
 
-static const char *const argument_names[KPY_ARGUMENTS] = {"Q",         "k",       "exact",  "target_recall",
-                                                          "allow",     "plan",    "nprobe", "rerank",
-                                                          "scan_code", "threads", "radius", "timeout"};
+static const char *const argument_names[KPY_ARGUMENTS] = {"Q",       "k",      "exact",  "target_recall", "allow",
+                                                          "deny",    "plan",   "nprobe", "rerank",        "scan_code",
+                                                          "threads", "radius", "timeout"};
 static PyObject *interned[KPY_ARGUMENTS];
 
 bool kpy_arguments_init(void) {
@@ -185,14 +185,16 @@ bool kpy_parse_wishes(const kpy_handle *handle, PyObject **values, kith_search_o
     return !kpy_given(values[KPY_TIMEOUT]) || parse_timeout(values[KPY_TIMEOUT], &options->timeout_ns);
 }
 
-PyObject *kpy_parse_filter(PyObject *index, PyObject *allow) {
-    if (PyObject_TypeCheck(allow, kpy_filter_type)) {
+PyObject *kpy_parse_filter(PyObject *index, PyObject **values) {
+    PyObject *allow = kpy_given(values[KPY_ALLOW]) ? values[KPY_ALLOW] : Py_None;
+    PyObject *deny = kpy_given(values[KPY_DENY]) ? values[KPY_DENY] : Py_None;
+    if (deny == Py_None && PyObject_TypeCheck(allow, kpy_filter_type)) {
         Py_INCREF(allow);
         return allow;
     }
-    PyObject *filter = PyObject_CallFunctionObjArgs(kpy_hooks.to_filter, index, allow, NULL);
+    PyObject *filter = PyObject_CallFunctionObjArgs(kpy_hooks.to_filter, index, allow, deny, NULL);
     if (!filter || PyObject_TypeCheck(filter, kpy_filter_type)) return filter;
     Py_DECREF(filter);
-    PyErr_SetString(PyExc_TypeError, "allow could not be made into a Filter");
+    PyErr_SetString(PyExc_TypeError, "allow and deny could not be made into a Filter");
     return NULL;
 }

@@ -55,9 +55,10 @@ PyObject *kpy_array_dtype(PyObject *module, PyObject *array) {
     return PyUnicode_FromString(kith_dtype_name(dtype));
 }
 
-/* True when the library can read the rows as they lie. */
+/* True when the library can read the rows as they lie. A class derived from NumPy's may mean more by them than it shows
+ * (a masked array hides some): Python looks at those. */
 static bool view(PyObject *object, bool bits, kpy_rows *rows) {
-    if (!PyArray_Check(object)) return false;
+    if (!PyArray_CheckExact(object)) return false;
     PyArrayObject *array = (PyArrayObject *)object;
     const int axes = PyArray_NDIM(array);
     const kith_dtype dtype = kpy_dtype_of(array, bits);
@@ -95,7 +96,9 @@ bool kpy_rows_view(PyObject *object, const kpy_handle *handle, kpy_rows *rows) {
 }
 
 PyArrayObject *kpy_ids_array(PyObject *object, const char *what) {
-    if (!PyArray_Check(object) || PyArray_TYPE((PyArrayObject *)object) != NPY_UINT64) {
+    const int number = PyArray_Check(object) ? PyArray_TYPE((PyArrayObject *)object) : NPY_NOTYPE;
+    /* Two of C's types may have 64 bits, and NumPy gives lists of large numbers the other one. */
+    if (number != NPY_UINT64 && !(number == NPY_ULONGLONG && sizeof(npy_ulonglong) == sizeof(uint64_t))) {
         PyErr_Format(PyExc_TypeError, "%s must be an array of uint64", what);
         return NULL;
     }

@@ -27,7 +27,7 @@ struct kpy_hooks {
     PyObject *missing_id;  /* exception class */
     PyObject *result_type; /* class of search results, a subclass of the C one */
     PyObject *to_queries;  /* function(object, bits): array that kpy_rows_view() takes as it lies */
-    PyObject *to_filter;   /* function(index, object): Filter */
+    PyObject *to_filter;   /* function(index, allow, deny): Filter */
     PyObject *explain;     /* class made of a dict */
 };
 extern struct kpy_hooks kpy_hooks;
@@ -214,6 +214,7 @@ enum {
     KPY_EXACT,
     KPY_TARGET,
     KPY_ALLOW,
+    KPY_DENY,
     KPY_PLAN,
     KPY_NPROBE,
     KPY_RERANK,
@@ -241,8 +242,8 @@ bool kpy_parse_k(PyObject *value, size_t *k);
 bool kpy_parse_radius(PyObject *value, float *radius);
 /* Plan, lists, promises and the time that a search may take. */
 bool kpy_parse_wishes(const kpy_handle *handle, PyObject **values, kith_search_options *options);
-/* A kpy_filter of an index, from one or from ids; a new reference. */
-PyObject *kpy_parse_filter(PyObject *index, PyObject *allow);
+/* What allow and deny, filters or ids, leave of an index: a kpy_filter, a new reference. One of them is given. */
+PyObject *kpy_parse_filter(PyObject *index, PyObject **values);
 
 /* ---- Methods and functions --------------------------------------------------------------------------------------- */
 

@@ -155,8 +155,18 @@ static PyObject *iterate(PyObject *self) {
     return iterator;
 }
 
+/* A result is a pair, whichever way it is looked at: by unpacking, by place, or by its length. */
 static Py_ssize_t length(PyObject *self) {
-    return PyArray_DIM((PyArrayObject *)((result *)self)->distances, 0);
+    (void)self;
+    return 2;
+}
+
+static PyObject *item(PyObject *self, Py_ssize_t at) {
+    result *r = (result *)self;
+    if (at == 0) return Py_NewRef(r->ids);
+    if (at == 1) return Py_NewRef(r->distances);
+    PyErr_SetString(PyExc_IndexError, "a result is a pair: [0] ids, [1] distances");
+    return NULL;
 }
 
 static void dealloc(PyObject *self) {
@@ -181,8 +191,13 @@ static PyGetSetDef getters[] = {
     {0},
 };
 static PyType_Slot slots[] = {
-    {Py_tp_dealloc, dealloc}, {Py_tp_members, members}, {Py_tp_getset, getters},
-    {Py_tp_iter, iterate},    {Py_sq_length, length},   {0, NULL},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_members, members},
+    {Py_tp_getset, getters},
+    {Py_tp_iter, iterate},
+    {Py_sq_length, length},
+    {Py_sq_item, item},
+    {0, NULL},
 };
 static PyType_Spec spec = {
     .name = "kith._kith.Result",

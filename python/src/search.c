@@ -39,8 +39,8 @@ static bool call_begin(PyObject *self, PyObject **values, struct call *call) {
     call->options = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
     call->explain = (kith_explain)KITH_EXPLAIN_INIT;
     if (!kpy_parse_wishes(handle, values, &call->options)) return false;
-    if (kpy_given(values[KPY_ALLOW])) {
-        if (!(call->filter = kpy_parse_filter(self, values[KPY_ALLOW]))) return false;
+    if (kpy_given(values[KPY_ALLOW]) || kpy_given(values[KPY_DENY])) {
+        if (!(call->filter = kpy_parse_filter(self, values))) return false;
         call->options.filter = ((kpy_filter *)call->filter)->filter;
     }
     if (!kpy_rows_view(values[KPY_Q], handle, &call->rows)) return false;
@@ -146,8 +146,8 @@ static PyObject *copy_ranges(const struct call *call, const kith_ranges *ranges)
 
 PyObject *kpy_index_range(PyObject *self, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     static const kpy_signature signature = {"range_search",
-                                            1u << KPY_Q | 1u << KPY_RADIUS | 1u << KPY_ALLOW | 1u << KPY_PLAN |
-                                                1u << KPY_THREADS | 1u << KPY_TIMEOUT,
+                                            1u << KPY_Q | 1u << KPY_RADIUS | 1u << KPY_ALLOW | 1u << KPY_DENY |
+                                                1u << KPY_PLAN | 1u << KPY_THREADS | 1u << KPY_TIMEOUT,
                                             {KPY_Q, KPY_RADIUS},
                                             2};
     PyObject *values[KPY_ARGUMENTS] = {0}, *found = NULL;

@@ -24,7 +24,7 @@ import numpy as np
 
 from .._errors import ArgumentError
 from . import arrays, labels
-from .source import Options, Source, narrow
+from .source import Options, Source, narrow, refuse_columns
 
 __all__ = ["Source", "as_source", "narrow", "read"]
 
@@ -77,6 +77,8 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
     <kith.Source: 2 x 2 f32, string ids>
     """
     options = Options(column, id_column, name_column, _element(dtype))
+    for name in ("column", "id_column", "name_column"):
+        _check_name(getattr(options, name), name, source)
     return labels.attach(_open(source, options), ids, names)
 
 
@@ -89,15 +91,28 @@ def _element(dtype: str | None) -> str | None:
     raise ArgumentError(f"dtype is {dtype!r}; a source is read as what it holds (None), or as packed bits ('b1')")
 
 
+def _check_name(value: Any, name: str, source: Any) -> None:
+    """TypeError unless a column is named as columns are: by strings, but for frames of pandas, which take anything."""
+    if value is None or isinstance(value, str) or _families(source) & {"pandas"}:
+        return
+    raise TypeError(f"{name} must be the name of a column, a string, not {value!r}")
+
+
+def _families(source: Any) -> set[str]:
+    """The libraries that a thing's classes come from."""
+    return {base.__module__.partition(".")[0] for base in type(source).__mro__}
+
+
 def _open(source: Any, options: Options) -> Source:
     if isinstance(source, Source):
+        refuse_columns(options, "Source", hint="; name it where the source is read first")
         return source
     if isinstance(source, (str, os.PathLike)):
         from . import files
         return files.open_file(os.fspath(source), options)
     if isinstance(source, (np.ndarray, list, tuple)):
         return arrays.open_array(source, options)
-    family = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    family = _families(source)
     if family & {"pandas", "polars"}:
         from . import frames
         return frames.open_frame(source, options, "pandas" if "pandas" in family else "polars")
