@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "source.h"
 
+#include "foreign.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,8 +20,21 @@ int source_open(const struct arguments *arguments, const char *path, kith_dtype 
     options.ids_path = option_text(arguments, OPTION_IDS, NULL);
     options.first_row = option_number(arguments, OPTION_FIRST_ROW, 0);
     options.max_rows = option_number(arguments, OPTION_ROWS, 0);
-    const kith_status status = kith_reader_open(path, &options, reader, &error);
-    if (status != KITH_OK) return fail_status(status, &error);
+    const char *format = options.format == KITH_FORMAT_AUTO ? foreign_format(path) : NULL;
+    struct foreign foreign = {0};
+    const char *const columns[] = {options.id_column, options.name_column};
+    int failed = format ? foreign_begin(&foreign, path, format, columns, dtype == KITH_B1) : EXIT_OK;
+    if (!failed && format) {
+        if (!options.ids_path) options.ids_path = foreign.ids;
+        if (!options.names_path) options.names_path = foreign.names;
+        options.id_column = options.name_column = NULL; /* Python has looked at them */
+    }
+    if (!failed) {
+        const kith_status status = kith_reader_open(format ? foreign.vectors : path, &options, reader, &error);
+        if (status != KITH_OK) failed = fail_status(status, &error);
+    }
+    foreign_end(&foreign); /* the reader has opened what it needs */
+    if (failed) return failed;
     kith_reader_get_info(*reader, info);
     return EXIT_OK;
 }
