@@ -20,7 +20,10 @@ const struct command command_table[COMMANDS] = {
          "Ids come from the file (csv: a column called id; jsonl: \"id\"), from --ids, or are the row numbers from 0. "
          "They are whole numbers or strings. Names, shown by searches, come from a column called name, from \"name\" "
          "or "
-         "from --names.",
+         "from --names.\n"
+         "\n"
+         "Parquet, Arrow and HDF5 files are read through the Python package kith-search, where python3 has it; "
+         "FILE::NAME names a column of vectors or a dataset.",
          {{"kith build items.npy", "makes items.kith, squared Euclidean distance"},
           {"kith build items.npy -o shop.kith --metric cosine --names titles.txt", "cosine, with a name for each row"},
           {"kith build codes.npy --dtype b1 --metric hamming", "rows of bytes as packed bits"},

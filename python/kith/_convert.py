@@ -72,8 +72,8 @@ def refuse_fields(dtype: np.dtype, what: str) -> None:
     """UnsupportedError for a structured array, of which a field has to be named."""
     if dtype.names:
         fields = ", ".join(map(repr, dtype.names[:8]))
-        raise UnsupportedError(f"{what}: is a structured array with the fields {fields}; give the one that holds the "
-                               f"vectors, as X[{dtype.names[-1]!r}]")
+        raise UnsupportedError(f"{what}: is of a structured type, with the fields {fields}; give the one that holds "
+                               f"the vectors, as X[{dtype.names[-1]!r}]")
 
 
 def is_single(value: Any) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from . import _kith
 from ._convert import is_single
 from ._errors import ArgumentError, MissingIdError
+
+NO_ID = 2**64 - 1  # KITH_ID_NONE
 
 
 class Filter(_kith.Filter):
@@ -56,15 +59,30 @@ def _filter_of(index: _kith.Index, ids: Any, what: str) -> Filter:
     return Filter._make(index, numbers[:known], unknown)
 
 
-def ordered_ids(ids: Any) -> np.ndarray | list[str]:
-    """Ids one after another: (n,) uint64, or a list of str. MissingIdError for a number that no id can be."""
-    from ._sources.labels import to_ids
+def ordered_ids(ids: Any) -> np.ndarray | list[Any]:
+    """Ids one after another: (n,) uint64, or a list with strings. MissingIdError for a number that no id can be."""
+    from ._sources.labels import refuse_unordered, to_ids
 
     if is_single(ids):
         raise ArgumentError(f"ids: a list or an array of ids was expected, not {ids!r}")
-    numbers = ids if isinstance(ids, np.ndarray) else np.asarray(ids) if isinstance(ids, (list, tuple, range)) else None
-    if numbers is not None and numbers.dtype.kind == "i" and numbers.ndim == 1 and numbers.size and numbers.min() < 0:
-        row = int(np.argmax(numbers < 0))
-        raise MissingIdError(f"ids: row {row}: the index has no id {numbers[row]}")
-    found = to_ids(ids, "ids")
+    refuse_unordered(ids, "ids")
+    values = ids if hasattr(ids, "dtype") or not isinstance(ids, Iterable) else list(ids)
+    row = _impossible(values)
+    if row is not None:
+        raise MissingIdError(f"ids: row {row}: the index has no id {values[row]}")
+    if isinstance(values, list) and any(isinstance(value, str) for value in values) and \
+            all(isinstance(value, (str, int, np.integer)) for value in values):
+        return values  # beside strings, numbers are those of rows
+    found = to_ids(values, "ids")
     return found if isinstance(found, list) else found.astype(np.uint64, copy=False)
+
+
+def _impossible(values: Any) -> int | None:
+    """The row of the first number that is beyond all ids, as those that fill up results are."""
+    if isinstance(values, list):
+        return next((row for row, value in enumerate(values)
+                     if isinstance(value, (int, np.integer)) and not 0 <= value < NO_ID), None)
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype.kind not in "iu":
+        return None
+    beyond = values < 0 if values.dtype.kind == "i" else values == np.uint64(NO_ID)
+    return int(np.argmax(beyond)) if beyond.any() else None

@@ -269,8 +269,8 @@ static PyObject *index_vector(PyObject *self, PyObject *object) {
     return array;
 }
 
-/* The numbers that stand for a list of strings: an array of uint64. MissingIdError names the place of an unknown one.
- */
+/* The numbers that stand for a list of strings, and numbers among them: an array of uint64. MissingIdError names the
+ * place of an unknown one. */
 static PyObject *numbers_of(const kpy_handle *handle, PyObject *list) {
     npy_intp count = (npy_intp)PyList_Size(list);
     PyObject *ids = PyArray_SimpleNew(1, &count, NPY_UINT64);
@@ -285,7 +285,7 @@ static PyObject *numbers_of(const kpy_handle *handle, PyObject *list) {
     return ids;
 }
 
-/* _vectors(ids): the vectors of an array of uint64, or of a list of str, in their order. */
+/* _vectors(ids): the vectors of an array of uint64, or of a list with strings, in their order. */
 static PyObject *index_vectors(PyObject *self, PyObject *object) {
     kpy_handle *handle = hold(self);
     if (!handle) return NULL;

@@ -159,6 +159,18 @@ def test_what_has_no_columns(source, argument):
         kith.read(source, **{argument: "a"})
 
 
+def test_a_source_can_be_taken_for_bits(tmp_path):
+    bits = np.random.default_rng(4).integers(0, 256, (20, 4), dtype=np.uint8)
+    np.save(tmp_path / "bits.npy", bits)
+    for source in (kith.read(bits, ids=range(7, 27)), kith.read(tmp_path / "bits.npy", ids=range(7, 27))):
+        built = kith.Index.build(source, dtype="b1")
+        assert built.dim == 32 and np.array_equal(built.vectors(range(7, 27)), bits)
+        assert built.join(source, k=1).ids.ravel().tolist() == list(range(7, 27))
+        assert kith.read(kith.read(source, dtype="b1"), dtype="b1").shape == (20, 32)
+    with pytest.raises(kith.UnsupportedError, match="packed bits .* are read from uint8"):
+        kith.Index.build(kith.read(X), dtype="b1")
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
@@ -266,7 +278,7 @@ def test_an_array_of_uneven_rows_is_not(index):
 def test_structures_are_named(index):
     rows = np.zeros(4, [("id", "i8"), ("v", "f4", 8)])
     for use in (kith.Index.build, kith.read, index.search, index.join, faiss.IndexFlatL2(8).add, filled_hnswlib().add_items):
-        with pytest.raises(kith.UnsupportedError, match=r"is a structured array with the fields 'id', 'v'; .* X\['v'\]"):
+        with pytest.raises(kith.UnsupportedError, match=r"is of a structured type, with the fields 'id', 'v'; .* X\['v'\]"):
             use(rows)
     assert kith.Index.build(rows["v"]).dim == 8
 
@@ -343,6 +355,8 @@ def test_vectors_of_bits_and_large_ids():
 
 
 @pytest.mark.parametrize("ids, place", [
+    ([1, 2**64], "row 1: the index has no id 18446744073709551616"), ([-1, 2**63], "row 0: the index has no id -1"),
+    (np.array([0, 2**64 - 1], np.uint64), "row 1: the index has no id 18446744073709551615"),
     ([1, 2, 99, 98], "row 2: the index has no id 99"), ([1, -1], "row 1: the index has no id -1"),
     (np.array([40]), "row 0: the index has no id 40"), (["a"], "row 0: the index has no id 'a'")])
 def test_an_unknown_id_is_named_with_its_place(index, ids, place):

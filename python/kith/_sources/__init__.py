@@ -24,7 +24,7 @@ import numpy as np
 
 from .._errors import ArgumentError
 from . import arrays, labels
-from .source import Options, Source, narrow, refuse_columns
+from .source import Options, Source, narrow, pack_bits, refuse_columns
 
 __all__ = ["Source", "as_source", "narrow", "read"]
 
@@ -106,7 +106,9 @@ def _families(source: Any) -> set[str]:
 def _open(source: Any, options: Options) -> Source:
     if isinstance(source, Source):
         refuse_columns(options, "Source", hint="; name it where the source is read first")
-        return source
+        if options.dtype in (None, source.dtype):
+            return source
+        return Source(pack_bits(source.array, source.what), "b1", ids=source.ids, names=source.names, what=source.what)
     if isinstance(source, (str, os.PathLike)):
         from . import files
         return files.open_file(os.fspath(source), options)
