@@ -154,6 +154,21 @@ static char *member(const struct foreign *foreign, const char *name) {
     return NULL;
 }
 
+/* Messages about rows name the file of vectors: let it be called after what the user gave, where such a name is
+ * possible.
+ */
+static void name_vectors(struct foreign *foreign, const char *path) {
+    const char *slash = strrchr(path, '/');
+    char *named = NULL;
+    if (asprintf(&named, "%s/%s.npy", foreign->folder, slash ? slash + 1 : path) < 0) return;
+    if (access(named, F_OK) != 0 && rename(foreign->vectors, named) == 0) {
+        free(foreign->vectors);
+        foreign->vectors = named;
+    } else {
+        free(named);
+    }
+}
+
 static int make_folder(struct foreign *foreign) {
     const char *set = getenv("TMPDIR"), *root = set && *set ? set : "/tmp";
     if (asprintf(&foreign->folder, "%s/kith-XXXXXX", root) < 0) {
@@ -176,7 +191,9 @@ int foreign_begin(struct foreign *foreign, const char *path, const char *format,
     foreign->ids = member(foreign, "ids.npy");
     if (!foreign->ids) foreign->ids = member(foreign, "ids.txt");
     foreign->names = member(foreign, "names.txt");
-    return foreign->vectors ? EXIT_OK : fail(EXIT_OTHER, "%s: Python left no vectors", path);
+    if (!foreign->vectors) return fail(EXIT_OTHER, "%s: Python left no vectors", path);
+    name_vectors(foreign, path);
+    return EXIT_OK;
 }
 
 void foreign_end(struct foreign *foreign) {
@@ -186,6 +203,7 @@ void foreign_end(struct foreign *foreign) {
         if (path) unlink(path);
         free(path);
     }
+    if (foreign->vectors) unlink(foreign->vectors);
     if (foreign->folder) rmdir(foreign->folder);
     free(foreign->folder);
     free(foreign->vectors);

@@ -8,23 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
-                kith_reader_info *info) {
+/* A reader of the file, or of what Python makes of it. */
+static int open_reader(const char *path, const kith_reader_options *given, kith_reader **reader) {
+    kith_reader_options options = *given;
     kith_error error = {0};
-    kith_reader_options options = KITH_READER_OPTIONS_INIT;
-    options.format = (kith_format)option_number(arguments, OPTION_FORMAT, KITH_FORMAT_AUTO);
-    options.dtype = dtype;
-    options.id_column = option_text(arguments, OPTION_ID_COLUMN, NULL);
-    options.name_column = option_text(arguments, OPTION_NAME_COLUMN, NULL);
-    options.names_path = option_text(arguments, OPTION_NAMES, NULL);
-    options.ids_path = option_text(arguments, OPTION_IDS, NULL);
-    options.first_row = option_number(arguments, OPTION_FIRST_ROW, 0);
-    options.max_rows = option_number(arguments, OPTION_ROWS, 0);
-    const char *format = options.format == KITH_FORMAT_AUTO ? foreign_format(path) : NULL;
     struct foreign foreign = {0};
     const char *const columns[] = {options.id_column, options.name_column};
-    int failed = format ? foreign_begin(&foreign, path, format, columns, dtype == KITH_B1) : EXIT_OK;
-    if (!failed && format) {
+    const char *format = options.format == KITH_FORMAT_AUTO ? foreign_format(path) : NULL;
+    int failed = format ? foreign_begin(&foreign, path, format, columns, options.dtype == KITH_B1) : EXIT_OK;
+    if (format) {
         if (!options.ids_path) options.ids_path = foreign.ids;
         if (!options.names_path) options.names_path = foreign.names;
         options.id_column = options.name_column = NULL; /* Python has looked at them */
@@ -34,6 +26,21 @@ int source_open(const struct arguments *arguments, const char *path, kith_dtype 
         if (status != KITH_OK) failed = fail_status(status, &error);
     }
     foreign_end(&foreign); /* the reader has opened what it needs */
+    return failed;
+}
+
+int source_open(const struct arguments *arguments, const char *path, kith_dtype dtype, kith_reader **reader,
+                kith_reader_info *info) {
+    kith_reader_options options = KITH_READER_OPTIONS_INIT;
+    options.format = (kith_format)option_number(arguments, OPTION_FORMAT, KITH_FORMAT_AUTO);
+    options.dtype = dtype;
+    options.id_column = option_text(arguments, OPTION_ID_COLUMN, NULL);
+    options.name_column = option_text(arguments, OPTION_NAME_COLUMN, NULL);
+    options.names_path = option_text(arguments, OPTION_NAMES, NULL);
+    options.ids_path = option_text(arguments, OPTION_IDS, NULL);
+    options.first_row = option_number(arguments, OPTION_FIRST_ROW, 0);
+    options.max_rows = option_number(arguments, OPTION_ROWS, 0);
+    const int failed = open_reader(path, &options, reader);
     if (failed) return failed;
     kith_reader_get_info(*reader, info);
     return EXIT_OK;

@@ -18,8 +18,8 @@ OTHER, INPUT, INDEX, ABSENT, STORAGE, INTERRUPTED = 1, 3, 4, 5, 6, 130  # the co
 
 
 def main(path: str, folder: str, dtype: str, id_column: str, name_column: str) -> None:
-    """Write `path` to vectors.npy, ids.npy or ids.txt, and names.txt in `folder`; "" stands for what is not given. Exits
-    with the command's code for what went wrong, after a sentence in its manner."""
+    """Write `path` to vectors.npy, ids.npy or ids.txt, and names.txt in `folder`; "" stands for what is not given.
+    Exits with the command's code for what went wrong, after a sentence in its manner."""
     try:
         lay_out(read(path, dtype=dtype or None, id_column=id_column or None, name_column=name_column or None), path,
                 folder, dtype == "b1")
@@ -40,8 +40,8 @@ def lay_out(source: Source, path: str, folder: str, bits: bool) -> None:
     np.save(os.path.join(folder, "vectors.npy"), rows, allow_pickle=False)
     if isinstance(source.ids, list):
         if all(id.isascii() and id.removeprefix("-").isdigit() for id in source.ids):
-            raise DataError(f"{path}: its ids are strings of digits, which the command takes for numbers: build the index "
-                            "in Python, where they stay strings, or store them as integers")
+            raise DataError(f"{path}: its ids are strings of digits, which the command takes for numbers: build the "
+                            "index in Python, where they stay strings, or store them as integers")
         _write_lines(source.ids, f"{path}: ids", os.path.join(folder, "ids.txt"))
     elif source.ids is not None:
         np.save(os.path.join(folder, "ids.npy"), source.ids, allow_pickle=False)

@@ -57,7 +57,8 @@ class Index(_kith.Index):
             integers become float32. bool arrays and ``dtype="b1"`` (uint8, d/8 to a row) are bits. Rows are streamed
             from where they lie: no second copy of X is made.
         ids
-            n whole numbers from 0 to 2**64-2, or n strings; None: the row numbers. All different.
+            n whole numbers from 0 to 2**64-2, or n strings, in the order of the rows; None: the row numbers. All
+            different.
         metric
             ``"l2"`` (squared Euclidean; the default), ``"ip"`` (minus the inner product), ``"cosine"`` (1 - cosine);
             for bits ``"hamming"`` (their default) or ``"jaccard"``.

@@ -75,8 +75,8 @@ class JoinResult:
 JoinResult.__module__ = "kith"  # where people find it
 
 
-def join(index: Index, queries: Any, out: str | os.PathLike[str] | None, filters: tuple[Any, Any], progress: bool | Report | None,
-         given: dict[str, Any]) -> JoinResult:
+def join(index: Index, queries: Any, out: str | os.PathLike[str] | None, filters: tuple[Any, Any],
+         progress: bool | Report | None, given: dict[str, Any]) -> JoinResult:
     """What Index.join documents. filters: what is allowed, and what is denied."""
     options = join_options(given)
     path = None if out is None else os.fspath(out)

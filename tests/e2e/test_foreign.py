@@ -4,6 +4,7 @@ The Python here is a stand-in; the package's own tests hold the real one against
 
 Standard library only."""
 import json
+import math
 import os
 import pathlib
 import signal
@@ -130,6 +131,15 @@ def test_ids_and_names_and_columns(home):
     good(home, "build", "x.parquet", "-o", "b.kith", "--dtype", "b1")
     assert json.loads((home / "seen.json").read_text())[2:] == ["b1", "", ""]
     assert json.loads(good(home, "info", "b.kith", "--json").stdout)["dim"] == 24
+
+
+def test_refused_rows_are_told_with_the_name_that_was_given(home):
+    (home / "x.parquet").write_bytes(b"PAR1")
+    (home / "answer" / "vectors.npy").write_bytes(npy(ROWS[:2] + [[1, math.nan, 2]]))
+    assert "/x.parquet.npy: row 2" in refused(home, INPUT, "build", home / "x.parquet", "-o", "x.kith")
+    long = "x" * 245 + ".parquet"
+    (home / long).write_bytes(b"PAR1")
+    assert "/vectors.npy: row 2" in refused(home, INPUT, "build", long, "-o", "x.kith")
 
 
 def test_joins_and_calibrations(home):

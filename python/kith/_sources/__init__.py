@@ -46,14 +46,16 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
         - an h5py Dataset; a tensor in the CPU's memory (`__dlpack__` or `__array__`: PyTorch, JAX and others)
         - a Source, which is returned as it is, or with other ids and names
     ids
-        one a row: whole numbers from 0 to 2**64 - 2, or strings; any one-dimensional array or list, or the path of an
-        `.npy` or of a text file with an id a line. None: the source's own (see id_column), or else the row numbers.
+        one a row, in their order: whole numbers from 0 to 2**64 - 2, or strings; any one-dimensional array or list, or
+        the path of an `.npy` or of a text file with an id a line. None: the source's own (see id_column), or else the
+        row numbers.
     names
         one string a row: a list, an array, or the path of a text file with a name a line.
     column
         the column of vectors in a table, or the dataset of an HDF5 file.
     id_column, name_column
-        the columns of ids and names in a table. None: those called "id" and "name", where the table has them.
+        the columns of ids and names in a table, or levels of a pandas index that have such a name. None: those called
+        "id" and "name", where the table has them. Otherwise a pandas index is not looked at.
     dtype
         "b1": rows of uint8 are packed bits, eight dimensions a byte. None: what the source holds; rows of bool are
         packed to bits.
@@ -66,9 +68,10 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
 
     Errors
     ------
-    kith.ArgumentError: no such column, or several that could be meant; ids or names of another length.
-    kith.DataError: a value that has no place in a float32, a missing value, rows of different lengths, a bad id; the
-    message names file, column and row. kith.FormatError: a malformed file. kith.UnsupportedError: element types,
+    kith.ArgumentError: no such column, several that could be meant, or a source that has none; ids or names of another
+    length, or in no order (a set).
+    kith.DataError: a value that has no place in a float32, a missing or masked value, rows of different lengths, a bad
+    id; the message names file, column and row. kith.FormatError: a malformed file. kith.UnsupportedError: element types,
     formats and tensors that are not read, or a library that is not installed. kith.MissingFileError,
     kith.FileError: what the system says.
 

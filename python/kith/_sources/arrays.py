@@ -72,7 +72,8 @@ def open_tensor(tensor: Any, options: Options) -> Source:
     """Anything else that shows an array. UnsupportedError for what does not, or lies on another device."""
     what = type(tensor).__name__
     if hasattr(tensor, "read") and not hasattr(tensor, "__array__"):
-        raise ArgumentError(f"{what}: is an open file, not vectors; give its path, or what it holds, as numpy.load(file)")
+        raise ArgumentError(f"{what}: is an open file, not vectors; give its path, or what it holds, as "
+                            "numpy.load(file)")
     refuse_columns(options, what)
     if hasattr(tensor, "detach"):  # PyTorch refuses to export what is part of a graph of gradients
         tensor = tensor.detach()

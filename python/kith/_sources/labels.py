@@ -61,8 +61,8 @@ def refuse_unordered(labels: Any, what: str) -> None:
     if isinstance(labels, Mapping):
         raise ArgumentError(f"{what}: a {type(labels).__name__} was given; give its keys or its values as a list")
     if isinstance(labels, Set) and not isinstance(labels, KeysView):
-        raise ArgumentError(f"{what}: a {type(labels).__name__} has no order, so that none of it belongs to a row; give "
-                            "a list or an array")
+        raise ArgumentError(f"{what}: a {type(labels).__name__} has no order, so that none of it belongs to a row; "
+                            "give a list or an array")
 
 
 def to_ids(labels: Any, what: str, first_row: int = 0, any_order: bool = False) -> np.ndarray | list[str]:
