@@ -68,9 +68,7 @@ static int open_inputs(struct join *join) {
     if (!failed && join->queries_path)
         failed =
             queries_open(arguments, join->queries_path, join->index_path, &join->info, &join->reader, &join->about);
-    if (!failed && option_given(arguments, OPTION_ALLOW))
-        failed = allow_open(option_text(arguments, OPTION_ALLOW, ""), join->index, &join->info,
-                            option_given(arguments, OPTION_QUIET), &join->filter);
+    if (!failed) failed = filter_open(arguments, join->index, &join->info, &join->filter);
     return failed;
 }
 

@@ -432,11 +432,9 @@ static int prepare(struct search *search) {
     int failed = results_check(arguments, search->results.kind);
     if (!failed) failed = index_open(search->index_path, &search->index, &search->info);
     if (!failed) failed = open_queries(search);
-    if (!failed && option_given(arguments, OPTION_ALLOW))
-        failed = allow_open(option_text(arguments, OPTION_ALLOW, ""), search->index, &search->info,
-                            option_given(arguments, OPTION_QUIET), &search->filter);
+    if (!failed) failed = filter_open(arguments, search->index, &search->info, &search->filter);
     if (!failed && search->filter == NULL && option_number(arguments, OPTION_PLAN, 0) == KITH_PLAN_GATHER)
-        failed = fail_usage(COMMAND_SEARCH, "--plan gather scores only allowed vectors: it needs --allow");
+        failed = fail_usage(COMMAND_SEARCH, "--plan gather scores only allowed vectors: it needs --allow or --deny");
     if (!failed) failed = open_workers(search);
     if (failed) return failed;
     search->k = (size_t)option_number(arguments, OPTION_K, 10);

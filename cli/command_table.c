@@ -23,7 +23,10 @@ const struct command command_table[COMMANDS] = {
          "name, from \"name\" or from --names. The line \"columns\" of the summary says what was taken for what.\n"
          "\n"
          "Files that gzip compressed are read as they are. INPUT may be a pipe, or - for standard input; then --output "
-         "is needed, and --format where the first bytes do not tell it.",
+         "is needed, and --format where the first bytes do not tell it.\n"
+         "\n"
+         "Parquet, Arrow and HDF5 files are read through the Python package kith-search, where python3 has it; "
+         "FILE::NAME names a column of vectors or a dataset.",
          {{"kith build items.npy", "makes items.kith, squared Euclidean distance"},
           {"kith build items.npy -o shop.kith --metric cosine --names titles.txt", "cosine, with a name for each row"},
           {"kith build codes.npy --dtype b1 --metric hamming", "rows of bytes as packed bits"},

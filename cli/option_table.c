@@ -127,6 +127,8 @@ const struct option option_table[] = {
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
      "Return only ids that stand in FILE, one a line or an .npy file of 8-byte integers; -: standard input"},
+    {OPTION_DENY, OPTION_KIND_FILE, false, 0, "deny", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
+     "Return no ids that stand in FILE, which is as that of --allow; with --allow what is left of those"},
     {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH),
      "Give up with exit code 7 when searching takes longer: 500us, 50ms, 2s, 1m"},
     {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH),

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "source.h"
 
+#include "foreign.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,7 +29,7 @@ kith_reader_options source_options(const struct arguments *arguments) {
 
 /* Standard input ends once: two files cannot come from it. */
 static int check_stdin(const struct arguments *arguments) {
-    static const enum option_id files[] = {OPTION_IDS, OPTION_NAMES, OPTION_ALLOW, OPTION_QUERIES};
+    static const enum option_id files[] = {OPTION_IDS, OPTION_NAMES, OPTION_ALLOW, OPTION_DENY, OPTION_QUERIES};
     size_t count = 0;
     const size_t outputs = arguments->command == COMMAND_CONVERT; /* OUT */
     for (size_t i = 0; i + outputs < arguments->operand_count; i++) count += strcmp(arguments->operands[i], "-") == 0;
@@ -52,13 +54,32 @@ static int say_skipped(const char *path, const kith_reader *reader, const kith_r
     return EXIT_OK;
 }
 
+/* A reader of the file, or of what Python makes of it. */
+static int open_reader(const char *path, const kith_reader_options *given, kith_reader **reader) {
+    kith_reader_options options = *given;
+    kith_error error = {0};
+    struct foreign foreign = {0};
+    const char *const columns[] = {options.id_column, options.name_column};
+    const char *format = options.format == KITH_FORMAT_AUTO ? foreign_format(path) : NULL;
+    int failed = format ? foreign_begin(&foreign, path, format, columns, options.dtype == KITH_B1) : EXIT_OK;
+    if (format) {
+        if (!options.ids_path) options.ids_path = foreign.ids;
+        if (!options.names_path) options.names_path = foreign.names;
+        options.id_column = options.name_column = NULL; /* Python has looked at them */
+    }
+    if (!failed) {
+        const kith_status status = kith_reader_open(format ? foreign.vectors : path, &options, reader, &error);
+        if (status != KITH_OK) failed = fail_status(status, &error);
+    }
+    foreign_end(&foreign); /* the reader has opened what it needs */
+    return failed;
+}
+
 int source_open_with(const struct arguments *arguments, const char *path, const kith_reader_options *options,
                      kith_reader **reader, kith_reader_info *info) {
-    kith_error error = {0};
     int failed = check_stdin(arguments);
+    if (!failed) failed = open_reader(source_path(path), options, reader);
     if (failed) return failed;
-    const kith_status status = kith_reader_open(source_path(path), options, reader, &error);
-    if (status != KITH_OK) return fail_status(status, &error);
     kith_reader_get_info(*reader, info);
     if (option_given(arguments, OPTION_QUIET)) return EXIT_OK;
     if (info->guessed_header)
@@ -155,8 +176,8 @@ static int read_ids(const char *path, const kith_index *index, const kith_index_
     return status == KITH_OK ? failed : fail_status(status, &error);
 }
 
-int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
-               kith_filter **filter) {
+static int list_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
+                     kith_filter **filter) {
     struct id_list list = {0};
     kith_error error = {0};
     size_t unknown = 0;
@@ -171,5 +192,28 @@ int allow_open(const char *path, const kith_index *index, const kith_index_info 
     if (result == EXIT_OK && unknown > 0 && !quiet)
         note("%zu of the %zu ids in %s are not in the index", unknown, list.count + list.unknown, path);
     free(list.ids);
+    return result;
+}
+
+int filter_open(const struct arguments *arguments, const kith_index *index, const kith_index_info *info,
+                kith_filter **filter) {
+    const bool quiet = option_given(arguments, OPTION_QUIET);
+    const char *deny_path = option_text(arguments, OPTION_DENY, NULL);
+    kith_filter *allow = NULL, *deny = NULL;
+    int result = EXIT_OK;
+    if (option_given(arguments, OPTION_ALLOW))
+        result = list_open(option_text(arguments, OPTION_ALLOW, ""), index, info, quiet, &allow);
+    if (result == EXIT_OK && !deny_path) {
+        *filter = allow;
+        return EXIT_OK;
+    }
+    if (result == EXIT_OK) result = list_open(deny_path, index, info, quiet, &deny);
+    if (result == EXIT_OK) {
+        kith_error error = {0};
+        const kith_status status = kith_filter_create_except(allow, deny, filter, &error);
+        if (status != KITH_OK) result = fail_status(status, &error);
+    }
+    kith_filter_destroy(allow);
+    kith_filter_destroy(deny);
     return result;
 }

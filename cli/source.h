@@ -31,8 +31,8 @@ int queries_open(const struct arguments *arguments, const char *path, const char
 int id_parse(const kith_index *index, const kith_index_info *info, const char *index_path, const char *text,
              uint64_t *id);
 
-/* A filter of the ids in a file, one a line or an .npy of integers. */
-int allow_open(const char *path, const kith_index *index, const kith_index_info *info, bool quiet,
-               kith_filter **filter);
+/* The filter that --allow and --deny ask for, of the ids in their text files, one a line; NULL without them. */
+int filter_open(const struct arguments *arguments, const kith_index *index, const kith_index_info *info,
+                kith_filter **filter);
 
 #endif

@@ -164,7 +164,8 @@ typedef enum kith_metric {
 } kith_metric;
 
 /* "f32", "f16", "bf16", "i8", "u8", "b1" and "l2", "ip", "cosine", "hamming", "jaccard"; "?" for other values. The
- * parse functions take the same words (also "float32", "dot", "euclidean", ...) and return the NONE value for others.
+ * parse functions take the same words and their usual synonyms ("float32", "dot", "euclidean", ...), in upper or lower
+ * case and with or without '-', '_' and spaces ("L2", "inner-product"), and return the NONE value for others.
  * Since 0.1. */
 KITH_API const char *kith_dtype_name(kith_dtype dtype);
 KITH_API const char *kith_metric_name(kith_metric metric);
@@ -295,9 +296,9 @@ typedef struct kith_reader_info {
     uint64_t file_bytes;
     const char *columns; /* text formats: how the columns or keys were taken, for people; lives as long as the reader;
                           * else "" */
-    int guessed_header;  /* the first line of a csv was taken for a header because of what it holds: 0, 1, 2, ... */
     uint64_t skipped;    /* rows that skip_bad left out */
-    int row_ids;         /* some were, and the file has no ids: ids are the numbers that rows would have without that */
+    int guessed_header;  /* the first line of a csv was taken for a header because of what it holds: 0, 1, 2, ... */
+    int row_ids;         /* some were left out, and the file has no ids: ids are the numbers that rows had before */
 } kith_reader_info;
 #define KITH_READER_INFO_INIT                                                                                          \
     { .struct_size = sizeof(kith_reader_info) }
@@ -592,6 +593,11 @@ KITH_API KITH_MUST_CHECK kith_status kith_filter_create(const kith_index *index,
                                                         size_t *unknown, kith_filter **filter, kith_error *error);
 KITH_API uint64_t kith_filter_count(const kith_filter *filter); /* vectors allowed */
 KITH_API void kith_filter_destroy(kith_filter *filter);         /* NULL is fine */
+
+/* The vectors that `allow` lets through (NULL: all of deny's index) and `deny` does not: a list of what may not be
+ * returned. It needs neither of the two afterwards. KITH_E_ARG when they are of different indexes. Since 0.2. */
+KITH_API KITH_MUST_CHECK kith_status kith_filter_create_except(const kith_filter *allow, const kith_filter *deny,
+                                                               kith_filter **filter, kith_error *error);
 
 typedef struct kith_scratch kith_scratch;
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from types import TracebackType
 from typing import Any, ClassVar, Literal, TypeAlias
 
@@ -19,6 +19,7 @@ _Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first"]
 _Path: TypeAlias = str | os.PathLike[str]
 _Report: TypeAlias = Callable[[str, int, int], bool | None]
 _Ids: TypeAlias = npt.ArrayLike | Sequence[str]
+_Some: TypeAlias = _Ids | Set[int] | Set[str]  # whose order does not matter
 
 class Error(Exception):
     status: ClassVar[str]
@@ -74,6 +75,7 @@ class Result:
     @property
     def explain(self) -> Explain: ...
     def __len__(self) -> int: ...
+    def __getitem__(self, place: int, /) -> npt.NDArray[Any]: ...
     def __iter__(self) -> Iterator[npt.NDArray[Any]]: ...
 
 class RangeResult:
@@ -94,6 +96,7 @@ class JoinResult:
     @property
     def ids(self) -> npt.NDArray[Any] | None: ...
     def __len__(self) -> int: ...
+    def __getitem__(self, place: int) -> npt.NDArray[Any] | None: ...
     def __iter__(self) -> Iterator[npt.NDArray[Any] | None]: ...
 
 class Filter:
@@ -111,17 +114,17 @@ class Index:
               threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | _Report | None = None) -> Index: ...
     def search(self, Q: npt.ArrayLike, k: int = 10, *, exact: bool | None = None, target_recall: float | None = None,
-               allow: Filter | _Ids | None = None, plan: _Plan | None = None, nprobe: int | None = None,
-               rerank: int | None = None, scan_code: _Code | None = None, threads: int | None = None,
-               radius: float | None = None, timeout: float | None = None) -> Result: ...
-    def range_search(self, Q: npt.ArrayLike, radius: float, *, allow: Filter | _Ids | None = None,
-                     plan: _Plan | None = None, threads: int | None = None,
+               allow: Filter | _Some | None = None, deny: Filter | _Some | None = None, plan: _Plan | None = None,
+               nprobe: int | None = None, rerank: int | None = None, scan_code: _Code | None = None,
+               threads: int | None = None, radius: float | None = None, timeout: float | None = None) -> Result: ...
+    def range_search(self, Q: npt.ArrayLike, radius: float, *, allow: Filter | _Some | None = None,
+                     deny: Filter | _Some | None = None, plan: _Plan | None = None, threads: int | None = None,
                      timeout: float | None = None) -> RangeResult: ...
-    def filter(self, ids: _Ids) -> Filter: ...
+    def filter(self, ids: Filter | _Some | None = None, *, deny: Filter | _Some | None = None) -> Filter: ...
     def join(self, queries: Any = None, k: int = 10, *, out: _Path | None = None, target_recall: float | None = None,
-             allow: Filter | _Ids | None = None, plan: _Plan | None = None, nprobe: int | None = None,
-             rerank: int | None = None, scan_code: _Code | None = None, threads: int | None = None,
-             memory: int | None = None, restart: bool = False,
+             allow: Filter | _Some | None = None, deny: Filter | _Some | None = None, plan: _Plan | None = None,
+             nprobe: int | None = None, rerank: int | None = None, scan_code: _Code | None = None,
+             threads: int | None = None, memory: int | None = None, restart: bool = False,
              progress: bool | _Report | None = None) -> JoinResult: ...
     @property
     def tuned(self) -> npt.NDArray[Any]: ...

@@ -12,6 +12,7 @@ def main() -> None:
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bin", "kith")
     if not os.path.exists(program):
         sys.exit("kith: this package was built without the command (libpng was not there)")
+    os.environ.setdefault("KITH_PYTHON", sys.executable or "")  # it asks this package for formats that it cannot read
     os.execv(program, ["kith", *sys.argv[1:]])
 
 

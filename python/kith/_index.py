@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _files, _kith, _tune
 from ._errors import ArgumentError
-from ._filter import Filter, make_filter
+from ._filter import Filter, make_filter, ordered_ids
 from ._options import build_options
 from ._progress import Progress, Report
 from ._result import RangeResult
@@ -57,7 +57,8 @@ class Index(_kith.Index):
             integers become float32. bool arrays and ``dtype="b1"`` (uint8, d/8 to a row) are bits. Rows are streamed
             from where they lie: no second copy of X is made.
         ids
-            n whole numbers from 0 to 2**64-2, or n strings; None: the row numbers. All different.
+            n whole numbers from 0 to 2**64-2, or n strings, in the order of the rows; None: the row numbers. All
+            different.
         metric
             ``"l2"`` (squared Euclidean; the default), ``"ip"`` (minus the inner product), ``"cosine"`` (1 - cosine);
             for bits ``"hamming"`` (their default) or ``"jaccard"``.
@@ -137,11 +138,11 @@ class Index(_kith.Index):
 
     # ---- Searching ---------------------------------------------------------------------------------------------------
 
-    def range_search(self, Q: Any, radius: float, *, allow: Any = None, plan: str | None = None,
+    def range_search(self, Q: Any, radius: float, *, allow: Any = None, deny: Any = None, plan: str | None = None,
                      threads: int | None = None, timeout: float | None = None) -> RangeResult:
         """Find all stored vectors within `radius` of each query: distance <= radius, as float32.
 
-        Q, allow, plan, threads, timeout and errors are those of :meth:`search`. The radius counts in the index's
+        Q, allow, deny, plan, threads, timeout and errors are those of :meth:`search`. The radius counts in the index's
         metric; for ``l2`` it is a squared distance.
 
         >>> index = kith.Index.build([[0.0], [1.0], [2.0], [5.0]])
@@ -149,25 +150,32 @@ class Index(_kith.Index):
         >>> [ids.tolist() for ids, distances in found]
         [[1, 0, 2], [3]]
         """
-        offsets, ids, distances, rows, explain = self._range(Q, radius, allow=allow, plan=plan, threads=threads,
-                                                             timeout=timeout)
+        offsets, ids, distances, rows, explain = self._range(Q, radius, allow=allow, deny=deny, plan=plan,
+                                                             threads=threads, timeout=timeout)
         return RangeResult(offsets, ids, distances, rows, explain)
 
-    def filter(self, ids: Any) -> Filter:
+    def filter(self, ids: Any = None, *, deny: Any = None) -> Filter:
         """The set of ids that searches may return, to be used several times as ``allow=``.
 
         ids
-            Numbers, or strings with string ids. Those that the index does not hold are counted in ``unknown``.
+            Numbers, or strings with string ids, in any order, a set too. None: all of them. Those that the index does
+            not hold are counted in ``unknown``.
+        deny
+            Ids that are left out of these.
+
+        TypeError for strings where the index's ids are numbers.
 
         >>> index = kith.Index.build([[0.0], [1.0], [2.0]])
         >>> odd = index.filter([1, 3])
         >>> odd, index.search([0.0], k=1, allow=odd).ids.tolist()
         (Filter(1 allowed, 1 unknown), [1])
+        >>> index.search([0.0], k=3, allow=index.filter(deny=[0])).ids.tolist()
+        [1, 2, -1]
         """
-        return make_filter(self, ids)
+        return make_filter(self, ids, deny)
 
     def join(self, queries: Any = None, k: int = 10, *, out: str | os.PathLike[str] | None = None,
-             target_recall: float | None = None, allow: Any = None, plan: str | None = None,
+             target_recall: float | None = None, allow: Any = None, deny: Any = None, plan: str | None = None,
              nprobe: int | None = None, rerank: int | None = None, scan_code: str | None = None,
              threads: int | None = None, memory: int | None = None, restart: bool = False,
              progress: bool | Report | None = None) -> JoinResult:
@@ -187,7 +195,7 @@ class Index(_kith.Index):
             ids and distances (needs pyarrow). Any other: a pair ``<out>.ids.npy`` (uint64, (q, k)) and
             ``<out>.distances.npy`` (float32), where a suffix .npy of `out` is dropped first; string ids as row
             numbers. Files appear when they are whole.
-        target_recall, allow, plan, nprobe, rerank, scan_code
+        target_recall, allow, deny, plan, nprobe, rerank, scan_code
             As in :meth:`search`. None of them: exact.
         threads
             None: :func:`kith.get_threads`.
@@ -221,7 +229,7 @@ class Index(_kith.Index):
         from ._join import join
 
         self._check_open()
-        return join(self, queries, out, allow, progress, {
+        return join(self, queries, out, (allow, deny), progress, {
             "k": k, "target_recall": target_recall, "plan": plan, "nprobe": nprobe, "rerank": rerank,
             "scan_code": scan_code, "memory": memory, "restart": restart,
             "threads": _kith.get_threads() if threads is None else threads})
@@ -285,11 +293,16 @@ class Index(_kith.Index):
     def vector(self, id: int | str) -> np.ndarray:
         """The stored vector of an id: (d,) float32, or (d/8,) uint8 for bits. MissingIdError; UnsupportedError without
         originals."""
-        return self._vectors([id])[0]
+        return self._vector(id)
 
     def vectors(self, ids: Any) -> np.ndarray:
-        """The stored vectors of (m,) ids: (m, d) float32, or (m, d/8) uint8 for bits. Errors as in :meth:`vector`."""
-        return self._vectors(list(ids))
+        """The stored vectors of (m,) ids, in any order, the same ones several times too: (m, d) float32, or (m, d/8)
+        uint8 for bits. Errors as in :meth:`vector`; they name the row of an id that is not there.
+
+        >>> kith.Index.build([[0.0], [1.0], [2.0]], ids=[7, 8, 9]).vectors([9, 7, 9]).tolist()
+        [[2.0], [0.0], [2.0]]
+        """
+        return self._vectors(ordered_ids(ids))
 
     def name(self, id: int | str) -> str:
         """The name that was given for an id. MissingIdError; UnsupportedError without names."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from . import _files, _kith
 from ._errors import UnsupportedError
+from ._filter import make_filter
 from ._options import join_options
 from ._progress import Progress, Report
 from ._rows import make_reader
@@ -39,7 +40,8 @@ class JoinResult:
         A dict: queries, resumed (queries that an interrupted join had done), restarted (why what such a join had done
         was not used, or ""), plan (of the last search), exact, output_bytes, seconds, search_seconds.
 
-    ``len(result)`` is the number of queries.
+    It is a pair: ``len(result)`` is 2, ``result[0]`` the ids and ``result[1]`` the distances. How many queries there
+    were is ``report["queries"]``.
     """
 
     __slots__ = ("rows", "distances", "paths", "report", "_ids", "_strings")
@@ -57,29 +59,32 @@ class JoinResult:
         return self._ids
 
     def __len__(self) -> int:
-        return int(self.report["queries"])
+        return 2
+
+    def __getitem__(self, place: int) -> np.ndarray | None:
+        return (self.ids, self.distances)[place]
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
         return iter((self.ids, self.distances))
 
     def __repr__(self) -> str:
         where = " and ".join(self.paths) or "mapped arrays"
-        return f"<kith.JoinResult: {len(self):,} queries, {where}>"
+        return f"<kith.JoinResult: {self.report['queries']:,} queries, {where}>"
 
 
 JoinResult.__module__ = "kith"  # where people find it
 
 
-def join(index: Index, queries: Any, out: str | os.PathLike[str] | None, allow: Any, progress: bool | Report | None,
-         given: dict[str, Any]) -> JoinResult:
-    """What Index.join documents."""
+def join(index: Index, queries: Any, out: str | os.PathLike[str] | None, filters: tuple[Any, Any],
+         progress: bool | Report | None, given: dict[str, Any]) -> JoinResult:
+    """What Index.join documents. filters: what is allowed, and what is denied."""
     options = join_options(given)
     path = None if out is None else os.fspath(out)
     parquet = path is not None and path.lower().endswith(PARQUET)
     if parquet:
         _pyarrow()
     source, reader = _queries(index, queries)
-    chosen = None if allow is None else allow if isinstance(allow, _kith.Filter) else index.filter(allow)
+    chosen = None if all(given is None for given in filters) else make_filter(index, *filters)
     with Progress(progress) as watcher:
         def run(to: str) -> dict[str, Any]:
             return index._join(reader, to, options, chosen, watcher.report)

@@ -102,7 +102,8 @@ class Result(_kith.Result):
     explain
         What the search did: see Explain.
 
-    ``len(result)`` is ``len(result.ids)``.
+    It is a pair: ``len(result)`` is 2, ``result[0]`` the ids and ``result[1]`` the distances. How many queries there
+    were is ``len(result.ids)``.
     """
 
     __slots__ = ()

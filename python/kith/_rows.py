@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _kith
-from ._convert import pack_strings
+from ._convert import pack_strings, unmasked
 from ._errors import ArgumentError, LimitError
 
 DIM_MAX = 65536
@@ -19,8 +19,9 @@ def make_reader(rows: Any, ids: Any, names: Any, dtype: str | None) -> _kith.Rea
     from ._sources import as_source
     from ._sources.source import check_shape
 
-    if not isinstance(rows, np.ndarray):
+    if not isinstance(rows, np.ndarray) or rows.dtype == object:
         return _source_reader(as_source(rows, ids, names, dtype="b1" if dtype == "b1" else None))
+    rows = unmasked(rows, "X")
     check_shape(rows, "X")
     labels = _labels(rows, ids, names)
     return _array_reader(rows, "b1" if dtype == "b1" else None, *labels)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * NumPy arrays as the library's rows and ids. What lies as the library reads it is viewed; everything else goes to
- * Python (kith/_convert.py), which knows more types and can afford to. */
+ * Python (kith/_convert.py), which knows more types and can afford to. NumPy's table of functions lives here. */
+#define KITHPY_IMPORTS_NUMPY
 #include "src/kithpy.h"
 
 #include <string.h>
@@ -11,6 +12,7 @@ static int bfloat16_number = -1;
 static PyObject *name_attribute;
 
 bool kpy_array_init(void) {
+    import_array1(false);
     name_attribute = PyUnicode_InternFromString("name");
     return name_attribute != NULL;
 }
@@ -44,9 +46,19 @@ kith_dtype kpy_dtype_of(PyArrayObject *array, bool bits) {
     }
 }
 
-/* True when the library can read the rows as they lie. */
+/* The word for an array's element type as kith names it, or None. */
+PyObject *kpy_array_dtype(PyObject *module, PyObject *array) {
+    (void)module;
+    if (!PyArray_Check(array)) return PyErr_Format(PyExc_TypeError, "dtype_of takes an array");
+    const kith_dtype dtype = kpy_dtype_of((PyArrayObject *)array, false);
+    if (dtype == KITH_DTYPE_NONE) Py_RETURN_NONE;
+    return PyUnicode_FromString(kith_dtype_name(dtype));
+}
+
+/* True when the library can read the rows as they lie. A class derived from NumPy's may mean more by them than it shows
+ * (a masked array hides some): Python looks at those. */
 static bool view(PyObject *object, bool bits, kpy_rows *rows) {
-    if (!PyArray_Check(object)) return false;
+    if (!PyArray_CheckExact(object)) return false;
     PyArrayObject *array = (PyArrayObject *)object;
     const int axes = PyArray_NDIM(array);
     const kith_dtype dtype = kpy_dtype_of(array, bits);
@@ -84,7 +96,9 @@ bool kpy_rows_view(PyObject *object, const kpy_handle *handle, kpy_rows *rows) {
 }
 
 PyArrayObject *kpy_ids_array(PyObject *object, const char *what) {
-    if (!PyArray_Check(object) || PyArray_TYPE((PyArrayObject *)object) != NPY_UINT64) {
+    const int number = PyArray_Check(object) ? PyArray_TYPE((PyArrayObject *)object) : NPY_NOTYPE;
+    /* Two of C's types may have 64 bits, and NumPy gives lists of large numbers the other one. */
+    if (number != NPY_UINT64 && !(number == NPY_ULONGLONG && sizeof(npy_ulonglong) == sizeof(uint64_t))) {
         PyErr_Format(PyExc_TypeError, "%s must be an array of uint64", what);
         return NULL;
     }

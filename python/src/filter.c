@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Filter: a set of allowed ids, made once and used by any number of searches. It keeps its index open (Y1). */
+ * Filter: a set of allowed ids, made once and used by any number of searches, or what is left of all ids, or of
+ * another filter's, without such a set. It keeps its index open (Y1). */
 #include "src/kithpy.h"
 
 PyTypeObject *kpy_filter_type;
@@ -35,6 +36,30 @@ static PyObject *filter_make(PyObject *class, PyObject *args) {
     return (PyObject *)made;
 }
 
+/* Filter._except(allow or None, deny): what the first lets through, or all, and the second does not. */
+static PyObject *filter_except(PyObject *class, PyObject *args) {
+    PyObject *allow, *deny;
+    if (!PyArg_ParseTuple(args, "OO!:_except", &allow, kpy_filter_type, &deny)) return NULL;
+    if (allow != Py_None && !PyObject_TypeCheck(allow, kpy_filter_type))
+        return PyErr_Format(PyExc_TypeError, "allow must be a Filter or None");
+    kpy_filter *from = allow == Py_None ? NULL : (kpy_filter *)allow, *less = (kpy_filter *)deny;
+    allocfunc alloc = (allocfunc)PyType_GetSlot((PyTypeObject *)class, Py_tp_alloc);
+    kpy_filter *made = (kpy_filter *)alloc((PyTypeObject *)class, 0);
+    if (!made) return NULL;
+    kith_error error = {0};
+    kith_status status;
+    made->handle = less->handle;
+    made->handle->refs++;
+    made->unknown = less->unknown + (from ? from->unknown : 0);
+    Py_BEGIN_ALLOW_THREADS;
+    status = kith_filter_create_except(from ? from->filter : NULL, less->filter, &made->filter, &error);
+    Py_END_ALLOW_THREADS;
+    if (status == KITH_OK) return (PyObject *)made;
+    kpy_fail(status, &error);
+    Py_DECREF(made);
+    return NULL;
+}
+
 static void filter_dealloc(PyObject *self) {
     kpy_filter *filter = (kpy_filter *)self;
     PyTypeObject *type = Py_TYPE(self);
@@ -55,6 +80,7 @@ static PyObject *filter_unknown(PyObject *self, void *unused) {
 
 static PyMethodDef methods[] = {
     {"_make", filter_make, METH_VARARGS | METH_CLASS, NULL},
+    {"_except", filter_except, METH_VARARGS | METH_CLASS, NULL},
     {0},
 };
 static PyGetSetDef getters[] = {

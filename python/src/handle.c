@@ -7,6 +7,8 @@
  * the process: a scratch may outlive any one user of its pool. */
 #include "src/kithpy.h"
 
+PyTypeObject *kpy_index_type;
+
 static kith_pool *pools[KITH_THREADS_MAX + 1];
 static unsigned default_threads; /* 0: not yet asked for */
 
@@ -91,6 +93,11 @@ void kpy_handle_drop(kpy_handle *handle) {
     for (size_t i = 0; i < handle->idle; i++) kith_scratch_destroy(handle->idle_scratch[i].scratch);
     kith_index_close(handle->index);
     PyMem_Free(handle);
+}
+
+kpy_handle *kpy_index_handle(kpy_index *index) {
+    if (!index->handle) kpy_raise(KITH_E_ARG, "the index is closed");
+    return index->handle;
 }
 
 kith_scratch *kpy_scratch_take(kpy_handle *handle, kith_pool *pool) {

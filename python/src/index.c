@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-PyTypeObject *kpy_index_type;
-
-kpy_handle *kpy_index_handle(kpy_index *index) {
-    if (!index->handle) kpy_raise(KITH_E_ARG, "the index is closed");
-    return index->handle;
-}
-
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *path = NULL;
     int populate = 0;
@@ -73,6 +66,12 @@ static PyObject *index_wide(PyObject *self, void *unused) {
     (void)unused;
     const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
     return handle ? PyBool_FromLong(handle->wide) : NULL;
+}
+
+static PyObject *index_names_ids(PyObject *self, void *unused) {
+    (void)unused;
+    const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
+    return handle ? PyBool_FromLong(handle->id_kind == KITH_ID_STRING) : NULL;
 }
 
 static PyObject *index_closed(PyObject *self, void *unused) {
@@ -239,30 +238,80 @@ static int index_contains(PyObject *self, PyObject *object) {
 
 /* ---- Stored vectors and names ------------------------------------------------------------------------------------ */
 
-static bool copy_vector(const kpy_handle *handle, PyObject *object, void *to) {
-    uint64_t id;
-    kith_error error = {0};
-    if (!kpy_parse_id(handle, object, &id)) return false;
-    const kith_status status = kith_index_vector(handle->index, id, to, &error);
-    if (status == KITH_E_NOTFOUND)
-        PyErr_Format(kpy_hooks.missing_id, "the index has no id %S", object);
-    else if (status != KITH_OK)
-        kpy_fail(status, &error);
-    return status == KITH_OK;
+/* An array for `count` vectors: float32 in rows of dim, or uint8 in rows of dim / 8 for bits. */
+static PyObject *blank_vectors(const kpy_handle *handle, npy_intp count, bool single) {
+    const bool bits = handle->dtype == KITH_B1;
+    npy_intp shape[2] = {count, (npy_intp)(bits ? handle->dim / 8 : handle->dim)};
+    return PyArray_SimpleNew(single ? 1 : 2, single ? shape + 1 : shape, bits ? NPY_UBYTE : NPY_FLOAT);
 }
 
-/* _vectors(list of ids): n x dim float32, or n x dim/8 uint8 for bits. */
-static PyObject *index_vectors(PyObject *self, PyObject *list) {
+/* The place of the first id that is unknown; `to`: room for a vector. */
+static size_t first_missing(const kith_index *index, const uint64_t *ids, size_t count, void *to) {
+    size_t place = 0;
+    while (place < count && kith_index_vector(index, ids[place], to, NULL) != KITH_E_NOTFOUND) place++;
+    return place;
+}
+
+static PyObject *index_vector(PyObject *self, PyObject *object) {
     kpy_handle *handle = hold(self);
     if (!handle) return NULL;
-    const bool bits = handle->dtype == KITH_B1;
-    const Py_ssize_t count = PyList_Size(list);
-    npy_intp shape[2] = {(npy_intp)count, (npy_intp)(bits ? handle->dim / 8 : handle->dim)};
-    PyObject *array = count < 0 ? NULL : PyArray_SimpleNew(2, shape, bits ? NPY_UBYTE : NPY_FLOAT);
-    char *to = array ? PyArray_DATA((PyArrayObject *)array) : NULL;
-    const npy_intp step = array ? PyArray_STRIDE((PyArrayObject *)array, 0) : 0;
-    for (Py_ssize_t i = 0; array && i < count; i++, to += step)
-        if (!copy_vector(handle, PyList_GetItem(list, i), to)) Py_CLEAR(array);
+    uint64_t id;
+    kith_error error = {0};
+    PyObject *array = kpy_parse_id(handle, object, &id) ? blank_vectors(handle, 1, true) : NULL;
+    if (array) {
+        const kith_status status = kith_index_vector(handle->index, id, PyArray_DATA((PyArrayObject *)array), &error);
+        if (status == KITH_E_NOTFOUND)
+            PyErr_Format(kpy_hooks.missing_id, "the index has no id %S", object);
+        else if (status != KITH_OK)
+            kpy_fail(status, &error);
+        if (status != KITH_OK) Py_CLEAR(array);
+    }
+    kpy_handle_drop(handle);
+    return array;
+}
+
+/* The numbers that stand for a list of strings, and numbers among them: an array of uint64. MissingIdError names the
+ * place of an unknown one. */
+static PyObject *numbers_of(const kpy_handle *handle, PyObject *list) {
+    npy_intp count = (npy_intp)PyList_Size(list);
+    PyObject *ids = PyArray_SimpleNew(1, &count, NPY_UINT64);
+    uint64_t *to = ids ? PyArray_DATA((PyArrayObject *)ids) : NULL;
+    for (npy_intp i = 0; ids && i < count; i++) {
+        if (kpy_parse_id(handle, PyList_GetItem(list, i), &to[i])) continue;
+        if (missing())
+            PyErr_Format(kpy_hooks.missing_id, "ids: row %zd: the index has no id %R", (Py_ssize_t)i,
+                         PyList_GetItem(list, i));
+        Py_CLEAR(ids);
+    }
+    return ids;
+}
+
+/* _vectors(ids): the vectors of an array of uint64, or of a list with strings, in their order. */
+static PyObject *index_vectors(PyObject *self, PyObject *object) {
+    kpy_handle *handle = hold(self);
+    if (!handle) return NULL;
+    PyObject *numbers = PyList_Check(object) ? numbers_of(handle, object) : Py_NewRef(object);
+    PyArrayObject *ids = numbers ? kpy_ids_array(numbers, "ids") : NULL;
+    PyObject *array = ids ? blank_vectors(handle, PyArray_SIZE(ids), false) : NULL;
+    if (array) {
+        const uint64_t *number = PyArray_DATA(ids);
+        size_t failed = 0;
+        kith_error error = {0};
+        kith_status status;
+        char *to = PyArray_DATA((PyArrayObject *)array);
+        Py_BEGIN_ALLOW_THREADS;
+        status = kith_index_vectors(handle->index, number, (size_t)PyArray_SIZE(ids), to, &error);
+        if (status == KITH_E_NOTFOUND) failed = first_missing(handle->index, number, (size_t)PyArray_SIZE(ids), to);
+        Py_END_ALLOW_THREADS;
+        if (status == KITH_E_NOTFOUND)
+            PyErr_Format(kpy_hooks.missing_id, "ids: row %zu: the index has no id %llu", failed,
+                         (unsigned long long)number[failed]);
+        else if (status != KITH_OK)
+            kpy_fail(status, &error);
+        if (status != KITH_OK) Py_CLEAR(array);
+    }
+    Py_XDECREF(ids);
+    Py_XDECREF(numbers);
     kpy_handle_drop(handle);
     return array;
 }
@@ -293,8 +342,8 @@ static PyObject *index_name(PyObject *self, PyObject *object) {
 
 PyDoc_STRVAR(
     search_doc, /* the first line is the signature that Python shows */
-    "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, plan=None, nprobe=None,\n"
-    "       rerank=None, scan_code=None, threads=None, radius=None, timeout=None)\n--\n\n"
+    "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, deny=None, plan=None,\n"
+    "       nprobe=None, rerank=None, scan_code=None, threads=None, radius=None, timeout=None)\n--\n\n"
     "Find the k nearest stored vectors of each query: exactly, unless less is asked for.\n\n"
     "Parameters\n----------\n"
     "Q\n"
@@ -311,6 +360,8 @@ PyDoc_STRVAR(
     "allow\n"
     "    Ids that may be returned: an array, a list (of strings, with string ids), or a Filter of\n"
     "    Index.filter(), which is worth making when it is used again. Unknown ids are ignored.\n"
+    "deny\n"
+    "    Ids that may not be returned, or a Filter of them; beside allow, what is left of that.\n"
     "plan\n"
     "    'auto'; 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same; 'ivf': the\n"
     "    nearest lists only, which is approximate.\n"
@@ -359,6 +410,7 @@ static PyMethodDef methods[] = {
     {"_rows", index_rows, METH_NOARGS, NULL},
     {"_strings", index_strings, METH_O, NULL},
     {"_lookup", index_lookup, METH_O, NULL},
+    {"_vector", index_vector, METH_O, NULL},
     {"_vectors", index_vectors, METH_O, NULL},
     {"_name", index_name, METH_O, NULL},
     {0},
@@ -368,7 +420,8 @@ static PyGetSetDef getters[] = {
     {"dtype", index_dtype, NULL, NULL, NULL},
     {"metric", index_metric, NULL, NULL, NULL},
     {"closed", index_closed, NULL, NULL, NULL},
-    {"_wide", index_wide, NULL, NULL, NULL}, /* some id is beyond int64 */
+    {"_wide", index_wide, NULL, NULL, NULL},           /* some id is beyond int64 */
+    {"_names_ids", index_names_ids, NULL, NULL, NULL}, /* ids are strings */
     {0},
 };
 static PyType_Slot slots[] = {

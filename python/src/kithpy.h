@@ -21,18 +21,30 @@
 #include "kith.h"
 #include <stdbool.h>
 
-/* What Python code registers at import (module.c), looked up once. */
+/* What Python code registers at import (module.c), looked up once. Held by object.c. */
 struct kpy_hooks {
     PyObject *errors;      /* tuple of exception classes by kith_status */
     PyObject *missing_id;  /* exception class */
     PyObject *result_type; /* class of search results, a subclass of the C one */
     PyObject *to_queries;  /* function(object, bits): array that kpy_rows_view() takes as it lies */
-    PyObject *to_filter;   /* function(index, object): Filter */
+    PyObject *to_filter;   /* function(index, allow, deny): Filter */
     PyObject *explain;     /* class made of a dict */
 };
 extern struct kpy_hooks kpy_hooks;
 
 PyMODINIT_FUNC PyInit__kith(void);
+
+/* ---- Making things (object.c) ------------------------------------------------------------------------------------ */
+
+PyTypeObject *kpy_add_type(PyObject *module, PyType_Spec *spec);
+/* A dict of values made on the way in: their references are taken, and one that is NULL (with an exception) makes none.
+ */
+typedef struct kpy_entry {
+    const char *name;
+    PyObject *value;
+} kpy_entry;
+PyObject *kpy_dict(const kpy_entry *entries, size_t count);
+PyObject *kpy_u64(uint64_t number);
 
 /* ---- Errors (errors.c) ------------------------------------------------------------------------------------------- */
 
@@ -81,9 +93,15 @@ typedef struct kpy_option {
 } kpy_option;
 bool kpy_set_options(void *options, const kpy_option *table, size_t count, PyObject *dict);
 
-/* The words of kith_plan and kith_scan_code (search.c). */
+/* ---- Words (words.c) --------------------------------------------------------------------------------------------- */
+
 const char *kpy_plan_word(kith_plan plan);
 const char *kpy_code_word(kith_scan_code code);
+/* False with an exception. */
+bool kpy_parse_plan(PyObject *value, kith_plan *plan);
+bool kpy_parse_code(PyObject *value, kith_scan_code *code);
+PyObject *kpy_parse_metric(PyObject *module, PyObject *word);
+PyObject *kpy_parse_dtype(PyObject *module, PyObject *word);
 
 /* ---- Threads (handle.c) ------------------------------------------------------------------------------------------ */
 
@@ -168,28 +186,15 @@ bool kpy_index_init(PyObject *module);
 bool kpy_filter_init(PyObject *module);
 bool kpy_result_init(PyObject *module);
 bool kpy_reader_init(PyObject *module);
-bool kpy_search_init(void);
 /* The registered class of results was set: look up how to make one. */
 bool kpy_result_ready(void);
 
-/* The handle of an open Index; NULL with an exception when it is closed. */
+/* The handle of an open Index; NULL with an exception when it is closed (handle.c). */
 kpy_handle *kpy_index_handle(kpy_index *index);
-PyTypeObject *kpy_add_type(PyObject *module, PyType_Spec *spec);
 
 /* A result that takes the references it is given, also on failure. rows: NULL without string ids. */
 PyObject *kpy_result_make(PyObject *ids, PyObject *distances, PyObject *rows, const kith_explain *explain);
-/* A result as it was pickled; references are borrowed. */
-PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain);
 PyObject *kpy_explain_dict(const kith_explain *explain);
-
-/* A dict of values made on the way in: their references are taken, and one that is NULL (with an exception) makes none.
- */
-typedef struct kpy_entry {
-    const char *name;
-    PyObject *value;
-} kpy_entry;
-PyObject *kpy_dict(const kpy_entry *entries, size_t count);
-PyObject *kpy_u64(uint64_t number);
 
 /* One work at a time reads from a reader; false with an exception when another one does. */
 bool kpy_reader_take(kpy_reader *reader);
@@ -199,6 +204,46 @@ bool kpy_reader_raised(kpy_reader *reader);
 /* Whether a work succeeded; if not, an exception is set: that of its report, of its reader's source, or of its status.
  * reader: may be NULL. */
 bool kpy_work_done(const kpy_watch *watch, kith_status status, const kith_error *error, kpy_reader *reader);
+
+/* ---- Arguments of searches (arguments.c) --------------------------------------------------------------------------
+ */
+
+enum {
+    KPY_Q,
+    KPY_K,
+    KPY_EXACT,
+    KPY_TARGET,
+    KPY_ALLOW,
+    KPY_DENY,
+    KPY_PLAN,
+    KPY_NPROBE,
+    KPY_RERANK,
+    KPY_CODE,
+    KPY_THREADS,
+    KPY_RADIUS,
+    KPY_TIMEOUT,
+    KPY_ARGUMENTS
+};
+
+/* Which arguments a function has (bits 1 << KPY_...), and which may come by place. */
+typedef struct kpy_signature {
+    const char *function;
+    unsigned taken;
+    int places[2];
+    Py_ssize_t most;
+} kpy_signature;
+
+bool kpy_arguments_init(void);
+/* values: KPY_ARGUMENTS of them, borrowed, NULL where not given. */
+bool kpy_take_arguments(const kpy_signature *of, PyObject *const *args, Py_ssize_t count, PyObject *names,
+                        PyObject **values);
+bool kpy_given(PyObject *value); /* and not None */
+bool kpy_parse_k(PyObject *value, size_t *k);
+bool kpy_parse_radius(PyObject *value, float *radius);
+/* Plan, lists, promises and the time that a search may take. */
+bool kpy_parse_wishes(const kpy_handle *handle, PyObject **values, kith_search_options *options);
+/* What allow and deny, filters or ids, leave of an index: a kpy_filter, a new reference. One of them is given. */
+PyObject *kpy_parse_filter(PyObject *index, PyObject **values);
 
 /* ---- Methods and functions --------------------------------------------------------------------------------------- */
 
@@ -210,4 +255,8 @@ PyObject *kpy_tune(PyObject *module, PyObject *args);
 PyObject *kpy_build(PyObject *module, PyObject *args);
 PyObject *kpy_verify(PyObject *module, PyObject *args);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);
+PyObject *kpy_cpu(PyObject *module, PyObject *none);
+PyObject *kpy_distance(PyObject *module, PyObject *args);
+PyObject *kpy_array_dtype(PyObject *module, PyObject *array);
+PyObject *kpy_remake(PyObject *module, PyObject *args);
 #endif

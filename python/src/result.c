@@ -42,7 +42,7 @@ PyObject *kpy_result_make(PyObject *ids, PyObject *distances, PyObject *rows, co
     return (PyObject *)made;
 }
 
-PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain) {
+static PyObject *remake(PyObject *ids, PyObject *distances, PyObject *rows, PyObject *explain) {
     const kith_explain none = KITH_EXPLAIN_INIT;
     Py_INCREF(ids);
     Py_INCREF(distances);
@@ -52,6 +52,17 @@ PyObject *kpy_result_remake(PyObject *ids, PyObject *distances, PyObject *rows, 
     Py_INCREF(explain);
     ((result *)made)->explained = explain;
     return made;
+}
+
+/* make_result(ids, distances, rows or None, explain): what a pickled result becomes again. */
+PyObject *kpy_remake(PyObject *module, PyObject *args) {
+    (void)module;
+    PyObject *ids, *distances, *rows, *explain;
+    if (!PyArg_ParseTuple(args, "O!O!OO:make_result", &PyArray_Type, &ids, &PyArray_Type, &distances, &rows, &explain))
+        return NULL;
+    if (PyArray_NDIM((PyArrayObject *)distances) < 1)
+        return PyErr_Format(PyExc_ValueError, "distances must have an axis");
+    return remake(ids, distances, rows == Py_None ? NULL : rows, explain);
 }
 
 static PyObject *or_none(bool known, PyObject *value) {
@@ -144,8 +155,18 @@ static PyObject *iterate(PyObject *self) {
     return iterator;
 }
 
+/* A result is a pair, whichever way it is looked at: by unpacking, by place, or by its length. */
 static Py_ssize_t length(PyObject *self) {
-    return PyArray_DIM((PyArrayObject *)((result *)self)->distances, 0);
+    (void)self;
+    return 2;
+}
+
+static PyObject *item(PyObject *self, Py_ssize_t at) {
+    result *r = (result *)self;
+    if (at == 0) return Py_NewRef(r->ids);
+    if (at == 1) return Py_NewRef(r->distances);
+    PyErr_SetString(PyExc_IndexError, "a result is a pair: [0] ids, [1] distances");
+    return NULL;
 }
 
 static void dealloc(PyObject *self) {
@@ -170,8 +191,13 @@ static PyGetSetDef getters[] = {
     {0},
 };
 static PyType_Slot slots[] = {
-    {Py_tp_dealloc, dealloc}, {Py_tp_members, members}, {Py_tp_getset, getters},
-    {Py_tp_iter, iterate},    {Py_sq_length, length},   {0, NULL},
+    {Py_tp_dealloc, dealloc},
+    {Py_tp_members, members},
+    {Py_tp_getset, getters},
+    {Py_tp_iter, iterate},
+    {Py_sq_length, length},
+    {Py_sq_item, item},
+    {0, NULL},
 };
 static PyType_Spec spec = {
     .name = "kith._kith.Result",

@@ -38,7 +38,7 @@ def test_arrays_are_those_of_a_search(index, expected):
     found = index.join(Q, K)
     same(found, expected)
     assert isinstance(found.ids, np.memmap) and found.ids.dtype == np.int64 and found.rows is found.ids
-    assert found.distances.dtype == np.float32 and len(found) == 2500 and found.paths == ()
+    assert found.distances.dtype == np.float32 and len(found) == 2 and len(found.ids) == 2500 and found.paths == ()
     ids, distances = found
     assert ids is found.ids and distances is found.distances
     report = found.report

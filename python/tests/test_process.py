@@ -138,7 +138,7 @@ INTERRUPTED = """
             while True:
                 index.verify(threads=1)
     except KeyboardInterrupt:
-        print("interrupted", len(index.search(rows[:3], 3)))
+        print("interrupted", len(index.search(rows[:3], 3).ids))
     else:
         print("finished")
 """

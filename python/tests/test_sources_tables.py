@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import kith
+from kith._sources import arrays as arrays_module
 from kith._sources import arrow as arrow_module
-from kith._sources import frames as frames_module
 from kith._sources import hdf5 as hdf5_module
 from kith._sources import source as source_module
 
@@ -387,7 +387,7 @@ def test_pandas_columns(pd):
 
 
 def test_pandas_lists(pd, monkeypatch):
-    monkeypatch.setattr(frames_module, "STRIP_BYTES", 700)
+    monkeypatch.setattr(arrays_module, "STRIP_BYTES", 700)
     for rows in (list(ROWS), ROWS.tolist(), [tuple(row) for row in ROWS.tolist()]):
         frame = pd.DataFrame({"key": [f"k{i}" for i in range(50)], "v": rows})
         assert same(kith.read(frame, id_column="key")).ids[49] == "k49"
@@ -512,3 +512,81 @@ def test_flipped_bits_are_refused_or_harmless(tmp_path, kind):
             refused += 1
             assert f"x.{kind}" in str(error)
     assert refused > 0
+
+
+# ---- The index of a pandas frame -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pandas():
+    pytest.importorskip("pyarrow")
+    return pytest.importorskip("pandas")
+
+
+def everywhere(frame, folder):
+    """A frame, and what pandas makes of it in Arrow, Parquet and Feather."""
+    import pyarrow as pa
+    import pyarrow.feather
+
+    table = pa.Table.from_pandas(frame)
+    frame.to_parquet(folder / "x.parquet")
+    pyarrow.feather.write_feather(table, folder / "x.feather")
+    with pa.OSFile(str(folder / "x.arrow"), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    return frame, table, table.to_batches()[0], folder / "x.parquet", folder / "x.feather", folder / "x.arrow"
+
+
+def filtered(pandas):
+    frame = pandas.DataFrame(ROWS, columns=list("abcdefgh"))
+    return frame[frame.a > 0.3]
+
+
+def test_an_index_is_no_element(pandas, tmp_path):
+    frame = filtered(pandas)
+    kept = frame.index.to_numpy()
+    assert 0 < len(kept) < len(ROWS)
+    for named in (frame, frame.rename_axis("item"), frame.set_index([frame.index, kept * 2]),
+                  frame.set_index(pandas.MultiIndex.from_arrays([kept, kept + 1], names=["one", "two"])),
+                  frame.set_index(kept * 0.5), frame.reset_index(drop=True)):
+        for source in everywhere(named, tmp_path):
+            assert same(kith.read(source), ROWS[kept]).ids is None
+
+
+def test_an_index_called_id_gives_ids(pandas, tmp_path):
+    frame = filtered(pandas)
+    for source in everywhere(frame.rename_axis("id"), tmp_path):
+        assert same(kith.read(source), ROWS[frame.index]).ids.tolist() == frame.index.tolist()
+
+
+def test_an_index_gives_ids_where_it_is_named(pandas, tmp_path):
+    frame = filtered(pandas)
+    for source in everywhere(frame.rename_axis("item"), tmp_path):
+        assert same(kith.read(source, id_column="item"), ROWS[frame.index]).ids.tolist() == frame.index.tolist()
+    words = [f"item{k}" for k in frame.index]
+    for source in everywhere(frame.set_index(pandas.Index(words, name="item")), tmp_path):
+        assert same(kith.read(source, id_column="item"), ROWS[frame.index]).ids == words
+        assert kith.read(source, name_column="item").names == words
+    twice = pandas.MultiIndex.from_arrays([words, frame.index], names=["word", "row"])
+    for source in everywhere(frame.set_index(twice), tmp_path):
+        read = same(kith.read(source, id_column="row", name_column="word"), ROWS[frame.index])
+        assert read.ids.tolist() == frame.index.tolist() and read.names == words
+    _, *stored = everywhere(frame, tmp_path)
+    for source in stored:
+        assert kith.read(source, id_column="__index_level_0__").ids.tolist() == frame.index.tolist()
+
+
+def test_an_index_beside_a_column_of_lists(pandas, tmp_path):
+    frame = pandas.DataFrame({"embedding": list(ROWS)}, index=np.arange(50) * 2)
+    for source in everywhere(frame, tmp_path):
+        assert same(kith.read(source)).ids is None
+
+
+def test_a_column_of_lists_as_an_array(pandas):
+    same(kith.read(pandas.DataFrame({"embedding": list(ROWS)})["embedding"].to_numpy()))
+
+
+@pytest.mark.parametrize("note", [b"", b"{}", b"[]", b"\xff", b'{"index_columns": 5}', b'{"index_columns": [{}, null]}'])
+def test_a_note_that_is_not_of_pandas(note):
+    pa = pytest.importorskip("pyarrow")
+    table = pa.table({name: ROWS[:, at] for at, name in enumerate("abcdefgh")}).replace_schema_metadata({b"pandas": note})
+    same(kith.read(table))

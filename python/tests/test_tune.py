@@ -156,7 +156,7 @@ def test_refused(calibrated, call, error, words):
     count = len(calibrated.tuned)
     with pytest.raises(error, match=words):
         call(calibrated)
-    assert len(calibrated.tuned) == count and len(calibrated.search(Q[:3], 3)) == 3
+    assert len(calibrated.tuned) == count and len(calibrated.search(Q[:3], 3).ids) == 3
 
 
 def test_a_report_that_raises(calibrated):

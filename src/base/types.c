@@ -3,7 +3,7 @@
  * Words for element types and metrics, and the size of a row. Pure functions: any thread. */
 #include "kith.h"
 
-#include <string.h>
+#include <stdbool.h>
 
 typedef struct word {
     const char *text;
@@ -24,8 +24,12 @@ static const word metric_words[] = {
     {"jaccard", KITH_JACCARD},  {"l2sq", KITH_L2SQ},
     {"euclidean", KITH_L2SQ},   {"sqeuclidean", KITH_L2SQ},
     {"dot", KITH_IP},           {"inner", KITH_IP},
-    {"inner_product", KITH_IP}, {"cos", KITH_COSINE},
-    {"angular", KITH_COSINE},   {"tanimoto", KITH_JACCARD},
+    {"inner_product", KITH_IP}, {"dot_product", KITH_IP},
+    {"cos", KITH_COSINE},       {"angular", KITH_COSINE},
+    {"tanimoto", KITH_JACCARD}, {"squared_euclidean", KITH_L2SQ},
+    {"squared_l2", KITH_L2SQ},  {"l2_squared", KITH_L2SQ},
+    {"mips", KITH_IP},          {"cosine_similarity", KITH_COSINE},
+    {"euclid", KITH_L2SQ},      {"cosine_distance", KITH_COSINE},
 };
 
 static const char *text_of(const word *words, size_t count, int value) {
@@ -34,9 +38,25 @@ static const char *text_of(const word *words, size_t count, int value) {
     return "?";
 }
 
+/* The next letter that counts, small; its place moves behind it. ASCII only, whatever the locale. */
+static char next_letter(const char **text) {
+    while (**text == '-' || **text == '_' || **text == ' ') (*text)++;
+    const char c = **text;
+    if (c) (*text)++;
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+static bool same_word(const char *a, const char *b) {
+    for (;;) {
+        const char letter = next_letter(&a);
+        if (letter != next_letter(&b)) return false;
+        if (!letter) return true;
+    }
+}
+
 static int value_of(const word *words, size_t count, const char *text) {
     for (size_t i = 0; text && i < count; i++)
-        if (strcmp(words[i].text, text) == 0) return words[i].value;
+        if (same_word(words[i].text, text)) return words[i].value;
     return 0;
 }
 

@@ -163,18 +163,20 @@ static kith_status search_index(kith_index *index, kith_scratch *scratch, const 
 static kith_status work_search(void) {
     kith_index *index = NULL;
     kith_scratch *scratch = NULL;
-    kith_filter *filter = NULL;
+    kith_filter *filter = NULL, *rest = NULL;
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.verify = 1;
     kith_status status = kith_index_open(index_path, &options, &index, &error);
     if (status == KITH_OK) status = kith_scratch_create(index, NULL, &scratch, &error);
     if (status == KITH_OK) status = kith_filter_create(index, right_ids, 9, NULL, &filter, &error);
+    if (status == KITH_OK) status = kith_filter_create_except(NULL, filter, &rest, &error);
     for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_GATHER && status == KITH_OK; plan++) {
         status = search_index(index, scratch, plan == KITH_PLAN_GATHER ? filter : NULL, (kith_plan)plan);
         if (status == KITH_E_NOMEM && !atomic_load(&faulty_for_good) &&
             search_index(index, scratch, plan == KITH_PLAN_GATHER ? filter : NULL, (kith_plan)plan) != KITH_OK)
             abort(); /* a scratch that was refused memory is as good as before */
     }
+    kith_filter_destroy(rest);
     kith_filter_destroy(filter);
     kith_scratch_destroy(scratch);
     kith_index_close(index);

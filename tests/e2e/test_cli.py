@@ -353,6 +353,24 @@ def test_allow_lists(home, tmp_path):
     refused(USAGE, "search", "items.kith", "queries.npy", "--plan", "gather", cwd=home)
 
 
+def test_deny_lists(home, tmp_path):
+    denied = {3, 50, 51, 200}
+    (tmp_path / "few.txt").write_text("\n".join(map(str, sorted(denied))) + "\r\n\n9999\n")
+    (tmp_path / "some.txt").write_text("3\n4\n5\n50\n")
+    rest = set(range(len(ROWS))) - denied
+    for plan in ("auto", "gather", "plain"):
+        done = good("search", "items.kith", "queries.npy", "-k", "3", "--deny", tmp_path / "few.txt", "--plan", plan,
+                    "--json", cwd=home)
+        assert answers(done.stdout) == [nearest(ROWS, query, 3, allowed=rest) for query in QUERIES]
+        assert "1 of the 5 ids" in done.stderr
+    done = good("search", "items.kith", "queries.npy", "-k", "3", "--allow", tmp_path / "some.txt", "--deny",
+                tmp_path / "few.txt", "--json", "--quiet", cwd=home)
+    assert answers(done.stdout) == [nearest(ROWS, query, 3, allowed={4, 5}) for query in QUERIES]
+    (tmp_path / "bad.txt").write_text("1\n2\nx7\n")
+    assert "line 3" in refused(INPUT, "search", "items.kith", "queries.npy", "--deny", tmp_path / "bad.txt", cwd=home)
+    refused(ABSENT, "search", "items.kith", "queries.npy", "--deny", tmp_path / "none.txt", cwd=home)
+
+
 def test_radius(home):
     found = answers(good("search", "items.kith", "queries.npy", "--radius", "300", "--json", cwd=home).stdout)
     assert found == [nearest(ROWS, query, None, radius=300) for query in QUERIES]

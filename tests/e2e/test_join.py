@@ -140,6 +140,18 @@ def test_allow_rows_and_more_results_than_vectors(home, tmp_path):
     assert all(row[3:] == [NONE, NONE] for row in read_npy(tmp_path / "out.ids.npy"))
 
 
+def test_deny(home, tmp_path):
+    (tmp_path / "sold.txt").write_text("5\n9\n200\n")
+    (tmp_path / "stock.txt").write_text("5\n6\n7\n8\n")
+    for more, rest in (([], set(range(len(ITEMS))) - {5, 9, 200}), (["--allow", tmp_path / "stock.txt"], {6, 7, 8})):
+        good("join", "queries.npy", "items.kith", "-k", 3, "-o", tmp_path / "out", "--deny", tmp_path / "sold.txt", *more,
+             "--restart", cwd=home)
+        allowed = {i: ITEMS[i] for i in rest}
+        assert pairs(tmp_path, "out") == [
+            sorted(((i, d) for i, d in nearest(ITEMS, q, 250) if i in allowed), key=lambda p: (p[1], p[0]))[:3]
+            for q in QUERIES]
+
+
 @pytest.mark.parametrize("code, arguments, words", [
     (USAGE, ["items.kith", "-o", "x"], "--self"),
     (USAGE, ["--self", "queries.npy", "items.kith", "-o", "x"], "--self"),

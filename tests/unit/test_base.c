@@ -180,6 +180,18 @@ static void test_types_and_names(void **state) {
     assert_int_equal(kith_dtype_parse("float32"), KITH_F32);
     assert_int_equal(kith_metric_parse("dot"), KITH_IP);
     assert_int_equal(kith_metric_parse("euclidean"), KITH_L2SQ);
+    assert_int_equal(kith_metric_parse("L2"), KITH_L2SQ);
+    assert_int_equal(kith_metric_parse("Inner Product"), KITH_IP);
+    assert_int_equal(kith_metric_parse("inner-product"), KITH_IP);
+    assert_int_equal(kith_metric_parse("DotProduct"), KITH_IP);
+    assert_int_equal(kith_metric_parse("COSINE_Similarity"), KITH_COSINE);
+    assert_int_equal(kith_metric_parse("l2_"), KITH_L2SQ);
+    assert_int_equal(kith_metric_parse("l"), KITH_METRIC_NONE);
+    assert_int_equal(kith_metric_parse("l22"), KITH_METRIC_NONE);
+    assert_int_equal(kith_metric_parse("_"), KITH_METRIC_NONE);
+    assert_int_equal(kith_metric_parse(NULL), KITH_METRIC_NONE);
+    assert_int_equal(kith_dtype_parse("Float32"), KITH_F32);
+    assert_int_equal(kith_dtype_parse("BF16"), KITH_BF16);
     assert_int_equal(kith_dtype_parse("f33"), KITH_DTYPE_NONE);
     assert_int_equal(kith_dtype_parse(""), KITH_DTYPE_NONE);
     assert_int_equal(kith_dtype_parse("?"), KITH_DTYPE_NONE);

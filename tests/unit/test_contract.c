@@ -21,7 +21,9 @@ enum { ROWS = 1500, DIM = 8, K = 3, QUERIES = 2, ROOM = 64, MARK = 0x5A };
 /* Inputs, made once. */
 static kith_index *numbered, *named; /* with lists; with string ids and names */
 static kith_scratch *scratch;
-static kith_reader *reader, *rows_reader;
+static kith_reader *reader, *rows_reader, *skipping;
+static kith_id_reader *id_reader;
+static kith_filter *filter;
 static float rows[ROWS][DIM];
 static uint64_t some_ids[ROOM];
 
@@ -29,6 +31,7 @@ static uint64_t some_ids[ROOM];
 static struct outputs {
     kith_pool *pool;
     kith_reader *reader;
+    kith_id_reader *id_reader;
     kith_writer *writer;
     kith_index *index;
     kith_filter *filter;
@@ -43,7 +46,7 @@ static struct outputs {
     kith_join_report joined;
     const char *text;
     size_t bytes, unknown;
-    uint64_t id, ids[ROOM];
+    uint64_t id, row, ids[ROOM];
     float distance, distances[ROOM], vectors[ROOM];
 } out;
 
@@ -125,6 +128,18 @@ static kith_status call_reader_next(unsigned missing, kith_error *error) {
 
 static kith_status call_reader_seek(unsigned missing, kith_error *error) {
     return kith_reader_seek(P(1, reader), 0, error);
+}
+
+static kith_status call_reader_skipped(unsigned missing, kith_error *error) {
+    return kith_reader_skipped(P(1, skipping), 0, P(2, &out.row), P(3, &out.text), error);
+}
+
+static kith_status call_id_reader_open(unsigned missing, kith_error *error) {
+    return kith_id_reader_open(P(1, data_path("ids.txt")), KITH_ID_U64, P(2, &out.id_reader), error);
+}
+
+static kith_status call_id_reader_next(unsigned missing, kith_error *error) {
+    return kith_id_reader_next(P(1, id_reader), 5, P(2, &out.rows), error);
 }
 
 static kith_status call_writer_open(unsigned missing, kith_error *error) {
@@ -212,6 +227,10 @@ static kith_status call_filter_create(unsigned missing, kith_error *error) {
     return kith_filter_create(P(1, numbered), P(2, some_ids), ROOM, &out.unknown, P(3, &out.filter), error);
 }
 
+static kith_status call_filter_create_except(unsigned missing, kith_error *error) {
+    return kith_filter_create_except(NULL, P(1, filter), P(2, &out.filter), error);
+}
+
 static kith_status call_scratch_create(unsigned missing, kith_error *error) {
     return kith_scratch_create(P(1, numbered), NULL, P(2, &out.scratch), error);
 }
@@ -254,6 +273,9 @@ static const struct call {
     CALL(reader_get_info, 2),
     CALL(reader_next, 2),
     CALL(reader_seek, 1),
+    CALL(reader_skipped, 3),
+    CALL(id_reader_open, 2),
+    CALL(id_reader_next, 2),
     CALL(writer_open, 2),
     CALL(writer_write, 2),
     CALL(writer_finish, 1),
@@ -270,6 +292,7 @@ static const struct call {
     CALL(index_string_id, 3),
     CALL(index_lookup, 3),
     CALL(filter_create, 3),
+    CALL(filter_create_except, 2),
     CALL(scratch_create, 2),
     CALL(search, 5),
     CALL(search_range, 4),
@@ -294,6 +317,7 @@ static void end_outputs(void) {
     memset(&mark, MARK, sizeof(mark));
     if ((void *)out.pool != mark) kith_pool_destroy(out.pool);
     if ((void *)out.reader != mark) kith_reader_close(out.reader);
+    if ((void *)out.id_reader != mark) kith_id_reader_close(out.id_reader);
     if ((void *)out.writer != mark) kith_writer_abandon(out.writer);
     if ((void *)out.index != mark) kith_index_close(out.index);
     if ((void *)out.filter != mark) kith_filter_destroy(out.filter);
@@ -373,6 +397,7 @@ static void test_ends_take_null(void **state) {
     (void)state;
     kith_pool_destroy(NULL);
     kith_reader_close(NULL);
+    kith_id_reader_close(NULL);
     kith_writer_abandon(NULL);
     kith_index_close(NULL);
     kith_filter_destroy(NULL);
@@ -674,6 +699,21 @@ static kith_status write_rows(const char *path, kith_error *error) {
     return status;
 }
 
+/* A reader that leaves a row out, and one of ids. */
+static kith_status make_readers(kith_error *error) {
+    kith_reader_options options = KITH_READER_OPTIONS_INIT;
+    FILE *text = fopen(data_path("skipped.csv"), "w"), *ids = fopen(data_path("ids.txt"), "w");
+    assert_true(text && ids);
+    fputs("1,2\n3,nan\n5,6\n", text);
+    fputs("0\n5\n", ids);
+    fclose(text);
+    fclose(ids);
+    options.skip_bad = 1;
+    const kith_status status = kith_reader_open(data_path("skipped.csv"), &options, &skipping, error);
+    if (status != KITH_OK) return status;
+    return kith_id_reader_open(data_path("ids.txt"), KITH_ID_U64, &id_reader, error);
+}
+
 static kith_status make(kith_error *error) {
     const kith_source source = a_source();
     kith_reader *strings = NULL;
@@ -690,8 +730,9 @@ static kith_status make(kith_error *error) {
     if (status == KITH_OK) status = kith_index_open(data_path("numbered.kith"), NULL, &numbered, error);
     if (status == KITH_OK) status = kith_index_open(data_path("named.kith"), NULL, &named, error);
     if (status == KITH_OK) status = kith_scratch_create(numbered, NULL, &scratch, error);
+    if (status == KITH_OK) status = kith_filter_create(numbered, some_ids, ROOM, NULL, &filter, error);
     kith_reader_close(strings);
-    return status;
+    return status == KITH_OK ? make_readers(error) : status;
 }
 
 static int set_up(void **state) {
@@ -712,6 +753,9 @@ static int tear_down(void **state) {
     kith_index_close(numbered);
     kith_reader_close(rows_reader);
     kith_reader_close(reader);
+    kith_reader_close(skipping);
+    kith_id_reader_close(id_reader);
+    kith_filter_destroy(filter);
     return data_folder_remove(state);
 }
 

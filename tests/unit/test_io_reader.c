@@ -119,6 +119,9 @@ static void formats_by_content(void **state) {
     kith_reader_close(reader);
     io_refuse(io_put("what.bin", "\x01\x02\x03\x00", 4), KITH_E_UNSUPPORTED, "cannot tell its format");
     io_refuse(io_put("empty", "", 0), KITH_E_UNSUPPORTED, "cannot tell its format");
+    io_refuse(io_put("table", "PAR1\x15\x04\x15", 7), KITH_E_UNSUPPORTED, "table: is a Parquet file");
+    io_refuse(io_put("table", "ARROW1\0\0", 8), KITH_E_UNSUPPORTED, "is an Arrow file");
+    io_refuse(io_put("table.h5", "\x89HDF\r\n\x1a\n", 8), KITH_E_UNSUPPORTED, "python3 -m kith convert");
     const kith_reader_options csv = {.struct_size = sizeof(csv), .format = KITH_CSV};
     reader = io_open(io_put_text("wrong.npy", "1,2\n"), &csv);
     assert_int_equal(io_info(reader).dim, 2);

@@ -24,7 +24,7 @@ import numpy as np
 
 from .._errors import ArgumentError
 from . import arrays, labels
-from .source import Options, Source, narrow
+from .source import Options, Source, narrow, pack_bits, refuse_columns
 
 __all__ = ["Source", "as_source", "narrow", "read"]
 
@@ -46,14 +46,16 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
         - an h5py Dataset; a tensor in the CPU's memory (`__dlpack__` or `__array__`: PyTorch, JAX and others)
         - a Source, which is returned as it is, or with other ids and names
     ids
-        one a row: whole numbers from 0 to 2**64 - 2, or strings; any one-dimensional array or list, or the path of an
-        `.npy` or of a text file with an id a line. None: the source's own (see id_column), or else the row numbers.
+        one a row, in their order: whole numbers from 0 to 2**64 - 2, or strings; any one-dimensional array or list, or
+        the path of an `.npy` or of a text file with an id a line. None: the source's own (see id_column), or else the
+        row numbers.
     names
         one string a row: a list, an array, or the path of a text file with a name a line.
     column
         the column of vectors in a table, or the dataset of an HDF5 file.
     id_column, name_column
-        the columns of ids and names in a table. None: those called "id" and "name", where the table has them.
+        the columns of ids and names in a table, or levels of a pandas index that have such a name. None: those called
+        "id" and "name", where the table has them. Otherwise a pandas index is not looked at.
     dtype
         "b1": rows of uint8 are packed bits, eight dimensions a byte. None: what the source holds; rows of bool are
         packed to bits.
@@ -66,9 +68,10 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
 
     Errors
     ------
-    kith.ArgumentError: no such column, or several that could be meant; ids or names of another length.
-    kith.DataError: a value that has no place in a float32, a missing value, rows of different lengths, a bad id; the
-    message names file, column and row. kith.FormatError: a malformed file. kith.UnsupportedError: element types,
+    kith.ArgumentError: no such column, several that could be meant, or a source that has none; ids or names of another
+    length, or in no order (a set).
+    kith.DataError: a value that has no place in a float32, a missing or masked value, rows of different lengths, a bad
+    id; the message names file, column and row. kith.FormatError: a malformed file. kith.UnsupportedError: element types,
     formats and tensors that are not read, or a library that is not installed. kith.MissingFileError,
     kith.FileError: what the system says.
 
@@ -77,6 +80,8 @@ def read(source: Any, ids: Any = None, names: Any = None, *, column: str | None 
     <kith.Source: 2 x 2 f32, string ids>
     """
     options = Options(column, id_column, name_column, _element(dtype))
+    for name in ("column", "id_column", "name_column"):
+        _check_name(getattr(options, name), name, source)
     return labels.attach(_open(source, options), ids, names)
 
 
@@ -89,15 +94,30 @@ def _element(dtype: str | None) -> str | None:
     raise ArgumentError(f"dtype is {dtype!r}; a source is read as what it holds (None), or as packed bits ('b1')")
 
 
+def _check_name(value: Any, name: str, source: Any) -> None:
+    """TypeError unless a column is named as columns are: by strings, but for frames of pandas, which take anything."""
+    if value is None or isinstance(value, str) or _families(source) & {"pandas"}:
+        return
+    raise TypeError(f"{name} must be the name of a column, a string, not {value!r}")
+
+
+def _families(source: Any) -> set[str]:
+    """The libraries that a thing's classes come from."""
+    return {base.__module__.partition(".")[0] for base in type(source).__mro__}
+
+
 def _open(source: Any, options: Options) -> Source:
     if isinstance(source, Source):
-        return source
+        refuse_columns(options, "Source", hint="; name it where the source is read first")
+        if options.dtype in (None, source.dtype):
+            return source
+        return Source(pack_bits(source.array, source.what), "b1", ids=source.ids, names=source.names, what=source.what)
     if isinstance(source, (str, os.PathLike)):
         from . import files
         return files.open_file(os.fspath(source), options)
     if isinstance(source, (np.ndarray, list, tuple)):
         return arrays.open_array(source, options)
-    family = {base.__module__.partition(".")[0] for base in type(source).__mro__}
+    family = _families(source)
     if family & {"pandas", "polars"}:
         from . import frames
         return frames.open_frame(source, options, "pandas" if "pandas" in family else "polars")

@@ -7,21 +7,38 @@ from typing import Any
 
 import numpy as np
 
+from .._convert import refuse_masks, unmasked
 from .._errors import ArgumentError, DataError, UnsupportedError
-from .source import Options, Source, check_shape, source_of
+from .source import STRIP_BYTES, Gather, Options, Source, check_shape, refuse_columns, source_of
 
 DEVICE_CPU = 1  # DLPack's kDLCPU
 
 
 def open_array(rows: Any, options: Options) -> Source:
-    """An ndarray as it lies, or a list of rows."""
-    if isinstance(rows, np.ndarray):
+    """An ndarray as it lies, or a list of rows: a list of Python's, or an array of objects that are rows."""
+    refuse_columns(options, "X")
+    if isinstance(rows, np.ndarray) and not (rows.dtype == object and rows.ndim == 1):
         return source_of(rows, options, "X")
+    if isinstance(rows, np.ndarray):
+        return rows_of_objects(unmasked(rows, "X"), options, "X")
     return source_of(array_of_rows(rows, "X"), options, "X")
+
+
+def rows_of_objects(rows: np.ndarray, options: Options, what: str) -> Source:
+    """Python objects, a list or an array each."""
+    if len(rows) == 0:
+        raise DataError(f"{what}: has no rows")
+    gather = Gather(len(rows), options, what)
+    width = len(rows[0]) if hasattr(rows[0], "__len__") else 1
+    step = max(1, STRIP_BYTES // max(1, 8 * width))
+    for at in range(0, len(rows), step):
+        gather.add(array_of_rows(rows[at:at + step].tolist(), what, at))
+    return gather.finish()
 
 
 def array_of_rows(rows: Any, what: str, first_row: int = 0) -> np.ndarray:
     """A two-dimensional array from a sequence of rows. DataError names the row that is none, or of another length."""
+    refuse_masks(rows, what, first_row)
     try:
         array = np.asarray(rows)
     except ValueError:
@@ -29,7 +46,7 @@ def array_of_rows(rows: Any, what: str, first_row: int = 0) -> np.ndarray:
     if array is not None and array.ndim == 2 and array.dtype.kind != "O":
         return array
     if array is not None and array.ndim != 2 and (array.dtype.kind != "O" or array.ndim != 1):
-        check_shape(array, what)
+        check_shape(array, what, "[X]")
     _blame_row(rows, what, first_row)
     raise DataError(f"{what}: its rows do not make an array of numbers")
 
@@ -54,13 +71,18 @@ def _blame_row(rows: Any, what: str, first_row: int) -> None:
 def open_tensor(tensor: Any, options: Options) -> Source:
     """Anything else that shows an array. UnsupportedError for what does not, or lies on another device."""
     what = type(tensor).__name__
+    if hasattr(tensor, "read") and not hasattr(tensor, "__array__"):
+        raise ArgumentError(f"{what}: is an open file, not vectors; give its path, or what it holds, as "
+                            "numpy.load(file)")
+    refuse_columns(options, what)
     if hasattr(tensor, "detach"):  # PyTorch refuses to export what is part of a graph of gradients
         tensor = tensor.detach()
     if str(getattr(tensor, "dtype", "")) == "torch.bfloat16":
         rows = _exported(tensor.view(sys.modules["torch"].int16), what).view(np.uint16)
         check_shape(rows, what)
         return Source(rows, "bf16", what=what)
-    return source_of(_exported(tensor, what), options, what)
+    one = "X.reshape(1, -1)" if hasattr(tensor, "reshape") else None
+    return source_of(_exported(tensor, what), options, what, one)
 
 
 def _exported(tensor: Any, what: str) -> np.ndarray:
@@ -76,7 +98,8 @@ def _exported(tensor: Any, what: str) -> np.ndarray:
     if hasattr(tensor, "__array__") or hasattr(tensor, "__array_interface__"):
         return np.asarray(tensor)
     try:
-        return np.asarray(memoryview(tensor))
+        if not isinstance(tensor, (bytes, bytearray)):  # which have no rows
+            return np.asarray(memoryview(tensor))
     except TypeError:
-        raise ArgumentError(f"{what}: cannot be read as vectors; an array, a path, a table or a data frame was expected"
-                            ) from None
+        pass
+    raise ArgumentError(f"{what}: cannot be read as vectors; an array, a path, a table or a data frame was expected")

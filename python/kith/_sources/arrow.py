@@ -5,6 +5,7 @@ A column of lists of one length is, in Arrow, one array of numbers: it is taken 
 and joined chunk by chunk otherwise. Parquet files are decoded a record batch at a time."""
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,7 +15,7 @@ from .._errors import ArgumentError, DataError, Error, FormatError, UnsupportedE
 from .._files import refusals
 from .columns import Choice, choose
 from .labels import LabelGather
-from .source import STRIP_BYTES, Gather, Options, Source, gather_columns
+from .source import STRIP_BYTES, Gather, Options, Source, gather_columns, refuse_columns
 
 BATCH_ROWS = 1 << 16
 
@@ -81,6 +82,7 @@ def open_object(thing: Any, options: Options) -> Source:
     if isinstance(thing, pa.RecordBatch):
         thing = pa.Table.from_batches([thing])
     if isinstance(thing, (pa.Array, pa.ChunkedArray)):
+        refuse_columns(options, what, hint="; an array is one column of vectors")
         return open_chunks(thing, options, what, pa)
     if not isinstance(thing, pa.Table):
         if not hasattr(thing, "__arrow_c_stream__"):
@@ -169,7 +171,17 @@ def _chunks(array: Any) -> list[Any]:
 def _choose(schema: Any, what: str, options: Options, pa: Any) -> Choice:
     lists = [field.name for field in schema if _is_list(field.type, pa)]
     numbers = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
-    return choose(what, schema.names, lists, numbers, options)
+    return choose(what, schema.names, lists, numbers, options, _pandas_index(schema))
+
+
+def _pandas_index(schema: Any) -> list[str]:
+    """The columns that hold the index of a pandas frame, as the note says that pandas leaves in the schema. (An index
+    that is a range is in the note alone.)"""
+    try:
+        note = json.loads((schema.metadata or {})[b"pandas"])
+        return [column for column in note["index_columns"] if isinstance(column, str)]
+    except (KeyError, TypeError, ValueError):  # no note, or one that another program wrote in its own way
+        return []
 
 
 def _storage(kind: Any, pa: Any) -> Any:

@@ -22,15 +22,19 @@ class Choice:
     names: Any
 
 
-def choose(what: str, columns: Sequence[Any], lists: Sequence[Any], numbers: Sequence[Any], options: Options) -> Choice:
-    """From all columns, those of lists and those of numbers. ArgumentError names what is missing or ambiguous."""
+def choose(what: str, columns: Sequence[Any], lists: Sequence[Any], numbers: Sequence[Any], options: Options,
+           index: Sequence[Any] = ()) -> Choice:
+    """From all columns, those of lists and those of numbers. ArgumentError names what is missing or ambiguous.
+
+    index: those of the columns in which pandas keeps a frame's index. They label rows, and are elements only where
+    `options.column` says so."""
     for name in (options.column, options.id_column, options.name_column):
         if name is not None and name not in columns:
             raise ArgumentError(f"{what}: has no column {name!r}; it has {_list(columns)}")
     ids = options.id_column if options.id_column is not None else "id" if "id" in columns else None
     names = options.name_column if options.name_column is not None else "name" if "name" in columns else None
     vectors, is_list = _vectors(what, columns, [c for c in lists if c not in (ids, names)],
-                                [c for c in numbers if c not in (ids, names)], options.column)
+                                [c for c in numbers if c not in (ids, names)], options.column, index)
     for name in [*vectors, *(c for c in (ids, names) if c is not None)]:
         if list(columns).count(name) > 1:
             raise ArgumentError(f"{what}: has several columns {name!r}")
@@ -38,13 +42,14 @@ def choose(what: str, columns: Sequence[Any], lists: Sequence[Any], numbers: Seq
 
 
 def _vectors(what: str, columns: Sequence[Any], lists: list[Any], numbers: list[Any],
-             column: Any) -> tuple[list[Any], bool]:
+             column: Any, index: Sequence[Any]) -> tuple[list[Any], bool]:
     if column is not None:
         if column in lists:
             return [column], True
         if column in numbers:
             return [column], False
         raise ArgumentError(f"{what}: column {column!r} holds neither lists of numbers nor numbers")
+    lists, numbers = ([name for name in kind if name not in index] for kind in (lists, numbers))
     usual = [name for name in USUAL if name in lists]
     if len(lists) > 1 and len(usual) != 1:
         raise ArgumentError(f"{what}: has several columns of lists, {_list(lists)}; name one with column=")

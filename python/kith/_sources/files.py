@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 
 from .. import _kith
-from .._errors import Error, FormatError, UnsupportedError
+from .._errors import ArgumentError, Error, FormatError, MissingFileError, UnsupportedError
 from .._files import refusals
-from .source import Options, Source, source_of, word_of
+from .source import Options, Source, refuse_columns, source_of, word_of
 
 HDF5 = (".h5", ".hdf5", ".hdf")
 PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc")
+TEXT = (".csv", ".tsv", "")  # "": what the C library recognises may be one
+TEXT_COLUMNS = ("id_column", "name_column")
+TEXT_HINTS = {".csv": "; all columns but those of ids and names are elements",
+              ".tsv": "; all columns but those of ids and names are elements",
+              ".jsonl": "; its keys are id, vector and name", ".ndjson": "; its keys are id, vector and name"}
 MAPPED_BIN = {".fbin": np.float32, ".u8bin": np.uint8, ".i8bin": np.int8}
 BIN_HEADER_BYTES = 8
 MAGICS = ((b"\x93NUMPY", ".npy"), (b"\x89HDF\r\n\x1a\n", ".h5"), (b"PAR1", ".parquet"), (b"ARROW1", ".arrow"),
@@ -34,6 +39,8 @@ def open_file(path: str, options: Options) -> Source:
         return arrow.open_file(path, options, suffix in PARQUET)
     if suffix == ".npz":
         raise UnsupportedError(f"{path}: is an archive of arrays; read numpy.load(path)[name] instead")
+    columns = TEXT_COLUMNS if suffix in TEXT else ()
+    refuse_columns(options, path, columns, TEXT_HINTS.get(suffix, "; such a file holds vectors only"))
     if suffix == ".npy":
         return _open_npy(path, suffix, options)
     return _open_native(path, suffix, options)
@@ -67,7 +74,7 @@ def _open_npy(path: str, suffix: str, options: Options) -> Source:
     converted = word_of(array.dtype) is None and array.dtype.kind in "iuf" and array.dtype.isnative
     if converted and array.flags.c_contiguous and options.dtype is None:
         return _open_native(path, suffix, options)  # converted as it is read, never as a whole
-    return source_of(array, options, path)
+    return source_of(array, options, path, one=f"numpy.load({path!r}).reshape(1, -1)")
 
 
 def load_npy(path: str) -> np.ndarray:
@@ -97,7 +104,10 @@ def _open_native(path: str, suffix: str, options: Options) -> Source:
     def reader() -> Any:
         return _kith.Reader.open(path, dtype=options.dtype, **choice)
 
-    info = reader().info
+    try:
+        info = reader().info
+    except MissingFileError as error:  # the file was opened before: what is missing is a column
+        raise ArgumentError(str(error)) from None
     shape, dtype = (info["rows"], info["dim"]), info["dtype"]
     if suffix in MAPPED_BIN and info["rows"] and dtype != "b1":
         return Source(np.memmap(path, MAPPED_BIN[suffix], "r", BIN_HEADER_BYTES, shape), dtype, what=path)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""pandas and polars: one column of lists, or many columns of numbers. The index of a pandas frame is not looked at."""
+"""pandas and polars: one column of lists, or many columns of numbers.
+
+The index of a pandas frame is never an element. A level of it that has a name is treated as a column of that name for
+ids and names, as it is in the files that pandas writes: one called "id" gives the ids."""
 from __future__ import annotations
 
 from typing import Any
@@ -7,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from .._errors import ArgumentError, DataError, UnsupportedError
-from .arrays import array_of_rows
+from .arrays import rows_of_objects
 from .columns import Choice, choose
 from .labels import to_ids, to_strings
-from .source import STRIP_BYTES, Gather, Options, Source, gather_columns, source_of
+from .source import Gather, Options, Source, gather_columns, refuse_columns, source_of
 
 
 def open_frame(frame: Any, options: Options, library: str) -> Source:
@@ -18,15 +21,17 @@ def open_frame(frame: Any, options: Options, library: str) -> Source:
     kind = type(frame).__name__
     table: _Pandas | _Polars = _Pandas() if library == "pandas" else _Polars()
     if kind == "Series":
+        refuse_columns(options, kind, hint="; a Series is one column of vectors")
         return table.lists(frame, options, "Series" if frame.name is None else f"Series {frame.name!r}")
     if kind == "LazyFrame":
         raise ArgumentError("LazyFrame: has no rows yet; give X.collect()")
     if not hasattr(frame, "columns"):
         raise ArgumentError(f"{kind}: cannot be read as vectors; a DataFrame or a Series was expected")
     columns = list(frame.columns)
+    levels = [name for name in table.levels(frame) if name not in columns]
     lists = [name for at, name in enumerate(columns) if table.is_list(table.column(frame, at))]
     numbers = [name for at, name in enumerate(columns) if table.is_number(table.column(frame, at))]
-    choice = choose(kind, columns, lists, numbers, options)
+    choice = choose(kind, columns + levels, lists, numbers, options, levels)
     return _read(frame, table, choice, options, kind)
 
 
@@ -37,10 +42,10 @@ def _read(frame: Any, table: Any, choice: Choice, options: Options, kind: str) -
     ids = names = None
     if choice.ids is not None:
         what = f"{kind}: column {choice.ids!r}"
-        ids = to_ids(table.label_values(frame[choice.ids], what), what)
+        ids = to_ids(table.label_values(table.labels(frame, choice.ids), what), what)
     if choice.names is not None:
         what = f"{kind}: column {choice.names!r}"
-        names = to_strings(table.label_values(frame[choice.names], what), what)
+        names = to_strings(table.label_values(table.labels(frame, choice.names), what), what)
     if choice.is_list:
         source = table.lists(frame[choice.vectors[0]], options, f"{kind}: column {choice.vectors[0]!r}")
     else:
@@ -51,6 +56,16 @@ def _read(frame: Any, table: Any, choice: Choice, options: Options, kind: str) -
 
 class _Pandas:
     """What differs in pandas."""
+
+    @staticmethod
+    def levels(frame: Any) -> list[Any]:
+        """The names that levels of the index have."""
+        return [name for name in frame.index.names if name is not None]
+
+    @staticmethod
+    def labels(frame: Any, name: Any) -> Any:
+        """A column, or a level of the index."""
+        return frame[name] if name in frame.columns else frame.index.get_level_values(name).to_series()
 
     @staticmethod
     def column(frame: Any, at: int) -> Any:
@@ -78,7 +93,7 @@ class _Pandas:
             return arrow.open_chunks(series.array.__arrow_array__(), options, what)
         if series.dtype != object:
             raise UnsupportedError(f"{what}: holds {series.dtype}; lists of numbers were expected")
-        return _rows_of_objects(series.to_numpy(), options, what)
+        return rows_of_objects(series.to_numpy(), options, what)
 
     def numbers(self, frame: Any, at: list[int], names: list[Any], options: Options, what: str) -> np.ndarray:
         kinds = {frame.dtypes.iloc[i] for i in at}
@@ -110,20 +125,16 @@ def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-def _rows_of_objects(rows: np.ndarray, options: Options, what: str) -> Source:
-    """Python objects, a list or an array each."""
-    if len(rows) == 0:
-        raise DataError(f"{what}: has no rows")
-    gather = Gather(len(rows), options, what)
-    width = len(rows[0]) if hasattr(rows[0], "__len__") else 1
-    step = max(1, STRIP_BYTES // max(1, 8 * width))
-    for at in range(0, len(rows), step):
-        gather.add(array_of_rows(rows[at:at + step].tolist(), what, at))
-    return gather.finish()
-
-
 class _Polars:
     """What differs in polars."""
+
+    @staticmethod
+    def levels(frame: Any) -> list[Any]:
+        return []
+
+    @staticmethod
+    def labels(frame: Any, name: Any) -> Any:
+        return frame[name]
 
     @staticmethod
     def column(frame: Any, at: int) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._errors import ArgumentError, Error, FileError, FormatError, UnsupportedError
-from .source import STRIP_BYTES, Gather, Options, Source, check_shape, source_of, target_dtype
+from .source import STRIP_BYTES, Gather, Options, Source, check_shape, refuse_columns, source_of, target_dtype
 
 
 def _h5py(path: str) -> Any:
@@ -22,13 +22,14 @@ def _h5py(path: str) -> Any:
 
 def open_file(path: str, options: Options) -> Source:
     h5py = _h5py(path)
+    refuse_columns(options, path, ("column",), "; an HDF5 file has datasets: give ids= and names= what they hold")
     try:
         file = h5py.File(path, "r")
     except OSError as error:
         raise FormatError(f"{path}: is no HDF5 file, or a damaged one: {error}") from None
     with file:
         try:
-            return open_dataset(_choose(file, path, options.column, h5py), options, path)
+            return _open_dataset(_choose(file, path, options.column, h5py), options, path)
         except Error:
             raise
         except (OSError, RuntimeError, KeyError, ValueError) as error:
@@ -67,16 +68,23 @@ def _names(file: Any, h5py: Any, dimensions: int | None) -> str:
     return ", ".join(repr(name) for name in _tables(file, h5py, dimensions)) or "none"
 
 
-def open_dataset(dataset: Any, options: Options, path: str | None = None) -> Source:
-    """An h5py Dataset. `path`: its file, where that is certain to be a plain one."""
+def open_dataset(dataset: Any, options: Options) -> Source:
+    """An h5py Dataset."""
     if not hasattr(dataset, "read_direct"):
         raise ArgumentError(f"{type(dataset).__name__}: an h5py Dataset was expected, as file['train']")
+    refuse_columns(options, "Dataset")
+    return _open_dataset(dataset, options, None)
+
+
+def _open_dataset(dataset: Any, options: Options, path: str | None) -> Source:
+    """`path`: the dataset's file, where that is certain to be a plain one."""
+    one = None if path else "X[:].reshape(1, -1)"
     if path is None and dataset.file.mode == "r" and dataset.file.driver == "sec2":
         path = dataset.file.filename
     what = f"{path or dataset.file.filename}::{dataset.name.lstrip('/')}"
     if dataset.dtype.kind == "O":
         raise UnsupportedError(f"{what}: holds rows of different lengths, or strings; a plain array was expected")
-    check_shape(dataset, what)
+    check_shape(dataset, what, one)
     mapped = _map(dataset, path) if path else None
     if mapped is not None:
         return source_of(mapped, options, what)

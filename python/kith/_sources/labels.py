@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, KeysView, Mapping, Set
 from typing import Any
 
 import numpy as np
 
+from .._convert import refuse_fields, unmasked
 from .._errors import ArgumentError, DataError, FormatError
 from .._files import refusals
 from .source import Source
@@ -54,8 +55,23 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-def to_ids(labels: Any, what: str, first_row: int = 0) -> np.ndarray | list[str]:
-    """An int64 or uint64 array, or a list of str. DataError names the row of a bad id."""
+def refuse_unordered(labels: Any, what: str) -> None:
+    """ArgumentError for what has no order, so that none of it belongs to a row: a set, or a dict as a whole. (The keys
+    and the values of a dict do have one.)"""
+    if isinstance(labels, Mapping):
+        raise ArgumentError(f"{what}: a {type(labels).__name__} was given; give its keys or its values as a list")
+    if isinstance(labels, Set) and not isinstance(labels, KeysView):
+        raise ArgumentError(f"{what}: a {type(labels).__name__} has no order, so that none of it belongs to a row; "
+                            "give a list or an array")
+
+
+def to_ids(labels: Any, what: str, first_row: int = 0, any_order: bool = False) -> np.ndarray | list[str]:
+    """An int64 or uint64 array, or a list of str. DataError names the row of a bad id. any_order: sets are fine."""
+    if not any_order:
+        refuse_unordered(labels, what)
+    if isinstance(labels, np.ndarray):
+        labels = unmasked(labels, what, first_row)
+        refuse_fields(labels.dtype, what)
     array = _one_dimensional(labels, what)
     if array.dtype.kind in "iu":
         return _checked_integers(array, what, first_row)
@@ -118,6 +134,9 @@ def _big_integers(values: list[int], what: str, first_row: int) -> np.ndarray:
 
 def to_strings(labels: Any, what: str, first_row: int = 0) -> list[str]:
     """A list of str. DataError names the row of what is none."""
+    refuse_unordered(labels, what)
+    if isinstance(labels, np.ndarray):
+        labels = unmasked(labels, what, first_row)
     if isinstance(labels, np.ndarray) or hasattr(labels, "tolist"):
         labels = labels.tolist()
     elif hasattr(labels, "to_list"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._convert import refuse_fields, unmasked
 from .._errors import ArgumentError, DataError, LimitError, UnsupportedError
 from .._files import refusals
 
@@ -28,6 +29,14 @@ class Options:
     id_column: str | None = None
     name_column: str | None = None
     dtype: str | None = None
+
+
+def refuse_columns(options: Options, what: str, taken: tuple[str, ...] = (), hint: str = "") -> None:
+    """ArgumentError where a column is asked for that this kind of source cannot have; `taken`: those that it can."""
+    for name in ("column", "id_column", "name_column"):
+        value = getattr(options, name)
+        if value is not None and name not in taken:
+            raise ArgumentError(f"{what}: {name}={value!r} names nothing here{hint or '; only tables have columns'}")
 
 
 class Source:
@@ -169,9 +178,12 @@ def _complaint(block: np.ndarray) -> str:
     return "beyond the range of a 32-bit float" if block.dtype.kind == "f" else "not exact as a 32-bit float"
 
 
-def check_shape(array: np.ndarray, what: str) -> None:
+def check_shape(array: np.ndarray, what: str, one: str | None = "X.reshape(1, -1)") -> None:
+    """Rows of elements? `one`: how the caller writes a single vector as a row, where what was given is one."""
+    refuse_fields(array.dtype, what)
     if array.ndim != 2:
-        hint = ": for one vector give X.reshape(1, -1)" if array.ndim == 1 else ""
+        vector = one and array.ndim == 1 and (word_of(array.dtype) or array.dtype.kind in "iufb")
+        hint = f": for one vector give {one}" if vector else ""
         raise ArgumentError(f"{what}: has the shape {array.shape}; (rows, elements) was expected{hint}")
     if array.shape[1] == 0:
         raise ArgumentError(f"{what}: its rows have no elements")
@@ -179,12 +191,13 @@ def check_shape(array: np.ndarray, what: str) -> None:
         raise LimitError(f"{what}: rows have {array.shape[1]} elements, {DIM_MAX} are the most")
 
 
-def narrow(array: np.ndarray, what: str = "X") -> np.ndarray:
+def narrow(array: np.ndarray, what: str = "X", one: str | None = "X.reshape(1, -1)") -> np.ndarray:
     """`array` (rows, elements) in an element type that kith stores: itself where it has one, else a converted copy.
 
     float64 is rounded to float32, other integers must be exact as float32. DataError names row and column of the first
     value that does not fit, UnsupportedError the type that is not numbers, ArgumentError a wrong shape."""
-    check_shape(array, what)
+    array = unmasked(array, what)
+    check_shape(array, what, one)
     target = target_dtype(array.dtype, what)
     if array.dtype == target:
         return array
@@ -193,9 +206,10 @@ def narrow(array: np.ndarray, what: str = "X") -> np.ndarray:
     return rows
 
 
-def pack_bits(array: np.ndarray, what: str) -> np.ndarray:
+def pack_bits(array: np.ndarray, what: str, one: str | None = "X.reshape(1, -1)") -> np.ndarray:
     """Rows of packed bits, (rows, dim / 8) uint8, from such rows or from bool ones."""
-    check_shape(array, what)
+    array = unmasked(array, what)
+    check_shape(array, what, one)
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "b":
@@ -206,11 +220,12 @@ def pack_bits(array: np.ndarray, what: str) -> np.ndarray:
     return np.packbits(array, axis=1)
 
 
-def source_of(array: np.ndarray, options: Options, what: str, **more: Any) -> Source:
-    """A Source over rows in memory, converted where they must be."""
+def source_of(array: np.ndarray, options: Options, what: str, one: str | None = "X.reshape(1, -1)",
+              **more: Any) -> Source:
+    """A Source over rows in memory, converted where they must be. one: see check_shape."""
     if options.dtype == "b1" or array.dtype.kind == "b":
-        return Source(pack_bits(array, what), "b1", what=what, **more)
-    rows = narrow(array, what)
+        return Source(pack_bits(array, what, one), "b1", what=what, **more)
+    rows = narrow(array, what, one)
     return Source(rows, stored_word(rows.dtype), what=what, **more)
 
 

@@ -21,6 +21,8 @@ import numpy as np
 
 import kith
 from kith import ArgumentError, DataError, FormatError
+from kith._convert import refuse_fields, refuse_masks, unmasked
+from kith._sources.labels import refuse_unordered
 
 K_MAX = 10000  # KITH_K_MAX
 CHECK_ROWS = 1 << 14
@@ -94,6 +96,18 @@ class Rows:
             at += len(chunk)
         self._chunks = [joined]
         return joined
+
+
+def as_given(values: Any, what: str) -> Any:
+    """What NumPy may make an array of. Refused by name: what has no order (a set), hides values (a masked array), or is
+    several arrays in one (a structured one)."""
+    refuse_unordered(values, what)
+    if isinstance(values, np.ndarray):
+        refuse_fields(values.dtype, what)
+        return unmasked(values, what)
+    if isinstance(values, (list, tuple)):
+        refuse_masks(values, what)
+    return values
 
 
 def check_finite(rows: np.ndarray, what: str = "vectors") -> None:

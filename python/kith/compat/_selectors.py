@@ -2,9 +2,12 @@
 """Which ids a search may return: the selectors of kith.compat.faiss."""
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 import numpy as np
+
+from ._rows import as_given
 
 
 class IDSelector:
@@ -18,6 +21,7 @@ class IDSelectorBatch(IDSelector):
     """The ids given."""
 
     def __init__(self, ids: Any) -> None:
+        ids = list(ids) if isinstance(ids, Set) else as_given(ids, "ids")  # their order does not matter
         self.ids = np.asarray(ids, np.int64)
 
     def matches(self, ids: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ import numpy as np
 import kith
 from kith import FormatError, UnsupportedError
 
-from ._rows import Rows, bounded_k, check_finite, read_archive, to_bytes, write_archive
+from ._rows import Rows, as_given, bounded_k, check_finite, read_archive, to_bytes, write_archive
 from ._selectors import (IDSelector, IDSelectorArray, IDSelectorBatch, IDSelectorNot, IDSelectorRange, SearchParameters,
                          SearchParametersHNSW, SearchParametersIVF)
 
@@ -69,6 +69,7 @@ def normalize_L2(x: np.ndarray) -> None:
     """Divide each row of x, (n, d) float32 in C order, by its norm, in place. Zero rows stay."""
     if not isinstance(x, np.ndarray) or x.dtype != np.float32 or x.ndim != 2 or not x.flags.c_contiguous:
         raise TypeError("normalize_L2: a two-dimensional float32 array in C order was expected")
+    as_given(x, "normalize_L2")
     norms = np.sqrt(np.einsum("ij,ij->i", x, x))
     norms[norms == 0] = 1
     x /= norms[:, None]
@@ -76,7 +77,7 @@ def normalize_L2(x: np.ndarray) -> None:
 
 def _matrix(x: Any, d: int) -> np.ndarray:
     """(n, d) float32, or the error that Faiss's wrapper gives."""
-    x = np.ascontiguousarray(x, np.float32)
+    x = np.ascontiguousarray(as_given(x, "vectors"), np.float32)
     if x.ndim != 2:
         raise ValueError(f"the vectors have the shape {x.shape}; (n, {d}) was expected")
     assert x.shape[1] == d, f"the vectors have {x.shape[1]} elements; the index has d = {d}"
@@ -236,7 +237,7 @@ class Index:
 
     def reconstruct_batch(self, keys: Any) -> np.ndarray:
         """The vectors with these ids, (n, d)."""
-        keys = np.asarray(keys, np.int64)
+        keys = np.asarray(as_given(keys, "keys"), np.int64)
         if len(keys) == 0:
             return np.empty((0, self.d), np.float32)
         return self._rows.take([self._row_of(key) for key in keys.tolist()])
@@ -263,7 +264,7 @@ class Index:
 
 
 def _ids_of(ids: Any, count: int) -> np.ndarray:
-    ids = np.ascontiguousarray(ids, np.int64)
+    ids = np.ascontiguousarray(as_given(ids, "ids"), np.int64)
     assert ids.shape == (count,), "not same nb of vectors as ids"
     return ids
 

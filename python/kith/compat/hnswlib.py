@@ -29,7 +29,7 @@ import numpy as np
 import kith
 from kith import FormatError
 
-from ._rows import Rows, bounded_k, check_finite, read_archive, to_bytes, write_archive
+from ._rows import Rows, as_given, bounded_k, check_finite, read_archive, to_bytes, write_archive
 
 _METRICS: dict[str, Literal["l2", "ip"]] = {"l2": "l2", "ip": "ip", "cosine": "ip"}
 _TOO_FEW = ("Cannot return the results in a contiguous 2D array: fewer than k = {k} elements are there, not deleted, "
@@ -128,7 +128,7 @@ class _Base:
 
     def _vectors(self, data: Any, what: str) -> np.ndarray:
         """(n, dim) float32, of length one in cosine space."""
-        rows = np.ascontiguousarray(data, np.float32)
+        rows = np.ascontiguousarray(as_given(data, what), np.float32)
         if rows.ndim == 1:
             rows = rows.reshape(1, -1)
         if rows.ndim != 2:
@@ -144,7 +144,7 @@ class _Base:
     def _labels_of(self, ids: Any, count: int) -> np.ndarray:
         if ids is None:
             return np.arange(self._rows.count, self._rows.count + count, dtype=np.uint64)
-        labels = np.asarray(ids)
+        labels = np.asarray(as_given(ids, "labels"))
         if labels.ndim == 0:
             labels = labels.reshape(1)
         if labels.ndim != 1 or len(labels) != count:
@@ -370,7 +370,7 @@ class Index(_Base):
         if return_type not in ("numpy", "list"):
             raise ValueError('return_type should be "numpy" or "list"')
         self._started()
-        labels = np.asarray([] if ids is None else ids)
+        labels = np.asarray([] if ids is None else as_given(ids, "labels"))
         labels = _as_labels(labels) if labels.size else labels.astype(np.uint64)
         if labels.ndim != 1:
             raise ValueError(f"labels of shape {labels.shape}; one dimension was expected")
