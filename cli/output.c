@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Result files: written under a hidden temporary name beside the final one, synced, renamed. */
+ * Result files: written under a hidden temporary name beside the final one, synced, renamed. A file that is replaced
+ * hands its mode, owner and group on, and a symbolic link is followed and stays one, as with what the library writes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -29,19 +30,36 @@ static char *temporary_name(const char *path) {
     return asprintf(&text, "%.*s.%s.XXXXXX", (int)(name - path), path, name) < 0 ? NULL : text;
 }
 
-/* The permissions that a newly made file would have; mkstemp makes it private. */
-static void give_usual_mode(int fd) {
+/* Where `path` leads: the caller's to free. NULL: out of memory, or a symbolic link that leads nowhere (errno). */
+static char *where(const char *path) {
+    struct stat about;
+    char *found = realpath(path, NULL);
+    if (found || errno != ENOENT || lstat(path, &about) == 0) return found;
+    return strdup(path);
+}
+
+/* The permissions of the file that will be replaced, or those that a newly made one would have; mkstemp makes it
+ * private. What is refused leaves it more private, which harms nothing. */
+static void give_mode(int fd, const char *path) {
+    struct stat old;
     const mode_t mask = umask(0);
     umask(mask);
-    if (fchmod(fd, 0666 & ~mask) != 0) return; /* it stays private, which harms nothing */
+    mode_t mode = 0666 & ~mask;
+    if (stat(path, &old) == 0) {
+        mode = old.st_mode & 0777;
+        if (fchown(fd, (uid_t)-1, old.st_gid) != 0) mode &= ~(mode_t)070;
+        (void)!fchown(fd, old.st_uid, (gid_t)-1); /* else it is ours */
+    }
+    if (fchmod(fd, mode) != 0) return;
 }
 
 int result_file_open(struct result_file *file, const char *path) {
     memset(file, 0, sizeof(*file));
     const int refused = output_check(path);
     if (refused) return refused;
-    file->path = strdup(path);
-    char *temporary = file->path ? temporary_name(path) : NULL;
+    file->path = where(path);
+    if (!file->path && errno == ENOENT) return fail(EXIT_STORAGE, "%s is a symbolic link that leads nowhere", path);
+    char *temporary = file->path ? temporary_name(file->path) : NULL;
     if (!temporary) {
         result_file_discard(file);
         return fail(EXIT_OTHER, "out of memory");
@@ -58,7 +76,7 @@ int result_file_open(struct result_file *file, const char *path) {
         result_file_discard(file);
         return fail(number == ENOENT ? EXIT_ABSENT : EXIT_STORAGE, "%s cannot be written: %s", path, strerror(number));
     }
-    give_usual_mode(fd);
+    give_mode(fd, file->path);
     return EXIT_OK;
 }
 

@@ -309,3 +309,19 @@ def test_ranges_are_printed_as_they_come(tmp_path):
     process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == OK
     assert usage.ru_maxrss < 64 * 1024  # 2,000,000 results
+
+
+def test_results_keep_mode_and_links(folder):
+    """What the command itself writes is replaced as the library replaces files."""
+    (folder / "there").mkdir()
+    real, link = folder / "there" / "answers.npy", folder / "answers.npy"
+    good("search", "x.kith", "x.csv", "-k", "1", "-o", real, cwd=folder)
+    real.chmod(0o600)
+    link.symlink_to("there/answers.npy")
+    before = real.stat().st_ino
+    good("search", "x.kith", "x.csv", "-k", "2", "-o", link, cwd=folder)
+    assert link.is_symlink() and real.stat().st_ino != before
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert not [p for p in (folder / "there").iterdir() if p.name.startswith(".")]
+    (folder / "nowhere.npy").symlink_to("absent.npy")
+    refused(STORAGE, "search", "x.kith", "x.csv", "-k", "1", "-o", "nowhere.npy", cwd=folder)
