@@ -41,8 +41,7 @@ typedef struct bench {
 
 static volatile double sink; /* keeps results alive */
 
-/* ---- One measurement
- * -------------------------------------------------------------------------------------------------- */
+/* ---- One measurement --------------------------------------------------------------------------------------------- */
 
 /* Run a kernel over `count` rows, a multiple of 4. */
 static void run_rows(const ki_distance_kernels *table, enum operation op, kith_dtype dtype, size_t dim, const bench *b,
@@ -124,8 +123,7 @@ static double measure_read(const bench *b) {
     return best;
 }
 
-/* ---- The table
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 static void write_json(bench *b, const char *tier, const char *operation, const char *dtype, size_t dim,
                        const double rates[PLACES]) {

@@ -155,8 +155,7 @@ static char *member(const struct foreign *foreign, const char *name) {
 }
 
 /* Messages about rows name the file of vectors: let it be called after what the user gave, where such a name is
- * possible.
- */
+ * possible. */
 static void name_vectors(struct foreign *foreign, const char *path) {
     const char *slash = strrchr(path, '/');
     char *named = NULL;

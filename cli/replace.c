@@ -4,7 +4,7 @@
  *
  * R1. What is read is never replaced, by whatever name or link it is called.
  * R2. What is no file of the kind that the command writes is replaced with --force only: it is more likely a slip of
- * the fingers. The kind is looked for in the file, not in its name. An empty file holds nothing to be lost. */
+ *     the fingers. The kind is looked for in the file, not in its name. An empty file holds nothing to be lost. */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <fcntl.h>

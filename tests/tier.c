@@ -8,8 +8,8 @@
  *
  * The program begins with default signals, none blocked, and open streams, however the tests were started: a background
  * job ignores SIGINT and SIGQUIT, and what a test starts would inherit that. nohup ignores SIGHUP to outlive the
- * terminal: then the program leaves the terminal, so that it does not hear of its end. KITH_THREADS is not for tests.
- */
+ * terminal: then the program leaves the terminal, so that it does not hear of its end. KITH_THREADS is not for
+ * tests. */
 #define _GNU_SOURCE
 #include "kith.h"
 

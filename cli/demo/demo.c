@@ -20,8 +20,7 @@
 const char *const demo_class_names[DEMO_CLASSES] = {"T-shirt", "Trouser", "Pullover", "Dress", "Coat",
                                                     "Sandal",  "Shirt",   "Sneaker",  "Bag",   "Boot"};
 
-/* ---- Loading
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Loading ----------------------------------------------------------------------------------------------------- */
 
 static int load(const char *folder, const char *name, unsigned dimensions, struct idx *idx) {
     kith_error error = {0};
@@ -69,8 +68,7 @@ static int load_all(struct demo *demo, const char *folder) {
     return failed ? failed : check_set(folder, "t10k", &demo->test, &demo->test_labels);
 }
 
-/* ---- Building and opening
- * -------------------------------------------------------------------------------------------- */
+/* ---- Building and opening ---------------------------------------------------------------------------------------- */
 
 /* "demo.html" -> "demo.fashion-mnist.kith": a name that nobody else uses, because a build replaces the index of its
  * name. */
@@ -115,8 +113,7 @@ static int prepare(struct demo *demo, const struct arguments *arguments) {
     return status ? fail_status(status, &error) : EXIT_OK;
 }
 
-/* ---- Telling
- * --------------------------------------------------------------------------------------------------------- */
+/* ---- Telling ----------------------------------------------------------------------------------------------------- */
 
 static void print_json(const struct demo *demo) {
     struct json json = JSON_PRETTY(stdout);
@@ -234,8 +231,7 @@ static int write_page(struct demo *demo) {
     return failed;
 }
 
-/* ---- The command
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- The command ------------------------------------------------------------------------------------------------- */
 
 static int run(struct demo *demo, const struct arguments *arguments) {
     int failed = output_replace(arguments, demo->page_path, OUTPUT_HTML, KITH_FORMAT_AUTO);

@@ -2,12 +2,12 @@
  *
  * What the files of `kith demo` share: the pictures, what was measured and found, and the page's parts.
  *
- *   demo.c          the command: options, loading, building, the summary
- *   demo_measure.c  searches, times and judges
- *   demo_look.c     chooses what the page shows: example queries, shoppers, a set to wander through
- *   demo_page.c     writes the page
- *   demo_plots.c    its plots
- *   demo_assets.c   its style sheet and script
+ *   demo.c     the command: options, loading, building, the summary
+ *   measure.c  searches, times and judges
+ *   look.c     chooses what the page shows: example queries, shoppers, a set to wander through
+ *   page.c     writes the page
+ *   plots.c    its plots
+ *   assets.c   its style sheet and script
  *
  * One owner: the thread that runs the command. */
 #ifndef KITH_CLI_DEMO_H
@@ -70,8 +70,7 @@ struct demo {
 
 extern const char *const demo_class_names[DEMO_CLASSES];
 
-/* ---- demo_measure.c: 0 or an exit code, after a sentence on stderr ------------------------------------------------
- */
+/* ---- measure.c: 0 or an exit code, after a sentence on stderr ---------------------------------------------------- */
 
 int demo_measure(struct demo *demo);
 /* Search for `count` vectors of DEMO_DIM elements. */
@@ -82,8 +81,7 @@ double demo_plain_rate(const struct demo *demo);
 double demo_accuracy(const struct demo *demo); /* 0..1 */
 double demo_latency_ms(const struct demo *demo, double percent);
 
-/* ---- demo_look.c ---------------------------------------------------------------------------------------------------
- */
+/* ---- look.c ------------------------------------------------------------------------------------------------------ */
 
 struct demo_shopper {
     size_t liked_count, offered_count, profile_count;
@@ -111,8 +109,7 @@ struct demo_look {
 int demo_look(struct demo *demo, struct demo_look *look);
 void demo_look_free(struct demo_look *look);
 
-/* ---- demo_page.c, demo_plots.c, demo_assets.c: failure shows in html_ok() ------------------------------------------
- */
+/* ---- page.c, plots.c, assets.c: failure shows in html_ok() ------------------------------------------------------- */
 
 void demo_page(struct html *out, const struct demo *demo, const struct demo_look *look);
 void demo_plots(struct html *out, const struct demo *demo);

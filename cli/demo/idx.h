@@ -10,7 +10,7 @@
  *
  * I1. No count from the file sizes an allocation: memory grows with the bytes that really came.
  * I2. A file is valid if and only if header and elements are all there is: one byte less or more is refused, as is a
- * gzip stream whose checksum is wrong. */
+ *     gzip stream whose checksum is wrong. */
 #ifndef KITH_CLI_IDX_H
 #define KITH_CLI_IDX_H
 

@@ -23,8 +23,7 @@ static const uint8_t *train_picture(const struct demo *demo, uint64_t row) {
     return demo->train.data + row * DEMO_DIM;
 }
 
-/* ---- Examples ------------------------------------------------------------------------------------------------------
- */
+/* ---- Examples ---------------------------------------------------------------------------------------------------- */
 
 static bool is_example(const struct demo_look *look, size_t row) {
     for (size_t i = 0; i < look->example_count; i++)
@@ -51,8 +50,7 @@ static void choose_examples(const struct demo *demo, struct demo_look *look) {
     }
 }
 
-/* ---- Shoppers ------------------------------------------------------------------------------------------------------
- */
+/* ---- Shoppers ---------------------------------------------------------------------------------------------------- */
 
 /* The nth picture of a class, or SIZE_MAX. */
 static size_t nth_of_class(const struct demo *demo, unsigned class, size_t nth) {
@@ -169,8 +167,7 @@ static int choose_shoppers(struct demo *demo, struct demo_look *look) {
     return EXIT_OK;
 }
 
-/* ---- A set to wander through ---------------------------------------------------------------------------------------
- */
+/* ---- A set to wander through ------------------------------------------------------------------------------------- */
 
 /* A walk under construction. at[row] is the row's position in `rows`, or -1. */
 struct growth {
@@ -230,8 +227,8 @@ static int grow(struct demo *demo, struct growth *growth, uint64_t *ids, struct 
     return EXIT_OK;
 }
 
-/* Rows whose neighbours are all shown come first, in the order in which they were found, so the starts stay in front.
- */
+/* Rows whose neighbours are all shown come first, in the order in which they were found, so the starts stay in
+ * front. */
 static void number_walk(const struct growth *growth, const uint64_t *ids, uint32_t *order, uint32_t *place,
                         struct demo_walk *walk) {
     size_t open = 0, shut = 0;

@@ -28,8 +28,7 @@ struct sheet {
     bool failed;
 };
 
-/* ---- The sheet
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- The sheet --------------------------------------------------------------------------------------------------- */
 
 static size_t add_picture(struct sheet *sheet, const uint8_t *picture) {
     if (sheet->count == sheet->capacity) {
@@ -95,8 +94,7 @@ static void write_sheet(struct html *out, const struct sheet *sheet) {
     free(pixels);
 }
 
-/* ---- Pictures
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Pictures ---------------------------------------------------------------------------------------------------- */
 
 static void put_picture(struct html *out, size_t place, const char *class, const char *spoken) {
     html_printf(out, "<i class=\"p%s%s\" style=\"--x:%zu;--y:%zu\"", *class ? " " : "", class, place % SHEET_COLUMNS,
@@ -127,8 +125,7 @@ static const char *train_label(const struct demo *demo, uint64_t row) {
     return demo_class_names[demo->train_labels.data[row]];
 }
 
-/* ---- Head and headline
- * ----------------------------------------------------------------------------------------------- */
+/* ---- Head and headline ------------------------------------------------------------------------------------------- */
 
 static void write_head(struct html *out) {
     html_raw(out, "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -180,8 +177,7 @@ static void write_headline(struct html *out, const struct demo *demo) {
     html_raw(out, "</dl>\n</header>\n<main>\n");
 }
 
-/* ---- Examples
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Examples ---------------------------------------------------------------------------------------------------- */
 
 static void write_example(struct html *out, struct sheet *sheet, size_t row) {
     const struct demo *demo = sheet->demo;
@@ -221,8 +217,7 @@ static void write_examples(struct html *out, struct sheet *sheet, const struct d
     html_raw(out, "</section>\n");
 }
 
-/* ---- Shoppers
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- Shoppers ---------------------------------------------------------------------------------------------------- */
 
 static void write_shopper(struct html *out, struct sheet *sheet, const struct demo_shopper *shopper, const char *name) {
     char spoken[96];
@@ -261,8 +256,7 @@ static void write_shoppers(struct html *out, struct sheet *sheet, const struct d
     html_raw(out, "</div>\n</section>\n");
 }
 
-/* ---- Wandering
- * ------------------------------------------------------------------------------------------------------- */
+/* ---- Wandering --------------------------------------------------------------------------------------------------- */
 
 /* places[i]: where picture i lies on the sheet; labels: a digit each; near: positions, flat. */
 static void write_walk(struct html *out, struct sheet *sheet, const struct demo_walk *walk) {
@@ -292,8 +286,7 @@ static void write_walk(struct html *out, struct sheet *sheet, const struct demo_
     html_raw(out, "</script>\n</section>\n");
 }
 
-/* ---- The rest
- * -------------------------------------------------------------------------------------------------------- */
+/* ---- The rest ---------------------------------------------------------------------------------------------------- */
 
 static void put_command(struct html *out, const char *meaning, const char *command, const char *subject,
                         const char *rest) {

@@ -6,7 +6,7 @@
  *     html_ok() is false. Callers write everything and ask once, at the end.
  * I2. Text from outside enters through html_text() only; html_raw() and html_printf() take markup the program wrote.
  * I3. html_text() gives well-formed XML for every byte string: bytes that are not UTF-8, and control characters that
- * XML does not allow, become U+FFFD.
+ *     XML does not allow, become U+FFFD.
  *
  * One owner at a time. */
 #ifndef KITH_CLI_HTML_H

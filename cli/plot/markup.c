@@ -10,8 +10,8 @@
 #include <string.h>
 
 /* No custom properties: viewers other than browsers draw these files too. Every selector begins with .kp, because an
- * embedded picture shares its page's rules. Colours keep apart for colour-blind readers and reach 3:1 on both papers.
- */
+ * embedded picture shares its page's rules. Colours keep apart for colour-blind readers and reach 3:1 on both
+ * papers. */
 static const char style[] =
     ".kp{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Noto Sans','DejaVu Sans',sans-serif;font-size:12px}"
     ".kp text{fill:#1c252c}.kp .kp-title{font-size:15px;font-weight:600}.kp .kp-soft{fill:#5a6872}"

@@ -37,8 +37,8 @@ PyMODINIT_FUNC PyInit__kith(void);
 /* ---- Making things (object.c) ------------------------------------------------------------------------------------ */
 
 PyTypeObject *kpy_add_type(PyObject *module, PyType_Spec *spec);
-/* A dict of values made on the way in: their references are taken, and one that is NULL (with an exception) makes none.
- */
+/* A dict of values made on the way in: their references are taken, and one that is NULL (with an exception) makes
+ * none. */
 typedef struct kpy_entry {
     const char *name;
     PyObject *value;
@@ -88,8 +88,7 @@ typedef struct kpy_option {
         KPY_WIDE,
         KPY_REAL,
         KPY_TEXT
-    } kind; /* a 32-bit enum, int or unsigned; uint64_t or size_t;
-             * double; const char * */
+    } kind; /* a 32-bit enum, int or unsigned; uint64_t or size_t; double; const char * */
 } kpy_option;
 bool kpy_set_options(void *options, const kpy_option *table, size_t count, PyObject *dict);
 
@@ -205,8 +204,7 @@ bool kpy_reader_raised(kpy_reader *reader);
  * reader: may be NULL. */
 bool kpy_work_done(const kpy_watch *watch, kith_status status, const kith_error *error, kpy_reader *reader);
 
-/* ---- Arguments of searches (arguments.c) --------------------------------------------------------------------------
- */
+/* ---- Arguments of searches (arguments.c) ------------------------------------------------------------------------- */
 
 enum {
     KPY_Q,

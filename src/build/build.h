@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A build under way: shared by the files of src/build. build.c checks options and joins the rest; sample.c
- * learns from samples; rows.c takes rows from the reader and builds one list; lists.c divides rows among
- * lists; code.c codes lists.
+ * A build under way: shared by the files of src/build. build.c checks options and joins the rest; sample.c learns from
+ * samples; rows.c takes rows from the reader and builds one list; lists.c divides rows among lists; code.c codes lists.
  *
  * E1. If values that a sample took for whole numbers turn out not to be, the build starts over without that assumption;
  *     if they lie far outside of what the sample holds, with a centre around which every byte fits.
@@ -97,7 +96,7 @@ typedef struct ki_build {
     atomic_int stop;
 } ki_build;
 
-/* ---- rows.c ---- */
+/* ---- rows.c ------------------------------------------------------------------------------------------------------ */
 
 const char *ki_build_path(const ki_build *b); /* of the input */
 
@@ -107,8 +106,8 @@ kith_status ki_build_explain(const ki_build *b, ki_row_fault fault, uint64_t row
 void ki_build_tell(ki_build *b, const char *stage, uint64_t done, uint64_t total);
 
 /* Take the next rows, at most `wanted`, in the stored type, into `to` or where they are kept (both NULL: the reader has
- * them in memory). label: also their ids and names. floats: a row. After a failure `count` rows were taken before it.
- */
+ * them in memory). label: also their ids and names. floats: a row. After a failure `count` rows were taken before
+ * it. */
 kith_status ki_build_take(ki_build *b, uint8_t *to, size_t wanted, int label, float *floats, uint64_t *first,
                           size_t *count, kith_error *error);
 
@@ -125,7 +124,7 @@ void ki_build_add_errors(ki_build *b, const ki_run *run);
 /* Code all rows as one list. */
 kith_status ki_build_one_list(ki_build *b);
 
-/* ---- sample.c ---- */
+/* ---- sample.c ---------------------------------------------------------------------------------------------------- */
 
 /* may_be: what whole numbers are taken for. */
 kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
@@ -133,7 +132,7 @@ kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
  * one list. */
 kith_status ki_build_train_lists(ki_build *b, size_t wanted);
 
-/* ---- lists.c ---- */
+/* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* Give every row its list and a draft position: labels.row_at and position_of. */
 kith_status ki_build_divide(ki_build *b);
@@ -142,7 +141,7 @@ kith_status ki_build_draft(ki_build *b);
 kith_status ki_build_get_draft(ki_build *b, uint64_t position, uint8_t *rows, size_t count, kith_error *error);
 void ki_build_lists_free(ki_build *b);
 
-/* ---- code.c ---- */
+/* ---- code.c ------------------------------------------------------------------------------------------------------ */
 
 /* Bytes of the supers' section. */
 uint64_t ki_build_super_bytes(const ki_build *b);
@@ -154,7 +153,7 @@ kith_status ki_build_code_lists(ki_build *b);
  * run. Its blocks and positions begin there. False at the end. */
 int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position);
 
-/* ---- second_lists.c ---- */
+/* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 
 /* Code the rows of second lists; after ki_build_code_lists(). */
 kith_status ki_build_code_spill(ki_build *b);

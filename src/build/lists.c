@@ -59,10 +59,10 @@ static void place_second(ki_build_lists *lists, uint64_t row, uint32_t list, uin
     }
 }
 
-/* A list for a row whose own are full. A far one would make its bounds useless: code and radius would be of the distance
- * between lists. So where neighbours lie at distances of many orders of magnitude, and k-means cannot divide the short
- * ones (all are nearest to a centroid in their midst), the row stays, and the list is longer than others. Equal rows of
- * ordinary data are taken elsewhere. */
+/* A list for a row whose own are full. A far one would make its bounds useless: code and radius would be of the
+ * distance between lists. So where neighbours lie at distances of many orders of magnitude, and k-means cannot divide
+ * the short ones (all are nearest to a centroid in their midst), the row stays, and the list is longer than others.
+ * Equal rows of ordinary data are taken elsewhere. */
 static uint32_t list_beside(ki_build *b, const float *row, uint32_t nearest, uint64_t mean) {
     static const float far_off = 16, astray = 100;
     ki_build_lists *lists = &b->lists;

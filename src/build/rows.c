@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Rows on their way through workers: taken from the reader under a lock (reading is serial: it is a copy), coded, and
- * written to their place in the planned sections. Without lists that is all: rows, and so places, are known beforehand.
- */
+ * written to their place in the planned sections. Without lists that is all: rows, and so places, are known
+ * beforehand. */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/status.h"

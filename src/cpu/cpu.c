@@ -68,8 +68,7 @@ static struct {
     uint64_t l1d_bytes, l2_bytes, l3_bytes;
 } machine;
 
-/* ---- Masks and words ------------------------------------------------------------------------------------------------
- */
+/* ---- Masks and words --------------------------------------------------------------------------------------------- */
 
 /* Take away what lacks something that it needs. features[] is ordered so that one pass is enough. */
 static uint32_t close_mask(uint32_t mask) {
@@ -162,8 +161,8 @@ static uint64_t cache_from_system(int level) {
     return 0;
 }
 
-/* Linux first: for a last-level cache shared by some of the cores, glibc has been seen to answer with the sum of all.
- */
+/* Linux first: for a last-level cache shared by some of the cores, glibc has been seen to answer with the sum of
+ * all. */
 static uint64_t cache_bytes(int level) {
     long bytes = 0;
     const uint64_t shown = cache_from_system(level);
@@ -176,8 +175,7 @@ static uint64_t cache_bytes(int level) {
     return bytes > 0 ? (uint64_t)bytes : shown;
 }
 
-/* ---- Once a process
- * ----------------------------------------------------------------------------------------------------- */
+/* ---- Once a process ---------------------------------------------------------------------------------------------- */
 
 static void detect(void) {
     const char *setting = getenv("KITH_CPU");

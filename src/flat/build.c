@@ -37,8 +37,8 @@ static size_t floats_per_row(const ki_recipe *recipe) {
     return 2 * recipe->dim + recipe->level1_columns;
 }
 
-/* Rows whose floats are worked on together: they stay in the L2 cache, and memory stays bounded however wide they are.
- */
+/* Rows whose floats are worked on together: they stay in the L2 cache, and memory stays bounded however wide they
+ * are. */
 static size_t strip_rows(const ki_recipe *recipe) {
     const size_t fit = STRIP_BYTES / (floats_per_row(recipe) * sizeof(float));
     return fit < STRIP_LEAST ? STRIP_LEAST : ki_min_size(fit, STRIP);

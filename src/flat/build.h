@@ -16,8 +16,9 @@
 #include "quant/row_check.h"
 #include "quant/second.h"
 
-/* Whether values are coded as themselves (quant/int8.h B3): not; around a centre that every value of a byte fits around;
- * or around one in the midst of the sample, which values far outside of what the sample holds do not fit around. */
+/* Whether values are coded as themselves (quant/int8.h B3): not; around a centre that every value of a byte fits
+ * around; or around one in the midst of the sample, which values far outside of what the sample holds do not fit
+ * around. */
 typedef enum ki_whole { KI_WHOLE_NOT, KI_WHOLE_WIDE, KI_WHOLE_CLOSE } ki_whole;
 
 typedef struct ki_recipe {

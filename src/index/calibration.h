@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The calibration of an index: measured recall and cost of its plans, and what its queries looked like. tune.c measures
- * it, planner.c chooses by it, the section 'calibration' keeps it. Its bytes, little-endian:
+ * The calibration of an index: measured recall and cost of its plans, and what its queries looked like. src/tune
+ * measures it, search/planner.c chooses by it, the section 'calibration' keeps it. Its bytes, little-endian:
  *
  *     0  "KITHCAL\n"          32  f64 unusual_below
  *     8  u32 version          40  f64 median
@@ -13,7 +13,7 @@
  * C1. Magic, version and the hash over all but the last eight bytes are the same in every version: so a section of a
  *     later version is told from a damaged one.
  * C2. What ki_calibration_decode() accepts needs no further checks: numbers are finite and in range, and settings
- * ascend by (k, plan, code, nprobe, rerank, batch).
+ *     ascend by (k, plan, code, nprobe, rerank, batch).
  *
  * Constant once decoded: any thread. */
 #ifndef KI_INDEX_CALIBRATION_H

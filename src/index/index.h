@@ -38,7 +38,7 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
 
-/* ---- lists.c: while opening ---- */
+/* ---- lists.c: while opening -------------------------------------------------------------------------------------- */
 
 /* The section of exactly count x size bytes. */
 kith_status ki_part_of(const ki_segment *segment, uint32_t kind, uint64_t count, uint64_t size, const void **data,

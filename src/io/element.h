@@ -3,8 +3,8 @@
  * Element types that occur in files, and their exact conversion to what a reader delivers.
  *
  * E1. Types of kith (f4, f2, i1, u1) are delivered as they lie; the others are narrowed to float, and a value that
- * float cannot hold exactly is refused, or where the caller asks for that, rounded to nearest, ties to even. NaN and
- * infinities pass: whoever uses the rows refuses them.
+ *     float cannot hold exactly is refused, or where the caller asks for that, rounded to nearest, ties to even. NaN
+ *     and infinities pass: whoever uses the rows refuses them.
  *
  * Pure functions: any thread. */
 #ifndef KI_IO_ELEMENT_H

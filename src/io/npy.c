@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * .npy, versions 1 to 3: six magic bytes, major, minor, the header's length (u16, from version 2 on u32), then a Python
- * dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 784), } padded with spaces, then the
- * data. Only that dictionary is understood, with its three keys in any order. */
+ * .npy, versions 1 to 3:
+ *
+ *     0  six magic bytes
+ *     6  major, minor
+ *     8  the header's length: u16, from version 2 on u32
+ *        then a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 784), }, padded with
+ *        spaces
+ *        then the data
+ *
+ * Only that dictionary is understood, with its three keys in any order. */
 #include "io/npy.h"
 
 #include "io/reader.h"

@@ -5,7 +5,7 @@
  * N1. A value is the double nearest to the text (ties to even), then the float nearest to that double.
  * N2. What is finite in the text and infinite as a float is an overflow, never an infinity.
  * N3. The byte at `end` must be readable and must not continue a number (a separator, a bracket or the NUL that the
- * line reader puts behind each line): the slow path leaves the scan to strtod.
+ *     line reader puts behind each line): the slow path leaves the scan to strtod.
  *
  * Pure functions: any thread. */
 #ifndef KI_IO_NUMBER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing .npy, the .vecs family and the .bin family. The layouts are drawn where they are read: npy.c, vecs.c, bin.c.
- */
+ * Writing .npy, the .vecs family and the .bin family. The layouts are drawn where they are read: npy.c, vecs.c,
+ * bin.c. */
 #include "io/writer.h"
 
 #include "base/bytes.h"

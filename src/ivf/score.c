@@ -42,8 +42,8 @@ static size_t put_scores(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *pa
     return put;
 }
 
-/* A damaged file's factors can make scores infinite or NaN. A block of NaN the kernel passes over: it counts as least.
- */
+/* A damaged file's factors can make scores infinite or NaN. A block of NaN the kernel passes over: it counts as
+ * least. */
 void ki_ivf_score(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, const ki_level *level, size_t first,
                   size_t end, float *const *to) {
     if (put_scores(ivf, w, panel, level, first, end, to) == panel->count * (end - first)) return;

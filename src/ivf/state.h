@@ -112,11 +112,11 @@ static inline size_t ki_super_end_block(const ki_lists *lists, size_t super) {
     return end > first ? (end - 1) / KI_BLOCK + 1 : first / KI_BLOCK;
 }
 
-/* ivf_levels.c: out of memory: 0. */
+/* levels.c: out of memory: 0. */
 int ki_ivf_make_basis(const ki_view *view, ki_ivf_level *basis);
 int ki_ivf_make_supers(const ki_view *view, size_t visits, ki_ivf_level *supers);
 
-/* ivf_score.c: pack queries, by their full codes or by those that are scanned, for scores without thresholds. */
+/* score.c: pack queries, by their full codes or by those that are scanned, for scores without thresholds. */
 void ki_ivf_pack(const ki_ivf *ivf, const ki_ivf_worker *w, int full, const uint32_t *query, unsigned count,
                  ki_panel *panel);
 
@@ -130,7 +130,7 @@ void ki_ivf_score(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, co
 size_t ki_ivf_pick(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, size_t blocks, size_t count,
                    size_t wanted);
 
-/* ivf_visit.c: query `at` of a step looks into the best supers by these scores. */
+/* visit.c: query `at` of a step looks into the best supers by these scores. */
 void ki_ivf_visit(const ki_ivf *ivf, ki_ivf_worker *w, size_t at, const float *scores);
 
 /* The rows of scores of queries first..first+count, a step, with the centroids of the supers that they look into. */

@@ -13,8 +13,8 @@
 #include <string.h>
 
 /* A batch of about a second, but of enough queries to share what they read: progress moves, and an interruption loses
- * little. A checkpoint waits until ten times what
- * the one before took has passed, so that a slow disk does not hold up the work. */
+ * little. A checkpoint waits until ten times what the one before took has passed, so that a slow disk does not hold up
+ * the work. */
 enum { FIRST_BATCH = 4096, LEAST_BATCH = 2048, PATIENCE = 10 };
 static const uint64_t BATCH_NS = 1000000000, CHECKPOINT_NS = 2000000000;
 

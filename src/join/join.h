@@ -5,9 +5,9 @@
  * J1. The output is a function of index, queries and options that ki_join_request.hash covers: not of threads, batches,
  *     checkpoints or interruptions.
  * J2. A state file names the .part files by device and inode, and is written after their bytes were synced: what it
- * says was done lies on the disk. It is removed before the .part files are begun anew. J3. Nothing in a state file is
- * believed before its checksum and its bounds were checked. J4. <out>.part is locked while a process works on <out>,
- * whatever the format.
+ *     says was done lies on the disk. It is removed before the .part files are begun anew.
+ * J3. Nothing in a state file is believed before its checksum and its bounds were checked.
+ * J4. <out>.part is locked while a process works on <out>, whatever the format.
  *
  * One owner at a time; pool work inside. */
 #ifndef KI_JOIN_JOIN_H

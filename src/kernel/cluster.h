@@ -15,9 +15,9 @@ typedef struct ki_cluster_kernels {
     /* scores[i][v] = dot[i][v] * scale[i] * a[v] + bias[v] for `count` queries and the factors of a block. */
     void (*estimate)(const int32_t (*dot)[KI_BLOCK], unsigned count, const float *factors, const float *scale,
                      float (*scores)[KI_BLOCK]);
-    /* The other way round: each row of a block seeks the best of `count` queries, whose scores for row v are dot[i][v]
-     * * scale[i] * a[v] + bias[i]. best and choice: sixteen, the best score so far and its name; equals do not replace.
-     */
+    /* The other way round: each row of a block seeks the best of `count` queries, whose scores for row v are
+     *     dot[i][v] * scale[i] * a[v] + bias[i].
+     * best and choice: sixteen, the best score so far and its name; equals do not replace. */
     void (*nearest)(const int32_t (*dot)[KI_BLOCK], unsigned count, const float *a, const float *scale,
                     const float *bias, const uint32_t *name, float *best, uint32_t *choice);
     /* sum[j] += scale * code[j], j < dim. */

@@ -18,8 +18,7 @@
 
 enum { LANES = 16 }; /* partial sums */
 
-/* ---- Element types ------------------------------------------------------------------------------------------------
- */
+/* ---- Element types ----------------------------------------------------------------------------------------------- */
 
 static float float_of_bits(uint32_t bits) {
     float value;
@@ -105,8 +104,7 @@ static inline float element(kith_dtype type, const void *row, size_t i) {
     }
 }
 
-/* ---- Sums (D1, D3) ------------------------------------------------------------------------------------------------
- */
+/* ---- Sums (D1, D3) ----------------------------------------------------------------------------------------------- */
 
 static inline float step(enum pair_op op, float q, float x, float sum) {
     if (op == PAIR_DOT) return fmaf(q, x, sum);
@@ -166,8 +164,7 @@ static void from_f32_bf16_scalar(const float *x, size_t count, void *out) {
     }
 }
 
-/* ---- Bits ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 /* The word at `offset`, padded with zero bits past the end. */
 static uint64_t word_at(const uint8_t *row, size_t offset, size_t bytes) {
@@ -198,8 +195,7 @@ static uint64_t hamming_scalar(const uint8_t *a, const uint8_t *b, size_t bytes)
     return sum;
 }
 
-/* ---- From sums to distances ----------------------------------------------------------------------------------------
- */
+/* ---- From sums to distances -------------------------------------------------------------------------------------- */
 
 float ki_inverse_norm(double norm2) {
     const double inverse = 1.0 / sqrt(norm2);
@@ -224,8 +220,7 @@ float ki_jaccard_distance(uint64_t both, uint64_t either) {
     return (float)(either - both) / (float)either;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 void ki_distance_fill_scalar(ki_distance_kernels *table) {
     KI_DISTANCE_SET_ALL(table, scalar);

@@ -3,11 +3,14 @@
  * The distance kernels: one table of functions, filled from the scalar reference upward for the tier in use.
  *
  * D1. All tiers give the same bits. Element i of both operands, converted to float exactly, goes to partial sum i mod
- * 16 by one fma in ascending i, as if both were padded with zeros to a multiple of 16 (the padding takes part: fma(0,
- * 0, s) turns a sum of -0 into +0). l2sq: t = q - x (rounded), s = fma(t, t, s). The sixteen sums are added as r8[j] =
- * s[j] + s[j+8], r4[j] = r8[j] + r8[j+4], r2[j] = r4[j] + r4[j+2], r = r2[0] + r2[1]. D2. No kernel reads a byte past
- * its operands, needs alignment, or allocates. D3. norm2 is the same scheme in double: sixteen sums s[i mod 16] =
- * fma(x, x, s), same tree.
+ *     16 by one fma in ascending i, as if both were padded with zeros to a multiple of 16 (the padding takes part:
+ *     fma(0, 0, s) turns a sum of -0 into +0). l2sq:
+ *         t = q - x (rounded),   s = fma(t, t, s).
+ *     The sixteen sums are added as
+ *         r8[j] = s[j] + s[j+8],   r4[j] = r8[j] + r8[j+4],   r2[j] = r4[j] + r4[j+2],   r = r2[0] + r2[1].
+ * D2. No kernel reads a byte past its operands, needs alignment, or allocates.
+ * D3. norm2 is the same scheme in double: sixteen sums
+ *         s[i mod 16] = fma(x, x, s), same tree.
  *
  * Any thread. Rows are `dim` elements; q is always float. */
 #ifndef KI_KERNEL_DISTANCE_H
@@ -55,9 +58,11 @@ void ki_distance_fill_neon(uint32_t features, ki_distance_kernels *table);
 
 /* |x|^2 of a vector of any type: the bits of dot() of the vector with itself. */
 float ki_square(const ki_distance_kernels *kernels, kith_dtype dtype, const void *x, size_t dim);
-/* D4. The cosine distance from dot(q, x), dot(q, q) and dot(x, x): 1 - dot / sqrt(q2 * x2) in double, cut to 0..2, then
- * rounded to float. Equal vectors give three equal sums s; s * s is exact in double, so the quotient is 1 and the
- * distance 0. Both norms are within KITH_COSINE_NORM_MIN..KITH_NORM_MAX; a NaN stays one. */
+/* D4. The cosine distance from dot(q, x), dot(q, q) and dot(x, x):
+ *         1 - dot / sqrt(q2 * x2)
+ *     in double, cut to 0..2, then rounded to float. Equal vectors give three equal sums s; s * s is exact in double,
+ *     so the quotient is 1 and the distance 0. Both norms are within KITH_COSINE_NORM_MIN..KITH_NORM_MAX; a NaN stays
+ *     one. */
 float ki_cosine_distance(float dot, float q2, float x2);
 /* (float)(1 / sqrt(norm2)), FLT_MAX where that is infinite. norm2 > 0. */
 float ki_inverse_norm(double norm2);

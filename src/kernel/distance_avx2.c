@@ -29,8 +29,7 @@ typedef struct block {
     __m256 low, high; /* elements 0..7 and 8..15 */
 } block;
 
-/* ---- Loads ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Loads ------------------------------------------------------------------------------------------------------- */
 
 INLINE size_t element_bytes(kith_dtype type) {
     return type == KITH_F32 ? 4 : type == KITH_F16 || type == KITH_BF16 ? 2 : 1;
@@ -98,8 +97,7 @@ INLINE block load_tail(kith_dtype type, const uint8_t *bytes, size_t count) {
     return load(type, padded);
 }
 
-/* ---- Sums (D1, D3) --------------------------------------------------------------------------------------------------
- */
+/* ---- Sums (D1, D3) ----------------------------------------------------------------------------------------------- */
 
 INLINE block step(enum pair_op op, block q, block x, block sum) {
     if (op == PAIR_DOT)
@@ -191,8 +189,7 @@ INLINE double norm2_any(kith_dtype type, const void *x, size_t dim) {
     return _mm_cvtsd_f64(_mm_add_sd(r2, _mm_unpackhi_pd(r2, r2)));
 }
 
-/* ---- Conversions ----------------------------------------------------------------------------------------------------
- */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 INLINE void store(float *out, block b) {
     _mm256_storeu_ps(out, b.low);
@@ -253,8 +250,7 @@ TARGET static void from_f32_bf16_avx2(const float *x, size_t count, void *out) {
     from_f32_any(KITH_BF16, x, count, out);
 }
 
-/* ---- Bits -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 /* Set bits of each 8 bytes, by looking up both nibbles of every byte. */
 INLINE __m256i popcount(__m256i v) {
@@ -328,8 +324,7 @@ TARGET static uint64_t hamming_avx2(const uint8_t *a, const uint8_t *b, size_t b
     return sum_words(sum) + tail;
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 KI_DISTANCE_TYPES(TARGET, avx2)
 

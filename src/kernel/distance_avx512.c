@@ -27,8 +27,7 @@
 
 enum { LANES = 16, BITS_STEP = 64 };
 
-/* ---- Loads ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Loads ------------------------------------------------------------------------------------------------------- */
 
 INLINE size_t element_bytes(kith_dtype type) {
     return type == KITH_F32 ? 4 : type == KITH_F16 || type == KITH_BF16 ? 2 : 1;
@@ -71,8 +70,7 @@ INLINE __m512 load_masked(kith_dtype type, const uint8_t *bytes, __mmask16 mask)
     }
 }
 
-/* ---- Sums (D1, D3) --------------------------------------------------------------------------------------------------
- */
+/* ---- Sums (D1, D3) ----------------------------------------------------------------------------------------------- */
 
 INLINE __m512 step(enum pair_op op, __m512 q, __m512 x, __m512 sum) {
     if (op == PAIR_DOT) return _mm512_fmadd_ps(q, x, sum);
@@ -161,8 +159,7 @@ INLINE double norm2_any(kith_dtype type, const void *x, size_t dim) {
     return _mm_cvtsd_f64(_mm_add_sd(r2, _mm_unpackhi_pd(r2, r2)));
 }
 
-/* ---- Conversions ----------------------------------------------------------------------------------------------------
- */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 INLINE void to_f32_any(kith_dtype type, const void *x, size_t count, float *out) {
     const uint8_t *bytes = x;
@@ -211,8 +208,7 @@ TARGET static void from_f32_bf16_avx512(const float *x, size_t count, void *out)
     from_f32_any(KITH_BF16, x, count, out);
 }
 
-/* ---- Bits -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 /* 64 bytes, or the `left` that there are and then zeros. */
 INLINE __m512i load_bits(const uint8_t *bytes, size_t left) {
@@ -242,8 +238,7 @@ TARGET_POPCNT static uint64_t hamming_avx512(const uint8_t *a, const uint8_t *b,
     return (uint64_t)_mm512_reduce_add_epi64(sum);
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 KI_DISTANCE_TYPES(TARGET, avx512)
 

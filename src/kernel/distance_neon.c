@@ -28,8 +28,7 @@ typedef struct block {
     float32x4_t part[4]; /* elements 0..3, 4..7, 8..11, 12..15 */
 } block;
 
-/* ---- Loads ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Loads ------------------------------------------------------------------------------------------------------- */
 
 INLINE size_t element_bytes(kith_dtype type) {
     return type == KITH_F32 ? 4 : type == KITH_F16 || type == KITH_BF16 ? 2 : 1;
@@ -84,8 +83,7 @@ INLINE block load_some(kith_dtype type, const uint8_t *bytes, size_t left) {
     return left >= LANES ? load(type, bytes) : load_tail(type, bytes, left);
 }
 
-/* ---- Sums (D1, D3) --------------------------------------------------------------------------------------------------
- */
+/* ---- Sums (D1, D3) ----------------------------------------------------------------------------------------------- */
 
 INLINE float32x4_t step4(enum pair_op op, float32x4_t q, float32x4_t x, float32x4_t sum) {
     if (op == PAIR_DOT) return vfmaq_f32(sum, q, x);
@@ -161,8 +159,7 @@ INLINE double norm2_any(kith_dtype type, const void *x, size_t dim) {
     return vgetq_lane_f64(sum[0], 0) + vgetq_lane_f64(sum[0], 1);
 }
 
-/* ---- Conversions ----------------------------------------------------------------------------------------------------
- */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 INLINE void store_some(float *out, block b, size_t left) {
     if (left >= LANES) {
@@ -214,8 +211,7 @@ static void from_f32_bf16_neon(const float *x, size_t count, void *out) {
     from_f32_any(KITH_BF16, x, count, out);
 }
 
-/* ---- Bits -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 INLINE uint8x16_t load_bits(const uint8_t *bytes, size_t left) {
     if (left >= BITS_STEP) return vld1q_u8(bytes);
@@ -248,8 +244,7 @@ static uint64_t hamming_neon(const uint8_t *a, const uint8_t *b, size_t bytes) {
     return vaddvq_u64(sum);
 }
 
-/* ---- The table ------------------------------------------------------------------------------------------------------
- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 KI_DISTANCE_TYPES(, neon)
 

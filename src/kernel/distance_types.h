@@ -3,8 +3,10 @@
  * How one tier's templates become one kernel for each element type. Only the distance_<tier>.c files include this, each
  * after it has defined, as always-inline functions that take the element type as a constant:
  *
- *   pair_any(op, type, q, x, dim)   quad_any(op, type, q, x, dim, out)   norm2_any(type, x, dim)   to_f32_any(type, x,
- *   count, out)
+ *   pair_any(op, type, q, x, dim)
+ *   quad_any(op, type, q, x, dim, out)
+ *   norm2_any(type, x, dim)
+ *   to_f32_any(type, x, count, out)
  *
  * A macro, because C has no other way to name and address five functions made from one. */
 #ifndef KI_KERNEL_DISTANCE_TYPES_H

@@ -15,9 +15,11 @@
  *           sub-quantiser 4j + s at 1024j + 64(k / 16) + 16s + k % 16.
  * Sub-quantisers past the last have codes and entries of zero.
  *
- * P1. 4 bits: of one query's entries any four of sub-quantisers 16i + s, +4, +8, +12 (s = 0..3) sum to 255 at most.
- *     All sums over a vector are at most 65535. P2. score is s = fma(fma(sum, delta, low), scale, bias), each
- *     operation rounded once, the sum exact: the same bits on every tier. So are products, nearest and levels.
+ * P1. 4 bits: of one query's entries any four of sub-quantisers 16i + s, +4, +8, +12 (s = 0..3) sum to 255 at most. All
+ *     sums over a vector are at most 65535.
+ * P2. score is
+ *         s = fma(fma(sum, delta, low), scale, bias),
+ *     each operation rounded once, the sum exact: the same bits on every tier. So are products, nearest and levels.
  * P3. Kernels read whole rows of blocks first..end, their factors, and the operands; nothing past them, whatever the
  *     bytes of the codes say. They never allocate.
  *

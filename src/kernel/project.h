@@ -16,15 +16,15 @@ enum {
 };
 
 typedef struct ki_project_kernels {
-    /* out[i][c] = sum_j rows[i][j] * basis[j][c]; rows count x dim, basis dim x columns, out count x columns, packed.
-     */
+    /* out[i][c] = sum_j rows[i][j] * basis[j][c];
+     * rows count x dim, basis dim x columns, out count x columns, packed. */
     void (*project)(const float *rows, size_t count, size_t dim, const float *basis, size_t columns, float *out);
-    /* out = scale * x - centre; *largest = max |out|, *norm2 = sum out^2 (relative error below (dim/16 + 6) * 2^-24).
-     */
+    /* out = scale * x - centre;
+     * *largest = max |out|, *norm2 = sum out^2 (relative error below (dim/16 + 6) * 2^-24). */
     void (*centre)(const float *x, float scale, const float *centre, size_t dim, float *out, float *largest,
                    float *norm2);
-    /* code[i] = r[i] * inverse rounded to the nearest integer; returns sum (r[i] - step * code[i])^2, with an error as
-     * above and, in each difference, of 2^-23 |r[i]|.
+    /* code[i] = r[i] * inverse rounded to the nearest integer;
+     * returns sum (r[i] - step * code[i])^2, with an error as above and, in each difference, of 2^-23 |r[i]|.
      * *sum = sum code, *square = sum code^2. The caller keeps |r[i] * inverse| below 127.5. */
     float (*quantise)(const float *r, float inverse, float step, size_t dim, int8_t *code, int32_t *sum,
                       int64_t *square);

@@ -14,13 +14,14 @@
  * T1. A kernel reports every (block, query) pair in which some vector has
  *         a*b*dot + bias >= need - A*max(norm) - B*max(error) - slack        (maxima over the block)
  *     evaluated in float with a relative rounding of at most 2^-21 of the largest term, which `need` must have room
- * for. It may report more, up to that rounding. With a panel of one query a kernel may take each vector's own norm,
- * error and slack (norm2_slack * norm^2) in place of the maxima, and then reports fewer pairs, all that matter. All
- * tiers report supersets of the same true set; dots are equal on every tier (integers). T2. Kernels may read up to 1
- * KiB past the last block of the codes; nothing past the factors. They never allocate. T3. AMX tiles are configured and
- * released inside one call. T4. score reports the pairs in which some vector has s = fma(fl(fl(dot) * b), a, bias) >=
- * need (each step rounded once), and all sixteen s: the same bits on every tier; a, b and the bounds' part of a panel
- * are not read.
+ *     for. It may report more, up to that rounding. With a panel of one query a kernel may take each vector's own norm,
+ *     error and slack (norm2_slack * norm^2) in place of the maxima, and then reports fewer pairs, all that matter. All
+ *     tiers report supersets of the same true set; dots are equal on every tier (integers).
+ * T2. Kernels may read up to 1 KiB past the last block of the codes; nothing past the factors. They never allocate.
+ * T3. AMX tiles are configured and released inside one call.
+ * T4. score reports the pairs in which some vector has
+ *         s = fma(fl(fl(dot) * b), a, bias) >= need        (each step rounded once)
+ *     and all sixteen s: the same bits on every tier; a, b and the bounds' part of a panel are not read.
  *
  * Any thread. */
 #ifndef KI_KERNEL_TILE_H

@@ -7,11 +7,14 @@
  * M1. Dimensions come in whole tiles of 64. The packed query is zero past its end; codes are read on past the block's
  *     (T2), and what is read is multiplied by zero.
  * M2. Sums leave the tiles through memory. While the products of one step run, the sums of the step before are
- * screened, eight rows after each tile of dimensions: two buffers take turns. M3. Screening is one integer compare for
- * 16 sums: sum >= limit, where limit is a lower bound of the least sum with which any vector of the block could satisfy
- * T1. Rows of a group of eight that has a hit take the float test of T1. So the limit decides about speed only, as long
- * as it is never too high. M4. Tile numbers are fixed: tmm0-3 sums, tmm4-5 queries, tmm6-7 codes. Tile instructions are
- * assembly with their memory as operands, because intrinsics of gcc 12 do not tell the compiler which memory they read.
+ *     screened, eight rows after each tile of dimensions: two buffers take turns.
+ * M3. Screening is one integer compare for 16 sums:
+ *         sum >= limit,
+ *     where limit is a lower bound of the least sum with which any vector of the block could satisfy T1. Rows of a
+ *     group of eight that has a hit take the float test of T1. So the limit decides about speed only, as long as it is
+ *     never too high.
+ * M4. Tile numbers are fixed: tmm0-3 sums, tmm4-5 queries, tmm6-7 codes. Tile instructions are assembly with their
+ *     memory as operands, because intrinsics of gcc 12 do not tell the compiler which memory they read.
  *
  * Panels of up to four queries would leave most of a tile idle: they go to the avx512 kernels. Any thread. */
 #include "kernel/tile.h"
@@ -185,8 +188,9 @@ INLINE void take_terms(const ki_panel *panel, unsigned halves, panel_terms *term
 }
 
 /* For 16 queries and a block, the M3 limits of sums without `start`. A vector that satisfies T1 has
- * a*b*dot >= need' - bias >= n, so dot >= n / (b * scale_max), or with negative n n / (b * scale_min). Dots lie within
- * 2^30 either way, so larger quotients are cut to that, and one that is no number becomes the least limit. */
+ *     a*b*dot >= need' - bias >= n,
+ * so dot >= n / (b * scale_max), or with negative n n / (b * scale_min). Dots lie within 2^30 either way, so larger
+ * quotients are cut to that, and one that is no number becomes the least limit. */
 INLINE __m512i limits(const panel_terms *terms, unsigned h, const ki_block_bound *bound) {
     const __m512 low = _mm512_set1_ps(-0x1p30f), high = _mm512_set1_ps(0x1p30f + 128);
     const float of_max = inverse(bound->scale_max) * (1 - rounding),

@@ -18,8 +18,8 @@ static unsigned plane_of(unsigned bits, unsigned bit, unsigned *low) {
     return *low = four + two, 1;
 }
 
-/* Where row j of the tile layout keeps bit `bit` of its codes: which row of the packed block, and which bit of a byte.
- */
+/* Where row j of the tile layout keeps bit `bit` of its codes: which row of the packed block, and which bit of a
+ * byte. */
 static size_t packed_row(unsigned bits, unsigned bit, size_t quads, size_t j, unsigned *at) {
     unsigned low;
     const unsigned width = plane_of(bits, bit, &low), fields = 8 / width;

@@ -7,8 +7,9 @@
  * sum of, the widest lowest. A packed block of 16 vectors is its planes, widest first; a plane of w bits is rows of 64
  * bytes, in which bit field i (bits iw.. of every byte) of row j is row 8j/w + i of the block in the tile layout.
  *
- * K1. Rows come in whole periods: quads is a multiple of ki_unpack_period(bits). K2. unpack reads the packed blocks and
- * nothing past them, and writes blocks * quads * 64 bytes. It never allocates. K3. The same bytes on every tier.
+ * K1. Rows come in whole periods: quads is a multiple of ki_unpack_period(bits).
+ * K2. unpack reads the packed blocks and nothing past them, and writes blocks * quads * 64 bytes. It never allocates.
+ * K3. The same bytes on every tier.
  *
  * Any thread. */
 #ifndef KI_KERNEL_UNPACK_H

@@ -6,9 +6,9 @@
  * are equally near: harmless), centroids as float means. Balance matters more than optimality: after each round a list
  * above twice the mean is split and the emptiest one given up for it.
  *
- * M1. Deterministic for a seed on one tier, whatever the threads. M2. Lists are ordered so that lists of one super, a
- * cluster of centroids, are neighbours. M3. There may be fewer lists than asked for (fewer different rows), never more,
- * and at least one.
+ * M1. Deterministic for a seed on one tier, whatever the threads.
+ * M2. Lists are ordered so that lists of one super, a cluster of centroids, are neighbours.
+ * M3. There may be fewer lists than asked for (fewer different rows), never more, and at least one.
  *
  * A ki_kmeans is constant once trained: any thread. A ki_assign_scratch belongs to one worker. */
 #ifndef KI_KMEANS_KMEANS_H

@@ -3,18 +3,33 @@
  * The first level: int8 codes of the leading principal directions, with the length of the rest inside the code.
  *
  * V is a dim x p basis, nearly orthonormal (|V'V - I| <= omega, its Frobenius norm), found by orthogonal iteration on a
- * sample. For r = x - c:
- * h = V'r, t = |r - V h|; a query likewise: g = V'q', s = |q' - V g|. Then <q',r> <= <g,h> + s*t + kappa terms. One
- * code holds h and t: u = round(h/a) in p places, and four places of ceil(t/(2a)), so that the integer product of two
- * codes is <g^,h^> + (at least) s*t, an upper bound with the same shape as quant/int8.h and scanned by the same kernel.
+ * sample. For r = x - c, and a query likewise:
+ *
+ *     h = V'r,    t = |r - V h|
+ *     g = V'q',   s = |q' - V g|
+ *
+ * Then
+ *
+ *     <q',r> <= <g,h> + s*t + kappa terms.
+ *
+ * One code holds h and t: u = round(h/a) in p places, and four places of ceil(t/(2a)), so that the integer product of
+ * two codes is
+ *
+ *     <g^,h^> + (at least) s*t,
+ *
+ * an upper bound with the same shape as quant/int8.h and scanned by the same kernel.
  *
  * Related: PCA-based partial distances (e.g. the energy-ordered pruning of ADSampling and PDX); ours is a proof, not a
  * test of a hypothesis, and the remainder's length costs no instruction.
  *
- * L1. Let kappa = gamma_dim * sqrt(p) + omega. For computed h, g:  <q',r> <= <g,h> + s*t + 4 kappa |q'||r|, where
- *     t^2 = |r|^2 - |h|^2 + (2 kappa + 2 g)|r|^2, s likewise. (Write r = V h + rest and expand; V'rest is O(kappa|r|).)
- * L2. For every vector: t(defining kernel) <= base + a*b*<u,v> + bias + A1*|r| + B1*E1 + g2|r|^2 + C with
- *     A1 = e_g + (4 kappa + 2 g)|q'|, B1 = |g^|, E1 >= |h - a*u|; base, bias, g2, C of int8.h for this level's centre.
+ * L1. Let kappa = gamma_dim * sqrt(p) + omega. For computed h, g:
+ *         <q',r> <= <g,h> + s*t + 4 kappa |q'||r|, where
+ *         t^2 = |r|^2 - |h|^2 + (2 kappa + 2 g)|r|^2, s likewise.
+ *     (Write r = V h + rest and expand; V'rest is O(kappa|r|).)
+ * L2. For every vector:
+ *         t(defining kernel) <= base + a*b*<u,v> + bias + A1*|r| + B1*E1 + g2|r|^2 + C with
+ *         A1 = e_g + (4 kappa + 2 g)|q'|, B1 = |g^|, E1 >= |h - a*u|;
+ *     base, bias, g2, C of int8.h for this level's centre.
  * L3. Only upper bounds come from this level: what it does not rule out goes to the full codes.
  *
  * Pure functions; any thread. */

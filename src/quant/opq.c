@@ -9,9 +9,10 @@
  * 1.5 Z come first: they lift small singular values by 2.25 a step rather than 1.5 and keep all in (0, 1].
  *
  * O1. A small multiple of the rotation so far is added to X'Y: directions in which the rows say nothing keep theirs,
- * and no singular value is near 0. O2. A result that is not orthonormal after all is not taken. What a rotation lacks
- * of it (omega) is measured, in double, and stored. O3. Products are cut into pieces by their shape alone, so results
- *     do not depend on the threads. */
+ *     and no singular value is near 0.
+ * O2. A result that is not orthonormal after all is not taken. What a rotation lacks of it (omega) is measured, in
+ *     double, and stored.
+ * O3. Products are cut into pieces by their shape alone, so results do not depend on the threads. */
 #include <float.h>
 #include <math.h>
 #include <string.h>

@@ -112,8 +112,8 @@ static float fit(const ki_pq_model *model, const float *y, const uint8_t *codes,
         products += (double)y[i] * c;
         squares += c * c;
     }
-    /* Where centroids are next to nothing beside y, the zero vector serves as well, and no factor grows without bound.
-     */
+    /* Where centroids are next to nothing beside y, the zero vector serves as well, and no factor grows without
+     * bound. */
     float a = squares > 0 && fabs(products) < 0x1p40 * squares ? (float)(products / squares) : 0;
     for (size_t i = 0; i < model->dim; i++) {
         const double e = (double)y[i] - (double)a * (double)model->books[i * model->columns + codes[i / model->part]];

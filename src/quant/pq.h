@@ -7,18 +7,24 @@
  *
  * Departure: each vector keeps a = <y,c>/<c,c> for its joined centroids c, so that r^ = a R'c is the best multiple.
  *
- * The model: the header, with f32 omega >= |R'R - I| at byte 32 and zeros behind; from byte 64 floats: for each part
- * dim/M x 2^B (centroid k is column k), then for each part 2^B values -|centroid|^2/2, then, if rotated, R, dim x dim.
+ * The model:
+ *      0  the header, with f32 omega >= |R'R - I| at byte 32 and zeros behind;
+ *     64  floats: for each part dim/M x 2^B (centroid k is column k),
+ *         then for each part 2^B values -|centroid|^2/2,
+ *         then, if rotated, R, dim x dim.
  *
  * A prepared query: floats delta and low, zeros to byte 64, the tables of kernel/pq_scan.h. For a vector with codes k_s
- * the sum T of its entries makes |low + delta * T - <R q',c>| <= (0.5 + 2^-12) M delta + 2^-20 S, S the sum over parts
- * of the greatest sum_j |q'_j c_j|: low is the sum of the least products of all parts, delta one step for all tables,
- * entries are rounded to the nearest. delta is the least for which P1 of kernel/pq_scan.h holds, and no less than
- * 2^-125. (Products are clamped to 2^110, far beyond what vectors of any use have.)
+ * the sum T of its entries makes
+ *     |low + delta * T - <R q',c>| <= (0.5 + 2^-12) M delta + 2^-20 S,
+ * S the sum over parts of the greatest sum_j |q'_j c_j|: low is the sum of the least products of all parts, delta one
+ * step for all tables, entries are rounded to the nearest. delta is the least for which P1 of kernel/pq_scan.h holds,
+ * and no less than 2^-125. (Products are clamped to 2^110, far beyond what vectors of any use have.)
  *
- * Q1. The error that encode states holds for r^ as above: |r - a R'c| <= (1 + omega)(|y - a c| + gamma |r|) + omega |r|
- *     where gamma bounds the rounding of y. Q2. Training depends on the seed and the tier, not on the threads.
- *     Q3. Encoding, preparing and scoring give the same bits on every tier.
+ * Q1. The error that encode states holds for r^ as above:
+ *         |r - a R'c| <= (1 + omega)(|y - a c| + gamma |r|) + omega |r|
+ *     where gamma bounds the rounding of y.
+ * Q2. Training depends on the seed and the tier, not on the threads.
+ * Q3. Encoding, preparing and scoring give the same bits on every tier.
  *
  * Any thread. */
 #ifndef KI_QUANT_PQ_H

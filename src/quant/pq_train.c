@@ -4,7 +4,8 @@
  * probability proportional to the squared distance to those drawn before [Arthur, Vassilvitskii: k-means++, 2007].
  *
  * K1. A part is one piece of the pool's work and draws from a random source of its own, so results do not depend on the
- *     threads. K2. A centroid without points takes the point that is farthest from its own one. */
+ *     threads.
+ * K2. A centroid without points takes the point that is farthest from its own one. */
 #include "quant/pq_train.h"
 
 #include <math.h>

@@ -10,10 +10,12 @@
  * below, the odd numbers up to 2^bits - 1 either way, so that codes fit a byte. Queries are int8 codes, and scoring is
  * that of kernel/tile.h: packed codes are unpacked into work, a run of blocks at a time, for all queries of the call.
  *
- * Layout. Model: the header of second_model.h, whose own part begins with the float mean |r - r^| / |r| of the training
- * sample (r^ the nearest multiple of r's code), then the signs of the rotation, up to a multiple of 64 bytes. Block:
- * kernel/unpack.h; of 8 bits kernel/tile.h. Prepared query: float scale, i32 start (kernel/tile.h), zeros up to byte
- * 64, then the signed code bytes.
+ * Layout.
+ *   model            the header of second_model.h, whose own part begins with the float mean |r - r^| / |r| of the
+ *                    training sample (r^ the nearest multiple of r's code), then the signs of the rotation, up to a
+ *                    multiple of 64 bytes
+ *   block            kernel/unpack.h; of 8 bits kernel/tile.h
+ *   prepared query   float scale, i32 start (kernel/tile.h), zeros up to byte 64, then the signed code bytes
  *
  * Called through quant/second.h, whose words hold here. Any thread. */
 #ifndef KI_QUANT_RABITQ_H

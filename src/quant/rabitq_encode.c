@@ -55,8 +55,8 @@ static float fit(const float *r, size_t n, float inverse, const grid *g) {
 }
 
 /* The 1/width of the cells that fit best, near `inverse`: a rough search, then a finer one. The error as a function of
- * the scale has many shallow dips, of which all near the least are as good: more steps gain nothing that can be seen.
- */
+ * the scale has many shallow dips, of which all near the least are as good: more steps gain nothing that can be
+ * seen. */
 static float best_inverse(const float *r, size_t n, float inverse, const grid *g) {
     float best = 0, best_fit = -1, factor = 0.6f;
     const float ratio = 1.08f;

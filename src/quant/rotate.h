@@ -4,8 +4,10 @@
  * transform. The transform wants a power of two, so rounds take turns with the first and the last 2^floor(log2 n)
  * elements [Ailon & Chazelle 2009; Andoni et al. 2015].
  *
- * R1. Lengths and inner products are kept but for rounding: at most 2^-17 of a length. R2. The same bits on every tier
- * and machine: only additions, subtractions and products, in a fixed order. Any thread. */
+ * R1. Lengths and inner products are kept but for rounding: at most 2^-17 of a length.
+ * R2. The same bits on every tier and machine: only additions, subtractions and products, in a fixed order.
+ *
+ * Any thread. */
 #ifndef KI_QUANT_ROTATE_H
 #define KI_QUANT_ROTATE_H
 

@@ -5,11 +5,13 @@
  *
  * A code stands for the residual r = x - c_l of a vector to its list's centroid. Blocks hold 16 vectors, the same as
  * the int8 blocks, beside 64 floats of factors with the meaning of kernel/tile.h: for a prepared query q' the score is
- *     scale[v] * (estimate of <q',r> from the code) + bias[v],     error[v] >= |r - code(r)|, norm[v] >= |r|.
+ *     scale[v] * (estimate of <q',r> from the code) + bias[v],
+ *     error[v] >= |r - code(r)|, norm[v] >= |r|.
  *
  * C1. A model is one run of bytes, position-independent, stored as a section: ki_second_view() bounds everything in it
- *     before anything is read through it. C2. Scores are the same bits on every tier. C3. Kernels may read
- *     KI_TILE_OVERREAD bytes past the codes.
+ *     before anything is read through it.
+ * C2. Scores are the same bits on every tier.
+ * C3. Kernels may read KI_TILE_OVERREAD bytes past the codes.
  *
  * Views and models: any thread. */
 #ifndef KI_QUANT_SECOND_H

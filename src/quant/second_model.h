@@ -2,8 +2,9 @@
  *
  * The first 64 bytes of a second code's model, and checks that its kinds share. Little-endian:
  *
- *     0  "KI2C"    4  u32 kind    8  u32 dim    12  u32 m    16  u32 bits    20  u32 rotated    24  u64 bytes of the
- * model 32  the kind's own
+ *      0  "KI2C"         12  u32 m           24  u64 bytes of the model
+ *      4  u32 kind       16  u32 bits        32  the kind's own
+ *      8  u32 dim        20  u32 rotated
  *
  * Pure functions; any thread. */
 #ifndef KI_QUANT_SECOND_MODEL_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Eigenvectors of a symmetric matrix: Householder's reduction to three diagonals, then implicit QL steps (Bowdler,
- * Martin, Reinsch, Wilkinson: The QR and QL algorithms for symmetric matrices, 1968). In double; one owner at a time.
- */
+ * Martin, Reinsch, Wilkinson: The QR and QL algorithms for symmetric matrices, 1968). In double; one owner at a
+ * time. */
 #ifndef KI_QUANT_SYMMETRIC_H
 #define KI_QUANT_SYMMETRIC_H
 

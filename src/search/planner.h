@@ -3,15 +3,16 @@
  * The planner: from what calibration measured to the plan and the parameters of one search.
  *
  * P1. Settings are measured at a few k and batch sizes. For another k those of the next larger one (or one smaller by a
- * tenth at most) are taken: what unprobed lists hold of the neighbours grows with k. What is lost for want of
- * candidates shrinks with it, as 1/sqrt(k): that part of the measured loss is scaled. A k beyond the largest measured
- * one is searched exactly. The cost of another batch size is interpolated over its logarithm. P2. A setting is expected
- * to reach a target when its measured recall does so by 1.5 standard errors, at most half of what the target leaves:
- * the cheapest of many settings is chosen, so that errors would otherwise be picked. P3. With a filter that lets a
- * share f through, 1/f times the lists are probed: as many allowed vectors are met as in the measurement. Beyond half
- * of the lists the exact plan runs. P4. Exact: without a calibration, at target 0 or 1, for range searches, and where
- * nothing measured reaches the target. P5. Queries whose statistic is below that of one in two hundred of the
- * calibration's probe CAREFUL times the lists.
+ *     tenth at most) are taken: what unprobed lists hold of the neighbours grows with k. What is lost for want of
+ *     candidates shrinks with it, as 1/sqrt(k): that part of the measured loss is scaled. A k beyond the largest
+ *     measured one is searched exactly. The cost of another batch size is interpolated over its logarithm.
+ * P2. A setting is expected to reach a target when its measured recall does so by 1.5 standard errors, at most half of
+ *     what the target leaves: the cheapest of many settings is chosen, so that errors would otherwise be picked.
+ * P3. With a filter that lets a share f through, 1/f times the lists are probed: as many allowed vectors are met as in
+ *     the measurement. Beyond half of the lists the exact plan runs.
+ * P4. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
+ *     target.
+ * P5. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
  *
  * Pure functions of their arguments: any thread. */
 #ifndef KI_SEARCH_PLANNER_H

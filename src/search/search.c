@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kith_search and kith_search_range: a request is checked, a plan is chosen, its row runs it, and what it did is told. */
+ * kith_search and kith_search_range: a request is checked, a plan is chosen, its row runs it, and what it did is
+ * told. */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"

@@ -143,10 +143,10 @@ typedef struct ki_segment ki_segment;
 kith_status ki_segment_preview(ki_segment_writer *writer, const ki_segment_head *head, const kith_open_options *options,
                                ki_segment **segment, kith_error *error);
 
-/* Replace the file of an open segment by one with the same parts and this one, in place of what it had of that kind. The
- * new file is of today's version; parts that version 1 did not define are left out of it if the old one was of that
- * version. The old file's checksums are compared first: KITH_E_CORRUPT. KITH_E_BUSY: another file took its name meanwhile, and
- * keeps it. The open segment stays what it was. Progress and errors as ki_segment_finish(). */
+/* Replace the file of an open segment by one with the same parts and this one, in place of what it had of that kind.
+ * The new file is of today's version; parts that version 1 did not define are left out of it if the old one was of that
+ * version. The old file's checksums are compared first: KITH_E_CORRUPT. KITH_E_BUSY: another file took its name
+ * meanwhile, and keeps it. The open segment stays what it was. Progress and errors as ki_segment_finish(). */
 kith_status ki_segment_amend(const ki_segment *old, uint32_t kind, const void *data, uint64_t bytes, uint64_t count,
                              kith_pool *pool, kith_progress_fn progress, void *progress_context, kith_error *error);
 

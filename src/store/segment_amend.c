@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Amending a segment file: all parts of the old file and one new one become a new file, which takes the old one's
- * name as every other does (S3), unless another file took it meanwhile. The old file is checked against its checksums first, so that damage is reported and
- * never sealed anew; who has it mapped keeps it.
+ * Amending a segment file: all parts of the old file and one new one become a new file, which takes the old one's name
+ * as every other does (S3), unless another file took it meanwhile. The old file is checked against its checksums first,
+ * so that damage is reported and never sealed anew; who has it mapped keeps it.
  *
  * A file of version 1 becomes one of today's: there is one way of writing. Its parts are brought into the order of
  * their numbers, which is that of families; what version 1 did not define has no number, and is left out. */

@@ -3,8 +3,8 @@
  * Every byte of an open segment against its checksum. The bytes are read through the map, that is where searches read
  * them; pages lost meanwhile read as zeros (S4) and are found like any other damage.
  *
- * Order: header copies, section tables, block table, blocks. The table must be trusted before blocks are compared with it, or one
- * flipped bit of the table would be blamed on a section. */
+ * Order: header copies, section tables, block table, blocks. The table must be trusted before blocks are compared with
+ * it, or one flipped bit of the table would be blamed on a section. */
 #include "store/blocks.h"
 #include "store/segment_map.h"
 

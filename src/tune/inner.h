@@ -73,7 +73,7 @@ typedef struct ki_tuning {
     void *progress_context;
 } ki_tuning;
 
-/* ---- ask.c ---- */
+/* ---- ask.c ------------------------------------------------------------------------------------------------------- */
 
 kith_status ki_tune_tell(const ki_tuning *t, const char *stage, const char *unit, uint64_t done, uint64_t total,
                          kith_error *error);
@@ -91,7 +91,7 @@ void ki_tune_let(ki_tuning *t, size_t fold);
 kith_status ki_tune_search_held(ki_tuning *t, size_t count, size_t k, const kith_search_options *options,
                                 kith_error *error);
 
-/* ---- near.c ---- */
+/* ---- near.c ------------------------------------------------------------------------------------------------------ */
 
 /* How many of a row's nearest rows are its near-duplicates. near2: squared distances of rows to it, ascending, itself
  * left out; all of `count` where there is no end to them. */
@@ -108,7 +108,7 @@ double ki_tune_near_by_chance(double inverse_dimension);
  * many would lie in other clusters. */
 double ki_tune_inverse_dimension(const float *near2, size_t count);
 
-/* ---- queries.c ---- */
+/* ---- queries.c --------------------------------------------------------------------------------------------------- */
 
 /* Make t->queries, and room for their answers: rows of a reader, or of the index (NULL); at most `wanted`, 0: as many
  * as are good. */
@@ -117,7 +117,7 @@ kith_status ki_tune_take(ki_tuning *t, kith_reader *reader, size_t wanted, kith_
 /* Move query `from`, and what was found for it, to the place of query `to`. */
 void ki_tune_move(ki_tuning *t, size_t to, size_t from);
 
-/* ---- lists.c ---- */
+/* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* The second list of each position. */
 void ki_tune_second_lists(const ki_view *view, uint32_t *second_of);
@@ -125,13 +125,13 @@ void ki_tune_second_lists(const ki_view *view, uint32_t *second_of);
 /* Fill t->rank of queries first..first+count from the ids of their true neighbours, which lie t->room apart. */
 kith_status ki_tune_rank(ki_tuning *t, size_t first, size_t count, kith_error *error);
 
-/* ---- truth.c ---- */
+/* ---- truth.c ----------------------------------------------------------------------------------------------------- */
 
 /* Find true neighbours, of as many queries as two fifths of the budget allow, and what these look like. Queries that
  * are of no use are dropped; where hardly one is left, all stay and t->blind is set. */
 kith_status ki_tune_truth(ki_tuning *t, kith_error *error);
 
-/* ---- cost.c ---- */
+/* ---- cost.c ------------------------------------------------------------------------------------------------------ */
 
 enum { KI_COST_POINTS = 4 };
 
@@ -152,7 +152,7 @@ kith_status ki_tune_cost_measure(const ki_tuning *t, kith_scan_code code, size_t
                                  ki_tune_cost *cost, kith_error *error);
 double ki_tune_cost_at(const ki_tune_cost *cost, size_t nprobe, size_t rerank);
 
-/* ---- measure.c ---- */
+/* ---- measure.c --------------------------------------------------------------------------------------------------- */
 
 /* Fill t->out.settings. */
 kith_status ki_tune_measure(ki_tuning *t, kith_error *error);

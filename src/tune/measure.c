@@ -5,8 +5,7 @@
  * A true neighbour is missed because its list is not probed, or because its estimate is not among the best. The first
  * is known for every number of lists from lists.c. The second, the loss, hardly depends on the number of lists: it
  * is measured by searching at a few of them, for each number of candidates (rerank) until more of them gain nothing,
- * and interpolated between. What settings cost is cost.c's. Settings on the frontier of some batch size are kept.
- */
+ * and interpolated between. What settings cost is cost.c's. Settings on the frontier of some batch size are kept. */
 #include "tune/inner.h"
 
 #include "base/checked.h"
@@ -368,8 +367,8 @@ static kith_status measure_k(ki_tuning *t, struct table *table, size_t which,
                              : status;
 }
 
-/* A fourth of the budget goes to losses, a third to costs, a tenth to the exact plan's; the rest went to exact answers.
- */
+/* A fourth of the budget goes to losses, a third to costs, a tenth to the exact plan's; the rest went to exact
+ * answers. */
 kith_status ki_tune_measure(ki_tuning *t, kith_error *error) {
     ki_tune_cost costs[CODES][KI_TUNE_BATCHES];
     struct table *table = ki_alloc_array(1, sizeof(*table));

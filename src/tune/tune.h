@@ -13,7 +13,7 @@
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error);
 
-/* ---- survivors.c ---- */
+/* ---- survivors.c ------------------------------------------------------------------------------------------------- */
 
 /* The share of rows that scans of an index that is about to be finished score again; 0 where it is not measured: few
  * rows, bits, or no originals. */

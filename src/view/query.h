@@ -27,9 +27,8 @@ void ki_query_terms(const ki_view *view, const ki_int8_facts *facts, float base,
                     ki_query_code *code);
 
 /* Code a query against the full codes: row gets q' (dim floats), bytes 4*quads of code. inverse: of its norm (cosine),
- * or
- * 1. False when the file's centre makes the query's norm infinite or no number, which no centre of finite vectors does:
- * codes would then be anything. */
+ * or 1. False when the file's centre makes the query's norm infinite or no number, which no centre of finite vectors
+ * does: codes would then be anything. */
 int ki_query_encode(const ki_view *view, const float *query, float inverse, float *row, int8_t *bytes,
                     ki_query_code *code);
 

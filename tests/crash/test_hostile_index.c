@@ -291,8 +291,8 @@ static void test_verify_finds_wrong_meaning(void **state) {
     assert_int_equal(absent, 3);
 }
 
-/* Tables of lists that opening must refuse, each number of which is believed by searches: overflows, gaps, wrong sums.
- */
+/* Tables of lists that opening must refuse, each number of which is believed by searches: overflows, gaps, wrong
+ * sums. */
 static void test_hostile_lists(void **state) {
     enum { LISTS = 12 };
     static const struct {

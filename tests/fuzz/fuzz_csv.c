@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Hostile .csv files: with columns found by themselves, with columns asked for, with bad rows left out, and as names.
- */
+ * Hostile .csv files: with columns found by themselves, with columns asked for, with bad rows left out, and as
+ * names. */
 #define _GNU_SOURCE
 #include "fuzz_reader.h"
 

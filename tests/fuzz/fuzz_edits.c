@@ -4,7 +4,8 @@
  * starts: lists with each kind of second code, supers, a calibration, whole numbers, a first level, no originals.
  *
  * An input is a byte that picks the file, one that varies the searches, and edits of eight bytes: what (a part by its
- * place, the header, the section table), how, u16 where, u32 value. So an input is small, and each of its bytes means something.
+ * place, the header, the section table), how, u16 where, u32 value. So an input is small, and each of its bytes means
+ * something.
  *
  * KITH_FUZZ_SEEDS=FOLDER: write the files there and leave: tests/fuzz/corpus/index has some of them. */
 #define _GNU_SOURCE

@@ -23,8 +23,7 @@
 
 enum { DIM_MAX = 65536, MASKS_MAX = 32, ROWS = 4 };
 
-/* ---- Feature masks
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Feature masks ----------------------------------------------------------------------------------------------- */
 
 static struct {
     size_t count;
@@ -63,8 +62,7 @@ static int set_up_masks(void **state) {
     return 0;
 }
 
-/* ---- The reference
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- The reference ----------------------------------------------------------------------------------------------- */
 
 static const struct number_type {
     kith_dtype dtype;
@@ -156,8 +154,8 @@ static double wide_pair(bool l2sq, kith_dtype dtype, const void *q, const void *
         sum += term;
         magnitude += fabs(term);
     }
-    /* dim/16 fused steps and 4 additions, and for l2sq the rounding of the difference, twice; then what denormals lose.
-     */
+    /* dim/16 fused steps and 4 additions, and for l2sq the rounding of the difference, twice; then what denormals
+     * lose. */
     *tolerance = ((double)dim / 16 + 8) * 0x1p-24 * magnitude * 1.01 + ((double)dim + 16) * 0x1p-149;
     return sum;
 }
@@ -170,8 +168,7 @@ static bool same_double(double a, double b) {
     return !memcmp(&a, &b, sizeof a);
 }
 
-/* ---- Values
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Values ------------------------------------------------------------------------------------------------------ */
 
 enum value_kind { ORDINARY, DENORMAL, ZEROS, LARGE, MIXED, VALUE_KINDS };
 static const char *const kind_names[VALUE_KINDS] = {"ordinary", "denormal", "zeros", "large", "mixed"};
@@ -225,8 +222,7 @@ static void fill_row(ki_rng *rng, kith_dtype dtype, enum value_kind kind, void *
     }
 }
 
-/* ---- Pairs, rows of four, norms
- * --------------------------------------------------------------------------------------- */
+/* ---- Pairs, rows of four, norms ---------------------------------------------------------------------------------- */
 
 static const size_t large_dims[] = {255, 256, 257, 1000, 1024, 4095, DIM_MAX};
 enum { SMALL_DIMS = 201, LARGE_DIMS = sizeof large_dims / sizeof *large_dims };
@@ -379,8 +375,7 @@ static void test_padding_takes_part(void **state) {
     }
 }
 
-/* ---- Conversions
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- Conversions ------------------------------------------------------------------------------------------------- */
 
 static uint32_t bits_of(float f) {
     uint32_t bits;
@@ -567,8 +562,7 @@ static void test_conversions_at_every_length(void **state) {
     guard_free(&out);
 }
 
-/* ---- Bits
- * ------------------------------------------------------------------------------------------------------------- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 static void check_bits(const uint8_t *a, const uint8_t *b, size_t bytes) {
     uint64_t expected_both = 0, expected_either = 0;
@@ -611,8 +605,7 @@ static void test_bits_at_every_length(void **state) {
     guard_free(&gb);
 }
 
-/* ---- The public function
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The public function ----------------------------------------------------------------------------------------- */
 
 static void test_kith_distance_values(void **state) {
     const float q[3] = {1, 2, 3}, x[3] = {3, 1, 0};
@@ -658,8 +651,7 @@ static void test_kith_distance_refuses(void **state) {
     assert_true(same_float(d, 42)); /* untouched */
 }
 
-/* ---- Cosine
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- Cosine ------------------------------------------------------------------------------------------------------ */
 
 /* Norms from the least to the largest allowed give a distance; others are refused, as by a build. */
 static void test_cosine_at_extremes(void **state) {

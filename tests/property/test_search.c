@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Exact means exact: every plan, batch size, thread count and filter returns the very ids and distance bits that
- * kith_distance() of every pair and a sort give, on ordinary and on hostile data. The reference is
- * support/data.c's and uses the public contract only. */
+ * kith_distance() of every pair and a sort give, on ordinary and on hostile data. The reference is support/data.c's and
+ * uses the public contract only. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -209,8 +209,8 @@ static void test_many_rows(void **state) {
 }
 
 /* All vectors are equal, so that every one is a candidate, and every multiple of what a lane can hold waits at some
- * moment: also exactly when the first pass over a sample ends, which is the case for k = 32 and these 80 blocks of 16.
- */
+ * moment: also exactly when the first pass over a sample ends, which is the case for k = 32 and these 80 blocks of
+ * 16. */
 static void test_lists_of_candidates_fill_up(void **state) {
     (void)state;
     struct subject s = subject_make(DATA_EQUAL, KITH_L2SQ, KITH_F32, KITH_F32, 20480, 64, 2, 3);

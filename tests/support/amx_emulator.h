@@ -27,7 +27,7 @@
 /* Who executes tile instructions. */
 typedef enum amx_home {
     AMX_NOWHERE = -1, /* not an x86-64 machine, or one that executes a part of them and permits no tiles: a kernel with
-                         tiles cannot run, and could not be emulated */
+                       * tiles cannot run, and could not be emulated */
     AMX_EMULATED = 0,
     AMX_PROCESSOR = 1
 } amx_home;

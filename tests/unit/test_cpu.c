@@ -90,8 +90,7 @@ static void test_tier_names(void **state) {
     assert_string_equal(ki_cpu_tier(ARM_ALL), "neon");
 }
 
-/* ---- Children that detect -------------------------------------------------------------------------------------------
- */
+/* ---- Children that detect ---------------------------------------------------------------------------------------- */
 
 /* Run `check` in a child with KITH_CPU set (NULL: unset); it returns NULL or what is wrong. */
 static void in_child(const char *setting, const char *(*check)(void)) {

@@ -152,8 +152,8 @@ static void test_every_truncation_of_the_gzip_file(void **state) {
     }
 }
 
-/* A flipped bit in the compressed data or its checksum is noticed; one in the gzip header may leave the data as it was.
- */
+/* A flipped bit in the compressed data or its checksum is noticed; one in the gzip header may leave the data as it
+ * was. */
 static void test_every_flipped_bit_of_the_gzip_file(void **state) {
     const struct files *files = *state;
     uint8_t damaged[sizeof(files->packed)];

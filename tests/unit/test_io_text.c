@@ -20,7 +20,7 @@
 #include <math.h>
 #include <sys/stat.h>
 
-/* ---- Numbers ---- */
+/* ---- Numbers ----------------------------------------------------------------------------------------------------- */
 
 static ki_number parse(const char *text, bool json, float *value, size_t *used) {
     const char *next = text;
@@ -151,7 +151,7 @@ static void utf8(void **state) {
     assert_false(ki_utf8_valid("a\0b", 3));
 }
 
-/* ---- csv ---- */
+/* ---- csv --------------------------------------------------------------------------------------------------------- */
 
 static void expect_rows(const char *path, const float *expected, size_t rows, size_t dim) {
     kith_reader *reader = io_open(path, NULL);
@@ -385,7 +385,7 @@ static void csv_after_failure(void **state) {
     kith_reader_close(reader);
 }
 
-/* ---- Locale ---- */
+/* ---- Locale ------------------------------------------------------------------------------------------------------ */
 
 /* A locale that differs from C in its decimal comma only, as the C library keeps it on disk. */
 static void make_comma_locale(void) {
@@ -426,7 +426,7 @@ static void decimal_comma_locale(void **state) {
     unsetenv("LOCPATH");
 }
 
-/* ---- jsonl ---- */
+/* ---- jsonl ------------------------------------------------------------------------------------------------------- */
 
 static void jsonl_read(void **state) {
     (void)state;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writers: what they write is read back the same, what they cannot hold is refused, and no file appears before finish.
- */
+ * Writers: what they write is read back the same, what they cannot hold is refused, and no file appears before
+ * finish. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -138,8 +138,8 @@ static void *train(const char *text, const float *rows, size_t count, size_t dim
     return model;
 }
 
-/* Encode, prepare and score with a model, in memory of exactly the sizes that the view says; the mean of error / norm.
- */
+/* Encode, prepare and score with a model, in memory of exactly the sizes that the view says; the mean of error /
+ * norm. */
 static double use(const ki_second *second, const float *rows, size_t count) {
     const size_t dim = second->dim;
     uint8_t *codes = calloc(1, second->block_bytes + KI_TILE_OVERREAD);

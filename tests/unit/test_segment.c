@@ -34,7 +34,8 @@ static void open_fails(const char *path, kith_status status, const char *words) 
     if (strncmp(error.text, path, strlen(path)) != 0) fail_msg("'%s' does not name the file", error.text);
 }
 
-/* Part `id` has the bytes that test_fill makes of this seed, lies where a reader may rely on it, and ends with zeros. */
+/* Part `id` has the bytes that test_fill makes of this seed, lies where a reader may rely on it, and ends with
+ * zeros. */
 static void check_section(const ki_segment *segment, uint32_t id, uint64_t bytes, uint64_t seed) {
     const ki_part_view section = ki_segment_part(segment, id);
     const uintptr_t align = bytes < 65536 ? 256 : 4096;
@@ -625,7 +626,8 @@ static void hostile_headers_of_version1(void **state) {
     try_attacks(1, 3, attacks, sizeof(attacks) / sizeof(*attacks));
 }
 
-/* Section 'lists' begins at byte 12288: its parts at 256, 5376 and 8192. Section 'first_level' at 94208: 256 and 768. */
+/* Section 'lists' begins at byte 12288: its parts at 256, 5376 and 8192. Section 'first_level' at 94208: 256 and
+ * 768. */
 static void hostile_headers(void **state) {
     enum { TABLE = 4096, LISTS = 12288, PARTS = LISTS + 64, LEVEL = 94208 };
     static const attack attacks[] = {

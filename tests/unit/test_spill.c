@@ -183,8 +183,8 @@ static double recall_of(const struct world *w, const kith_index *index, kith_sca
     return (double)found / (QUERIES * K);
 }
 
-/* With as many vectors looked at, second lists find more; `least`: how much, some hundredths below what was measured.
- */
+/* With as many vectors looked at, second lists find more; `least`: how much, some hundredths below what was
+ * measured. */
 static void check_gain(data_kind kind, kith_metric metric, kith_first_level first_level, double least, double floor) {
     struct world w = make_world(kind, metric);
     const kith_scan_code code = first_level == KITH_FIRST_LEVEL_ON ? KITH_SCAN_FIRST : KITH_SCAN_INT8;

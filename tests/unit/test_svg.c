@@ -18,8 +18,7 @@
 #include "../../cli/plot/html.h"
 #include "../../cli/plot/svg.h"
 
-/* ---- A checker of well-formedness ----------------------------------------------------------------------------------
- */
+/* ---- A checker of well-formedness -------------------------------------------------------------------------------- */
 
 #define DEPTH_MAX 32
 
@@ -131,8 +130,7 @@ static size_t count_of(const char *text, const char *what) {
     return count;
 }
 
-/* ---- The checker is tested first: it must be able to say no ---------------------------------------------------------
- */
+/* ---- The checker is tested first: it must be able to say no ------------------------------------------------------ */
 
 static void test_checker_refuses(void **state) {
     (void)state;
@@ -143,8 +141,7 @@ static void test_checker_refuses(void **state) {
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) assert_false(well_formed(bad[i]));
 }
 
-/* ---- Escaping -------------------------------------------------------------------------------------------------------
- */
+/* ---- Escaping ---------------------------------------------------------------------------------------------------- */
 
 static void test_text_is_escaped(void **state) {
     (void)state;
@@ -217,8 +214,7 @@ static void test_failure_is_sticky(void **state) {
     html_free(&html);
 }
 
-/* ---- Numbers --------------------------------------------------------------------------------------------------------
- */
+/* ---- Numbers ----------------------------------------------------------------------------------------------------- */
 
 static void test_numbers(void **state) {
     (void)state;
@@ -256,8 +252,7 @@ static void test_numbers(void **state) {
     }
 }
 
-/* ---- Plots ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Plots ------------------------------------------------------------------------------------------------------- */
 
 static const double some_x[] = {1, 2, 3, 4}, some_y[] = {10, 30, 20, 40};
 
