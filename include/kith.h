@@ -58,15 +58,16 @@
  * - Lifetimes. An index outlives its scratches, its filters, and the texts and settings that it lends. A pool outlives
  *   the scratches made with it. Rows of a reader and ranges of a scratch live until its next use.
  * - Changed files. An open index file must stay as it is: what is copied or written over it in place appears in the
- *   map, and answers are then those of neither file, without an error. Replace it by renaming, as kith_build() and
- *   kith_tune() do: who has the old one open keeps it until it is closed.
+ *   map, and answers are then those of neither file. Another index that is copied over it from its beginning is noticed
+ *   (KITH_E_CORRUPT), other changes are not. Replace it by renaming, as kith_build() and kith_tune() do: who has the
+ *   old one open keeps it until it is closed.
  * - SIGBUS. Reading a mapped page that was cut off, or that a disk or server fails to give, raises SIGBUS.
  *   kith_index_open() installs a handler for the whole process, once, which lets such a search fail with KITH_E_CORRUPT
  *   and hands all other faults to the handler that was there before. A handler installed later must call it. See
  *   kith_open_options.no_sigbus_handler.
- * - fork(). In the child all handles may be used and ended, but for those that another thread of the parent was using at
- *   the time: scratches, readers and writers in use, and pools while being made. A pool starts its threads anew there.
- *   A writer, build or join at work belongs to one of the two processes.
+ * - fork(). In the child all handles may be used and ended, but for those that another thread of the parent was using
+ *   at the time: scratches, readers and writers in use, and pools while being made. A pool starts its threads anew
+ *   there. A writer, build or join at work belongs to one of the two processes.
  * - Shared. Index files may be open in any number of processes, which share one copy of them in memory. Two builds of
  *   one path do not disturb each other: the later one stays.
  * - Callbacks run on the thread that called in, but for kith_source.read. They must return: no longjmp(), no exception
@@ -521,9 +522,8 @@ typedef struct kith_index_info {
  * each list and each 16 vectors. The file must not be changed while open, only replaced by another of its name (which
  * kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
  * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND,
- * KITH_E_IO, KITH_E_CORRUPT,
- * KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad KITH_CPU), KITH_E_UNSUPPORTED
- * (no regular file). Since 0.1. */
+ * KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad
+ * KITH_CPU), KITH_E_UNSUPPORTED (no regular file). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
@@ -569,8 +569,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_index_vector(const kith_index *index, 
 
 /* The stored vectors of `count` ids, in any order and as often as they are asked for: count rows of dim floats
  * (KITH_B1: dim/8 bytes), packed. Much faster than one by one. KITH_E_NOTFOUND names the id and its place in `ids`;
- * KITH_E_UNSUPPORTED without originals; KITH_E_CORRUPT. After a failure `vectors` is unspecified. Allocates nothing. Any
- * thread. Since 0.2. */
+ * KITH_E_UNSUPPORTED without originals; KITH_E_CORRUPT. After a failure `vectors` is unspecified. Allocates nothing.
+ * Any thread. Since 0.2. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_vectors(const kith_index *index, const uint64_t *ids, size_t count,
                                                         void *vectors, kith_error *error);
 /* Text lives as long as the index, is not NUL-terminated, *bytes long. KITH_E_NOTFOUND for an unknown id,
@@ -626,8 +626,9 @@ typedef enum kith_scan_code {
     KITH_SCAN_FIRST = 4   /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first": static text, "?" for
- * other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words. Since 0.2. */
+/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first": static text, "?"
+ * for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
+ * Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
 KITH_API int kith_plan_parse(const char *word, kith_plan *plan);
 KITH_API const char *kith_scan_code_name(kith_scan_code code);
@@ -818,13 +819,13 @@ typedef struct kith_tuned {
 } kith_tuned;
 
 /* Measure each plan over its parameters against exact search, for several batch sizes and k, and store the frontier in
- * the index file, which is replaced as a whole (old maps stay valid); its mode, owner and group are kept, and a symbolic
- * link is followed. queries: such as will be asked, not stored rows, at least 100; NULL: stored rows, which together
- * with their near-duplicates are left out of the index while recall is measured, so that it holds for queries that are
- * new to it. A result no farther than the k-th true neighbour counts as found. Where stored rows are copies of a few,
- * only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries, or one
- * that no search takes; KITH_E_BUSY: another file took the name while this one was measured, and is left as it is.
- * Errors as of kith_build() and kith_search(). Since 0.1. */
+ * the index file, which is replaced as a whole (old maps stay valid); its mode, owner and group are kept, and a
+ * symbolic link is followed. queries: such as will be asked, not stored rows, at least 100; NULL: stored rows, which
+ * together with their near-duplicates are left out of the index while recall is measured, so that it holds for queries
+ * that are new to it. A result no farther than the k-th true neighbour counts as found. Where stored rows are copies of
+ * a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries,
+ * or one that no search takes; KITH_E_BUSY: another file took the name while this one was measured, and is left as it
+ * is. Errors as of kith_build() and kith_search(). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,
                                                kith_error *error);
 
