@@ -316,8 +316,9 @@ static void considered_table(const kith_explain *explain) {
         char what[96] = "", time[HUMAN_BYTES] = "";
         const double query_ns = explain->considered[i].query_ns;
         if (explain->considered[i].plan == KITH_PLAN_IVF)
-            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f", kith_scan_code_name(explain->considered[i].code),
-                     explain->considered[i].nprobe, explain->considered[i].recall);
+            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f",
+                     kith_scan_code_name(explain->considered[i].code), explain->considered[i].nprobe,
+                     explain->considered[i].recall);
         if (query_ns > 0) human_duration(time, query_ns * 1e-9);
         pair_line(stderr, i ? "" : "considered", "%s%s%s%s%s: %s", kith_plan_name(explain->considered[i].plan), what,
                   *time ? ", " : "", time, *time ? " a query" : "", explain->considered[i].why);

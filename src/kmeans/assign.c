@@ -6,6 +6,7 @@
 #include "kmeans/inner.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "kernel/cluster.h"
 #include "kernel/pick.h"
 #include "kernel/project.h"
@@ -28,17 +29,17 @@ enum {
 
 struct ki_assign_scratch {
     const ki_kmeans *kmeans;
-    size_t rows;         /* at a time */
-    ki_coded coded;      /* that many, or none */
-    float *residual;     /* dim */
-    float *best;         /* rows x choices */
-    ki_level supers;     /* blocks 0: every row looks at every list */
-    size_t probes;       /* supers that a row looks into */
-    float *probe_best;   /* rows x probes */
-    uint32_t *probe;     /* rows x probes: which supers, nearest first */
-    uint32_t *visitors;  /* rows x probes: which rows, by super */
-    uint32_t *visit_end; /* supers + 1 */
-    void *memory;        /* of the supers' codes */
+    size_t rows;             /* at a time */
+    ki_coded coded;          /* that many, or none */
+    float *residual;         /* dim */
+    float *best;             /* rows x choices */
+    ki_level supers;         /* blocks 0: every row looks at every list */
+    size_t probes;           /* supers that a row looks into */
+    float *probe_best;       /* rows x probes */
+    uint32_t *probe;         /* rows x probes: which supers, nearest first */
+    uint32_t *visitors;      /* rows x probes: which rows, by super */
+    uint32_t *visitor_first; /* supers + 2: where each super's begin */
+    void *memory;            /* of the supers' codes */
 };
 
 /* ---- Coding ------------------------------------------------------------------------------------------------------ */
@@ -131,8 +132,8 @@ static int make_two_levels(ki_assign_scratch *scratch) {
     scratch->probe_best = ki_alloc_array(pairs, sizeof(float));
     scratch->probe = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visitors = ki_alloc_array(pairs, sizeof(uint32_t));
-    scratch->visit_end = ki_alloc_array(supers + 1, sizeof(uint32_t));
-    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visit_end && code_supers(scratch);
+    scratch->visitor_first = ki_alloc_array(supers + 2, sizeof(uint32_t));
+    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visitor_first && code_supers(scratch);
 }
 
 static size_t rows_at_a_time(const ki_kmeans *kmeans) {
@@ -167,7 +168,7 @@ void ki_assign_scratch_destroy(ki_assign_scratch *scratch) {
     free(scratch->probe_best);
     free(scratch->probe);
     free(scratch->visitors);
-    free(scratch->visit_end);
+    free(scratch->visitor_first);
     free(scratch->memory);
     free(scratch);
 }
@@ -254,12 +255,13 @@ static void score_all(struct keeper *k, size_t count, size_t lists) {
 /* Sort the (row, super) pairs by super. */
 static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t probes) {
     const size_t supers = scratch->kmeans->supers;
-    uint32_t *end = scratch->visit_end;
-    memset(end, 0, (supers + 1) * sizeof(*end));
-    for (size_t i = 0; i < count * probes; i++) end[scratch->probe[i] + 1]++;
-    for (size_t s = 0; s < supers; s++) end[s + 1] += end[s];
+    uint32_t *first = scratch->visitor_first;
+    ki_sort_begin(first, supers);
+    for (size_t i = 0; i < count * probes; i++) ki_sort_count(first, scratch->probe[i]);
+    ki_sort_starts(first, supers);
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; p < probes; p++) scratch->visitors[end[scratch->probe[i * probes + p]]++] = (uint32_t)i;
+        for (size_t p = 0; p < probes; p++)
+            scratch->visitors[ki_sort_place(first, scratch->probe[i * probes + p])] = (uint32_t)i;
 }
 
 /* Rows look into `probes` supers. */
@@ -278,8 +280,8 @@ static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t
     for (size_t s = 0, i = 0; s < kmeans->supers; s++) {
         k->low = s ? kmeans->super_end[s - 1] : 0;
         k->high = kmeans->super_end[s];
-        for (size_t rows; i < scratch->visit_end[s]; i += rows) {
-            rows = ki_min_size(width, scratch->visit_end[s] - i);
+        for (size_t rows; i < scratch->visitor_first[s + 1]; i += rows) {
+            rows = ki_min_size(width, scratch->visitor_first[s + 1] - i);
             score_rows(k, scratch->visitors + i, (unsigned)rows);
         }
     }
