@@ -1,20 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar distance kernels, which are the reference in code for D1..D4 of distance.h, and the table that every other
- * part of kith takes its kernels from.
+ * The scalar distance kernels, which are the reference in code for D1..D4 of distance.h, and what a tier's table holds.
  *
  * I1. Nothing here lets a compiler fuse a product with a sum of its own accord (gcc does so in gnu modes): products
  *     appear only inside fmaf() and fma(), or alone.
- * I2. Any thread; the table is made once under pthread_once and never written again. */
+ * I2. Pure functions: any thread. */
 #include "kernel/distance.h"
 
 #include <float.h>
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/half.h"
-#include "cpu/cpu.h"
 #include "kernel/distance_types.h"
 
 enum { LANES = 16 }; /* partial sums */
@@ -181,16 +178,4 @@ void ki_distance_fill(uint32_t features, ki_distance_kernels *table) {
     ki_distance_fill_avx2(features, table);
     ki_distance_fill_avx512(features, table);
     ki_distance_fill_neon(features, table);
-}
-
-static ki_distance_kernels process_table;
-static pthread_once_t process_table_once = PTHREAD_ONCE_INIT;
-
-static void make_process_table(void) {
-    ki_distance_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_distance_kernels *ki_distance(void) {
-    pthread_once(&process_table_once, make_process_table);
-    return &process_table;
 }

@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar reference of the tile scan, and the table. */
+ * The scalar reference of the tile scan, and what a tier's table holds. */
 #include "kernel/tile.h"
 
-#include "cpu/cpu.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 enum { SCALAR_WIDTH = 4 };
@@ -123,16 +121,4 @@ void ki_tile_fill(uint32_t features, ki_tile_kernels *table) {
     ki_tile_fill_amx(features, table);
     ki_tile_fill_neon(features, table);
     if (table->dots_width == 0) table->dots_width = 4;
-}
-
-static ki_tile_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_tile_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_tile_kernels *ki_tile(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }
