@@ -5,7 +5,6 @@
 
 #include <math.h>
 
-
 enum { WIDTH = 4 };
 
 static void sums4(const uint8_t *codes, size_t rows, const uint8_t *tables, uint32_t sum[KI_BLOCK]) {

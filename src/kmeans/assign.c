@@ -12,7 +12,6 @@
 #include "kernel/project.h"
 #include "quant/int8.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -81,32 +80,19 @@ size_t ki_centroid_factors(size_t lists) {
     return (lists + KI_BLOCK - 1) / KI_BLOCK * KI_FACTORS;
 }
 
-void ki_block_lay(const int8_t *flat, size_t quads, uint8_t *to) {
-    for (size_t v = 0; v < KI_BLOCK; v++) ki_tile_lay(flat + v * quads * 4, quads, v, to);
-}
-
-void ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *flat,
-                       float *residual, uint8_t *codes, float *factors, ki_level *level) {
-    const size_t quads = (dim + 3) / 4, blocks = (lists + KI_BLOCK - 1) / KI_BLOCK;
-    for (size_t block = 0; block < blocks; block++) {
-        float *to = factors + block * KI_FACTORS;
-        memset(flat, 0, KI_BLOCK * quads * 4);
-        for (size_t v = 0; v < KI_BLOCK; v++) {
-            const size_t list = block * KI_BLOCK + v;
-            ki_int8_facts facts = {0};
-            float largest, norm2 = 0;
-            if (list < lists) {
-                ki_projector()->centre(centroids + list * dim, 1, centre, dim, residual, &largest, &norm2);
-                ki_int8_encode(residual, dim, largest, norm2, flat + v * quads * 4, &facts);
-            }
-            to[KI_FACTOR_SCALE + v] = facts.scale;
-            to[KI_FACTOR_BIAS + v] = list < lists ? -norm2 / 2 : -FLT_MAX;
-            to[KI_FACTOR_NORM + v] = facts.norm;
-            to[KI_FACTOR_ERROR + v] = facts.error;
-        }
-        ki_block_lay(flat, quads, codes + block * quads * KI_QUAD_BYTES);
+ki_level ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *code,
+                           float *residual, const ki_tile_room *room) {
+    const size_t blocks = (lists + KI_BLOCK - 1) / KI_BLOCK;
+    ki_tile_clear(room, 0, blocks);
+    memset(code + dim, 0, 4 * room->quads - dim);
+    for (size_t list = 0; list < lists; list++) {
+        ki_int8_facts facts;
+        float largest, norm2;
+        ki_projector()->centre(centroids + list * dim, 1, centre, dim, residual, &largest, &norm2);
+        ki_int8_encode(residual, dim, largest, norm2, code, &facts);
+        ki_tile_put(room, list, code, (float[]){facts.scale, -norm2 / 2, facts.norm, facts.error});
     }
-    *level = (ki_level){codes, factors, quads, blocks};
+    return (ki_level){room->codes, room->factors, room->quads, blocks};
 }
 
 /* ---- Scratch ----------------------------------------------------------------------------------------------------- */
@@ -115,13 +101,15 @@ static int code_supers(ki_assign_scratch *scratch) {
     const ki_kmeans *kmeans = scratch->kmeans;
     const size_t dim = kmeans->dim, code_bytes = (size_t)ki_round_up(ki_centroid_code_bytes(kmeans->supers, dim), 64);
     scratch->memory = ki_alloc_array_zeroed(code_bytes + ki_centroid_factors(kmeans->supers) * sizeof(float), 1);
-    int8_t *flat = ki_alloc_array(KI_BLOCK, ki_round_up(dim, 4));
-    const int ready = scratch->memory && flat;
-    uint8_t *codes = scratch->memory;
-    if (ready)
-        ki_centroids_code(kmeans->super_centroids, kmeans->supers, dim, kmeans->centre, flat, scratch->residual, codes,
-                          (float *)(void *)(codes + code_bytes), &scratch->supers);
-    free(flat);
+    int8_t *code = ki_alloc_array(ki_round_up(dim, 4), 1);
+    const int ready = scratch->memory && code;
+    if (ready) {
+        uint8_t *codes = scratch->memory;
+        const ki_tile_room room = {codes, (float *)(void *)(codes + code_bytes), (dim + 3) / 4};
+        scratch->supers = ki_centroids_code(kmeans->super_centroids, kmeans->supers, dim, kmeans->centre, code,
+                                            scratch->residual, &room);
+    }
+    free(code);
     return ready;
 }
 

@@ -115,21 +115,22 @@ static kith_status fill(const float *centroids, size_t lists, size_t dim, const 
     uint8_t *codes;
     float *factors;
     if (!make_memory(lists, g->supers.lists, dim, &made, &codes, &factors)) return KITH_E_NOMEM;
-    int8_t *flat = ki_alloc_array(KI_BLOCK, ki_round_up(dim, 4));
+    int8_t *code = ki_alloc_array(ki_round_up(dim, 4), 1);
     float *residual = ki_alloc_array(dim, sizeof(float));
-    const int ready = flat && residual;
+    const int ready = code && residual;
     if (ready) {
         for (size_t l = 0; l < lists; l++)
             memcpy(made.centroids + (g->place ? g->place[l] : l) * dim, centroids + l * dim, dim * sizeof(float));
         memcpy(made.centre, centre, dim * sizeof(float));
         take_supers(g, &made);
-        ki_centroids_code(made.centroids, lists, dim, centre, flat, residual, codes, factors, &made.coarse);
+        made.coarse = ki_centroids_code(made.centroids, lists, dim, centre, code, residual,
+                                        &(ki_tile_room){codes, factors, (dim + 3) / 4});
         measure(&made);
         *out = made;
     } else {
         free(made.memory);
     }
-    free(flat);
+    free(code);
     free(residual);
     return ready ? KITH_OK : KITH_E_NOMEM;
 }
