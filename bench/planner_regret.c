@@ -472,10 +472,9 @@ static int by_regret(const void *x, const void *y) {
 }
 
 static void print_plan(FILE *to, const plan *p) {
-    static const char *const plans[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
-    static const char *const codes[] = {"auto", "int8", "second", "levels", "first"};
-    fprintf(to, "%s", plans[p->plan]);
-    if (p->plan == KITH_PLAN_IVF) fprintf(to, " %s nprobe %zu rerank %zu", codes[p->code], p->nprobe, p->rerank);
+    fprintf(to, "%s", kith_plan_name(p->plan));
+    if (p->plan == KITH_PLAN_IVF)
+        fprintf(to, " %s nprobe %zu rerank %zu", kith_scan_code_name(p->code), p->nprobe, p->rerank);
 }
 
 static void write_plan(FILE *json, const char *name, const plan *p) {

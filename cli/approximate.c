@@ -17,16 +17,6 @@ int approximate_options(const struct arguments *arguments, kith_search_options *
     return EXIT_OK;
 }
 
-const char *plan_word(kith_plan plan) {
-    static const char *const words[] = {"auto", "plain", "scan", "levels", "gather", "ivf"};
-    return (unsigned)plan < sizeof(words) / sizeof(*words) ? words[plan] : "?";
-}
-
-const char *code_word(kith_scan_code code) {
-    static const char *const words[] = {"auto", "int8", "second", "levels", "first"};
-    return (unsigned)code < sizeof(words) / sizeof(*words) ? words[code] : "?";
-}
-
 void near_duplicates_line(FILE *stream, const kith_index_info *info) {
     const double told_from = 0.01;
     if (info->near_duplicates < told_from) return;

@@ -302,9 +302,9 @@ static int prepare(struct workload *work) {
     work->wishes = (kith_search_options)KITH_SEARCH_OPTIONS_INIT;
     failed = approximate_options(work->arguments, &work->wishes);
     if (failed) return failed;
-    snprintf(work->plan, sizeof(work->plan), "%s", plan_word(work->wishes.plan));
+    snprintf(work->plan, sizeof(work->plan), "%s", kith_plan_name(work->wishes.plan));
     if (work->wishes.target_recall > 0)
-        snprintf(work->plan, sizeof(work->plan), "%s for a recall of %g", plan_word(work->wishes.plan),
+        snprintf(work->plan, sizeof(work->plan), "%s for a recall of %g", kith_plan_name(work->wishes.plan),
                  work->wishes.target_recall);
     bench->plan = work->plan;
     failed = plan_runs(work);

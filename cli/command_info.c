@@ -43,7 +43,7 @@ static void calibration_json(struct json *json, const kith_tuned *tuned, size_t 
         if (!setting) continue;
         json_object(json, NULL);
         json_real(json, "target", told_recalls[i]);
-        json_text(json, "plan", plan_word(setting->plan));
+        json_text(json, "plan", kith_plan_name(setting->plan));
         json_uint(json, "k", setting->k);
         json_uint(json, "batch", setting->batch);
         json_uint(json, "nprobe", setting->nprobe);

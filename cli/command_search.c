@@ -298,8 +298,8 @@ static void considered_json(struct json *json, const kith_explain *explain) {
     json_array(json, "considered");
     for (size_t i = 0; i < explain->considered_count; i++) {
         json_object(json, NULL);
-        json_text(json, "plan", plan_word(explain->considered[i].plan));
-        json_text(json, "code", code_word(explain->considered[i].code));
+        json_text(json, "plan", kith_plan_name(explain->considered[i].plan));
+        json_text(json, "code", kith_scan_code_name(explain->considered[i].code));
         json_uint(json, "nprobe", explain->considered[i].nprobe);
         json_uint(json, "rerank", explain->considered[i].rerank);
         json_real(json, "recall", explain->considered[i].recall);
@@ -316,10 +316,11 @@ static void considered_table(const kith_explain *explain) {
         char what[96] = "", time[HUMAN_BYTES] = "";
         const double query_ns = explain->considered[i].query_ns;
         if (explain->considered[i].plan == KITH_PLAN_IVF)
-            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f", code_word(explain->considered[i].code),
-                     explain->considered[i].nprobe, explain->considered[i].recall);
+            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f",
+                     kith_scan_code_name(explain->considered[i].code), explain->considered[i].nprobe,
+                     explain->considered[i].recall);
         if (query_ns > 0) human_duration(time, query_ns * 1e-9);
-        pair_line(stderr, i ? "" : "considered", "%s%s%s%s%s: %s", plan_word(explain->considered[i].plan), what,
+        pair_line(stderr, i ? "" : "considered", "%s%s%s%s%s: %s", kith_plan_name(explain->considered[i].plan), what,
                   *time ? ", " : "", time, *time ? " a query" : "", explain->considered[i].why);
     }
 }
@@ -337,7 +338,7 @@ static void explain_json(const kith_explain *explain) {
     json_uint(&json, "allowed", explain->allowed);
     json_uint(&json, "nprobe", explain->nprobe);
     json_uint(&json, "rerank", explain->rerank);
-    json_text(&json, "code", code_word(explain->code));
+    json_text(&json, "code", kith_scan_code_name(explain->code));
     json_uint(&json, "unusual", explain->unusual);
     considered_json(&json, explain);
     json_uint(&json, "scanned_bytes", explain->scanned_bytes);
@@ -367,7 +368,7 @@ static void explain_table(const kith_explain *explain) {
                              : " (approximate: the index has no originals)");
     if (ivf && explain->rerank)
         pair_line(stderr, "parameters", "%zu lists of each query, %s codes, %zu candidates re-ranked", explain->nprobe,
-                  code_word(explain->code), explain->rerank);
+                  kith_scan_code_name(explain->code), explain->rerank);
     if (ivf && !explain->rerank)
         pair_line(stderr, "parameters", "%zu lists of each query, searched exactly", explain->nprobe);
     if (explain->unusual)

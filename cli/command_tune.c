@@ -85,8 +85,8 @@ static int tell_table(const kith_tuned *tuned, size_t count) {
         const kith_tuned *setting = first[g];
         const int ivf = setting->plan == KITH_PLAN_IVF;
         table_format(table, "%zu", setting->k);
-        table_format(table, "%s", plan_word(setting->plan));
-        table_format(table, "%s", ivf ? code_word(setting->code) : "");
+        table_format(table, "%s", kith_plan_name(setting->plan));
+        table_format(table, "%s", ivf ? kith_scan_code_name(setting->code) : "");
         count_cell(table, ivf, setting->nprobe);
         count_cell(table, ivf && setting->code != KITH_SCAN_LEVELS, setting->rerank);
         table_format(table, "%.4f", setting->recall);
@@ -106,8 +106,8 @@ static void tell_json(const char *path, const kith_index_info *info, const kith_
     json_array(&json, "settings");
     for (size_t i = 0; i < count; i++) {
         json_object(&json, NULL);
-        json_text(&json, "plan", plan_word(tuned[i].plan));
-        json_text(&json, "code", code_word(tuned[i].code));
+        json_text(&json, "plan", kith_plan_name(tuned[i].plan));
+        json_text(&json, "code", kith_scan_code_name(tuned[i].code));
         json_uint(&json, "k", tuned[i].k);
         json_uint(&json, "batch", tuned[i].batch);
         json_uint(&json, "nprobe", tuned[i].nprobe);

@@ -75,5 +75,6 @@ int main(int argc, char **argv) {
     fill_standard_streams();
     terminal_init();
     interrupt_install();
+    options_fill();
     return close_stdout(run(argc, argv));
 }

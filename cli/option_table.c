@@ -4,6 +4,8 @@
 #include "kith.h"
 #include "options.h"
 
+#include <string.h>
+
 #define ON(command)   (1u << COMMAND_##command)
 #define EVERYWHERE    ((1u << COMMANDS) - 1)
 #define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH))
@@ -37,19 +39,9 @@ static const struct option_word first_levels[] = {
     {NULL, 0},
 };
 static const struct option_word list_counts[] = {{"auto", 0}, {NULL, 0}};
-static const struct option_word plans[] = {
-    {"auto", KITH_PLAN_AUTO},
-    {"plain", KITH_PLAN_PLAIN},
-    {"scan", KITH_PLAN_SCAN},
-    {"levels", KITH_PLAN_LEVELS},
-    {"gather", KITH_PLAN_GATHER},
-    {"ivf", KITH_PLAN_IVF},
-    {NULL, 0},
-};
-static const struct option_word scan_codes[] = {
-    {"auto", KITH_SCAN_AUTO},     {"int8", KITH_SCAN_INT8},   {"second", KITH_SCAN_SECOND},
-    {"levels", KITH_SCAN_LEVELS}, {"first", KITH_SCAN_FIRST}, {NULL, 0},
-};
+/* The library's own words, which options_fill() puts here; all are zero before. */
+enum { LIBRARY_WORDS = 32 };
+static struct option_word plans[LIBRARY_WORDS], scan_codes[LIBRARY_WORDS];
 static const struct option_word join_formats[] = {
     {"auto", KITH_JOIN_AUTO},
     {"npy", KITH_JOIN_NPY},
@@ -227,3 +219,24 @@ const struct option option_table[] = {
 };
 
 const size_t option_table_count = sizeof(option_table) / sizeof(*option_table);
+
+/* ---- Words of the library ---------------------------------------------------------------------------------------- */
+
+static const char *plan_name(int value) {
+    return kith_plan_name((kith_plan)value);
+}
+
+static const char *scan_code_name(int value) {
+    return kith_scan_code_name((kith_scan_code)value);
+}
+
+/* The names of 0, 1, .. up to the first value without one; a place without a word stays behind them. */
+static void fill(struct option_word *words, const char *(*name)(int value)) {
+    for (int i = 0; i < LIBRARY_WORDS - 1 && strcmp(name(i), "?") != 0; i++)
+        words[i] = (struct option_word){name(i), (uint64_t)i};
+}
+
+void options_fill(void) {
+    fill(plans, plan_name);
+    fill(scan_codes, scan_code_name);
+}

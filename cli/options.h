@@ -140,6 +140,8 @@ struct arguments {
 
 extern const struct option option_table[];
 extern const size_t option_table_count;
+/* Ask the library for the names of plans and codes, which are words of options: once, before the table is used. */
+void options_fill(void);
 
 /* The row of an option for a command; NULL when the command does not take it. */
 const struct option *option_find(enum command_id command, const char *name, size_t name_bytes);

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+CODES: tuple[str, ...]
 K_MAX: int
 LISTS_MAX: int
+PLANS: tuple[str, ...]
 THREADS_MAX: int
 version: str
 

@@ -14,8 +14,7 @@ from ._errors import ArgumentError
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
 DTYPES = ("f32", "f16", "bf16", "i8", "u8", "b1")
-PLANS = ("auto", "plain", "scan", "levels", "gather", "ivf")
-CODES = ("auto", "int8", "second", "levels", "first")
+PLANS, CODES = _kith.PLANS, _kith.CODES
 
 
 def whole(value: Any, name: str, least: int, most: int) -> int:

@@ -129,10 +129,10 @@ PyObject *kpy_index_tuned(PyObject *self, PyObject *none) {
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list && i < count; i++) {
         const kith_tuned *t = &tuned[i];
-        PyObject *row =
-            Py_BuildValue("ssnnnnddd", kpy_plan_word(t->plan), t->plan == KITH_PLAN_IVF ? kpy_code_word(t->code) : "",
-                          (Py_ssize_t)t->k, (Py_ssize_t)t->batch, (Py_ssize_t)t->nprobe, (Py_ssize_t)t->rerank,
-                          t->recall, t->recall_error, t->query_ns * 1e-9);
+        PyObject *row = Py_BuildValue("ssnnnnddd", kith_plan_name(t->plan),
+                                      t->plan == KITH_PLAN_IVF ? kith_scan_code_name(t->code) : "", (Py_ssize_t)t->k,
+                                      (Py_ssize_t)t->batch, (Py_ssize_t)t->nprobe, (Py_ssize_t)t->rerank, t->recall,
+                                      t->recall_error, t->query_ns * 1e-9);
         if (!row || PyList_SetItem(list, (Py_ssize_t)i, row) != 0) Py_CLEAR(list);
     }
     return list;

@@ -94,9 +94,8 @@ bool kpy_set_options(void *options, const kpy_option *table, size_t count, PyObj
 
 /* ---- Words (words.c) --------------------------------------------------------------------------------------------- */
 
-const char *kpy_plan_word(kith_plan plan);
-const char *kpy_code_word(kith_scan_code code);
-/* False with an exception. */
+/* PLANS and CODES: the library's names, each at its number. All: false with an exception. */
+bool kpy_words_init(PyObject *module);
 bool kpy_parse_plan(PyObject *value, kith_plan *plan);
 bool kpy_parse_code(PyObject *value, kith_scan_code *code);
 PyObject *kpy_parse_metric(PyObject *module, PyObject *word);

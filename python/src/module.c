@@ -42,7 +42,7 @@ PyMODINIT_FUNC PyInit__kith(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (kpy_array_init() && kpy_arguments_init() && kpy_index_init(module) && kpy_filter_init(module) &&
-        kpy_result_init(module) && kpy_reader_init(module) &&
+        kpy_result_init(module) && kpy_reader_init(module) && kpy_words_init(module) &&
         PyModule_AddStringConstant(module, "version", kith_version()) == 0 &&
         PyModule_AddIntConstant(module, "K_MAX", KITH_K_MAX) == 0 &&
         PyModule_AddIntConstant(module, "LISTS_MAX", KITH_LISTS_MAX) == 0 &&

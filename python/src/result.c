@@ -72,7 +72,7 @@ static PyObject *or_none(bool known, PyObject *value) {
 }
 
 static PyObject *code_word(kith_plan plan, kith_scan_code code) {
-    return or_none(plan == KITH_PLAN_IVF, PyUnicode_FromString(kpy_code_word(code)));
+    return or_none(plan == KITH_PLAN_IVF, PyUnicode_FromString(kith_scan_code_name(code)));
 }
 
 /* The plans that were weighed: a list of dicts, the chosen one first. */
@@ -82,7 +82,7 @@ static PyObject *considered_list(const kith_explain *e) {
         const kith_plan plan = e->considered[i].plan;
         const double ns = e->considered[i].query_ns;
         const kpy_entry entries[] = {
-            {"plan", PyUnicode_FromString(kpy_plan_word(plan))},
+            {"plan", PyUnicode_FromString(kith_plan_name(plan))},
             {"code", code_word(plan, e->considered[i].code)},
             {"nprobe", kpy_u64(e->considered[i].nprobe)},
             {"rerank", kpy_u64(e->considered[i].rerank)},

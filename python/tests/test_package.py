@@ -65,6 +65,13 @@ def stub_names(tree, public=True):
     return {name for name in names if not (public and name.startswith("_"))}
 
 
+@pytest.mark.parametrize("alias, words", [("_Plan", kith._kith.PLANS), ("_Code", kith._kith.CODES)])
+def test_the_stub_has_the_words_of_the_library(alias, words):
+    tree = ast.parse((FOLDER / "__init__.pyi").read_text())
+    values = {node.target.id: node.value for node in tree.body if isinstance(node, ast.AnnAssign)}
+    assert ast.literal_eval(values[alias].slice) == words and len(words) > 1
+
+
 def test_the_stub_says_what_there_is():
     tree = ast.parse((FOLDER / "__init__.pyi").read_text())
     assert stub_names(tree) == set(kith.__all__) and (FOLDER / "py.typed").exists()

@@ -10,7 +10,6 @@
 #include "quant/int8.h"
 #include "quant/level1.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -246,18 +245,14 @@ static int order_run(const ki_recipe *recipe, ki_run *run) {
     return 1;
 }
 
-/* Lay the codes of sixteen places out as a block; absent rows, from `end` on, get code 0 and factors that never win. */
+/* Lay the codes of the places first..end, or sixteen of them, out as a block; what is left of it never wins. */
 static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t block, size_t first, size_t end) {
-    const size_t quads = quads_of(recipe, level);
-    uint8_t *to = run->codes[level] + block * quads * KI_QUAD_BYTES;
-    float *factors = run->factors[level] + block * KI_FACTORS;
-    for (size_t v = 0; v < KI_BLOCK; v++) {
-        const size_t place = first + v;
-        const int present = place < end;
-        const float none[FACTS] = {0, -FLT_MAX, 0, 0};
-        const float *facts = present ? facts_at(run, level, run->order[place]) : none;
-        for (size_t f = 0; f < FACTS; f++) factors[f * KI_BLOCK + v] = facts[f];
-        ki_tile_lay(present ? run->flat_codes[level] + run->order[place] * 4 * quads : NULL, quads, v, to);
+    const ki_tile_room room = {run->codes[level], run->factors[level], quads_of(recipe, level)};
+    if (end - first < KI_BLOCK) ki_tile_clear(&room, block, block + 1);
+    for (size_t place = first; place < end && place < first + KI_BLOCK; place++) {
+        const size_t row = run->order[place];
+        ki_tile_put(&room, block * KI_BLOCK + place - first, run->flat_codes[level] + row * 4 * room.quads,
+                    facts_at(run, level, row));
     }
 }
 

@@ -8,7 +8,6 @@
 #include "quant/int8.h"
 #include "quant/level1.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -27,18 +26,6 @@ static float length_above(const float *x, size_t dim) {
     return ki_length_above(ki_distance()->dot[KITH_F32](x, x, dim), dim);
 }
 
-/* A code of `quads` quads, and its factors, to the place of vector `list`. */
-static void lay_code(const int8_t *code, const ki_int8_facts *facts, float bias, size_t quads, size_t list,
-                     uint8_t *codes, float *factors) {
-    const size_t block = list / KI_BLOCK, v = list % KI_BLOCK;
-    ki_tile_lay(code, quads, v, codes + block * quads * KI_QUAD_BYTES);
-    factors += block * KI_FACTORS + v;
-    factors[KI_FACTOR_SCALE] = facts->scale;
-    factors[KI_FACTOR_BIAS] = bias;
-    factors[KI_FACTOR_NORM] = facts->norm;
-    factors[KI_FACTOR_ERROR] = facts->error;
-}
-
 /* residual: dim + level1_columns floats; code: as many bytes, dim rounded up to quads. */
 static void lay_centroid(const ki_recipe *recipe, size_t list, float *residual, int8_t *code, ki_coarse *coarse) {
     const size_t dim = recipe->dim, quads = (dim + 3) / 4, columns = recipe->level1_columns;
@@ -49,7 +36,8 @@ static void lay_centroid(const ki_recipe *recipe, size_t list, float *residual, 
     ki_projector()->centre(centroid, 1, recipe->centre, dim, residual, &largest, &norm2);
     memset(code, 0, 4 * quads);
     ki_int8_encode(residual, dim, largest, norm2, code, &facts);
-    lay_code(code, &facts, l2 ? -norm2 / 2 : 0, quads, list, coarse->codes, coarse->factors);
+    const ki_tile_room room = {coarse->codes, coarse->factors, quads};
+    ki_tile_put(&room, list, code, (float[]){facts.scale, l2 ? -norm2 / 2 : 0, facts.norm, facts.error});
     coarse->spread = facts.norm > coarse->spread ? facts.norm : coarse->spread;
     const float length = length_above(centroid, dim);
     coarse->norm = length > coarse->norm ? length : coarse->norm;
@@ -57,17 +45,16 @@ static void lay_centroid(const ki_recipe *recipe, size_t list, float *residual, 
     ki_projector()->centre(centroid, 1, recipe->level1_centre, dim, residual, &largest, &norm2);
     ki_projector()->project(residual, 1, dim, recipe->basis, columns, projected);
     ki_level1_encode(projected, dim, columns, norm2, recipe->kappa, code, &facts);
-    lay_code(code, &facts, l2 ? -norm2 / 2 : 0, columns / 4, list, coarse->first_codes, coarse->first_factors);
+    const ki_tile_room first = {coarse->first_codes, coarse->first_factors, columns / 4};
+    ki_tile_put(&first, list, code, (float[]){facts.scale, l2 ? -norm2 / 2 : 0, facts.norm, facts.error});
 }
 
 /* Codes and factors of nothing, which never win. */
-static int take_level(size_t blocks, size_t quads, size_t lists, uint8_t **codes, float **factors) {
+static int take_level(size_t blocks, size_t quads, uint8_t **codes, float **factors) {
     *codes = ki_alloc_array(blocks, quads * KI_QUAD_BYTES);
-    *factors = ki_alloc_array_zeroed(blocks, KI_FACTORS * sizeof(float));
+    *factors = ki_alloc_array(blocks, KI_FACTORS * sizeof(float));
     if (!*codes || !*factors) return 0;
-    memset(*codes, KI_CODE_OFFSET, blocks * quads * KI_QUAD_BYTES);
-    for (size_t v = lists; v < blocks * KI_BLOCK; v++)
-        (*factors)[v / KI_BLOCK * KI_FACTORS + KI_FACTOR_BIAS + v % KI_BLOCK] = -FLT_MAX;
+    ki_tile_clear(&(ki_tile_room){*codes, *factors, quads}, 0, blocks);
     return 1;
 }
 
@@ -77,9 +64,8 @@ int ki_coarse_create(const ki_recipe *recipe, ki_coarse *out) {
     ki_coarse coarse = {.blocks = blocks};
     float *residual = ki_alloc_array(recipe->dim + columns, sizeof(float));
     int8_t *code = ki_alloc_array(4 * quads + columns, 1);
-    const int done =
-        residual && code && take_level(blocks, quads, recipe->lists, &coarse.codes, &coarse.factors) &&
-        (!columns || take_level(blocks, columns / 4, recipe->lists, &coarse.first_codes, &coarse.first_factors));
+    const int done = residual && code && take_level(blocks, quads, &coarse.codes, &coarse.factors) &&
+                     (!columns || take_level(blocks, columns / 4, &coarse.first_codes, &coarse.first_factors));
     for (size_t l = 0; l < recipe->lists && done; l++) lay_centroid(recipe, l, residual, code, &coarse);
     free(residual);
     free(code);

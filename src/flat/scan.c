@@ -16,6 +16,7 @@
 #include "flat/lane.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "quant/int8.h"
 
 #include <math.h>
@@ -135,12 +136,14 @@ static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
 /* Sort what the panels found in the blocks first..end by block, and refine: a block is then read once for all. */
 static int refine_group(ki_lane *lane, size_t level, size_t first) {
     const int direct = scores_directly(lane, level);
-    size_t at[KI_GROUP_BLOCKS_MAX + 1] = {0};
-    for (size_t i = 0; i < lane->found_count; i++) at[lane->found[i].block - first + 1]++;
-    for (size_t b = 0; b < lane->group_blocks; b++) at[b + 1] += at[b];
-    for (size_t i = 0; i < lane->found_count; i++) lane->sorted[at[lane->found[i].block - first]++] = lane->found[i];
-    for (size_t b = 0, begin = 0; b < lane->group_blocks; begin = at[b++])
-        if (at[b] > begin && !(direct ? score_block : refine_block)(lane, lane->sorted + begin, at[b] - begin))
+    uint32_t at[KI_GROUP_BLOCKS_MAX + 2];
+    ki_sort_begin(at, lane->group_blocks);
+    for (size_t i = 0; i < lane->found_count; i++) ki_sort_count(at, lane->found[i].block - first);
+    ki_sort_starts(at, lane->group_blocks);
+    for (size_t i = 0; i < lane->found_count; i++)
+        lane->sorted[ki_sort_place(at, lane->found[i].block - first)] = lane->found[i];
+    for (size_t b = 0; b < lane->group_blocks; b++)
+        if (at[b + 1] > at[b] && !(direct ? score_block : refine_block)(lane, lane->sorted + at[b], at[b + 1] - at[b]))
             return 0;
     lane->found_count = 0;
     return 1;

@@ -2,6 +2,7 @@
 #include "io/element.h"
 
 #include "base/bytes.h"
+#include "base/half.h"
 
 #include <math.h>
 #include <stdbool.h>
@@ -103,31 +104,15 @@ void ki_element_print(ki_element element, const void *at, char *text, size_t tex
     }
 }
 
-static float half_float(uint16_t half) {
-    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16, exponent = half >> 10 & 31u, fraction = half & 0x3FFu;
-    uint32_t bits;
-    if (exponent == 31) {
-        bits = sign | 0x7F800000u | fraction << 13;
-    } else if (exponent) {
-        bits = sign | (exponent + 112) << 23 | fraction << 13;
-    } else { /* zero and subnormals: fraction x 2^-24 is exact */
-        const float small = (float)fraction * 0x1p-24f;
-        return sign ? -small : small;
-    }
-    return ki_load_f32(&bits);
-}
-
 float ki_dtype_float(kith_dtype dtype, const void *row, size_t position) {
     const unsigned char *at = row;
     switch (dtype) {
     case KITH_F32:
         return ki_load_f32(at + position * 4);
     case KITH_F16:
-        return half_float(ki_load_u16(at + position * 2));
-    case KITH_BF16: {
-        const uint32_t bits = (uint32_t)ki_load_u16(at + position * 2) << 16;
-        return ki_load_f32(&bits);
-    }
+        return ki_f16_to_f32(ki_load_u16(at + position * 2));
+    case KITH_BF16:
+        return ki_bf16_to_f32(ki_load_u16(at + position * 2));
     case KITH_I8:
         return (float)(int8_t)at[position];
     default:

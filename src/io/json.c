@@ -219,3 +219,17 @@ bool ki_json_skip(ki_json *json) {
         if (open[depth - 1] == '{' && !skip_key(json)) return false;
     }
 }
+
+size_t ki_json_escape(char byte, char escaped[KI_JSON_ESCAPED]) {
+    static const char digits[] = "0123456789abcdef";
+    const unsigned char c = (unsigned char)byte;
+    const char hex[KI_JSON_ESCAPED] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
+    if (c < 0x20) {
+        memcpy(escaped, hex, sizeof(hex));
+        return sizeof(hex);
+    }
+    const size_t slash = c == '"' || c == '\\';
+    escaped[0] = '\\';
+    escaped[slash] = byte;
+    return slash + 1;
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A strict reader of JSON text that allocates nothing: callers step through a value and take what they know.
+ * A strict reader of JSON text that allocates nothing: callers step through a value and take what they know. And how
+ * the writers escape a string.
  *
  * Why not the JSON library that the rest uses: it holds integers as signed 64-bit numbers, while ids go to 2^64-2; and
  * when memory is refused while it gathers a word, it drops a byte and goes on, so that an id could silently change.
@@ -41,5 +42,9 @@ bool ki_json_integer(ki_json *json, char **text, size_t *bytes);
 bool ki_json_skip(ki_json *json);
 /* Only white space may follow. */
 bool ki_json_end(ki_json *json);
+
+/* A byte of UTF-8 text as a JSON string has it, between its quotes: how many bytes of `escaped`. */
+enum { KI_JSON_ESCAPED = 6 };
+size_t ki_json_escape(char byte, char escaped[KI_JSON_ESCAPED]);
 
 #endif

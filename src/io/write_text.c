@@ -6,6 +6,7 @@
 #include "io/writer.h"
 
 #include "base/status.h"
+#include "io/json.h"
 #include "io/number.h"
 #include "io/reader.h"
 
@@ -147,12 +148,9 @@ static kith_status put_json_string(kith_writer *writer, const char *what, const 
     kith_status status = check_label(writer, what, text, bytes, error);
     if (status == KITH_OK) status = put_text(writer, "\"", error);
     for (size_t i = 0; i < bytes && status == KITH_OK; i++) {
-        char escape[8] = {text[i], '\0'};
-        if (text[i] == '"' || text[i] == '\\')
-            snprintf(escape, sizeof(escape), "\\%c", text[i]);
-        else if ((unsigned char)text[i] < 0x20)
-            snprintf(escape, sizeof(escape), "\\u%04x", (unsigned)text[i]);
-        status = put_text(writer, escape, error);
+        char escaped[KI_JSON_ESCAPED];
+        const size_t length = ki_json_escape(text[i], escaped);
+        status = ki_writer_put(writer, escaped, length, error);
     }
     return status == KITH_OK ? put_text(writer, "\"", error) : status;
 }

@@ -4,6 +4,7 @@
 #include "ivf/state.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "quant/int8.h"
 
 #include <math.h>
@@ -234,14 +235,15 @@ size_t ki_ivf_step(const ki_ivf *ivf) {
 
 void ki_ivf_group(ki_ivf *ivf) {
     const size_t lists = ivf->view->lists.count;
-    uint32_t *first = ivf->pair_first; /* the counts are two places on, so that filling leaves the starts behind */
-    memset(first, 0, (lists + 2) * sizeof(*first));
+    uint32_t *first = ivf->pair_first;
+    ki_sort_begin(first, lists);
     for (size_t query = 0; query < ivf->count; query++)
-        for (size_t i = 0; i < ivf->probes[query]; i++) first[ivf->probe[query * ivf->probe_stride + i].list + 2]++;
-    for (size_t l = 0; l < lists; l++) first[l + 2] += first[l + 1];
+        for (size_t i = 0; i < ivf->probes[query]; i++)
+            ki_sort_count(first, ivf->probe[query * ivf->probe_stride + i].list);
+    ki_sort_starts(first, lists);
     for (size_t query = 0; query < ivf->count; query++)
         for (size_t i = 0; i < ivf->probes[query]; i++) {
             const ki_probe *probe = &ivf->probe[query * ivf->probe_stride + i];
-            ivf->pair[first[probe->list + 1]++] = (ki_pair){(uint32_t)query, probe->base};
+            ivf->pair[ki_sort_place(first, probe->list)] = (ki_pair){(uint32_t)query, probe->base};
         }
 }

@@ -9,43 +9,38 @@
 #include "base/checked.h"
 #include "quant/int8.h"
 
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
-/* A level under construction: codes of zeros that never win, to be overwritten. */
+/* A level under construction: what is not laid never wins. */
 struct maker {
-    uint8_t *codes;
-    float *factors, *values;
+    ki_tile_room room;
+    float *values;
     int8_t *code;
-    size_t dim, quads, blocks;
+    size_t dim, blocks;
 };
 
 static int begin(struct maker *m, size_t dim, size_t count) {
     const size_t quads = (dim + 3) / 4, blocks = (count + KI_BLOCK - 1) / KI_BLOCK;
     const size_t code_bytes = (size_t)ki_round_up(blocks * quads * KI_QUAD_BYTES + KI_TILE_OVERREAD, 64);
-    m->codes = ki_alloc_array_zeroed(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
+    uint8_t *codes = ki_alloc_array_zeroed(code_bytes + blocks * KI_FACTORS * sizeof(float), 1);
     m->values = ki_alloc_array_zeroed(dim + quads, sizeof(float)); /* and a code, zero behind dim */
-    m->dim = dim;
-    m->quads = quads;
-    m->blocks = blocks;
-    if (!m->codes || !m->values) {
-        free(m->codes);
+    if (!codes || !m->values) {
+        free(codes);
         free(m->values);
         return 0;
     }
+    m->room = (ki_tile_room){codes, (float *)(void *)(codes + code_bytes), quads};
     m->code = (int8_t *)(m->values + dim);
-    m->factors = (float *)(void *)(m->codes + code_bytes);
-    memset(m->codes, KI_CODE_OFFSET, code_bytes);
-    for (size_t v = 0; v < blocks * KI_BLOCK; v++)
-        m->factors[v / KI_BLOCK * KI_FACTORS + KI_FACTOR_BIAS + v % KI_BLOCK] = -FLT_MAX;
+    m->dim = dim;
+    m->blocks = blocks;
+    ki_tile_clear(&m->room, 0, blocks);
     return 1;
 }
 
 /* m->values as vector v, with the bias less `share` of their squared length. A damaged file's may be infinite or NaN:
  * then nothing is laid. */
 static void lay(struct maker *m, size_t v, float bias, float share) {
-    float largest = 0, norm2 = 0, *factors = m->factors + v / KI_BLOCK * KI_FACTORS + v % KI_BLOCK;
+    float largest = 0, norm2 = 0;
     ki_int8_facts facts;
     for (size_t j = 0; j < m->dim; j++) {
         largest = fabsf(m->values[j]) > largest ? fabsf(m->values[j]) : largest;
@@ -53,15 +48,14 @@ static void lay(struct maker *m, size_t v, float bias, float share) {
     }
     if (!isfinite(norm2)) return;
     ki_int8_encode(m->values, m->dim, largest, norm2, m->code, &facts);
-    ki_tile_lay(m->code, m->quads, v % KI_BLOCK, m->codes + v / KI_BLOCK * m->quads * KI_QUAD_BYTES);
-    factors[KI_FACTOR_SCALE] = facts.scale;
-    factors[KI_FACTOR_BIAS] = bias - share * norm2;
+    ki_tile_put(&m->room, v, m->code,
+                (float[]){facts.scale, bias - share * norm2, 0, 0}); /* scored by estimates alone */
 }
 
 static void finish(struct maker *m, ki_ivf_level *out) {
     free(m->values);
-    out->level = (ki_level){m->codes, m->factors, m->quads, m->blocks};
-    out->memory = m->codes;
+    out->level = (ki_level){m->room.codes, m->room.factors, m->room.quads, m->blocks};
+    out->memory = m->room.codes;
 }
 
 /* A query's place in the basis is relative to another centre than its code. */

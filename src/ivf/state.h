@@ -92,7 +92,7 @@ struct ki_ivf {
     uint8_t *second; /* count x second.query_bytes, 64-aligned */
     _Atomic float *tau;
     ki_probe *probe;      /* count x probe_stride, in the order of lists */
-    uint32_t *pair_first; /* lists + 1 */
+    uint32_t *pair_first; /* lists + 2 */
     ki_pair *pair;        /* count x probe_stride, by list, then by query */
     ki_ivf_worker *worker;
     ki_area query_buffer, code_buffer, first_buffer, second_buffer, probe_buffer, pair_buffer, probed_buffer;

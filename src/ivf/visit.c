@@ -7,8 +7,7 @@
 #include "ivf/state.h"
 
 #include "base/checked.h"
-
-#include <string.h>
+#include "base/counting_sort.h"
 
 void ki_ivf_visit(const ki_ivf *ivf, ki_ivf_worker *w, size_t at, const float *scores) {
     const ki_lists *lists = &ivf->view->lists;
@@ -31,15 +30,15 @@ void ki_ivf_visit(const ki_ivf *ivf, ki_ivf_worker *w, size_t at, const float *s
 /* Sort the visits of a step by super. */
 static void group_visits(const ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t count) {
     const size_t supers = ivf->view->lists.supers;
-    uint32_t *start = w->visitor_first; /* the counts are two places on, as in ki_ivf_group() */
-    memset(start, 0, (supers + 2) * sizeof(*start));
+    uint32_t *start = w->visitor_first;
+    ki_sort_begin(start, supers);
     for (size_t i = 0; i < count; i++)
-        for (size_t v = 0; v < w->visits[i]; v++) start[w->visit[i * ivf->visits + v].name + 2]++;
-    for (size_t s = 0; s < supers; s++) start[s + 2] += start[s + 1];
+        for (size_t v = 0; v < w->visits[i]; v++) ki_sort_count(start, w->visit[i * ivf->visits + v].name);
+    ki_sort_starts(start, supers);
     for (size_t i = 0; i < count; i++)
         for (size_t v = 0; v < w->visits[i]; v++) {
             const ki_visit *visit = &w->visit[i * ivf->visits + v];
-            w->visitor[start[visit->name + 1]++] = (ki_visit){(uint32_t)(first + i), visit->at};
+            w->visitor[ki_sort_place(start, visit->name)] = (ki_visit){(uint32_t)(first + i), visit->at};
         }
 }
 

@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/pool.h"
 #include "base/status.h"
+#include "io/json.h"
 #include "io/number.h"
 
 #include <math.h>
@@ -45,13 +46,11 @@ static int put_number(struct lines *lines, uint64_t number) {
 }
 
 static int put_string(struct lines *lines, const char *text, size_t bytes) {
-    static const char digits[] = "0123456789abcdef";
     int fine = put(lines, "\"", 1);
     for (size_t i = 0; i < bytes && fine; i++) {
-        const unsigned char c = (unsigned char)text[i];
-        const char escape[] = {'\\', 'u', '0', '0', digits[c >> 4], digits[c & 15]};
-        if (c == '"' || c == '\\') fine = put(lines, "\\", 1);
-        if (fine) fine = c < 0x20 ? put(lines, escape, sizeof(escape)) : put(lines, text + i, 1);
+        char escaped[KI_JSON_ESCAPED];
+        const size_t length = ki_json_escape(text[i], escaped);
+        fine = put(lines, escaped, length);
     }
     return fine && put(lines, "\"", 1);
 }

@@ -3,7 +3,6 @@
 
 #include "cpu/cpu.h"
 
-#include <pthread.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -70,16 +69,4 @@ void ki_cluster_fill(uint32_t features, ki_cluster_kernels *table) {
 #else
     (void)features;
 #endif
-}
-
-static ki_cluster_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_cluster_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_cluster_kernels *ki_cluster(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }

@@ -1,85 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar distance kernels, which are the reference in code for D1..D4 of distance.h, and the table that every other
- * part of kith takes its kernels from.
+ * The scalar distance kernels, which are the reference in code for D1..D4 of distance.h, and what a tier's table holds.
  *
  * I1. Nothing here lets a compiler fuse a product with a sum of its own accord (gcc does so in gnu modes): products
  *     appear only inside fmaf() and fma(), or alone.
- * I2. Any thread; the table is made once under pthread_once and never written again. */
+ * I2. Pure functions: any thread. */
 #include "kernel/distance.h"
 
 #include <float.h>
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
-#include "cpu/cpu.h"
+#include "base/half.h"
 #include "kernel/distance_types.h"
 
 enum { LANES = 16 }; /* partial sums */
 
 /* ---- Element types ----------------------------------------------------------------------------------------------- */
-
-static float float_of_bits(uint32_t bits) {
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static uint32_t bits_of_float(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
-/* IEEE binary16: 1 sign bit, 5 of exponent (bias 15), 10 of fraction. A NaN comes out quiet, as every processor's own
- * conversion makes it, so that all tiers agree on those bits too. */
-static float float_of_f16(uint16_t half) {
-    const uint32_t sign = (uint32_t)(half & 0x8000u) << 16;
-    const uint32_t exponent = (half >> 10) & 31u;
-    const uint32_t fraction = half & 1023u;
-
-    if (exponent == 31) return float_of_bits(sign | 0x7F800000u | (fraction ? 0x00400000u : 0) | fraction << 13);
-    if (exponent == 0) { /* a multiple of 2^-24: exact in float */
-        const float magnitude = (float)fraction * 0x1p-24f;
-        return float_of_bits(sign | bits_of_float(magnitude));
-    }
-    return float_of_bits(sign | (exponent + 127 - 15) << 23 | fraction << 13);
-}
-
-/* value / 2^shift to the nearest integer, ties to even; 1 <= shift <= 31. */
-static uint32_t shift_to_even(uint32_t value, unsigned shift) {
-    const uint32_t quotient = value >> shift;
-    const uint32_t rest = value & ((1u << shift) - 1);
-    const uint32_t half = 1u << (shift - 1);
-    return quotient + (rest > half || (rest == half && (quotient & 1)));
-}
-
-static uint16_t f16_of_float(float value) {
-    const uint32_t bits = bits_of_float(value);
-    const uint32_t sign = bits >> 16 & 0x8000u;
-    const uint32_t magnitude = bits & 0x7FFFFFFFu;
-    uint32_t half;
-
-    if (magnitude > 0x7F800000u)
-        half = 0x7E00u | (magnitude >> 13 & 1023u); /* NaN, quiet */
-    else if (magnitude >= 0x477FF000u)
-        half = 0x7C00u; /* from 65520, half-way past the largest, to infinity */
-    else if (magnitude >= 0x38800000u)
-        half = shift_to_even(magnitude - 0x38000000u, 13); /* normal; a carry moves on into the exponent */
-    else if (magnitude >= 0x33000000u)
-        half = shift_to_even((magnitude & 0x007FFFFFu) | 0x00800000u, 126 - (magnitude >> 23)); /* multiple of 2^-24 */
-    else
-        half = 0; /* below 2^-25 */
-    return (uint16_t)(sign | half);
-}
-
-static uint16_t bf16_of_float(float value) {
-    const uint32_t bits = bits_of_float(value);
-    if ((bits & 0x7FFFFFFFu) > 0x7F800000u)
-        return (uint16_t)(bits >> 16 | 0x0040u); /* rounding could carry a NaN into infinity: cut it, make it quiet */
-    return (uint16_t)shift_to_even(bits, 16);
-}
 
 /* Element i of a row, of any alignment. `type` is a constant where this is called. */
 static inline float element(kith_dtype type, const void *row, size_t i) {
@@ -93,10 +30,10 @@ static inline float element(kith_dtype type, const void *row, size_t i) {
         return value;
     case KITH_F16:
         memcpy(&half, bytes + i * sizeof half, sizeof half);
-        return float_of_f16(half);
+        return ki_f16_to_f32(half);
     case KITH_BF16:
         memcpy(&half, bytes + i * sizeof half, sizeof half);
-        return float_of_bits((uint32_t)half << 16);
+        return ki_bf16_to_f32(half);
     case KITH_I8:
         return (float)(int8_t)bytes[i];
     default:
@@ -152,14 +89,14 @@ KI_DISTANCE_TYPES(, scalar)
 
 static void from_f32_f16_scalar(const float *x, size_t count, void *out) {
     for (size_t i = 0; i < count; i++) {
-        const uint16_t half = f16_of_float(element(KITH_F32, x, i));
+        const uint16_t half = ki_f32_to_f16(element(KITH_F32, x, i));
         memcpy((char *)out + i * sizeof half, &half, sizeof half);
     }
 }
 
 static void from_f32_bf16_scalar(const float *x, size_t count, void *out) {
     for (size_t i = 0; i < count; i++) {
-        const uint16_t half = bf16_of_float(element(KITH_F32, x, i));
+        const uint16_t half = ki_f32_to_bf16(element(KITH_F32, x, i));
         memcpy((char *)out + i * sizeof half, &half, sizeof half);
     }
 }
@@ -236,16 +173,4 @@ void ki_distance_fill(uint32_t features, ki_distance_kernels *table) {
     ki_distance_fill_avx2(features, table);
     ki_distance_fill_avx512(features, table);
     ki_distance_fill_neon(features, table);
-}
-
-static ki_distance_kernels process_table;
-static pthread_once_t process_table_once = PTHREAD_ONCE_INIT;
-
-static void make_process_table(void) {
-    ki_distance_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_distance_kernels *ki_distance(void) {
-    pthread_once(&process_table_once, make_process_table);
-    return &process_table;
 }

@@ -5,7 +5,6 @@
 #include "cpu/cpu.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -159,18 +158,6 @@ void ki_pick_fill(uint32_t features, ki_pick_kernels *table) {
 #else
     (void)features;
 #endif
-}
-
-static ki_pick_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_pick_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_pick_kernels *ki_pick(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }
 
 float ki_pick_nth(float *values, size_t count, size_t n) {

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar reference of the scan of product codes, and the table. */
+ * The scalar reference of the scan of product codes, and what a tier's table holds. */
 #include "kernel/pq_scan.h"
 
 #include <math.h>
-#include <pthread.h>
-
-#include "cpu/cpu.h"
 
 enum { WIDTH = 4 };
 
@@ -98,16 +95,4 @@ void ki_pq_fill(uint32_t features, ki_pq_kernels *table) {
     ki_pq_fill_avx2(features, table);
     ki_pq_fill_avx512(features, table);
     ki_pq_fill_neon(features, table);
-}
-
-static ki_pq_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_pq_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_pq_kernels *ki_pq(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }

@@ -6,7 +6,6 @@
 #include "base/checked.h"
 #include "cpu/cpu.h"
 
-#include <pthread.h>
 #include <string.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -124,16 +123,4 @@ void ki_project_fill(uint32_t features, ki_project_kernels *table) {
 #else
     (void)features;
 #endif
-}
-
-static ki_project_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_project_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_project_kernels *ki_projector(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }

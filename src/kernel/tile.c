@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The scalar reference of the tile scan, and the table. */
+ * The scalar reference of the tile scan, and what a tier's table holds. */
 #include "kernel/tile.h"
 
-#include "cpu/cpu.h"
-
+#include <float.h>
 #include <math.h>
-#include <pthread.h>
 #include <string.h>
 
 enum { SCALAR_WIDTH = 4 };
@@ -79,11 +77,28 @@ static size_t scalar_score(const ki_level *level, const ki_panel *panel, size_t 
 
 void ki_tile_lay(const int8_t *code, size_t quads, size_t v, uint8_t *block) {
     for (size_t j = 0; j < quads; j++) {
-        uint32_t four = 0;
-        if (code) memcpy(&four, code + 4 * j, 4);
+        uint32_t four;
+        memcpy(&four, code + 4 * j, 4);
         four ^= 0x80808080u; /* 128 + code, byte by byte */
         memcpy(block + j * KI_QUAD_BYTES + 4 * v, &four, 4);
     }
+}
+
+void ki_tile_clear(const ki_tile_room *room, size_t first, size_t end) {
+    memset(room->codes + first * room->quads * KI_QUAD_BYTES, 128, (end - first) * room->quads * KI_QUAD_BYTES);
+    memset(room->factors + first * KI_FACTORS, 0, (end - first) * KI_FACTORS * sizeof(float));
+    for (size_t block = first; block < end; block++)
+        for (size_t v = 0; v < KI_BLOCK; v++) room->factors[block * KI_FACTORS + KI_FACTOR_BIAS + v] = -FLT_MAX;
+}
+
+void ki_tile_put(const ki_tile_room *room, size_t v, const int8_t *code, const float factors[4]) {
+    const size_t block = v / KI_BLOCK;
+    float *to = room->factors + block * KI_FACTORS + v % KI_BLOCK;
+    ki_tile_lay(code, room->quads, v % KI_BLOCK, room->codes + block * room->quads * KI_QUAD_BYTES);
+    to[KI_FACTOR_SCALE] = factors[0];
+    to[KI_FACTOR_BIAS] = factors[1];
+    to[KI_FACTOR_NORM] = factors[2];
+    to[KI_FACTOR_ERROR] = factors[3];
 }
 
 void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds) {
@@ -123,16 +138,4 @@ void ki_tile_fill(uint32_t features, ki_tile_kernels *table) {
     ki_tile_fill_amx(features, table);
     ki_tile_fill_neon(features, table);
     if (table->dots_width == 0) table->dots_width = 4;
-}
-
-static ki_tile_kernels process_table;
-
-static void fill_process_table(void) {
-    ki_tile_fill(ki_cpu_features(), &process_table);
-}
-
-const ki_tile_kernels *ki_tile(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_table);
-    return &process_table;
 }

@@ -104,8 +104,20 @@ void ki_tile_fill_avx512(uint32_t features, ki_tile_kernels *table);
 void ki_tile_fill_amx(uint32_t features, ki_tile_kernels *table);
 void ki_tile_fill_neon(uint32_t features, ki_tile_kernels *table);
 
-/* Lay a code of 4*quads signed bytes into a block as its vector v; NULL: one of zeros. */
+/* Lay a code of 4*quads signed bytes into a block as its vector v. */
 void ki_tile_lay(const int8_t *code, size_t quads, size_t v, uint8_t *block);
+
+/* A level under construction. */
+typedef struct ki_tile_room {
+    uint8_t *codes;
+    float *factors;
+    size_t quads;
+} ki_tile_room;
+
+/* Blocks first..end get zeros as codes, and factors that never win. */
+void ki_tile_clear(const ki_tile_room *room, size_t first, size_t end);
+/* Vector v of the level: a code of 4*quads signed bytes; scale, bias, norm and error. */
+void ki_tile_put(const ki_tile_room *room, size_t v, const int8_t *code, const float factors[4]);
 
 /* bounds[i] for blocks first..end, at bounds[0..end-first]. */
 void ki_tile_bounds(const ki_level *level, size_t first, size_t end, float norm2_slack, ki_block_bound *bounds);

@@ -5,7 +5,6 @@
 
 #include "cpu/cpu.h"
 
-#include <pthread.h>
 #include <string.h>
 
 enum { ROW = 64 /* bytes of a row of a block, packed or not */ };
@@ -75,16 +74,4 @@ ki_unpack_fn ki_unpack_fill(uint32_t features) {
 #endif
     (void)features;
     return scalar_unpack;
-}
-
-static ki_unpack_fn process_unpack;
-
-static void fill_process_unpack(void) {
-    process_unpack = ki_unpack_fill(ki_cpu_features());
-}
-
-ki_unpack_fn ki_unpacker(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, fill_process_unpack);
-    return process_unpack;
 }

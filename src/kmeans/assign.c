@@ -6,12 +6,12 @@
 #include "kmeans/inner.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "kernel/cluster.h"
 #include "kernel/pick.h"
 #include "kernel/project.h"
 #include "quant/int8.h"
 
-#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -28,17 +28,17 @@ enum {
 
 struct ki_assign_scratch {
     const ki_kmeans *kmeans;
-    size_t rows;         /* at a time */
-    ki_coded coded;      /* that many, or none */
-    float *residual;     /* dim */
-    float *best;         /* rows x choices */
-    ki_level supers;     /* blocks 0: every row looks at every list */
-    size_t probes;       /* supers that a row looks into */
-    float *probe_best;   /* rows x probes */
-    uint32_t *probe;     /* rows x probes: which supers, nearest first */
-    uint32_t *visitors;  /* rows x probes: which rows, by super */
-    uint32_t *visit_end; /* supers + 1 */
-    void *memory;        /* of the supers' codes */
+    size_t rows;             /* at a time */
+    ki_coded coded;          /* that many, or none */
+    float *residual;         /* dim */
+    float *best;             /* rows x choices */
+    ki_level supers;         /* blocks 0: every row looks at every list */
+    size_t probes;           /* supers that a row looks into */
+    float *probe_best;       /* rows x probes */
+    uint32_t *probe;         /* rows x probes: which supers, nearest first */
+    uint32_t *visitors;      /* rows x probes: which rows, by super */
+    uint32_t *visitor_first; /* supers + 2: where each super's begin */
+    void *memory;            /* of the supers' codes */
 };
 
 /* ---- Coding ------------------------------------------------------------------------------------------------------ */
@@ -80,32 +80,19 @@ size_t ki_centroid_factors(size_t lists) {
     return (lists + KI_BLOCK - 1) / KI_BLOCK * KI_FACTORS;
 }
 
-void ki_block_lay(const int8_t *flat, size_t quads, uint8_t *to) {
-    for (size_t v = 0; v < KI_BLOCK; v++) ki_tile_lay(flat + v * quads * 4, quads, v, to);
-}
-
-void ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *flat,
-                       float *residual, uint8_t *codes, float *factors, ki_level *level) {
-    const size_t quads = (dim + 3) / 4, blocks = (lists + KI_BLOCK - 1) / KI_BLOCK;
-    for (size_t block = 0; block < blocks; block++) {
-        float *to = factors + block * KI_FACTORS;
-        memset(flat, 0, KI_BLOCK * quads * 4);
-        for (size_t v = 0; v < KI_BLOCK; v++) {
-            const size_t list = block * KI_BLOCK + v;
-            ki_int8_facts facts = {0};
-            float largest, norm2 = 0;
-            if (list < lists) {
-                ki_projector()->centre(centroids + list * dim, 1, centre, dim, residual, &largest, &norm2);
-                ki_int8_encode(residual, dim, largest, norm2, flat + v * quads * 4, &facts);
-            }
-            to[KI_FACTOR_SCALE + v] = facts.scale;
-            to[KI_FACTOR_BIAS + v] = list < lists ? -norm2 / 2 : -FLT_MAX;
-            to[KI_FACTOR_NORM + v] = facts.norm;
-            to[KI_FACTOR_ERROR + v] = facts.error;
-        }
-        ki_block_lay(flat, quads, codes + block * quads * KI_QUAD_BYTES);
+ki_level ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *code,
+                           float *residual, const ki_tile_room *room) {
+    const size_t blocks = (lists + KI_BLOCK - 1) / KI_BLOCK;
+    ki_tile_clear(room, 0, blocks);
+    memset(code + dim, 0, 4 * room->quads - dim);
+    for (size_t list = 0; list < lists; list++) {
+        ki_int8_facts facts;
+        float largest, norm2;
+        ki_projector()->centre(centroids + list * dim, 1, centre, dim, residual, &largest, &norm2);
+        ki_int8_encode(residual, dim, largest, norm2, code, &facts);
+        ki_tile_put(room, list, code, (float[]){facts.scale, -norm2 / 2, facts.norm, facts.error});
     }
-    *level = (ki_level){codes, factors, quads, blocks};
+    return (ki_level){room->codes, room->factors, room->quads, blocks};
 }
 
 /* ---- Scratch ----------------------------------------------------------------------------------------------------- */
@@ -114,13 +101,15 @@ static int code_supers(ki_assign_scratch *scratch) {
     const ki_kmeans *kmeans = scratch->kmeans;
     const size_t dim = kmeans->dim, code_bytes = (size_t)ki_round_up(ki_centroid_code_bytes(kmeans->supers, dim), 64);
     scratch->memory = ki_alloc_array_zeroed(code_bytes + ki_centroid_factors(kmeans->supers) * sizeof(float), 1);
-    int8_t *flat = ki_alloc_array(KI_BLOCK, ki_round_up(dim, 4));
-    const int ready = scratch->memory && flat;
-    uint8_t *codes = scratch->memory;
-    if (ready)
-        ki_centroids_code(kmeans->super_centroids, kmeans->supers, dim, kmeans->centre, flat, scratch->residual, codes,
-                          (float *)(void *)(codes + code_bytes), &scratch->supers);
-    free(flat);
+    int8_t *code = ki_alloc_array(ki_round_up(dim, 4), 1);
+    const int ready = scratch->memory && code;
+    if (ready) {
+        uint8_t *codes = scratch->memory;
+        const ki_tile_room room = {codes, (float *)(void *)(codes + code_bytes), (dim + 3) / 4};
+        scratch->supers = ki_centroids_code(kmeans->super_centroids, kmeans->supers, dim, kmeans->centre, code,
+                                            scratch->residual, &room);
+    }
+    free(code);
     return ready;
 }
 
@@ -131,8 +120,8 @@ static int make_two_levels(ki_assign_scratch *scratch) {
     scratch->probe_best = ki_alloc_array(pairs, sizeof(float));
     scratch->probe = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visitors = ki_alloc_array(pairs, sizeof(uint32_t));
-    scratch->visit_end = ki_alloc_array(supers + 1, sizeof(uint32_t));
-    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visit_end && code_supers(scratch);
+    scratch->visitor_first = ki_alloc_array(supers + 2, sizeof(uint32_t));
+    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visitor_first && code_supers(scratch);
 }
 
 static size_t rows_at_a_time(const ki_kmeans *kmeans) {
@@ -167,7 +156,7 @@ void ki_assign_scratch_destroy(ki_assign_scratch *scratch) {
     free(scratch->probe_best);
     free(scratch->probe);
     free(scratch->visitors);
-    free(scratch->visit_end);
+    free(scratch->visitor_first);
     free(scratch->memory);
     free(scratch);
 }
@@ -254,12 +243,13 @@ static void score_all(struct keeper *k, size_t count, size_t lists) {
 /* Sort the (row, super) pairs by super. */
 static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t probes) {
     const size_t supers = scratch->kmeans->supers;
-    uint32_t *end = scratch->visit_end;
-    memset(end, 0, (supers + 1) * sizeof(*end));
-    for (size_t i = 0; i < count * probes; i++) end[scratch->probe[i] + 1]++;
-    for (size_t s = 0; s < supers; s++) end[s + 1] += end[s];
+    uint32_t *first = scratch->visitor_first;
+    ki_sort_begin(first, supers);
+    for (size_t i = 0; i < count * probes; i++) ki_sort_count(first, scratch->probe[i]);
+    ki_sort_starts(first, supers);
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; p < probes; p++) scratch->visitors[end[scratch->probe[i * probes + p]]++] = (uint32_t)i;
+        for (size_t p = 0; p < probes; p++)
+            scratch->visitors[ki_sort_place(first, scratch->probe[i * probes + p])] = (uint32_t)i;
 }
 
 /* Rows look into `probes` supers. */
@@ -278,8 +268,8 @@ static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t
     for (size_t s = 0, i = 0; s < kmeans->supers; s++) {
         k->low = s ? kmeans->super_end[s - 1] : 0;
         k->high = kmeans->super_end[s];
-        for (size_t rows; i < scratch->visit_end[s]; i += rows) {
-            rows = ki_min_size(width, scratch->visit_end[s] - i);
+        for (size_t rows; i < scratch->visitor_first[s + 1]; i += rows) {
+            rows = ki_min_size(width, scratch->visitor_first[s + 1] - i);
             score_rows(k, scratch->visitors + i, (unsigned)rows);
         }
     }

@@ -31,12 +31,9 @@ void ki_coded_set(ki_coded *coded, size_t at, const float *row, const float *cen
 /* Bytes of the codes of `lists` centroids with what kernels read past them (kernel/tile.h T2), and their factors. */
 size_t ki_centroid_code_bytes(size_t lists, size_t dim);
 size_t ki_centroid_factors(size_t lists);
-/* Code centroids into such memory. flat: 16 codes, residual: dim floats, to work in. */
-void ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *flat,
-                       float *residual, uint8_t *codes, float *factors, ki_level *level);
-
-/* Lay the codes of sixteen rows, 4 * quads bytes each, as a block of a level. */
-void ki_block_lay(const int8_t *flat, size_t quads, uint8_t *block);
+/* Code centroids into such memory. code: a row's, residual: dim floats, to work in. */
+ki_level ki_centroids_code(const float *centroids, size_t lists, size_t dim, const float *centre, int8_t *code,
+                           float *residual, const ki_tile_room *room);
 
 /* A scratch for at most `keep` choices a row; codes 0: for ki_assign_coded() only. NULL: out of memory. */
 ki_assign_scratch *ki_assign_scratch_make(const ki_kmeans *kmeans, unsigned keep, int codes);

@@ -4,6 +4,7 @@
 #include "kmeans/inner.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "base/rng.h"
 #include "kernel/cluster.h"
 
@@ -119,7 +120,7 @@ static int trainer_memory(struct trainer *t) {
     t->list = ki_alloc_array_zeroed(t->count, sizeof(*t->list));
     t->choice = ki_alloc_array(t->count, sizeof(*t->choice));
     t->order = ki_alloc_array(t->count, sizeof(*t->order));
-    t->first = ki_alloc_array(t->lists + 1, sizeof(*t->first));
+    t->first = ki_alloc_array(t->lists + 2, sizeof(*t->first));
     t->rows = ki_alloc_array(t->lists, sizeof(*t->rows));
     t->rank = ki_alloc_array(t->lists, sizeof(*t->rank));
     t->centroids = ki_alloc_array(t->lists, (uint64_t)t->dim * sizeof(float));
@@ -261,15 +262,11 @@ static kith_status make_model(struct trainer *t) {
 
 /* Sort the rows 0..count by their lists. */
 static void group_rows(struct trainer *t, size_t count) {
-    memset(t->first, 0, (t->lists + 1) * sizeof(*t->first));
-    for (size_t i = 0; i < count; i++) t->first[t->list[i] + 1]++;
-    for (size_t l = 0; l < t->lists; l++) {
-        t->rows[l] = t->first[l + 1];
-        t->first[l + 1] += t->first[l];
-    }
-    for (size_t i = 0; i < count; i++) t->order[t->first[t->list[i]]++] = (uint32_t)i;
-    for (size_t l = t->lists; l > 0; l--) t->first[l] = t->first[l - 1];
-    t->first[0] = 0;
+    ki_sort_begin(t->first, t->lists);
+    for (size_t i = 0; i < count; i++) ki_sort_count(t->first, t->list[i]);
+    ki_sort_starts(t->first, t->lists);
+    for (size_t i = 0; i < count; i++) t->order[ki_sort_place(t->first, t->list[i])] = (uint32_t)i;
+    for (size_t l = 0; l < t->lists; l++) t->rows[l] = t->first[l + 1] - t->first[l];
 }
 
 /* Take the choices over; returns how many rows moved. */

@@ -4,6 +4,7 @@
 #include "kmeans/inner.h"
 
 #include "base/checked.h"
+#include "base/counting_sort.h"
 #include "kernel/distance.h"
 #include "quant/int8.h"
 
@@ -18,21 +19,21 @@ struct grouping {
     ki_kmeans supers; /* as k-means found them, some perhaps without a centroid */
     uint32_t *super;  /* lists */
     uint32_t *place;  /* lists */
-    uint32_t *end;    /* supers.lists + 1 */
+    uint32_t *first;  /* supers.lists + 2: the first place of each super */
 };
 
 static void grouping_free(struct grouping *g) {
     ki_kmeans_free(&g->supers);
     free(g->super);
     free(g->place);
-    free(g->end);
+    free(g->first);
 }
 
 static void place_all(struct grouping *g, size_t lists) {
-    memset(g->end, 0, (g->supers.lists + 1) * sizeof(*g->end));
-    for (size_t l = 0; l < lists; l++) g->end[g->super[l] + 1]++;
-    for (size_t s = 0; s < g->supers.lists; s++) g->end[s + 1] += g->end[s];
-    for (size_t l = 0; l < lists; l++) g->place[l] = g->end[g->super[l]]++;
+    ki_sort_begin(g->first, g->supers.lists);
+    for (size_t l = 0; l < lists; l++) ki_sort_count(g->first, g->super[l]);
+    ki_sort_starts(g->first, g->supers.lists);
+    for (size_t l = 0; l < lists; l++) g->place[l] = ki_sort_place(g->first, g->super[l]);
 }
 
 static int assign_supers(struct grouping *g, const float *centroids, size_t lists) {
@@ -56,8 +57,8 @@ static kith_status group(const float *centroids, size_t lists, size_t dim, const
     if (status) return status;
     g->super = ki_alloc_array(lists, sizeof(*g->super));
     g->place = ki_alloc_array(lists, sizeof(*g->place));
-    g->end = ki_alloc_array(g->supers.lists + 1, sizeof(*g->end));
-    if (!g->super || !g->place || !g->end || !assign_supers(g, centroids, lists)) return KITH_E_NOMEM;
+    g->first = ki_alloc_array(g->supers.lists + 2, sizeof(*g->first));
+    if (!g->super || !g->place || !g->first || !assign_supers(g, centroids, lists)) return KITH_E_NOMEM;
     place_all(g, lists);
     return KITH_OK;
 }
@@ -90,11 +91,11 @@ static int make_memory(size_t lists, size_t supers, size_t dim, ki_kmeans *out, 
 }
 
 static void take_supers(const struct grouping *g, ki_kmeans *out) {
-    for (size_t s = 0, from = 0; s < g->supers.lists; from = g->end[s++]) {
-        if (g->end[s] == from) continue;
+    for (size_t s = 0; s < g->supers.lists; s++) {
+        if (g->first[s] == g->first[s + 1]) continue;
         memcpy(out->super_centroids + out->supers * out->dim, g->supers.centroids + s * out->dim,
                out->dim * sizeof(float));
-        out->super_end[out->supers++] = g->end[s];
+        out->super_end[out->supers++] = g->first[s + 1];
     }
 }
 
@@ -114,21 +115,22 @@ static kith_status fill(const float *centroids, size_t lists, size_t dim, const 
     uint8_t *codes;
     float *factors;
     if (!make_memory(lists, g->supers.lists, dim, &made, &codes, &factors)) return KITH_E_NOMEM;
-    int8_t *flat = ki_alloc_array(KI_BLOCK, ki_round_up(dim, 4));
+    int8_t *code = ki_alloc_array(ki_round_up(dim, 4), 1);
     float *residual = ki_alloc_array(dim, sizeof(float));
-    const int ready = flat && residual;
+    const int ready = code && residual;
     if (ready) {
         for (size_t l = 0; l < lists; l++)
             memcpy(made.centroids + (g->place ? g->place[l] : l) * dim, centroids + l * dim, dim * sizeof(float));
         memcpy(made.centre, centre, dim * sizeof(float));
         take_supers(g, &made);
-        ki_centroids_code(made.centroids, lists, dim, centre, flat, residual, codes, factors, &made.coarse);
+        made.coarse = ki_centroids_code(made.centroids, lists, dim, centre, code, residual,
+                                        &(ki_tile_room){codes, factors, (dim + 3) / 4});
         measure(&made);
         *out = made;
     } else {
         free(made.memory);
     }
-    free(flat);
+    free(code);
     free(residual);
     return ready ? KITH_OK : KITH_E_NOMEM;
 }

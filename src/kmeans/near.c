@@ -9,11 +9,9 @@
 #include "kernel/cluster.h"
 
 #include <math.h>
-#include <string.h>
 
 struct ki_near_scratch {
     uint8_t *block; /* sixteen rows, as the kernel reads them */
-    int8_t *flat;   /* sixteen rows, one after the other */
 };
 
 /* Centroids near to one list, as dots want them. */
@@ -28,7 +26,6 @@ struct nearby {
 void ki_near_scratch_destroy(ki_near_scratch *scratch) {
     if (!scratch) return;
     free(scratch->block);
-    free(scratch->flat);
     free(scratch);
 }
 
@@ -36,8 +33,7 @@ ki_near_scratch *ki_near_scratch_create(size_t dim) {
     ki_near_scratch *scratch = ki_alloc_array_zeroed(1, sizeof(*scratch));
     if (!scratch) return NULL;
     scratch->block = ki_alloc_array_zeroed(ki_centroid_code_bytes(KI_BLOCK, dim), 1);
-    scratch->flat = ki_alloc_array(KI_BLOCK, ki_round_up(dim, 4));
-    if (scratch->block && scratch->flat) return scratch;
+    if (scratch->block) return scratch;
     ki_near_scratch_destroy(scratch);
     return NULL;
 }
@@ -65,10 +61,9 @@ static void choose(const ki_near *near, ki_near_scratch *scratch, const struct n
         best[v] = -INFINITY;
         chosen[v] = nearby->list[0];
         const size_t from = row[v < count ? v : 0];
-        memcpy(scratch->flat + v * bytes, near->rows->codes + from * bytes, bytes);
+        ki_tile_lay(near->rows->codes + from * bytes, level.quads, v, scratch->block);
         scale[v] = near->rows->scale[from];
     }
-    ki_block_lay(scratch->flat, level.quads, scratch->block);
     for (unsigned i = 0; i < nearby->count; i += (unsigned)width) {
         const unsigned taken = (unsigned)ki_min_size(width, nearby->count - i);
         ki_tile()->dots(&level, 0, nearby->code + i, nearby->start + i, taken, dot);

@@ -167,6 +167,15 @@ def test_completions_have_every_option(shell, tmp_path):
         subprocess.run([shell, "-n", tmp_path / "script"], check=True)
 
 
+@pytest.mark.parametrize("option, enum", [("--plan", "PLAN"), ("--code", "SCAN")])
+def test_every_word_of_the_header_is_an_option(option, enum):
+    header = (ROOT / "include/kith.h").read_text()
+    words = [word.lower() for word in re.findall(rf"^    KITH_{enum}_(\w+) = \d", header, re.M)]
+    done = kith("search", "x.kith", "x.npy", option, "none-such")
+    assert len(words) > 1 and f"but {', '.join(words[:-1])} or {words[-1]} was expected" in done.stderr
+    assert f"[{'|'.join(words)}]" in good("search", "--help").stdout
+
+
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 @pytest.mark.parametrize("words, expected", [
     (["kith", "se"], "search"),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * src/base, piece by piece: statuses and their sentences, checked sizes, bytes, the random source, types and their
- * names, and files written whole or not at all. The pool has its own test. */
+ * src/base, piece by piece: statuses and their sentences, checked sizes, bytes, 16-bit floats, sorting by counts, the
+ * random source, types and their names, and files written whole or not at all. The pool has its own test. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,8 +15,10 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/counting_sort.h"
 #include "base/file.h"
 #include "base/grow.h"
+#include "base/half.h"
 #include "base/rng.h"
 #include "base/status.h"
 
@@ -135,6 +137,43 @@ static void test_bytes_of_any_alignment(void **state) {
     assert_true(ki_load_f32(bytes + 1) == -1.5f);
     ki_store_f64(bytes + 1, 0x1p-1000);
     assert_true(ki_load_f64(bytes + 1) == 0x1p-1000);
+}
+
+/* All of them there and back; between two neighbours the nearer is taken, and half-way the even one. */
+static void test_half_floats(void **state) {
+    (void)state;
+    for (uint32_t half = 0; half < 0x10000; half++) {
+        const float f16 = ki_f16_to_f32((uint16_t)half), bf16 = ki_bf16_to_f32((uint16_t)half);
+        assert_int_equal(ki_f32_to_f16(f16), isnan(f16) ? half | 0x0200 : half);
+        assert_int_equal(ki_f32_to_bf16(bf16), isnan(bf16) ? half | 0x0040 : half);
+        if ((half & 0x7fff) < 0x7bff) {
+            const float middle = f16 / 2 + ki_f16_to_f32((uint16_t)(half + 1)) / 2;
+            assert_int_equal(ki_f32_to_f16(middle), half + (half & 1));
+            assert_int_equal(ki_f32_to_f16(nextafterf(middle, f16)), half);
+            assert_int_equal(ki_f32_to_f16(nextafterf(middle, signbit(f16) ? -INFINITY : INFINITY)), half + 1);
+        }
+    }
+    assert_true(ki_f16_to_f32(0x3c00) == 1 && ki_f16_to_f32(0xc000) == -2 && ki_f16_to_f32(1) == 0x1p-24f);
+    assert_int_equal(ki_f32_to_f16(65519.0f), 0x7bff);
+    assert_int_equal(ki_f32_to_f16(-65520.0f), 0xfc00);
+    assert_int_equal(ki_f32_to_bf16(3.4e38f), 0x7f80);
+}
+
+static void test_sorting_by_counts(void **state) {
+    (void)state;
+    enum { GROUPS = 5, ITEMS = 9 };
+    static const uint32_t group[ITEMS] = {3, 0, 4, 3, 0, 3, 1, 4, 0}, starts[GROUPS + 1] = {0, 3, 4, 4, 7, 9};
+    static const uint32_t expected[ITEMS] = {1, 4, 8, 6, 0, 3, 5, 2, 7};
+    uint32_t first[GROUPS + 2], sorted[ITEMS];
+    memset(first, 0xff, sizeof(first));
+    for (int again = 0; again < 2; again++) {
+        ki_sort_begin(first, GROUPS);
+        for (uint32_t i = 0; i < ITEMS; i++) ki_sort_count(first, group[i]);
+        ki_sort_starts(first, GROUPS);
+        for (uint32_t i = 0; i < ITEMS; i++) sorted[ki_sort_place(first, group[i])] = i;
+        assert_memory_equal(sorted, expected, sizeof(expected));
+        assert_memory_equal(first, starts, sizeof(starts));
+    }
 }
 
 static void test_random_source(void **state) {
@@ -347,6 +386,8 @@ int main(void) {
         cmocka_unit_test(test_checked_sizes),
         cmocka_unit_test(test_growing_arrays),
         cmocka_unit_test(test_bytes_of_any_alignment),
+        cmocka_unit_test(test_half_floats),
+        cmocka_unit_test(test_sorting_by_counts),
         cmocka_unit_test(test_random_source),
         cmocka_unit_test(test_clock),
         cmocka_unit_test(test_types_and_names),
