@@ -52,13 +52,13 @@ static size_t probes_of(const ki_ivf_search *search) {
     return ki_min_size(most, search->view->lists.count);
 }
 
-static const ki_spill *spill_of(const ki_ivf_search *search) {
+static const ki_second_lists *second_lists_of(const ki_ivf_search *search) {
     const kith_scan_code none = KITH_SCAN_AUTO, code = search->first_lists_only ? none : search->code;
-    return code != none && code == ki_spill_code(search->view) ? &search->view->spill : NULL;
+    return code != none && code == ki_second_lists_code(search->view) ? &search->view->second_lists : NULL;
 }
 
 static size_t probed_words(const ki_ivf_search *search) {
-    return spill_of(search) ? (search->view->lists.count + 63) / 64 : 0;
+    return second_lists_of(search) ? (search->view->lists.count + 63) / 64 : 0;
 }
 
 /* What is scanned, but for the second code. */
@@ -163,7 +163,7 @@ enum {
  * more lists a query probes, the less there is to gain, and the more of them would be missed. */
 static int in_two_levels(const ki_ivf *ivf) {
     const ki_lists *lists = &ivf->view->lists;
-    const uint64_t scanned = ivf->nprobe * (ivf->view->rows / lists->count) * (ivf->spill ? 2 : 1);
+    const uint64_t scanned = ivf->nprobe * (ivf->view->rows / lists->count) * (ivf->second_lists ? 2 : 1);
     return lists->supers && lists->count >= TWO_LEVELS_LEAST && scanned <= 2 * lists->count &&
            2 * VISIT_PART * ivf->probe_stride <= lists->count;
 }
@@ -180,9 +180,9 @@ static int take_supers(ki_ivf *ivf) {
 }
 
 static int take_probed(ki_ivf *ivf) {
-    ivf->spill = spill_of(ivf->search);
+    ivf->second_lists = second_lists_of(ivf->search);
     ivf->words = probed_words(ivf->search);
-    if (!ivf->spill) return 1;
+    if (!ivf->second_lists) return 1;
     ivf->probed = ki_area_take(&ivf->probed_buffer, (uint64_t)ivf->count * ivf->words, sizeof(uint64_t));
     if (ivf->probed) memset(ivf->probed, 0, ivf->count * ivf->words * sizeof(uint64_t));
     return ivf->probed != NULL;
