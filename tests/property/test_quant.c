@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The proofs of quant/int8.h (B2) and quant/level1.h (L2), tried: for ordinary and hostile vectors and queries, the
- * true score in long double and the score of the defining kernel both lie within what a lane's query terms and a run's
+ * true score in long double and the score of the defining kernel both lie within what a desk's query terms and a run's
  * factors say. Codes are read back from the blocks by the layout that kernel/tile.h draws. */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -16,7 +16,7 @@
 #include "base/rng.h"
 #include "index/index.h"
 #include "flat/build.h"
-#include "flat/lane.h"
+#include "flat/desk.h"
 #include "kernel/project.h"
 #include "kernel/tile.h"
 #include "quant/int8.h"
@@ -142,18 +142,18 @@ static long double kernel_score(const struct coded *c, const float *query, size_
 /* The tightest that a bound came to being broken, as a share of it: shows that the test could fail. */
 static long double closest[2];
 
-static void check_pair(const struct coded *c, const ki_lane *lane, size_t query, size_t position, int level) {
+static void check_pair(const struct coded *c, const ki_desk *desk, size_t query, size_t position, int level) {
     const ki_level *codes = level ? &c->flat.level1 : &c->flat.full;
-    const ki_query_code *terms = &lane->code[level][query];
+    const ki_query_code *terms = &desk->code[level][query];
     const float *factors = codes->factors + position / KI_BLOCK * KI_FACTORS + position % KI_BLOCK;
-    const float *q = (const float *)lane->queries + query * c->flat.dim, *x = c->values + position * c->flat.dim;
+    const float *q = (const float *)desk->queries + query * c->flat.dim, *x = c->values + position * c->flat.dim;
     const long double norm = (long double)factors[KI_FACTOR_NORM], error = (long double)factors[KI_FACTOR_ERROR];
-    const long double dot = (long double)product(codes, position, lane->bytes[level] + query * 4 * codes->quads);
+    const long double dot = (long double)product(codes, position, desk->bytes[level] + query * 4 * codes->quads);
     const long double middle = (long double)terms->base +
                                dot * (long double)terms->scale * (long double)factors[KI_FACTOR_SCALE] +
                                (long double)factors[KI_FACTOR_BIAS];
     const long double slack = (long double)terms->a * norm + (long double)terms->b * error +
-                              (long double)lane->norm2_slack * norm * norm + (long double)terms->c;
+                              (long double)desk->norm2_slack * norm * norm + (long double)terms->c;
     const long double score[2] = {true_score(c->flat.metric, q, x, c->flat.dim), kernel_score(c, q, position)};
     for (int i = 0; i < 2; i++) {
         const long double off = level ? score[i] - middle : fabsl(score[i] - middle);
@@ -169,19 +169,19 @@ static void check_bounds(data_kind kind, kith_metric metric, kith_dtype dtype, s
     struct coded c = code(kind, metric, dtype, dim, seed);
     /* Every other set of queries comes from another kind of data: other sizes, other directions. */
     float *queries = data_queries(&c.set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
-    ki_lane *lane = ki_lane_create();
+    ki_desk *desk = ki_desk_create();
     ki_counts counts = {0};
     atomic_int stop = 0;
-    assert_non_null(lane);
+    assert_non_null(desk);
     const int levels = c.flat.level1.blocks ? 2 : 1;
     ki_flat_search search = {
         .view = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
-    lane->counts = &counts;
-    assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
+    desk->counts = &counts;
+    assert_int_equal(ki_desk_prepare(desk, &search, queries, QUERIES), KITH_OK);
     for (int level = 0; level < levels; level++)
         for (size_t q = 0; q < QUERIES; q++)
-            for (size_t p = 0; p < ROWS; p++) check_pair(&c, lane, q, p, level);
-    ki_lane_destroy(lane);
+            for (size_t p = 0; p < ROWS; p++) check_pair(&c, desk, q, p, level);
+    ki_desk_destroy(desk);
     free(queries);
     coded_free(&c);
 }
@@ -221,23 +221,23 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
     const ki_view *flat = &index->view;
     float *queries = data_queries(&set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
     float *row = take_floats(dim);
-    ki_lane *lane = ki_lane_create();
+    ki_desk *desk = ki_desk_create();
     ki_counts counts = {0};
     atomic_int stop = 0;
     ki_flat_search search = {.view = flat, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
-    assert_non_null(lane);
-    lane->counts = &counts;
-    assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
+    assert_non_null(desk);
+    desk->counts = &counts;
+    assert_int_equal(ki_desk_prepare(desk, &search, queries, QUERIES), KITH_OK);
     for (size_t block = 0; block < flat->blocks && flat->lists.count > 1; block++)
         for (size_t q = 0; q < QUERIES; q++) {
-            const ki_query_code *code = &lane->code[0][q];
+            const ki_query_code *code = &desk->code[0][q];
             const ki_list_terms terms =
-                ki_query_list_terms(flat, code, queries + q * dim, lane->rows + q * dim, flat->lists.of_block[block]);
+                ki_query_list_terms(flat, code, queries + q * dim, desk->rows + q * dim, flat->lists.of_block[block]);
             const float *factors = flat->full.factors + block * KI_FACTORS;
             unsigned count;
             const uint32_t first = ki_view_block_row(flat, block, &count);
             for (unsigned v = 0; v < count; v++) {
-                const long dot = product(&flat->full, block * KI_BLOCK + v, lane->bytes[0] + q * 4 * flat->full.quads);
+                const long dot = product(&flat->full, block * KI_BLOCK + v, desk->bytes[0] + q * 4 * flat->full.quads);
                 const long double norm = (long double)factors[KI_FACTOR_NORM + v];
                 const long double middle =
                     (long double)terms.base +
@@ -245,7 +245,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                     (long double)factors[KI_FACTOR_BIAS + v];
                 const long double slack = (long double)terms.a * norm +
                                           (long double)code->b * (long double)factors[KI_FACTOR_ERROR + v] +
-                                          (long double)lane->norm2_slack * norm * norm + (long double)terms.c;
+                                          (long double)desk->norm2_slack * norm * norm + (long double)terms.c;
                 const long double score = true_score_of(flat, queries + q * dim, first + v, row);
                 if (!(fabsl(score - middle) <= slack))
                     fail_msg("%s, %s, %s, dim %zu, block %zu, query %zu: score %Lg, estimate %Lg +- %Lg",
@@ -254,7 +254,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                 if (slack > 0 && fabsl(score - middle) / slack > closest[0]) closest[0] = fabsl(score - middle) / slack;
             }
         }
-    ki_lane_destroy(lane);
+    ki_desk_destroy(desk);
     free(row);
     free(queries);
     kith_index_close(index);
