@@ -152,26 +152,26 @@ static int take_scan_codes(ki_ivf *ivf) {
 }
 
 enum {
-    TWO_LEVELS_LEAST = 3000, /* lists: fewer are scored sooner than supers are chosen and visited */
-    VISIT_PART = 8,          /* one super in so many is visited */
+    BY_SUPERS_LEAST = 3000, /* lists: fewer are scored sooner than supers are chosen and visited */
+    VISIT_PART = 8,         /* one super in so many is visited */
     VISITS_LEAST = 16,
     STEP = 144, /* queries that choose together, of which those that visit a super fill a panel */
     ONE_LEVEL_STEP = 48
 };
 
-/* Lists are chosen in two levels where scoring all centroids would take about as long as scanning what is chosen: the
+/* Lists are chosen by supers where scoring all centroids would take about as long as scanning what is chosen: the
  * more lists a query probes, the less there is to gain, and the more of them would be missed. */
-static int in_two_levels(const ki_ivf *ivf) {
+static int by_supers(const ki_ivf *ivf) {
     const ki_lists *lists = &ivf->view->lists;
     const uint64_t scanned = ivf->nprobe * (ivf->view->rows / lists->count) * (ivf->second_lists ? 2 : 1);
-    return lists->supers && lists->count >= TWO_LEVELS_LEAST && scanned <= 2 * lists->count &&
+    return lists->supers && lists->count >= BY_SUPERS_LEAST && scanned <= 2 * lists->count &&
            2 * VISIT_PART * ivf->probe_stride <= lists->count;
 }
 
 static int take_supers(ki_ivf *ivf) {
     const size_t supers = ivf->view->lists.supers, part = (supers + VISIT_PART - 1) / VISIT_PART;
     const size_t visits = ki_min_size(part < VISITS_LEAST ? VISITS_LEAST : part, supers);
-    const int two = in_two_levels(ivf);
+    const int two = by_supers(ivf);
     if (two && !ki_ivf_make_supers(ivf->view, visits, &ivf->supers)) return 0;
     ivf->visits = two ? visits : 0;
     ivf->row_blocks = two ? ivf->supers.row_blocks : 0;

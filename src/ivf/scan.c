@@ -120,7 +120,7 @@ static float need_of(const ki_ivf *ivf, const ki_pair *pair) {
     return tau - pair->base - 0x1p-21f * (fabsf(tau) + fabsf(pair->base));
 }
 
-/* What a panel needs lies in the second cache or beyond: ask for it while the panel before is at work. */
+/* What a panel needs lies in the L2 cache or beyond: ask for it while the panel before is at work. */
 static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pair, size_t count) {
     enum { LINE = 64 };
     const size_t row_bytes = 4 * ivf->level->quads, probed_bytes = ivf->words * sizeof(uint64_t);

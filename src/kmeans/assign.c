@@ -124,7 +124,7 @@ static int code_supers(ki_assign_scratch *scratch) {
     return ready;
 }
 
-static int make_two_levels(ki_assign_scratch *scratch) {
+static int make_visits(ki_assign_scratch *scratch) {
     const size_t supers = scratch->kmeans->supers, part = (supers + PROBE_PART - 1) / PROBE_PART;
     scratch->probes = ki_min_size(supers, part < PROBES_LEAST ? PROBES_LEAST : part);
     const size_t pairs = scratch->rows * scratch->probes;
@@ -149,7 +149,7 @@ ki_assign_scratch *ki_assign_scratch_make(const ki_kmeans *kmeans, unsigned keep
     scratch->best = ki_alloc_array(scratch->rows, keep * sizeof(float));
     int ready = scratch->residual && scratch->best;
     if (ready && codes) ready = ki_coded_create(scratch->rows, kmeans->dim, &scratch->coded);
-    if (ready && kmeans->supers && kmeans->lists >= KI_ASSIGN_LEAST) ready = make_two_levels(scratch);
+    if (ready && kmeans->supers && kmeans->lists >= KI_ASSIGN_LEAST) ready = make_visits(scratch);
     if (ready) return scratch;
     ki_assign_scratch_destroy(scratch);
     return NULL;
