@@ -18,8 +18,8 @@
 enum {
     /* One super in so many is looked into. Text embeddings, 1,360 lists: 97 % of the rows find their nearest list, and
      * residuals grow by 0.2 %. */
-    PROBE_PART = 6,
-    PROBES_LEAST = 8,      /* at least KI_CHOICES, so that there are as many lists */
+    VISIT_PART = 6,
+    VISITS_LEAST = 8,      /* at least KI_CHOICES, so that there are as many lists */
     ROWS_LEAST = 1024,     /* rows at a time */
     ROWS_A_SUPER = 16,     /* so that supers are read for several rows each */
     ROWS_BYTES = 4 << 20,  /* of the rows' codes, at most */
@@ -33,10 +33,10 @@ struct ki_assign_scratch {
     float *residual;     /* dim */
     float *best;         /* rows x choices */
     ki_level supers;     /* blocks 0: every row looks at every list */
-    size_t probes;       /* supers that a row looks into */
-    float *probe_best;   /* rows x probes */
-    uint32_t *probe;     /* rows x probes: which supers, nearest first */
-    uint32_t *visitors;  /* rows x probes: which rows, by super */
+    size_t visits;       /* supers that a row looks into */
+    float *visit_best;   /* rows x visits */
+    uint32_t *visit;     /* rows x visits: which supers, nearest first */
+    uint32_t *visitors;  /* rows x visits: which rows, by super */
     uint32_t *visit_end; /* supers + 1 */
     void *memory;        /* of the supers' codes */
 };
@@ -125,14 +125,14 @@ static int code_supers(ki_assign_scratch *scratch) {
 }
 
 static int make_visits(ki_assign_scratch *scratch) {
-    const size_t supers = scratch->kmeans->supers, part = (supers + PROBE_PART - 1) / PROBE_PART;
-    scratch->probes = ki_min_size(supers, part < PROBES_LEAST ? PROBES_LEAST : part);
-    const size_t pairs = scratch->rows * scratch->probes;
-    scratch->probe_best = ki_alloc_array(pairs, sizeof(float));
-    scratch->probe = ki_alloc_array(pairs, sizeof(uint32_t));
+    const size_t supers = scratch->kmeans->supers, part = (supers + VISIT_PART - 1) / VISIT_PART;
+    scratch->visits = ki_min_size(supers, part < VISITS_LEAST ? VISITS_LEAST : part);
+    const size_t pairs = scratch->rows * scratch->visits;
+    scratch->visit_best = ki_alloc_array(pairs, sizeof(float));
+    scratch->visit = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visitors = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visit_end = ki_alloc_array(supers + 1, sizeof(uint32_t));
-    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visit_end && code_supers(scratch);
+    return scratch->visit_best && scratch->visit && scratch->visitors && scratch->visit_end && code_supers(scratch);
 }
 
 static size_t rows_at_a_time(const ki_kmeans *kmeans) {
@@ -164,8 +164,8 @@ void ki_assign_scratch_destroy(ki_assign_scratch *scratch) {
     ki_coded_free(&scratch->coded);
     free(scratch->residual);
     free(scratch->best);
-    free(scratch->probe_best);
-    free(scratch->probe);
+    free(scratch->visit_best);
+    free(scratch->visit);
     free(scratch->visitors);
     free(scratch->visit_end);
     free(scratch->memory);
@@ -252,28 +252,28 @@ static void score_all(struct keeper *k, size_t count, size_t lists) {
 }
 
 /* Sort the (row, super) pairs by super. */
-static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t probes) {
+static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t visits) {
     const size_t supers = scratch->kmeans->supers;
     uint32_t *end = scratch->visit_end;
     memset(end, 0, (supers + 1) * sizeof(*end));
-    for (size_t i = 0; i < count * probes; i++) end[scratch->probe[i] + 1]++;
+    for (size_t i = 0; i < count * visits; i++) end[scratch->visit[i] + 1]++;
     for (size_t s = 0; s < supers; s++) end[s + 1] += end[s];
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; p < probes; p++) scratch->visitors[end[scratch->probe[i * probes + p]]++] = (uint32_t)i;
+        for (size_t p = 0; p < visits; p++) scratch->visitors[end[scratch->visit[i * visits + p]]++] = (uint32_t)i;
 }
 
-/* Rows look into `probes` supers. */
-static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t count, size_t probes) {
+/* Rows look into `visits` supers. */
+static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t count, size_t visits) {
     const ki_kmeans *kmeans = scratch->kmeans;
     const size_t width = ki_tile()->dots_width;
-    struct keeper probe = *k;
-    probe.level = &scratch->supers;
-    probe.keep = (unsigned)probes;
-    probe.stride = probes;
-    probe.best = scratch->probe_best;
-    probe.choice = scratch->probe;
-    score_all(&probe, count, kmeans->supers);
-    group_visitors(scratch, count, probes);
+    struct keeper visit = *k;
+    visit.level = &scratch->supers;
+    visit.keep = (unsigned)visits;
+    visit.stride = visits;
+    visit.best = scratch->visit_best;
+    visit.choice = scratch->visit;
+    score_all(&visit, count, kmeans->supers);
+    group_visitors(scratch, count, visits);
     forget(k, count);
     for (size_t s = 0, i = 0; s < kmeans->supers; s++) {
         k->low = s ? kmeans->super_end[s - 1] : 0;
@@ -294,8 +294,8 @@ void ki_assign_coded(ki_assign_scratch *scratch, const ki_coded *rows, size_t fi
                        .stride = keep,
                        .best = scratch->best,
                        .choice = choices};
-    if (scratch->probes)
-        score_by_supers(scratch, &k, count, hasty ? (scratch->probes + 1) / 2 : scratch->probes);
+    if (scratch->visits)
+        score_by_supers(scratch, &k, count, hasty ? (scratch->visits + 1) / 2 : scratch->visits);
     else
         score_all(&k, count, scratch->kmeans->lists);
 }
