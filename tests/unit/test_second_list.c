@@ -71,17 +71,17 @@ static void check_lists(const data_set *set, kith_first_level first_level) {
     data_build(set, path, &options);
     if (kith_index_verify(path, NULL, NULL, NULL, &error) != KITH_OK) fail_msg("%s", error.text);
     kith_index *index = data_open(path);
-    const ki_view *flat = &index->view;
-    const ki_second_lists *second_lists = &flat->second_lists;
+    const ki_view *view = &index->view;
+    const ki_second_lists *second_lists = &view->second_lists;
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_index_get_info(index, &info);
     assert_true(second_lists->level.blocks > 0);
-    assert_int_equal(second_lists->level.quads, flat->level1.blocks ? flat->level1.quads : flat->full.quads);
-    assert_int_equal(flat->level1.blocks != 0, first_level == KITH_FIRST_LEVEL_ON);
-    assert_int_equal(info.spilled_rows, second_lists->first[flat->lists.count]);
+    assert_int_equal(second_lists->level.quads, view->level1.blocks ? view->level1.quads : view->full.quads);
+    assert_int_equal(view->level1.blocks != 0, first_level == KITH_FIRST_LEVEL_ON);
+    assert_int_equal(info.spilled_rows, second_lists->first[view->lists.count]);
     assert_true(info.spilled_rows > ROWS * 9 / 10); /* hardly any vector finds no list with room */
-    for (size_t l = 0; l < flat->lists.count; l++)
-        assert_true(second_lists->first[l + 1] - second_lists->first[l] <= 4 * ROWS / flat->lists.count);
+    for (size_t l = 0; l < view->lists.count; l++)
+        assert_true(second_lists->first[l + 1] - second_lists->first[l] <= 4 * ROWS / view->lists.count);
     kith_index_close(index);
 }
 
