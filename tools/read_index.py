@@ -508,7 +508,7 @@ class Index:
                     demand(0 <= error < math.inf, where + "error is %r" % error)
                     demand(abs(bias - wanted) <= 1e-4 * size + 1e-30, where + "bias is %r, not %r" % (bias, wanted))
 
-    def check_spill(self):
+    def check_second_lists(self):
         """Second lists: each vector is in one at most, not its first, and coded there as in the first or anew."""
         counts = struct.unpack("<%dI" % self.lists, self.need("second_lists/counts", 4 * self.lists))
         blocks, entry, seen = sum((count + 15) // 16 for count in counts), 0, set()
@@ -654,7 +654,7 @@ class Index:
                 self.check_norms()
             result.update(self.check_codes())
             if self.data("second_lists/entries") is not None:
-                result.update(self.check_spill())
+                result.update(self.check_second_lists())
             if self.level1_dim:
                 self.check_level1()
         return result

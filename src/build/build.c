@@ -113,15 +113,15 @@ static void plan_codes(const ki_build *b, uint64_t blocks, ki_part_plan *plan, s
     plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_FACTORS, factors, rows};
 }
 
-static void plan_spill(const ki_build *b, ki_part_plan *plan, size_t *n) {
+static void plan_second_lists(const ki_build *b, ki_part_plan *plan, size_t *n) {
     const ki_build_lists *lists = &b->lists;
-    const uint64_t blocks = lists->spill_blocks, rows = lists->spilled_rows;
+    const uint64_t blocks = lists->second_list_blocks, rows = lists->second_list_rows;
     if (!rows) return;
-    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_LISTS, lists->count * sizeof(uint32_t), lists->count};
-    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_ENTRIES, rows * sizeof(ki_spilled), rows};
-    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_CODES,
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_LIST_COUNTS, lists->count * sizeof(uint32_t), lists->count};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_LIST_ENTRIES, rows * sizeof(ki_second_entry), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_LIST_CODES,
                                   blocks * ki_recipe_block_bytes(&b->recipe, b->recipe.level1_columns != 0), rows};
-    plan[(*n)++] = (ki_part_plan){KI_PART_SPILL_FACTORS, blocks * KI_FACTORS * sizeof(float), rows};
+    plan[(*n)++] = (ki_part_plan){KI_PART_SECOND_LIST_FACTORS, blocks * KI_FACTORS * sizeof(float), rows};
 }
 
 static kith_status create_segment(ki_build *b) {
@@ -136,7 +136,7 @@ static kith_status create_segment(ki_build *b) {
         plan[n++] = (ki_part_plan){KI_PART_CENTROIDS, centres * r->dim * sizeof(float), centres};
         if (lists > 1) plan_lists(b, plan, &n);
         plan_codes(b, blocks, plan, &n);
-        plan_spill(b, plan, &n);
+        plan_second_lists(b, plan, &n);
     }
     plan[n++] = (ki_part_plan){KI_PART_IDS, rows * sizeof(uint64_t), rows};
     plan[n++] = (ki_part_plan){KI_PART_ID_ORDER, rows * sizeof(uint32_t), rows};
@@ -233,7 +233,7 @@ static kith_status build_lists(ki_build *b) {
     if (status == KITH_OK) status = put_level1(b);
     if (status == KITH_OK) status = ki_build_draft(b);
     if (status == KITH_OK) status = ki_build_code_lists(b);
-    if (status == KITH_OK) status = ki_build_code_spill(b);
+    if (status == KITH_OK) status = ki_build_code_second_lists(b);
     return status;
 }
 

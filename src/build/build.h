@@ -47,9 +47,9 @@ typedef struct ki_build_lists {
     /* Dividing: rows are placed in their order, whoever assigned them. */
     pthread_mutex_t placing; /* guards the three below and rows_of */
     pthread_cond_t turned;
-    uint64_t turn;   /* the next row to be placed */
-    uint32_t spill;  /* where rows go whose lists are full */
-    float residual2; /* how far from their centroids, squared, sample rows ordinarily are */
+    uint64_t turn;     /* the next row to be placed */
+    uint32_t overflow; /* where rows go whose lists are full */
+    float residual2;   /* how far from their centroids, squared, sample rows ordinarily are */
 
     /* Rows between dividing and coding, in the stored type: all of them in memory by row, or a draft in list order in
      * the originals' section, or where there is none in `spool`. */
@@ -60,12 +60,12 @@ typedef struct ki_build_lists {
     ki_list_walk walk;
 
     /* Second lists; NULL where there are none. */
-    uint32_t *list_of;    /* by row: its list */
-    uint32_t *second_of;  /* by row: its second list, UINT32_MAX without one */
-    uint32_t *seconds_of; /* rows of which each list is the second; guarded by placing */
-    uint32_t *spilled;    /* spilled_rows rows, by their second list */
-    uint64_t spilled_rows;
-    size_t spill_blocks;
+    uint32_t *list_of;            /* by row: its list */
+    uint32_t *second_list_of;     /* by row: its second list, UINT32_MAX without one */
+    uint32_t *second_list_counts; /* rows of which each list is the second; guarded by placing */
+    uint32_t *by_second_list;     /* second_list_rows rows, by their second list */
+    uint64_t second_list_rows;
+    size_t second_list_blocks;
 } ki_build_lists;
 
 typedef struct ki_build {
@@ -156,6 +156,6 @@ int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint6
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 
 /* Code the rows of second lists; after ki_build_code_lists(). */
-kith_status ki_build_code_spill(ki_build *b);
+kith_status ki_build_code_second_lists(ki_build *b);
 
 #endif

@@ -33,28 +33,28 @@ static uint32_t emptiest(const ki_build_lists *lists) {
 
 /* Rows whose lists are full fill the emptiest list up to the mean, and then the next: while rows are left to place,
  * some list is below the mean. */
-static uint32_t spill_list(ki_build_lists *lists, uint64_t mean) {
-    if (lists->rows_of[lists->spill] > mean) lists->spill = emptiest(lists);
-    return lists->spill;
+static uint32_t overflow_list(ki_build_lists *lists, uint64_t mean) {
+    if (lists->rows_of[lists->overflow] > mean) lists->overflow = emptiest(lists);
+    return lists->overflow;
 }
 
 /* What a worker has found out about some rows. */
 struct found {
     const float *values; /* the rows as lists see them */
     uint32_t (*choices)[KI_CHOICES];
-    uint32_t (*seconds)[KI_SECONDS]; /* NULL without second lists */
+    uint32_t (*second_lists)[KI_SECOND_CHOICES]; /* NULL without second lists */
 };
 
 /* Second lists are as long as lists at most; a row that finds none with room has none. */
-static void place_second(ki_build_lists *lists, uint64_t row, uint32_t list, uint64_t most,
-                         const uint32_t seconds[KI_SECONDS]) {
+static void place_second_list(ki_build_lists *lists, uint64_t row, uint32_t list, uint64_t most,
+                              const uint32_t second_lists[KI_SECOND_CHOICES]) {
     lists->list_of[row] = list;
-    lists->second_of[row] = UINT32_MAX;
-    for (int s = 0; s < KI_SECONDS && seconds[s] != UINT32_MAX; s++) {
-        if (seconds[s] == list || lists->seconds_of[seconds[s]] >= most) continue;
-        lists->second_of[row] = seconds[s];
-        lists->seconds_of[seconds[s]]++;
-        lists->spilled_rows++;
+    lists->second_list_of[row] = UINT32_MAX;
+    for (int s = 0; s < KI_SECOND_CHOICES && second_lists[s] != UINT32_MAX; s++) {
+        if (second_lists[s] == list || lists->second_list_counts[second_lists[s]] >= most) continue;
+        lists->second_list_of[row] = second_lists[s];
+        lists->second_list_counts[second_lists[s]]++;
+        lists->second_list_rows++;
         return;
     }
 }
@@ -67,7 +67,7 @@ static uint32_t list_beside(ki_build *b, const float *row, uint32_t nearest, uin
     static const float far_off = 16, astray = 100;
     ki_build_lists *lists = &b->lists;
     const size_t dim = b->recipe.dim;
-    const uint32_t other = spill_list(lists, mean);
+    const uint32_t other = overflow_list(lists, mean);
     ki_pair_fn *const l2sq = ki_distance()->l2sq[KITH_F32];
     const float own = l2sq(row, lists->kmeans.centroids + nearest * dim, dim);
     const float apart = l2sq(row, lists->kmeans.centroids + other * dim, dim);
@@ -85,7 +85,7 @@ static void place_rows(ki_build *b, uint64_t first, size_t count, const struct f
         if (list == UINT32_MAX) list = list_beside(b, found->values + i * b->recipe.dim, choices[i][0], mean);
         lists->rows_of[list]++;
         b->labels.position_of[first + i] = list; /* until all rows have one */
-        if (found->seconds) place_second(lists, first + i, list, most, found->seconds[i]);
+        if (found->second_lists) place_second_list(lists, first + i, list, most, found->second_lists[i]);
     }
 }
 
@@ -117,7 +117,7 @@ static void wake(ki_build *b) {
 struct divider {
     uint8_t *rows; /* where rows are not kept */
     float *floats; /* also a row's, for reading */
-    float *work;   /* of ki_spill_rank() */
+    float *work;   /* of ki_second_list_rank() */
     struct found found;
     ki_assign_scratch *scratch;
 };
@@ -128,10 +128,10 @@ static int divider_create(const ki_build *b, struct divider *d) {
     d->floats = ki_alloc_array((uint64_t)b->run_rows * r->dim, sizeof(float));
     d->found.choices = ki_alloc_array(b->run_rows, sizeof(*d->found.choices));
     d->scratch = ki_assign_scratch_create(&b->lists.kmeans);
-    if (b->lists.second_of) {
+    if (b->lists.second_list_of) {
         d->work = ki_alloc_array(r->dim, 2 * sizeof(float));
-        d->found.seconds = ki_alloc_array(b->run_rows, sizeof(*d->found.seconds));
-        if (!d->work || !d->found.seconds) return 0;
+        d->found.second_lists = ki_alloc_array(b->run_rows, sizeof(*d->found.second_lists));
+        if (!d->work || !d->found.second_lists) return 0;
     }
     return (d->rows || b->lists.all) && d->floats && d->found.choices && d->scratch;
 }
@@ -141,7 +141,7 @@ static void divider_free(struct divider *d) {
     free(d->floats);
     free(d->work);
     free(d->found.choices);
-    free(d->found.seconds);
+    free(d->found.second_lists);
     if (d->scratch) ki_assign_scratch_destroy(d->scratch);
 }
 
@@ -183,8 +183,9 @@ static kith_status divide_run(ki_build *b, struct divider *d, size_t *count, uin
     *row = first + bad;
     if (*fault != KI_ROW_FINE) return ki_build_explain(b, *fault, *row, error);
     ki_kmeans_assign(&b->lists.kmeans, d->scratch, values, *count, d->found.choices);
-    for (size_t i = 0; i < *count && d->found.seconds; i++)
-        ki_spill_rank(&b->lists.kmeans, values + i * r->dim, d->found.choices[i], d->work, d->found.seconds[i]);
+    for (size_t i = 0; i < *count && d->found.second_lists; i++)
+        ki_second_list_rank(&b->lists.kmeans, values + i * r->dim, d->found.choices[i], d->work,
+                            d->found.second_lists[i]);
     atomic_fetch_add(&b->code_ns, ki_now_ns() - start);
     d->found.values = values;
     if (place_in_turn(b, first, *count, &d->found)) atomic_fetch_add(&b->rows_done, *count);
@@ -234,12 +235,13 @@ static kith_status draft_positions(ki_build *b) {
     ki_build_lists *lists = &b->lists;
     uint32_t *next = ki_alloc_array(lists->count, sizeof(uint32_t)), position = 0;
     if (!next) return ki_fail(b->error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
-    lists->blocks = lists->spill_blocks = 0;
+    lists->blocks = lists->second_list_blocks = 0;
     for (size_t l = 0; l < lists->count; l++) {
         next[l] = position;
         position += lists->rows_of[l];
         lists->blocks += (lists->rows_of[l] + KI_BLOCK - 1) / KI_BLOCK;
-        if (lists->seconds_of) lists->spill_blocks += (lists->seconds_of[l] + KI_BLOCK - 1) / KI_BLOCK;
+        if (lists->second_list_counts)
+            lists->second_list_blocks += (lists->second_list_counts[l] + KI_BLOCK - 1) / KI_BLOCK;
     }
     for (uint64_t row = 0; row < b->source.rows; row++) {
         const uint32_t at = next[b->labels.position_of[row]]++;
@@ -251,18 +253,18 @@ static kith_status draft_positions(ki_build *b) {
 }
 
 /* Second lists are for approximate searches, which are precise with originals only. */
-static int wants_spill(const ki_build *b) {
+static int wants_second_lists(const ki_build *b) {
     return !b->options.no_spill && b->options.originals == KITH_ORIGINALS_KEEP;
 }
 
-static kith_status start_spill(ki_build *b) {
+static kith_status start_second_lists(ki_build *b) {
     ki_build_lists *lists = &b->lists;
-    lists->spilled_rows = 0;
-    if (!wants_spill(b)) return KITH_OK;
+    lists->second_list_rows = 0;
+    if (!wants_second_lists(b)) return KITH_OK;
     lists->list_of = ki_alloc_array(b->source.rows, sizeof(uint32_t));
-    lists->second_of = ki_alloc_array(b->source.rows, sizeof(uint32_t));
-    lists->seconds_of = ki_alloc_array_zeroed(lists->count, sizeof(uint32_t));
-    if (lists->list_of && lists->second_of && lists->seconds_of) return KITH_OK;
+    lists->second_list_of = ki_alloc_array(b->source.rows, sizeof(uint32_t));
+    lists->second_list_counts = ki_alloc_array_zeroed(lists->count, sizeof(uint32_t));
+    if (lists->list_of && lists->second_list_of && lists->second_list_counts) return KITH_OK;
     return ki_fail(b->error, KITH_E_NOMEM, "out of memory for the second lists of %llu vectors",
                    (unsigned long long)b->source.rows);
 }
@@ -280,12 +282,12 @@ kith_status ki_build_divide(ki_build *b) {
     if (!lists->rows_of || !lists->radius)
         return ki_fail(b->error, KITH_E_NOMEM, "out of memory for %zu lists", lists->count);
     lists->turn = 0;
-    lists->spill = 0;
-    status = start_spill(b);
+    lists->overflow = 0;
+    status = start_second_lists(b);
     if (status == KITH_OK) status = keep_rows(b);
     if (status != KITH_OK) return status;
     if (lists->all || b->options.originals == KITH_ORIGINALS_KEEP) ki_outfile_discard(&lists->spool);
-    ki_build_plan_runs(b, r->row_bytes + r->dim * sizeof(float) + sizeof(uint32_t) * (KI_CHOICES + KI_SECONDS));
+    ki_build_plan_runs(b, r->row_bytes + r->dim * sizeof(float) + sizeof(uint32_t) * (KI_CHOICES + KI_SECOND_CHOICES));
     status = ki_build_run_workers(b, divide, 1);
     return status == KITH_OK ? draft_positions(b) : status;
 }
@@ -374,11 +376,11 @@ void ki_build_lists_free(ki_build *b) {
     free(lists->radius);
     free(lists->kept);
     free(lists->list_of);
-    free(lists->second_of);
-    free(lists->seconds_of);
-    free(lists->spilled);
-    lists->list_of = lists->second_of = lists->seconds_of = lists->spilled = NULL;
-    lists->spilled_rows = 0;
+    free(lists->second_list_of);
+    free(lists->second_list_counts);
+    free(lists->by_second_list);
+    lists->list_of = lists->second_list_of = lists->second_list_counts = lists->by_second_list = NULL;
+    lists->second_list_rows = 0;
     lists->count = 0;
     lists->kept = NULL;
     lists->all = NULL;

@@ -4,9 +4,9 @@
  * defining kernel. This is the search; building is in build.h.
  *
  * F2. Results equal those of the plain scan bit for bit when originals are present (quant/int8.h B2, level1.h L2).
- * F3. A lane allocates only while it grows; a search like an earlier one allocates nothing.
+ * F3. A desk allocates only while it grows; a search like an earlier one allocates nothing.
  *
- * A ki_lane belongs to one worker at a time. */
+ * A ki_desk belongs to one worker at a time. */
 #ifndef KI_FLAT_FLAT_H
 #define KI_FLAT_FLAT_H
 
@@ -26,20 +26,20 @@ typedef struct ki_flat_search {
     ki_limits limits;
 } ki_flat_search;
 
-typedef struct ki_lane ki_lane;
+typedef struct ki_desk ki_desk;
 
-ki_lane *ki_lane_create(void); /* NULL: out of memory */
-void ki_lane_destroy(ki_lane *lane);
+ki_desk *ki_desk_create(void); /* NULL: out of memory */
+void ki_desk_destroy(ki_desk *desk);
 
-/* Queries a lane takes at a time for this k, 1.. (memory and cache bound it). */
+/* Queries a desk takes at a time for this k, 1.. (memory and cache bound it). */
 size_t ki_flat_group(const ki_view *view, size_t k);
 
 /* Search `count` (at most ki_flat_group) queries over blocks first..end. queries: count x dim floats, checked; for bits
  * count x row_bytes. shared: per query the best threshold that other ranges have found, or NULL; worker: 0 polls
- * `cancelled`. Afterwards ki_lane_hits() gives each query's hits: sorted, at most k. Returns OK or the stop status or
+ * `cancelled`. Afterwards ki_desk_hits() gives each query's hits: sorted, at most k. Returns OK or the stop status or
  * KITH_E_NOMEM. */
-kith_status ki_flat_run(const ki_flat_search *search, ki_lane *lane, const void *queries, size_t count, size_t first,
+kith_status ki_flat_run(const ki_flat_search *search, ki_desk *desk, const void *queries, size_t count, size_t first,
                         size_t end, _Atomic float *shared, unsigned worker, ki_counts *counts);
-const ki_hit *ki_lane_hits(const ki_lane *lane, size_t query, size_t *count);
+const ki_hit *ki_desk_hits(const ki_desk *desk, size_t query, size_t *count);
 
 #endif

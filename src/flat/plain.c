@@ -2,16 +2,16 @@
  *
  * The plain scan: the defining kernel against every allowed vector. It is the reference that the other plans are held
  * against, the only plan of bit vectors, and the fastest one when a filter lets few vectors through. */
-#include "flat/lane.h"
+#include "flat/desk.h"
 
 #include "base/checked.h"
 #include "kernel/distance.h"
 
 enum { STRIP = 256 }; /* positions that meet all queries before the next ones: they stay in cache */
 
-static float bits_distance(const ki_lane *lane, size_t query, uint32_t position) {
-    const ki_view *view = lane->view;
-    const uint8_t *q = (const uint8_t *)lane->queries + query * view->row_bytes;
+static float bits_distance(const ki_desk *desk, size_t query, uint32_t position) {
+    const ki_view *view = desk->view;
+    const uint8_t *q = (const uint8_t *)desk->queries + query * view->row_bytes;
     const uint8_t *x = view->originals + (size_t)position * view->row_bytes;
     if (view->metric == KITH_HAMMING) return (float)ki_distance()->hamming(q, x, view->row_bytes);
     uint64_t both, either;
@@ -19,29 +19,29 @@ static float bits_distance(const ki_lane *lane, size_t query, uint32_t position)
     return ki_jaccard_distance(both, either);
 }
 
-static int score_strip(ki_lane *lane, size_t query, const uint32_t *position, size_t count) {
+static int score_strip(ki_desk *desk, size_t query, const uint32_t *position, size_t count) {
     size_t i = 0;
-    if (lane->view->dtype != KITH_B1)
+    if (desk->view->dtype != KITH_B1)
         for (; i + 4 <= count; i += 4) {
             float distance[4];
-            ki_query_distances4(lane->view, ki_lane_query(lane, query), ki_lane_norm2(lane, query), position + i,
+            ki_query_distances4(desk->view, ki_desk_query(desk, query), ki_desk_norm2(desk, query), position + i,
                                 distance);
             for (size_t j = 0; j < 4; j++)
-                if (!ki_lane_collect(lane, query, distance[j], position[i + j])) return 0;
+                if (!ki_desk_collect(desk, query, distance[j], position[i + j])) return 0;
         }
     for (; i < count; i++) {
         const float distance =
-            lane->view->dtype == KITH_B1
-                ? bits_distance(lane, query, position[i])
-                : ki_query_distance(lane->view, ki_lane_query(lane, query), ki_lane_norm2(lane, query), position[i]);
-        if (!ki_lane_collect(lane, query, distance, position[i])) return 0;
+            desk->view->dtype == KITH_B1
+                ? bits_distance(desk, query, position[i])
+                : ki_query_distance(desk->view, ki_desk_query(desk, query), ki_desk_norm2(desk, query), position[i]);
+        if (!ki_desk_collect(desk, query, distance, position[i])) return 0;
     }
     return 1;
 }
 
 /* The next allowed positions from `from` on, at most STRIP; returns where to go on. */
-static uint64_t gather_strip(const ki_lane *lane, uint64_t from, uint64_t end, uint32_t *position, size_t *count) {
-    const uint64_t *allowed = lane->search->allowed;
+static uint64_t gather_strip(const ki_desk *desk, uint64_t from, uint64_t end, uint32_t *position, size_t *count) {
+    const uint64_t *allowed = desk->search->allowed;
     size_t used = 0;
     while (from < end && used < STRIP) {
         if (allowed) {
@@ -59,19 +59,19 @@ static uint64_t gather_strip(const ki_lane *lane, uint64_t from, uint64_t end, u
     return from;
 }
 
-kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end) {
-    const uint64_t last = ki_view_row_before(lane->view, end);
-    for (uint64_t from = ki_view_row_before(lane->view, first); from < last;) {
+kith_status ki_flat_plain(ki_desk *desk, size_t first, size_t end) {
+    const uint64_t last = ki_view_row_before(desk->view, end);
+    for (uint64_t from = ki_view_row_before(desk->view, first); from < last;) {
         uint32_t position[STRIP];
         size_t count;
-        from = gather_strip(lane, from, last, position, &count);
-        for (size_t query = 0; query < lane->count; query++) {
-            const kith_status status = query % 16 ? KITH_OK : ki_limits_reached(&lane->search->limits, lane->worker);
+        from = gather_strip(desk, from, last, position, &count);
+        for (size_t query = 0; query < desk->count; query++) {
+            const kith_status status = query % 16 ? KITH_OK : ki_limits_reached(&desk->search->limits, desk->worker);
             if (status != KITH_OK) return status;
-            if (!score_strip(lane, query, position, count)) return KITH_E_NOMEM;
+            if (!score_strip(desk, query, position, count)) return KITH_E_NOMEM;
         }
-        lane->counts->scanned_bytes += (uint64_t)count * lane->view->row_bytes * lane->count;
-        lane->counts->reranked += (uint64_t)count * lane->count;
+        desk->counts->scanned_bytes += (uint64_t)count * desk->view->row_bytes * desk->count;
+        desk->counts->reranked += (uint64_t)count * desk->count;
     }
     return KITH_OK;
 }

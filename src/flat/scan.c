@@ -13,7 +13,7 @@
  *
  * N1. Every vector whose score may reach the final threshold has been pending or collected once and only once.
  * N2. Results are final only where guess <= tau: then nothing at or above the k-th best was skipped. */
-#include "flat/lane.h"
+#include "flat/desk.h"
 
 #include "base/checked.h"
 #include "base/counting_sort.h"
@@ -34,27 +34,27 @@ static int in_sample(const struct sample *sample, size_t block) {
     return (offset & (((size_t)1 << sample->shift) - 1)) == 0 && offset >> sample->shift < sample->count;
 }
 
-static int make_room(ki_lane *lane, size_t query) {
-    ki_pending *pending = lane->pending + query * lane->pending_capacity;
+static int make_room(ki_desk *desk, size_t query) {
+    ki_pending *pending = desk->pending + query * desk->pending_capacity;
     size_t kept = 0;
-    for (size_t i = 0; i < lane->pending_count[query]; i++)
-        if (pending[i].upper >= ki_lane_threshold(lane, query)) pending[kept++] = pending[i];
-    lane->pending_count[query] = kept;
-    return kept <= lane->pending_capacity / 2 || ki_lane_flush(lane, query);
+    for (size_t i = 0; i < desk->pending_count[query]; i++)
+        if (pending[i].upper >= ki_desk_threshold(desk, query)) pending[kept++] = pending[i];
+    desk->pending_count[query] = kept;
+    return kept <= desk->pending_capacity / 2 || ki_desk_flush(desk, query);
 }
 
-static ki_list_terms list_terms(const ki_lane *lane, size_t query, size_t block) {
-    const ki_view *view = lane->view;
-    return ki_query_list_terms(view, &lane->code[0][query], ki_lane_query(lane, query), lane->rows + query * view->dim,
+static ki_list_terms list_terms(const ki_desk *desk, size_t query, size_t block) {
+    const ki_view *view = desk->view;
+    return ki_query_list_terms(view, &desk->code[0][query], ki_desk_query(desk, query), desk->rows + query * view->dim,
                                view->residual ? view->lists.of_block[block] : 0);
 }
 
 /* Keep the masked vectors of a block that the full codes let through. */
-static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]) {
-    const ki_view *view = lane->view;
-    const ki_query_code *code = &lane->code[0][query];
+static int bound_vectors(ki_desk *desk, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]) {
+    const ki_view *view = desk->view;
+    const ki_query_code *code = &desk->code[0][query];
     const float *factors = view->full.factors + block * KI_FACTORS;
-    const ki_list_terms terms = list_terms(lane, query, block);
+    const ki_list_terms terms = list_terms(desk, query, block);
     unsigned count;
     const uint32_t row = ki_view_block_row(view, block, &count);
     for (; mask; mask &= mask - 1) {
@@ -64,88 +64,88 @@ static int bound_vectors(ki_lane *lane, size_t query, size_t block, unsigned mas
             terms.base + (float)dot[v] * code->scale * factors[KI_FACTOR_SCALE + v] + factors[KI_FACTOR_BIAS + v];
         const int known = code->whole && norm <= KI_WHOLE_NORM;
         const float error = view->originals && !known ? terms.a * norm + code->b * factors[KI_FACTOR_ERROR + v] +
-                                                            lane->norm2_slack * norm * norm + terms.c
+                                                            desk->norm2_slack * norm * norm + terms.c
                                                       : 0;
-        if (!(estimate + error >= ki_lane_threshold(lane, query))) continue;
-        if (lane->pending_count[query] == lane->pending_capacity) {
-            if (!make_room(lane, query)) return 0;
-            if (!(estimate + error >= ki_lane_threshold(lane, query))) continue;
+        if (!(estimate + error >= ki_desk_threshold(desk, query))) continue;
+        if (desk->pending_count[query] == desk->pending_capacity) {
+            if (!make_room(desk, query)) return 0;
+            if (!(estimate + error >= ki_desk_threshold(desk, query))) continue;
         }
-        lane->counts->candidates++;
-        lane->pending[query * lane->pending_capacity + lane->pending_count[query]++] =
+        desk->counts->candidates++;
+        desk->pending[query * desk->pending_capacity + desk->pending_count[query]++] =
             (ki_pending){estimate + error, row + v, estimate, known || !view->originals};
-        if (lane->search->k) {
-            ki_floor_push(&lane->floor[query], estimate - error);
-            ki_lane_raise(lane, query);
+        if (desk->search->k) {
+            ki_floor_push(&desk->floor[query], estimate - error);
+            ki_desk_raise(desk, query);
         }
     }
     return 1;
 }
 
 /* Take the hits of one block through the full codes, several queries at a time. */
-static int refine_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
-    const size_t quads = lane->view->full.quads, block = hits[0].block;
+static int refine_block(ki_desk *desk, const ki_tile_hit *hits, size_t count) {
+    const size_t quads = desk->view->full.quads, block = hits[0].block;
     for (size_t done = 0; done < count;) {
         const int8_t *queries[KI_DOTS_MAX];
         int32_t starts[KI_DOTS_MAX], dot[KI_DOTS_MAX][KI_BLOCK];
-        const size_t taken = ki_min_size(lane->tile->dots_width, count - done);
+        const size_t taken = ki_min_size(desk->tile->dots_width, count - done);
         for (size_t i = 0; i < taken; i++) {
             const size_t query = hits[done + i].query;
-            queries[i] = lane->bytes[0] + query * 4 * quads;
-            starts[i] = lane->code[0][query].start;
+            queries[i] = desk->bytes[0] + query * 4 * quads;
+            starts[i] = desk->code[0][query].start;
         }
-        lane->tile->dots(&lane->view->full, block, queries, starts, (unsigned)taken, dot);
+        desk->tile->dots(&desk->view->full, block, queries, starts, (unsigned)taken, dot);
         for (size_t i = 0; i < taken; i++)
-            if (!bound_vectors(lane, hits[done + i].query, block, hits[done + i].mask, dot[i])) return 0;
+            if (!bound_vectors(desk, hits[done + i].query, block, hits[done + i].mask, dot[i])) return 0;
         done += taken;
     }
-    lane->counts->scanned_bytes += count * quads * KI_QUAD_BYTES;
+    desk->counts->scanned_bytes += count * quads * KI_QUAD_BYTES;
     return 1;
 }
 
 /* With few queries hardly two meet in a block: it is cheaper to score the survivors of the first level at once than to
  * read sixteen codes for each. Up to some 24 queries, as measured at 384 and 784 dimensions. */
-static int scores_directly(const ki_lane *lane, size_t level) {
+static int scores_directly(const ki_desk *desk, size_t level) {
     enum { FEW = 24 };
-    const ki_view *view = lane->view;
-    return level && view->originals && lane->count <= FEW && view->row_bytes < view->full.quads * KI_QUAD_BYTES / 2;
+    const ki_view *view = desk->view;
+    return level && view->originals && desk->count <= FEW && view->row_bytes < view->full.quads * KI_QUAD_BYTES / 2;
 }
 
-static int score_block(ki_lane *lane, const ki_tile_hit *hits, size_t count) {
-    const size_t enough = lane->search->k > 32 ? ki_min_size(lane->search->k, lane->pending_capacity) : 32;
+static int score_block(ki_desk *desk, const ki_tile_hit *hits, size_t count) {
+    const size_t enough = desk->search->k > 32 ? ki_min_size(desk->search->k, desk->pending_capacity) : 32;
     for (size_t i = 0; i < count; i++) {
         const size_t query = hits[i].query;
-        ki_pending *pending = lane->pending + query * lane->pending_capacity;
+        ki_pending *pending = desk->pending + query * desk->pending_capacity;
         unsigned rows;
-        const uint32_t first = ki_view_block_row(lane->view, hits[i].block, &rows);
+        const uint32_t first = ki_view_block_row(desk->view, hits[i].block, &rows);
         for (unsigned mask = hits[i].mask; mask; mask &= mask - 1) {
             const uint32_t position = first + (unsigned)__builtin_ctz(mask);
-            const uint8_t *row = lane->view->originals + (size_t)position * lane->view->row_bytes;
+            const uint8_t *row = desk->view->originals + (size_t)position * desk->view->row_bytes;
             __builtin_prefetch(row);
-            __builtin_prefetch(row + lane->view->row_bytes / 2);
-            lane->counts->candidates++;
+            __builtin_prefetch(row + desk->view->row_bytes / 2);
+            desk->counts->candidates++;
             /* What the sample left may fill the list already. */
-            if (lane->pending_count[query] == lane->pending_capacity && !ki_lane_flush(lane, query)) return 0;
-            pending[lane->pending_count[query]++] = (ki_pending){.upper = INFINITY, .position = position};
-            if (lane->pending_count[query] >= enough && !ki_lane_flush(lane, query)) return 0;
+            if (desk->pending_count[query] == desk->pending_capacity && !ki_desk_flush(desk, query)) return 0;
+            pending[desk->pending_count[query]++] = (ki_pending){.upper = INFINITY, .position = position};
+            if (desk->pending_count[query] >= enough && !ki_desk_flush(desk, query)) return 0;
         }
     }
     return 1;
 }
 
 /* Sort what the panels found in the blocks first..end by block, and refine: a block is then read once for all. */
-static int refine_group(ki_lane *lane, size_t level, size_t first) {
-    const int direct = scores_directly(lane, level);
+static int refine_group(ki_desk *desk, size_t level, size_t first) {
+    const int direct = scores_directly(desk, level);
     uint32_t at[KI_GROUP_BLOCKS_MAX + 2];
-    ki_sort_begin(at, lane->group_blocks);
-    for (size_t i = 0; i < lane->found_count; i++) ki_sort_count(at, lane->found[i].block - first);
-    ki_sort_starts(at, lane->group_blocks);
-    for (size_t i = 0; i < lane->found_count; i++)
-        lane->sorted[ki_sort_place(at, lane->found[i].block - first)] = lane->found[i];
-    for (size_t b = 0; b < lane->group_blocks; b++)
-        if (at[b + 1] > at[b] && !(direct ? score_block : refine_block)(lane, lane->sorted + at[b], at[b + 1] - at[b]))
+    ki_sort_begin(at, desk->group_blocks);
+    for (size_t i = 0; i < desk->found_count; i++) ki_sort_count(at, desk->found[i].block - first);
+    ki_sort_starts(at, desk->group_blocks);
+    for (size_t i = 0; i < desk->found_count; i++)
+        desk->sorted[ki_sort_place(at, desk->found[i].block - first)] = desk->found[i];
+    for (size_t b = 0; b < desk->group_blocks; b++)
+        if (at[b + 1] > at[b] && !(direct ? score_block : refine_block)(desk, desk->sorted + at[b], at[b + 1] - at[b]))
             return 0;
-    lane->found_count = 0;
+    desk->found_count = 0;
     return 1;
 }
 
@@ -157,129 +157,129 @@ static unsigned count_bits(unsigned mask) {
 }
 
 /* Note hits, less those on vectors that do not exist, are not allowed or were in the sample. */
-static void note_hits(ki_lane *lane, size_t level, const ki_panel *panel, const uint32_t *slot, size_t count,
+static void note_hits(ki_desk *desk, size_t level, const ki_panel *panel, const uint32_t *slot, size_t count,
                       const struct sample *already) {
-    const ki_tile_hit *hits = lane->hits;
-    const int full = !lane->search->allowed && lane->view->lists.count == 1;
-    const size_t last = (size_t)(lane->view->rows / KI_BLOCK);
+    const ki_tile_hit *hits = desk->hits;
+    const int full = !desk->search->allowed && desk->view->lists.count == 1;
+    const size_t last = (size_t)(desk->view->rows / KI_BLOCK);
     uint32_t row;
     for (size_t i = 0; i < count; i++) {
         ki_tile_hit hit = hits[i];
         if (hit.query >= panel->count) continue; /* a damaged file's estimate reaches even the need of an empty place */
         if (!full || hit.block >= last)
-            hit.mask &= (uint16_t)ki_view_valid_mask(lane->view, lane->search->allowed, hit.block, &row);
+            hit.mask &= (uint16_t)ki_view_valid_mask(desk->view, desk->search->allowed, hit.block, &row);
         if (!hit.mask || in_sample(already, hit.block)) continue;
-        if (level) lane->counts->level1_survivors += count_bits(hit.mask);
+        if (level) desk->counts->level1_survivors += count_bits(hit.mask);
         hit.query = (uint16_t)slot[hit.query];
-        lane->found[lane->found_count++] = hit;
+        desk->found[desk->found_count++] = hit;
     }
 }
 
 /* One panel against the blocks first..end at one level; bounds: of these blocks, or NULL. */
-static void scan_blocks(ki_lane *lane, size_t level, const ki_panel *panel, const uint32_t *slot,
+static void scan_blocks(ki_desk *desk, size_t level, const ki_panel *panel, const uint32_t *slot,
                         const ki_block_bound *bounds, size_t first, size_t end, const struct sample *already) {
-    const ki_level *codes = level ? &lane->view->level1 : &lane->view->full;
+    const ki_level *codes = level ? &desk->view->level1 : &desk->view->full;
     for (size_t block = first; block < end;) {
         size_t count = 0;
-        const size_t next = lane->tile->scan(codes, panel, bounds ? bounds + (block - first) : NULL, block, end,
-                                             lane->hits, KI_TILE_HITS, &count);
-        lane->counts->scanned_bytes += (next - block) * panel->count * (codes->quads * KI_QUAD_BYTES + KI_FACTORS * 4);
-        lane->counts->scanned_rows += (next - block) * panel->count * KI_BLOCK;
-        if (count) note_hits(lane, level, panel, slot, count, already);
+        const size_t next = desk->tile->scan(codes, panel, bounds ? bounds + (block - first) : NULL, block, end,
+                                             desk->hits, KI_TILE_HITS, &count);
+        desk->counts->scanned_bytes += (next - block) * panel->count * (codes->quads * KI_QUAD_BYTES + KI_FACTORS * 4);
+        desk->counts->scanned_rows += (next - block) * panel->count * KI_BLOCK;
+        if (count) note_hits(desk, level, panel, slot, count, already);
         block = next;
     }
 }
 
 /* The same where codes are relative to their list's centroid: what a panel needs changes from list to list. */
-static void scan_residual(ki_lane *lane, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
+static void scan_residual(ki_desk *desk, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
                           size_t first, size_t end, const struct sample *already) {
-    const ki_lists *lists = &lane->view->lists;
+    const ki_lists *lists = &desk->view->lists;
     for (size_t block = first; block < end;) {
         const size_t next = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
         for (unsigned i = 0; i < panel->count; i++) {
-            const ki_list_terms terms = list_terms(lane, slot[i], block);
+            const ki_list_terms terms = list_terms(desk, slot[i], block);
             panel->a[i] = terms.a;
-            panel->need[i] = ki_lane_need(lane, slot[i], terms.base, lane->view->originals ? terms.c : 0);
+            panel->need[i] = ki_desk_need(desk, slot[i], terms.base, desk->view->originals ? terms.c : 0);
         }
-        scan_blocks(lane, 0, panel, slot, bounds ? bounds + (block - first) : NULL, block, next, already);
+        scan_blocks(desk, 0, panel, slot, bounds ? bounds + (block - first) : NULL, block, next, already);
         block = next;
     }
 }
 
-static void scan_panel(ki_lane *lane, size_t level, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
+static void scan_panel(ki_desk *desk, size_t level, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
                        size_t first, size_t end, const struct sample *already) {
-    if (!level && lane->view->residual)
-        scan_residual(lane, panel, slot, bounds, first, end, already);
+    if (!level && desk->view->residual)
+        scan_residual(desk, panel, slot, bounds, first, end, already);
     else
-        scan_blocks(lane, level, panel, slot, bounds, first, end, already);
+        scan_blocks(desk, level, panel, slot, bounds, first, end, already);
 }
 
 /* Bounds of a group of blocks for panels of the given size; NULL where the kernel bounds each vector itself. */
-static const ki_block_bound *group_bounds(ki_lane *lane, size_t level, size_t most, size_t first, size_t end) {
-    const int bounded = level || lane->view->originals;
-    if (lane->tile->bounds_single && most == 1) return NULL;
-    ki_tile_bounds(level ? &lane->view->level1 : &lane->view->full, first, end, bounded ? lane->norm2_slack : 0,
-                   lane->bounds);
-    return lane->bounds;
+static const ki_block_bound *group_bounds(ki_desk *desk, size_t level, size_t most, size_t first, size_t end) {
+    const int bounded = level || desk->view->originals;
+    if (desk->tile->bounds_single && most == 1) return NULL;
+    ki_tile_bounds(level ? &desk->view->level1 : &desk->view->full, first, end, bounded ? desk->norm2_slack : 0,
+                   desk->bounds);
+    return desk->bounds;
 }
 
-static kith_status end_group(ki_lane *lane, size_t level, size_t first) {
-    if (lane->found_count && !refine_group(lane, level, first)) return KITH_E_NOMEM;
-    return ki_limits_reached(&lane->search->limits, lane->worker);
+static kith_status end_group(ki_desk *desk, size_t level, size_t first) {
+    if (desk->found_count && !refine_group(desk, level, first)) return KITH_E_NOMEM;
+    return ki_limits_reached(&desk->search->limits, desk->worker);
 }
 
 /* All panels against a group of blocks. */
-static kith_status scan_group(ki_lane *lane, size_t level, size_t first, size_t end, const struct sample *already) {
-    const size_t most = lane->panels == 1 ? lane->panel[level][0].count : lane->tile->width;
-    const ki_block_bound *bounds = group_bounds(lane, level, most, first, end);
-    for (size_t p = 0; p < lane->panels; p++)
-        scan_panel(lane, level, &lane->panel[level][p], lane->slot + p * lane->tile->width, bounds, first, end,
+static kith_status scan_group(ki_desk *desk, size_t level, size_t first, size_t end, const struct sample *already) {
+    const size_t most = desk->panels == 1 ? desk->panel[level][0].count : desk->tile->width;
+    const ki_block_bound *bounds = group_bounds(desk, level, most, first, end);
+    for (size_t p = 0; p < desk->panels; p++)
+        scan_panel(desk, level, &desk->panel[level][p], desk->slot + p * desk->tile->width, bounds, first, end,
                    already);
-    return end_group(lane, level, first);
+    return end_group(desk, level, first);
 }
 
 /* The queries that need its list against a group of blocks. */
-static kith_status scan_needed(ki_lane *lane, size_t level, size_t first, size_t end) {
+static kith_status scan_needed(ki_desk *desk, size_t level, size_t first, size_t end) {
     const struct sample none = {0};
-    const size_t needing = ki_lane_needing(lane, lane->view->lists.of_block[first], lane->gathered);
+    const size_t needing = ki_desk_needing(desk, desk->view->lists.of_block[first], desk->gathered);
     if (!needing) return KITH_OK;
-    const ki_block_bound *bounds = group_bounds(lane, level, needing, first, end);
-    for (size_t done = 0; done < needing; done += lane->tile->width) {
-        ki_panel panel = {.packed = lane->gathered_packed};
-        ki_lane_pack_panel(lane, level, lane->gathered + done, ki_min_size(lane->tile->width, needing - done), &panel);
+    const ki_block_bound *bounds = group_bounds(desk, level, needing, first, end);
+    for (size_t done = 0; done < needing; done += desk->tile->width) {
+        ki_panel panel = {.packed = desk->gathered_packed};
+        ki_desk_pack_panel(desk, level, desk->gathered + done, ki_min_size(desk->tile->width, needing - done), &panel);
         /* A panel of one packed alone may do without bounds only if the kernel's other panels may. */
-        scan_panel(lane, level, &panel, lane->gathered + done,
-                   panel.count == 1 && lane->tile->bounds_single ? NULL : bounds, first, end, &none);
+        scan_panel(desk, level, &panel, desk->gathered + done,
+                   panel.count == 1 && desk->tile->bounds_single ? NULL : bounds, first, end, &none);
     }
-    return end_group(lane, level, first);
+    return end_group(desk, level, first);
 }
 
 /* List after list, each for the queries that need it. */
-static kith_status scan_lists(ki_lane *lane, size_t first, size_t end) {
-    const ki_lists *lists = &lane->view->lists;
-    const size_t level = lane->search->plan == KITH_PLAN_LEVELS;
+static kith_status scan_lists(ki_desk *desk, size_t first, size_t end) {
+    const ki_lists *lists = &desk->view->lists;
+    const size_t level = desk->search->plan == KITH_PLAN_LEVELS;
     kith_status status = KITH_OK;
     for (size_t block = first; block < end && status == KITH_OK;) {
         const size_t list_end = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
-        const size_t next = ki_min_size(list_end, block + lane->group_blocks);
-        status = scan_needed(lane, level, block, next);
+        const size_t next = ki_min_size(list_end, block + desk->group_blocks);
+        status = scan_needed(desk, level, block, next);
         block = next;
     }
     return status;
 }
 
 /* Whether every query came with a threshold. */
-static int all_seeded(const ki_lane *lane) {
-    for (size_t i = 0; i < lane->count; i++)
-        if (!(lane->tau[i] > -INFINITY)) return 0;
+static int all_seeded(const ki_desk *desk) {
+    for (size_t i = 0; i < desk->count; i++)
+        if (!(desk->tau[i] > -INFINITY)) return 0;
     return 1;
 }
 
 /* Blocks for the first pass: enough that a good threshold is in sight. */
-static struct sample choose_sample(const ki_lane *lane, size_t first, size_t end) {
-    const size_t blocks = end - first, least = 64 + lane->search->k / 8;
+static struct sample choose_sample(const ki_desk *desk, size_t first, size_t end) {
+    const size_t blocks = end - first, least = 64 + desk->search->k / 8;
     struct sample sample = {first, 0, 0};
-    if (lane->search->k == 0 || blocks < 8 * least || all_seeded(lane)) return sample;
+    if (desk->search->k == 0 || blocks < 8 * least || all_seeded(desk)) return sample;
     while (blocks >> (sample.shift + 1) >= least && (1u << sample.shift) < SAMPLE_SHARE) sample.shift++;
     sample.count = blocks >> sample.shift;
     return sample;
@@ -299,32 +299,32 @@ static size_t hopeful_rank(size_t k, double share) {
 }
 
 /* Set guess[query] to the rank-th largest lower bound of what was found so far. */
-static void guess_threshold(ki_lane *lane, size_t query, size_t rank) {
-    const ki_floor *floor = &lane->floor[query];
-    if (floor->count < rank || rank >= lane->search->k || rank > GUESS_RANK_MAX) return;
+static void guess_threshold(ki_desk *desk, size_t query, size_t rank) {
+    const ki_floor *floor = &desk->floor[query];
+    if (floor->count < rank || rank >= desk->search->k || rank > GUESS_RANK_MAX) return;
     float least[GUESS_RANK_MAX];
     ki_floor best = {.heap = least, .k = rank};
     for (size_t i = 0; i < floor->count; i++) ki_floor_push(&best, floor->heap[i]);
     const float guess = ki_floor_value(&best);
-    if (!(guess > lane->guess[query])) return;
-    lane->guess[query] = guess;
-    ki_lane_renew(lane, query);
+    if (!(guess > desk->guess[query])) return;
+    desk->guess[query] = guess;
+    ki_desk_renew(desk, query);
 }
 
-static kith_status scan_sample(ki_lane *lane, const struct sample *sample) {
+static kith_status scan_sample(ki_desk *desk, const struct sample *sample) {
     const struct sample none = {0};
     kith_status status = KITH_OK;
     for (size_t i = 0; i < sample->count && status == KITH_OK; i++) {
         const size_t block = sample->first + (i << sample->shift);
-        status = scan_group(lane, 0, block, block + 1, &none);
+        status = scan_group(desk, 0, block, block + 1, &none);
     }
     return status;
 }
 
 /* Guess anew from what the first `share` of the blocks holds. */
-static void guess_all(ki_lane *lane, double share) {
-    const size_t rank = hopeful_rank(lane->search->k, share);
-    for (size_t i = 0; i < lane->count; i++) guess_threshold(lane, i, rank);
+static void guess_all(ki_desk *desk, double share) {
+    const size_t rank = hopeful_rank(desk->search->k, share);
+    for (size_t i = 0; i < desk->count; i++) guess_threshold(desk, i, rank);
 }
 
 static unsigned reversed(unsigned value, unsigned bits) {
@@ -335,63 +335,63 @@ static unsigned reversed(unsigned value, unsigned bits) {
 
 /* Neighbours often lie together, in the order in which they were made. So the groups of blocks are taken in 32 passes
  * that each spread over the whole range, and the guess tightens whenever the part seen has doubled. */
-static kith_status scan_rest(ki_lane *lane, size_t first, size_t end, const struct sample *sample) {
+static kith_status scan_rest(ki_desk *desk, size_t first, size_t end, const struct sample *sample) {
     enum { PASS_BITS = 5, PASSES = 1 << PASS_BITS };
-    const size_t level = lane->search->plan == KITH_PLAN_LEVELS;
-    const size_t groups = (end - first + lane->group_blocks - 1) / lane->group_blocks;
+    const size_t level = desk->search->plan == KITH_PLAN_LEVELS;
+    const size_t groups = (end - first + desk->group_blocks - 1) / desk->group_blocks;
     kith_status status = KITH_OK;
     for (unsigned pass = 0; pass < PASSES && status == KITH_OK; pass++) {
-        if (sample->count && lane->view->originals && pass > 0 && (pass & (pass - 1)) == 0)
-            guess_all(lane, (double)pass / PASSES + (1 - (double)pass / PASSES) / (1u << sample->shift));
+        if (sample->count && desk->view->originals && pass > 0 && (pass & (pass - 1)) == 0)
+            guess_all(desk, (double)pass / PASSES + (1 - (double)pass / PASSES) / (1u << sample->shift));
         for (size_t group = reversed(pass, PASS_BITS); group < groups && status == KITH_OK; group += PASSES) {
-            const size_t block = first + group * lane->group_blocks;
-            status = scan_group(lane, level, block, ki_min_size(end, block + lane->group_blocks), sample);
+            const size_t block = first + group * desk->group_blocks;
+            status = scan_group(desk, level, block, ki_min_size(end, block + desk->group_blocks), sample);
         }
     }
     return status;
 }
 
 /* Score what is pending; then a guess that was not reached by k results, here or in another range, is taken back: those
- * queries are listed in lane->slot with the threshold that their results prove. Returns how many, or SIZE_MAX. */
-static size_t settle(ki_lane *lane, size_t count) {
+ * queries are listed in desk->slot with the threshold that their results prove. Returns how many, or SIZE_MAX. */
+static size_t settle(ki_desk *desk, size_t count) {
     size_t again = 0;
     for (size_t i = 0; i < count; i++) {
-        const uint32_t query = lane->slot[i];
-        if (!ki_lane_flush(lane, query)) return SIZE_MAX;
-        if (lane->guess[query] > lane->tau[query]) lane->slot[again++] = query;
-        lane->guess[query] = -INFINITY;
+        const uint32_t query = desk->slot[i];
+        if (!ki_desk_flush(desk, query)) return SIZE_MAX;
+        if (desk->guess[query] > desk->tau[query]) desk->slot[again++] = query;
+        desk->guess[query] = -INFINITY;
     }
     return again;
 }
 
 /* Thresholds must be proven, so that nothing has to be taken back: from seeds, or a radius. */
-static int may_skip_lists(const ki_lane *lane, size_t first, size_t end) {
+static int may_skip_lists(const ki_desk *desk, size_t first, size_t end) {
     enum { LISTS_LEAST = 8 };
-    if (lane->search->nprobe) return end > first;
-    return lane->view->originals && lane->view->lists.count >= LISTS_LEAST && end > first && all_seeded(lane);
+    if (desk->search->nprobe) return end > first;
+    return desk->view->originals && desk->view->lists.count >= LISTS_LEAST && end > first && all_seeded(desk);
 }
 
-kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end) {
-    for (size_t i = 0; i < lane->count && lane->shared; i++) ki_lane_raise(lane, i);
-    const struct sample none = {0}, sample = choose_sample(lane, first, end);
-    if (may_skip_lists(lane, first, end)) {
-        const int few = ki_lane_mark_lists(lane, first, end);
+kith_status ki_flat_scan(ki_desk *desk, size_t first, size_t end) {
+    for (size_t i = 0; i < desk->count && desk->shared; i++) ki_desk_raise(desk, i);
+    const struct sample none = {0}, sample = choose_sample(desk, first, end);
+    if (may_skip_lists(desk, first, end)) {
+        const int few = ki_desk_mark_lists(desk, first, end);
         if (few < 0) return KITH_E_NOMEM;
         if (few) {
-            const kith_status status = scan_lists(lane, first, end);
-            return status == KITH_OK && settle(lane, lane->count) == SIZE_MAX ? KITH_E_NOMEM : status;
+            const kith_status status = scan_lists(desk, first, end);
+            return status == KITH_OK && settle(desk, desk->count) == SIZE_MAX ? KITH_E_NOMEM : status;
         }
     }
-    kith_status status = scan_sample(lane, &sample);
+    kith_status status = scan_sample(desk, &sample);
     if (status != KITH_OK) return status;
-    if (sample.count && lane->view->originals) guess_all(lane, (double)sample.count / (double)(end - first));
-    status = scan_rest(lane, first, end, &sample);
+    if (sample.count && desk->view->originals) guess_all(desk, (double)sample.count / (double)(end - first));
+    status = scan_rest(desk, first, end, &sample);
     if (status != KITH_OK) return status;
-    const size_t again = settle(lane, lane->count);
+    const size_t again = settle(desk, desk->count);
     if (again == SIZE_MAX) return KITH_E_NOMEM;
     if (again == 0) return KITH_OK;
-    for (size_t i = 0; i < again; i++) ki_lane_restart(lane, lane->slot[i]);
-    ki_lane_pack(lane, again);
-    status = scan_rest(lane, first, end, &none);
-    return status == KITH_OK && settle(lane, again) == SIZE_MAX ? KITH_E_NOMEM : status;
+    for (size_t i = 0; i < again; i++) ki_desk_restart(desk, desk->slot[i]);
+    ki_desk_pack(desk, again);
+    status = scan_rest(desk, first, end, &none);
+    return status == KITH_OK && settle(desk, again) == SIZE_MAX ? KITH_E_NOMEM : status;
 }

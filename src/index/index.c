@@ -195,7 +195,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     view->lists.longest = (uint32_t)head->rows;
     kith_status status = view->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
-    if (status == KITH_OK) status = ki_index_view_spill(index, error);
+    if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -241,7 +241,7 @@ void kith_index_close(kith_index *index) {
     free(index->list_first);
     free(index->list_of_block);
     free(index->super_ends);
-    free(index->spill_first);
+    free(index->second_list_first);
     ki_calibration_free(&index->calibration);
     free(index);
 }
@@ -265,7 +265,8 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
     info->integer_codes = index->view.whole;
     info->lists = index->view.lists.count;
     info->list_rows_max = index->view.lists.longest;
-    info->spilled_rows = index->view.spill.level.blocks ? index->view.spill.first[index->view.lists.count] : 0;
+    info->spilled_rows =
+        index->view.second_lists.level.blocks ? index->view.second_lists.first[index->view.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
     info->near_duplicates = index->calibration.near_duplicates;
     info->code_error = head->code_error;

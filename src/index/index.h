@@ -19,7 +19,7 @@ struct kith_index {
     uint64_t string_size, name_size;
     const uint32_t *string_order;
     uint32_t *list_first, *list_of_block, *super_ends; /* what view.lists points to: owned */
-    uint32_t *spill_first;                             /* and view.spill */
+    uint32_t *second_list_first;                       /* and view.second_lists */
     ki_calibration calibration;                        /* count 0: none, or none that can be used */
 };
 
@@ -45,6 +45,6 @@ kith_status ki_part_of(const ki_segment *segment, uint32_t kind, uint64_t count,
                        kith_error *error);
 kith_status ki_index_view_lists(kith_index *index, kith_error *error);
 /* After lists, codes and originals. */
-kith_status ki_index_view_spill(kith_index *index, kith_error *error);
+kith_status ki_index_view_second_lists(kith_index *index, kith_error *error);
 
 #endif

@@ -131,9 +131,10 @@ kith_status ki_index_view_lists(kith_index *index, kith_error *error) {
 }
 
 /* How many entries each second list has; they and their blocks lie one after the other. */
-static kith_status read_spill_lists(kith_index *index, const uint32_t *counts, uint64_t entries, kith_error *error) {
+static kith_status read_second_list_counts(kith_index *index, const uint32_t *counts, uint64_t entries,
+                                           kith_error *error) {
     const size_t lists = index->view.lists.count;
-    uint32_t *first = index->spill_first = ki_alloc_array(2 * (lists + 1), sizeof(uint32_t));
+    uint32_t *first = index->second_list_first = ki_alloc_array(2 * (lists + 1), sizeof(uint32_t));
     if (!first) return ki_fail(error, KITH_E_NOMEM, "out of memory for %zu lists", lists);
     uint32_t *first_block = first + lists + 1;
     first[0] = first_block[0] = 0;
@@ -141,36 +142,37 @@ static kith_status read_spill_lists(kith_index *index, const uint32_t *counts, u
         const uint32_t count = counts[l];
         if (count > entries - first[l])
             return ki_fail(error, KITH_E_CORRUPT, "%s: %s, list %zu: reaches beyond the last entry",
-                           ki_segment_path(index->segment), ki_part_place(KI_PART_SPILL_LISTS), l);
+                           ki_segment_path(index->segment), ki_part_place(KI_PART_SECOND_LIST_COUNTS), l);
         first[l + 1] = first[l] + count;
         first_block[l + 1] = first_block[l] + (count + KI_BLOCK - 1) / KI_BLOCK;
     }
     if (first[lists] != entries)
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s: leaves entries over", ki_segment_path(index->segment),
-                       ki_part_place(KI_PART_SPILL_LISTS));
+                       ki_part_place(KI_PART_SECOND_LIST_COUNTS));
     return KITH_OK;
 }
 
-kith_status ki_index_view_spill(kith_index *index, kith_error *error) {
+kith_status ki_index_view_second_lists(kith_index *index, kith_error *error) {
     const ki_segment *s = index->segment;
     ki_view *view = &index->view;
-    const ki_part_view entries = ki_segment_part(s, KI_PART_SPILL_ENTRIES);
+    const ki_part_view entries = ki_segment_part(s, KI_PART_SECOND_LIST_ENTRIES);
     const void *counts, *codes, *factors;
     if (!entries.data || view->lists.count == 1 || !view->originals) return KITH_OK;
-    const uint64_t count = entries.bytes / sizeof(ki_spilled);
-    if (count > view->rows || entries.bytes % sizeof(ki_spilled))
+    const uint64_t count = entries.bytes / sizeof(ki_second_entry);
+    if (count > view->rows || entries.bytes % sizeof(ki_second_entry))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s has %llu bytes for %llu vectors", ki_segment_path(s),
-                       ki_part_place(KI_PART_SPILL_ENTRIES), (unsigned long long)entries.bytes,
+                       ki_part_place(KI_PART_SECOND_LIST_ENTRIES), (unsigned long long)entries.bytes,
                        (unsigned long long)view->rows);
-    kith_status status = ki_part_of(s, KI_PART_SPILL_LISTS, view->lists.count, sizeof(uint32_t), &counts, error);
-    if (status == KITH_OK) status = read_spill_lists(index, counts, count, error);
+    kith_status status = ki_part_of(s, KI_PART_SECOND_LIST_COUNTS, view->lists.count, sizeof(uint32_t), &counts, error);
+    if (status == KITH_OK) status = read_second_list_counts(index, counts, count, error);
     if (status != KITH_OK) return status;
-    const uint32_t *first = index->spill_first, *first_block = first + view->lists.count + 1;
+    const uint32_t *first = index->second_list_first, *first_block = first + view->lists.count + 1;
     const uint64_t quads = view->level1.blocks ? view->level1.quads : view->full.quads;
     const uint32_t blocks = first_block[view->lists.count];
-    status = ki_part_of(s, KI_PART_SPILL_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
+    status = ki_part_of(s, KI_PART_SECOND_LIST_CODES, blocks, quads * KI_QUAD_BYTES, &codes, error);
     if (status == KITH_OK)
-        status = ki_part_of(s, KI_PART_SPILL_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
-    if (status == KITH_OK) view->spill = (ki_spill){{codes, factors, quads, blocks}, first, first_block, entries.data};
+        status = ki_part_of(s, KI_PART_SECOND_LIST_FACTORS, blocks, KI_FACTORS * sizeof(float), &factors, error);
+    if (status == KITH_OK)
+        view->second_lists = (ki_second_lists){{codes, factors, quads, blocks}, first, first_block, entries.data};
     return status;
 }

@@ -94,29 +94,29 @@ static kith_status check_list_floats(const kith_index *index, kith_error *error)
 static kith_status check_entries(const kith_index *index, uint64_t *seen, kith_error *error) {
     const ki_view *view = &index->view;
     for (size_t l = 0; l < view->lists.count; l++)
-        for (uint32_t e = view->spill.first[l]; e < view->spill.first[l + 1]; e++) {
-            const ki_spilled entry = view->spill.entry[e];
+        for (uint32_t e = view->second_lists.first[l]; e < view->second_lists.first[l + 1]; e++) {
+            const ki_second_entry entry = view->second_lists.entry[e];
             if (entry.position >= view->rows || entry.list >= view->lists.count)
-                return bad(index, KI_PART_SPILL_ENTRIES, e, "is beyond the last vector or list", error);
+                return bad(index, KI_PART_SECOND_LIST_ENTRIES, e, "is beyond the last vector or list", error);
             if (entry.list == l || entry.position < view->lists.first_row[entry.list] ||
                 entry.position >= view->lists.first_row[entry.list + 1])
-                return bad(index, KI_PART_SPILL_ENTRIES, e, "does not name the vector's first list", error);
+                return bad(index, KI_PART_SECOND_LIST_ENTRIES, e, "does not name the vector's first list", error);
             if (seen[entry.position / 64] >> entry.position % 64 & 1)
-                return bad(index, KI_PART_SPILL_ENTRIES, e, "is the vector's second one", error);
+                return bad(index, KI_PART_SECOND_LIST_ENTRIES, e, "is the vector's second one", error);
             seen[entry.position / 64] |= UINT64_C(1) << entry.position % 64;
         }
     return KITH_OK;
 }
 
-static kith_status check_spill(const kith_index *index, kith_error *error) {
+static kith_status check_second_lists(const kith_index *index, kith_error *error) {
     const ki_view *view = &index->view;
     uint64_t *seen = ki_alloc_array_zeroed(view->rows / 64 + 1, sizeof(*seen));
     if (!seen) return ki_fail(error, KITH_E_NOMEM, "out of memory for %llu vectors", (unsigned long long)view->rows);
     kith_status status = check_entries(index, seen, error);
     free(seen);
     if (status != KITH_OK) return status;
-    return check_floats(index, KI_PART_SPILL_FACTORS, view->spill.level.factors,
-                        (uint64_t)view->spill.level.blocks * KI_FACTORS, error);
+    return check_floats(index, KI_PART_SECOND_LIST_FACTORS, view->second_lists.level.factors,
+                        (uint64_t)view->second_lists.level.blocks * KI_FACTORS, error);
 }
 
 static kith_status check_codes(const kith_index *index, kith_error *error) {
@@ -133,7 +133,7 @@ static kith_status check_codes(const kith_index *index, kith_error *error) {
             status = check_floats(index, KI_PART_LEVEL1_FACTORS, view->level1.factors, factors, error);
     }
     if (status == KITH_OK && view->lists.count > 1) status = check_list_floats(index, error);
-    if (status == KITH_OK && view->spill.level.blocks) status = check_spill(index, error);
+    if (status == KITH_OK && view->second_lists.level.blocks) status = check_second_lists(index, error);
     if (status == KITH_OK && view->second_factors)
         status = check_floats(index, KI_PART_SECOND_FACTORS, view->second_factors, factors, error);
     return status;

@@ -111,7 +111,7 @@ static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const struc
     }
     ivf->probes[query] = (uint32_t)picked;
     for (size_t i = 0; i < picked; i++) probe[i].base = base_of(ivf, probe[i].base);
-    for (size_t i = 0; i < picked && ivf->spill; i++)
+    for (size_t i = 0; i < picked && ivf->second_lists; i++)
         ivf->probed[query * ivf->words + probe[i].list / 64] |= UINT64_C(1) << probe[i].list % 64;
 }
 

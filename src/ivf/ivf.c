@@ -53,13 +53,13 @@ static size_t probes_of(const ki_ivf_search *search) {
     return ki_min_size(most, search->view->lists.count);
 }
 
-static const ki_spill *spill_of(const ki_ivf_search *search) {
+static const ki_second_lists *second_lists_of(const ki_ivf_search *search) {
     const kith_scan_code none = KITH_SCAN_AUTO, code = search->first_lists_only ? none : search->code;
-    return code != none && code == ki_spill_code(search->view) ? &search->view->spill : NULL;
+    return code != none && code == ki_second_lists_code(search->view) ? &search->view->second_lists : NULL;
 }
 
 static size_t probed_words(const ki_ivf_search *search) {
-    return spill_of(search) ? (search->view->lists.count + 63) / 64 : 0;
+    return second_lists_of(search) ? (search->view->lists.count + 63) / 64 : 0;
 }
 
 /* What is scanned, but for the second code. */
@@ -153,26 +153,26 @@ static int take_scan_codes(ki_ivf *ivf) {
 }
 
 enum {
-    TWO_LEVELS_LEAST = 3000, /* lists: fewer are scored sooner than supers are chosen and visited */
-    VISIT_PART = 8,          /* one super in so many is visited */
+    BY_SUPERS_LEAST = 3000, /* lists: fewer are scored sooner than supers are chosen and visited */
+    VISIT_PART = 8,         /* one super in so many is visited */
     VISITS_LEAST = 16,
     STEP = 144, /* queries that choose together, of which those that visit a super fill a panel */
     ONE_LEVEL_STEP = 48
 };
 
-/* Lists are chosen in two levels where scoring all centroids would take about as long as scanning what is chosen: the
+/* Lists are chosen by supers where scoring all centroids would take about as long as scanning what is chosen: the
  * more lists a query probes, the less there is to gain, and the more of them would be missed. */
-static int in_two_levels(const ki_ivf *ivf) {
+static int by_supers(const ki_ivf *ivf) {
     const ki_lists *lists = &ivf->view->lists;
-    const uint64_t scanned = ivf->nprobe * (ivf->view->rows / lists->count) * (ivf->spill ? 2 : 1);
-    return lists->supers && lists->count >= TWO_LEVELS_LEAST && scanned <= 2 * lists->count &&
+    const uint64_t scanned = ivf->nprobe * (ivf->view->rows / lists->count) * (ivf->second_lists ? 2 : 1);
+    return lists->supers && lists->count >= BY_SUPERS_LEAST && scanned <= 2 * lists->count &&
            2 * VISIT_PART * ivf->probe_stride <= lists->count;
 }
 
 static int take_supers(ki_ivf *ivf) {
     const size_t supers = ivf->view->lists.supers, part = (supers + VISIT_PART - 1) / VISIT_PART;
     const size_t visits = ki_min_size(part < VISITS_LEAST ? VISITS_LEAST : part, supers);
-    const int two = in_two_levels(ivf);
+    const int two = by_supers(ivf);
     if (two && !ki_ivf_make_supers(ivf->view, visits, &ivf->supers)) return 0;
     ivf->visits = two ? visits : 0;
     ivf->row_blocks = two ? ivf->supers.row_blocks : 0;
@@ -181,9 +181,9 @@ static int take_supers(ki_ivf *ivf) {
 }
 
 static int take_probed(ki_ivf *ivf) {
-    ivf->spill = spill_of(ivf->search);
+    ivf->second_lists = second_lists_of(ivf->search);
     ivf->words = probed_words(ivf->search);
-    if (!ivf->spill) return 1;
+    if (!ivf->second_lists) return 1;
     ivf->probed = ki_area_take(&ivf->probed_buffer, (uint64_t)ivf->count * ivf->words, sizeof(uint64_t));
     if (ivf->probed) memset(ivf->probed, 0, ivf->count * ivf->words * sizeof(uint64_t));
     return ivf->probed != NULL;

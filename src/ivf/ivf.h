@@ -12,7 +12,7 @@
  *
  * Each step is cut into pieces that any worker may take: queries in choose and finish, lists in scan.
  *
- * Second lists [SOAR: Sun, Simcha, Dopson, Guo, Kumar 2023]: see view/view.h ki_spill.
+ * Second lists [SOAR: Sun, Simcha, Dopson, Guo, Kumar 2023]: see view/view.h ki_second_lists.
  *
  * V1. Results do not depend on the number of workers or the order of pieces: a threshold is always a proven lower bound
  *     of the rerank-th best estimate among the probed vectors, and the rerank best by (estimate, position) are taken.

@@ -71,20 +71,20 @@ static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
 struct span {
     const ki_level *level;
     size_t first_block, end_block;
-    uint32_t first, count;     /* positions, or entries */
-    const ki_spilled *spilled; /* the entries, or NULL */
+    uint32_t first, count;        /* positions, or entries */
+    const ki_second_entry *entry; /* the entries, or NULL */
 };
 
 /* Of new candidates, which are entries: the positions of those that the query does not meet in their first list. */
-static uint32_t keep_spilled(const ki_ivf *ivf, const struct span *s, size_t query, const struct candidates *c,
-                             uint32_t end) {
+static uint32_t keep_second_entry(const ki_ivf *ivf, const struct span *s, size_t query, const struct candidates *c,
+                                  uint32_t end) {
     const uint64_t *probed = ivf->probed + query * ivf->words, *allowed = ivf->search->allowed;
     const uint64_t rows = ivf->view->rows, lists = ivf->view->lists.count;
     uint32_t kept = *c->count;
     for (uint32_t i = kept; i < end; i++) {
-        const ki_spilled spilled = s->spilled[c->position[i]];
-        const int there = spilled.position < rows && spilled.list < lists; /* but in a damaged file */
-        const uint32_t position = there ? spilled.position : 0, list = there ? spilled.list : 0;
+        const ki_second_entry found = s->entry[c->position[i]];
+        const int there = found.position < rows && found.list < lists; /* but in a damaged file */
+        const uint32_t position = there ? found.position : 0, list = there ? found.list : 0;
         const int out = !there || (probed[list / 64] >> list % 64 & 1) ||
                         (allowed && !(allowed[position / 64] >> position % 64 & 1));
         c->score[kept] = c->score[i];
@@ -97,7 +97,7 @@ static uint32_t keep_spilled(const ki_ivf *ivf, const struct span *s, size_t que
 /* Take what one call of the kernel found. */
 static void consume(ki_ivf *ivf, ki_ivf_worker *w, const struct span *s, const ki_pair *pair, unsigned count,
                     size_t hits) {
-    const uint64_t *allowed = s->spilled ? NULL : ivf->search->allowed;
+    const uint64_t *allowed = s->entry ? NULL : ivf->search->allowed;
     for (size_t h = 0; h < hits; h++) {
         const ki_tile_hit *hit = &w->hits[h];
         if (hit->query >= count) continue; /* a damaged file's infinite score reaches even an empty place's need */
@@ -110,7 +110,7 @@ static void consume(ki_ivf *ivf, ki_ivf_worker *w, const struct span *s, const k
         if (*c.count + 2 * KI_BLOCK > ivf->capacity) make_room(ivf, w, query);
         const size_t end = ivf->pick->collect(w->scores[h], pair[hit->query].base, mask, threshold_of(ivf, query),
                                               s->first + at, c.score, c.position, *c.count);
-        *c.count = s->spilled ? keep_spilled(ivf, s, query, &c, (uint32_t)end) : (uint32_t)end;
+        *c.count = s->entry ? keep_second_entry(ivf, s, query, &c, (uint32_t)end) : (uint32_t)end;
     }
 }
 
@@ -120,7 +120,7 @@ static float need_of(const ki_ivf *ivf, const ki_pair *pair) {
     return tau - pair->base - 0x1p-21f * (fabsf(tau) + fabsf(pair->base));
 }
 
-/* What a panel needs lies in the second cache or beyond: ask for it while the panel before is at work. */
+/* What a panel needs lies in the L2 cache or beyond: ask for it while the panel before is at work. */
 static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pair, size_t count) {
     enum { LINE = 64 };
     const size_t row_bytes = 4 * ivf->level->quads, probed_bytes = ivf->words * sizeof(uint64_t);
@@ -131,7 +131,7 @@ static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pai
         __builtin_prefetch(w->score + end, 1);
         __builtin_prefetch(w->position + end, 1);
         for (size_t at = 0; at < row_bytes; at += LINE) __builtin_prefetch(row + at);
-        if (!ivf->spill || probed_bytes > 4 * LINE) continue;
+        if (!ivf->second_lists || probed_bytes > 4 * LINE) continue;
         for (size_t at = 0; at < probed_bytes; at += LINE)
             __builtin_prefetch((const char *)(ivf->probed + query * ivf->words) + at);
     }
@@ -143,7 +143,7 @@ static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsig
     for (unsigned i = 0; i < count; i++) query[i] = pair[i].query;
     ki_ivf_pack(ivf, w, 0, query, count, &panel);
     for (unsigned i = 0; i < count; i++) panel.need[i] = need_of(ivf, &pair[i]);
-    for (int spilled = 0; spilled < 2; spilled++, s++) {
+    for (int which = 0; which < 2; which++, s++) {
         for (size_t block = s->first_block; block < s->end_block;) {
             size_t hits = 0;
             block = ivf->tile->score(s->level, &panel, block, s->end_block, w->hits, w->scores, KI_IVF_HITS, &hits);
@@ -175,7 +175,7 @@ static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsi
 /* The vectors of a list, and those whose second list it is. */
 static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
     const ki_lists *lists = &ivf->view->lists;
-    const ki_spill *spill = ivf->spill;
+    const ki_second_lists *second_lists = ivf->second_lists;
     span[0] = (struct span){ivf->level,
                             lists->first_block[list],
                             lists->first_block[list + 1],
@@ -183,13 +183,13 @@ static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
                             lists->first_row[list + 1] - lists->first_row[list],
                             NULL};
     span[1] = (struct span){0};
-    if (spill)
-        span[1] = (struct span){&spill->level,
-                                spill->first_block[list],
-                                spill->first_block[list + 1],
-                                spill->first[list],
-                                spill->first[list + 1] - spill->first[list],
-                                spill->entry};
+    if (second_lists)
+        span[1] = (struct span){&second_lists->level,
+                                second_lists->first_block[list],
+                                second_lists->first_block[list + 1],
+                                second_lists->first[list],
+                                second_lists->first[list + 1] - second_lists->first[list],
+                                second_lists->entry};
 }
 
 /* All queries that probe a list. */

@@ -71,10 +71,10 @@ struct ki_ivf {
     size_t count, stride;
     const float *queries;
     size_t nprobe, rerank, capacity;
-    size_t probe_stride;   /* most probes of a query */
-    const ki_level *level; /* whose codes are scanned, but for the second code */
-    int coarse_first;      /* lists are chosen by the first level too */
-    const ki_spill *spill; /* NULL: second lists are none, or have other codes */
+    size_t probe_stride;                 /* most probes of a query */
+    const ki_level *level;               /* whose codes are scanned, but for the second code */
+    int coarse_first;                    /* lists are chosen by the first level too */
+    const ki_second_lists *second_lists; /* NULL: second lists are none, or have other codes */
     ki_ivf_level basis, supers;
     size_t visits;          /* supers that a query looks into; 0: it looks at all centroids */
     size_t row_blocks;      /* most blocks that those touch */

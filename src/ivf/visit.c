@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choosing lists in two levels, where they are many: a query looks at the centroids of the supers nearest to it only.
+ * Choosing lists by supers, where they are many: a query looks at the centroids of the supers nearest to it only.
  * Queries of a step that look into one super are taken together, so that its centroids are read once for them. A
  * query's row of scores has the blocks of its supers one after the other, in their order; a block in which one super
  * ends and the next begins stands there once, and is scored twice alike. */

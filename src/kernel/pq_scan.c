@@ -85,13 +85,17 @@ static unsigned nearest(const float *x, const float *book, const float *bias, si
     return at;
 }
 
-static void levels(const float *values, float low, float inverse, uint8_t *out) {
+static void to_bytes(const float *values, float low, float inverse, uint8_t *out) {
     for (int i = 0; i < 16; i++) out[i] = (uint8_t)(int)rintf((values[i] - low) * inverse);
 }
 
 void ki_pq_fill(uint32_t features, ki_pq_kernels *table) {
-    *table = (ki_pq_kernels){
-        .width = WIDTH, .score4 = score4, .score8 = score8, .products = products, .nearest = nearest, .levels = levels};
+    *table = (ki_pq_kernels){.width = WIDTH,
+                             .score4 = score4,
+                             .score8 = score8,
+                             .products = products,
+                             .nearest = nearest,
+                             .to_bytes = to_bytes};
     ki_pq_fill_avx2(features, table);
     ki_pq_fill_avx512(features, table);
     ki_pq_fill_neon(features, table);

@@ -19,7 +19,7 @@
  *     sums over a vector are at most 65535.
  * P2. score is
  *         s = fma(fma(sum, delta, low), scale, bias),
- *     each operation rounded once, the sum exact: the same bits on every tier. So are products, nearest and levels.
+ *     each operation rounded once, the sum exact: the same bits on every tier. So are products, nearest and to_bytes.
  * P3. Kernels read whole rows of blocks first..end, their factors, and the operands; nothing past them, whatever the
  *     bytes of the codes say. They never allocate.
  *
@@ -70,7 +70,7 @@ typedef struct ki_pq_kernels {
     unsigned (*nearest)(const float *x, const float *book, const float *bias, size_t dim, size_t columns, float *best);
     /* out[i] = (values[i] - low) * inverse rounded to the nearest integer, ties to even; 16 of them. The caller keeps
      * it inside 0..255. */
-    void (*levels)(const float *values, float low, float inverse, uint8_t *out);
+    void (*to_bytes)(const float *values, float low, float inverse, uint8_t *out);
 } ki_pq_kernels;
 
 /* The table for this process; made once. */

@@ -250,7 +250,7 @@ TARGET static unsigned nearest_avx2(const float *x, const float *book, const flo
     return (unsigned)_mm_cvtsi128_si32(first);
 }
 
-TARGET static void levels_avx2(const float *values, float low, float inverse, uint8_t *out) {
+TARGET static void to_bytes_avx2(const float *values, float low, float inverse, uint8_t *out) {
     const __m256 least = _mm256_set1_ps(low), times = _mm256_set1_ps(inverse);
     const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(values), least), times));
     const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(values + LANES), least), times));
@@ -266,7 +266,7 @@ void ki_pq_fill_avx2(uint32_t features, ki_pq_kernels *table) {
                              .score8 = score8_avx2,
                              .products = products_avx2,
                              .nearest = nearest_avx2,
-                             .levels = levels_avx2};
+                             .to_bytes = to_bytes_avx2};
 }
 
 #else

@@ -231,7 +231,7 @@ TARGET static unsigned nearest_avx512(const float *x, const float *book, const f
     return _mm512_reduce_min_epu32(_mm512_mask_mov_epi32(_mm512_set1_epi32(-1), equal, best.at));
 }
 
-TARGET static void levels_avx512(const float *values, float low, float inverse, uint8_t *out) {
+TARGET static void to_bytes_avx512(const float *values, float low, float inverse, uint8_t *out) {
     const __m512 above = _mm512_sub_ps(_mm512_loadu_ps(values), _mm512_set1_ps(low));
     const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(above, _mm512_set1_ps(inverse)));
     _mm_storeu_si128((__m128i *)(void *)out, _mm512_cvtepi32_epi8(whole));
@@ -244,7 +244,7 @@ void ki_pq_fill_avx512(uint32_t features, ki_pq_kernels *table) {
                              .score8 = score8_avx512,
                              .products = products_avx512,
                              .nearest = nearest_avx512,
-                             .levels = levels_avx512};
+                             .to_bytes = to_bytes_avx512};
 }
 
 #else

@@ -181,7 +181,7 @@ static unsigned nearest_neon(const float *x, const float *book, const float *bia
     return vminvq_u32(vornq_u32(best_at, vceqq_f32(best, vdupq_n_f32(*value))));
 }
 
-static void levels_neon(const float *values, float low, float inverse, uint8_t *out) {
+static void to_bytes_neon(const float *values, float low, float inverse, uint8_t *out) {
     for (unsigned i = 0; i < 16; i += 4) {
         const float32x4_t above = vsubq_f32(vld1q_f32(values + i), vdupq_n_f32(low));
         const uint32x4_t whole = vcvtnq_u32_f32(vmulq_n_f32(above, inverse));
@@ -199,7 +199,7 @@ void ki_pq_fill_neon(uint32_t features, ki_pq_kernels *table) {
                              .score8 = score8_neon,
                              .products = products_neon,
                              .nearest = nearest_neon,
-                             .levels = levels_neon};
+                             .to_bytes = to_bytes_neon};
 }
 
 #else

@@ -98,7 +98,7 @@ INLINE __m256i add_products(__m256i acc, __m256i codes, __m256i query) {
 }
 
 /* acc[0..1] += the two products of each lane of words. One piece of assembly with the broadcast in it, because
- * compilers gather the broadcasts first and spill the accumulators. */
+ * compilers gather the broadcasts first and move the accumulators to memory. */
 INLINE void add_words(__m256i *acc, __m256i low, __m256i high, const int8_t *query) {
     __m256i one, two;
     __asm__("vpbroadcastd %6, %2\n\tvpmaddwd %2, %4, %3\n\tvpmaddwd %2, %5, %2\n\t"

@@ -60,7 +60,7 @@ TARGET static void vnni_pack(const int8_t *const *rows, unsigned count, size_t q
 }
 
 /* acc += the four products of each lane. Written as assembly because compilers copy the accumulator of the intrinsic,
- * run out of registers with 24 of them, and lose half of the speed to spills. */
+ * run out of registers with 24 of them, and lose half of the speed to moving them. */
 INLINE __m512i add_products(__m512i acc, __m512i codes, __m512i query) {
 #ifdef KITH_EMULATE
     return _mm512_dpbusd_epi32(acc, codes, query);

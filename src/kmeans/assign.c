@@ -18,8 +18,8 @@
 enum {
     /* One super in so many is looked into. Text embeddings, 1,360 lists: 97 % of the rows find their nearest list, and
      * residuals grow by 0.2 %. */
-    PROBE_PART = 6,
-    PROBES_LEAST = 8,      /* at least KI_CHOICES, so that there are as many lists */
+    VISIT_PART = 6,
+    VISITS_LEAST = 8,      /* at least KI_CHOICES, so that there are as many lists */
     ROWS_LEAST = 1024,     /* rows at a time */
     ROWS_A_SUPER = 16,     /* so that supers are read for several rows each */
     ROWS_BYTES = 4 << 20,  /* of the rows' codes, at most */
@@ -33,10 +33,10 @@ struct ki_assign_scratch {
     float *residual;         /* dim */
     float *best;             /* rows x choices */
     ki_level supers;         /* blocks 0: every row looks at every list */
-    size_t probes;           /* supers that a row looks into */
-    float *probe_best;       /* rows x probes */
-    uint32_t *probe;         /* rows x probes: which supers, nearest first */
-    uint32_t *visitors;      /* rows x probes: which rows, by super */
+    size_t visits;           /* supers that a row looks into */
+    float *visit_best;       /* rows x visits */
+    uint32_t *visit;         /* rows x visits: which supers, nearest first */
+    uint32_t *visitors;      /* rows x visits: which rows, by super */
     uint32_t *visitor_first; /* supers + 2: where each super's begin */
     void *memory;            /* of the supers' codes */
 };
@@ -113,15 +113,15 @@ static int code_supers(ki_assign_scratch *scratch) {
     return ready;
 }
 
-static int make_two_levels(ki_assign_scratch *scratch) {
-    const size_t supers = scratch->kmeans->supers, part = (supers + PROBE_PART - 1) / PROBE_PART;
-    scratch->probes = ki_min_size(supers, part < PROBES_LEAST ? PROBES_LEAST : part);
-    const size_t pairs = scratch->rows * scratch->probes;
-    scratch->probe_best = ki_alloc_array(pairs, sizeof(float));
-    scratch->probe = ki_alloc_array(pairs, sizeof(uint32_t));
+static int make_visits(ki_assign_scratch *scratch) {
+    const size_t supers = scratch->kmeans->supers, part = (supers + VISIT_PART - 1) / VISIT_PART;
+    scratch->visits = ki_min_size(supers, part < VISITS_LEAST ? VISITS_LEAST : part);
+    const size_t pairs = scratch->rows * scratch->visits;
+    scratch->visit_best = ki_alloc_array(pairs, sizeof(float));
+    scratch->visit = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visitors = ki_alloc_array(pairs, sizeof(uint32_t));
     scratch->visitor_first = ki_alloc_array(supers + 2, sizeof(uint32_t));
-    return scratch->probe_best && scratch->probe && scratch->visitors && scratch->visitor_first && code_supers(scratch);
+    return scratch->visit_best && scratch->visit && scratch->visitors && scratch->visitor_first && code_supers(scratch);
 }
 
 static size_t rows_at_a_time(const ki_kmeans *kmeans) {
@@ -138,7 +138,7 @@ ki_assign_scratch *ki_assign_scratch_make(const ki_kmeans *kmeans, unsigned keep
     scratch->best = ki_alloc_array(scratch->rows, keep * sizeof(float));
     int ready = scratch->residual && scratch->best;
     if (ready && codes) ready = ki_coded_create(scratch->rows, kmeans->dim, &scratch->coded);
-    if (ready && kmeans->supers && kmeans->lists >= KI_ASSIGN_LEAST) ready = make_two_levels(scratch);
+    if (ready && kmeans->supers && kmeans->lists >= KI_ASSIGN_LEAST) ready = make_visits(scratch);
     if (ready) return scratch;
     ki_assign_scratch_destroy(scratch);
     return NULL;
@@ -153,8 +153,8 @@ void ki_assign_scratch_destroy(ki_assign_scratch *scratch) {
     ki_coded_free(&scratch->coded);
     free(scratch->residual);
     free(scratch->best);
-    free(scratch->probe_best);
-    free(scratch->probe);
+    free(scratch->visit_best);
+    free(scratch->visit);
     free(scratch->visitors);
     free(scratch->visitor_first);
     free(scratch->memory);
@@ -241,29 +241,29 @@ static void score_all(struct keeper *k, size_t count, size_t lists) {
 }
 
 /* Sort the (row, super) pairs by super. */
-static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t probes) {
+static void group_visitors(ki_assign_scratch *scratch, size_t count, size_t visits) {
     const size_t supers = scratch->kmeans->supers;
     uint32_t *first = scratch->visitor_first;
     ki_sort_begin(first, supers);
-    for (size_t i = 0; i < count * probes; i++) ki_sort_count(first, scratch->probe[i]);
+    for (size_t i = 0; i < count * visits; i++) ki_sort_count(first, scratch->visit[i]);
     ki_sort_starts(first, supers);
     for (size_t i = 0; i < count; i++)
-        for (size_t p = 0; p < probes; p++)
-            scratch->visitors[ki_sort_place(first, scratch->probe[i * probes + p])] = (uint32_t)i;
+        for (size_t p = 0; p < visits; p++)
+            scratch->visitors[ki_sort_place(first, scratch->visit[i * visits + p])] = (uint32_t)i;
 }
 
-/* Rows look into `probes` supers. */
-static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t count, size_t probes) {
+/* Rows look into `visits` supers. */
+static void score_by_supers(ki_assign_scratch *scratch, struct keeper *k, size_t count, size_t visits) {
     const ki_kmeans *kmeans = scratch->kmeans;
     const size_t width = ki_tile()->dots_width;
-    struct keeper probe = *k;
-    probe.level = &scratch->supers;
-    probe.keep = (unsigned)probes;
-    probe.stride = probes;
-    probe.best = scratch->probe_best;
-    probe.choice = scratch->probe;
-    score_all(&probe, count, kmeans->supers);
-    group_visitors(scratch, count, probes);
+    struct keeper visit = *k;
+    visit.level = &scratch->supers;
+    visit.keep = (unsigned)visits;
+    visit.stride = visits;
+    visit.best = scratch->visit_best;
+    visit.choice = scratch->visit;
+    score_all(&visit, count, kmeans->supers);
+    group_visitors(scratch, count, visits);
     forget(k, count);
     for (size_t s = 0, i = 0; s < kmeans->supers; s++) {
         k->low = s ? kmeans->super_end[s - 1] : 0;
@@ -284,8 +284,8 @@ void ki_assign_coded(ki_assign_scratch *scratch, const ki_coded *rows, size_t fi
                        .stride = keep,
                        .best = scratch->best,
                        .choice = choices};
-    if (scratch->probes)
-        score_by_supers(scratch, &k, count, hasty ? (scratch->probes + 1) / 2 : scratch->probes);
+    if (scratch->visits)
+        score_by_supers(scratch, &k, count, hasty ? (scratch->visits + 1) / 2 : scratch->visits);
     else
         score_all(&k, count, scratch->kmeans->lists);
 }

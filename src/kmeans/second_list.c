@@ -12,13 +12,13 @@ static void residual_of(const ki_kmeans *kmeans, const float *vector, uint32_t l
     for (size_t j = 0; j < kmeans->dim; j++) residual[j] = vector[j] - centroid[j];
 }
 
-void ki_spill_rank(const ki_kmeans *kmeans, const float *vector, const uint32_t choices[KI_CHOICES], float *work,
-                   uint32_t seconds[KI_SECONDS]) {
+void ki_second_list_rank(const ki_kmeans *kmeans, const float *vector, const uint32_t choices[KI_CHOICES], float *work,
+                         uint32_t second_lists[KI_SECOND_CHOICES]) {
     ki_pair_fn *const dot = ki_distance()->dot[KITH_F32];
     const size_t dim = kmeans->dim;
-    float *first = work, *other = work + dim, costs[KI_SECONDS];
+    float *first = work, *other = work + dim, costs[KI_SECOND_CHOICES];
     int count = 0;
-    for (int i = 0; i < KI_SECONDS; i++) seconds[i] = UINT32_MAX;
+    for (int i = 0; i < KI_SECOND_CHOICES; i++) second_lists[i] = UINT32_MAX;
     if (choices[0] == UINT32_MAX) return;
     residual_of(kmeans, vector, choices[0], first);
     const float own = dot(first, first, dim);
@@ -29,9 +29,9 @@ void ki_spill_rank(const ki_kmeans *kmeans, const float *vector, const uint32_t 
         int at = count++;
         for (; at > 0 && cost < costs[at - 1]; at--) {
             costs[at] = costs[at - 1];
-            seconds[at] = seconds[at - 1];
+            second_lists[at] = second_lists[at - 1];
         }
         costs[at] = cost;
-        seconds[at] = choices[c];
+        second_lists[at] = choices[c];
     }
 }

@@ -13,12 +13,12 @@
 
 #include "kmeans/kmeans.h"
 
-enum { KI_SECONDS = KI_CHOICES - 1 };
+enum { KI_SECOND_CHOICES = KI_CHOICES - 1 };
 
 /* Order the lists choices[1..] by their merit as second list of a vector whose first is choices[0]:
  *     |r2|^2 + lambda <r2, r1/|r1|>^2,   r1 and r2 its residuals to the two centroids,
- * smaller is better. seconds[] ends in UINT32_MAX where there are fewer. work: 2 x dim floats. */
-void ki_spill_rank(const ki_kmeans *kmeans, const float *vector, const uint32_t choices[KI_CHOICES], float *work,
-                   uint32_t seconds[KI_SECONDS]);
+ * smaller is better. second_lists[] ends in UINT32_MAX where there are fewer. work: 2 x dim floats. */
+void ki_second_list_rank(const ki_kmeans *kmeans, const float *vector, const uint32_t choices[KI_CHOICES], float *work,
+                         uint32_t second_lists[KI_SECOND_CHOICES]);
 
 #endif

@@ -134,41 +134,41 @@ int ki_level1_mix(const float *basis, size_t trained, size_t dim, size_t columns
     return ready;
 }
 
-enum { PROBES = KI_PROJECT_COLUMNS };
+enum { QUERIES = KI_PROJECT_COLUMNS };
 
-/* What the choice looks at: `count` sample rows against PROBES of them as queries. */
+/* What the choice looks at: `count` sample rows against QUERIES of them as queries. */
 struct sample {
     const float *rows, *projected;
     size_t count, dim, columns;
     int l2;
-    float *probes;        /* dim x PROBES, or a segment of directions x PROBES */
-    float *product;       /* count x PROBES: <query, row> */
-    float *partial;       /* count x PROBES: the same over the leading directions */
+    float *queries;       /* dim x QUERIES, or a segment of directions x QUERIES */
+    float *product;       /* count x QUERIES: <query, row> */
+    float *partial;       /* count x QUERIES: the same over the leading directions */
     float *segment;       /* count x KI_LEVEL1_STEP */
-    float *added;         /* count x PROBES */
+    float *added;         /* count x QUERIES */
     float *norm2, *lead2; /* count */
-    float best[PROBES];
+    float best[QUERIES];
 };
 
-static size_t probe_row(const struct sample *s, size_t probe) {
-    return probe * s->count / PROBES;
+static size_t query_row(const struct sample *s, size_t query) {
+    return query * s->count / QUERIES;
 }
 
 static void true_scores(struct sample *s) {
-    for (size_t q = 0; q < PROBES; q++) {
-        const float *row = s->rows + probe_row(s, q) * s->dim;
-        for (size_t j = 0; j < s->dim; j++) s->probes[j * PROBES + q] = row[j];
+    for (size_t q = 0; q < QUERIES; q++) {
+        const float *row = s->rows + query_row(s, q) * s->dim;
+        for (size_t j = 0; j < s->dim; j++) s->queries[j * QUERIES + q] = row[j];
         s->best[q] = -INFINITY;
     }
-    ki_projector()->project(s->rows, s->count, s->dim, s->probes, PROBES, s->product);
+    ki_projector()->project(s->rows, s->count, s->dim, s->queries, QUERIES, s->product);
     for (size_t i = 0; i < s->count; i++) {
         const float *row = s->rows + i * s->dim;
         s->norm2[i] = ki_distance()->dot[KITH_F32](row, row, s->dim);
         s->lead2[i] = 0;
-        for (size_t q = 0; q < PROBES; q++) {
-            const float score = s->product[i * PROBES + q] - (s->l2 ? s->norm2[i] / 2 : 0);
-            s->partial[i * PROBES + q] = 0;
-            if (i != probe_row(s, q) && score > s->best[q]) s->best[q] = score;
+        for (size_t q = 0; q < QUERIES; q++) {
+            const float score = s->product[i * QUERIES + q] - (s->l2 ? s->norm2[i] / 2 : 0);
+            s->partial[i * QUERIES + q] = 0;
+            if (i != query_row(s, q) && score > s->best[q]) s->best[q] = score;
         }
     }
 }
@@ -180,31 +180,31 @@ static void add_segment(struct sample *s, size_t first) {
         memcpy(s->segment + i * KI_LEVEL1_STEP, from, KI_LEVEL1_STEP * sizeof(float));
         s->lead2[i] += ki_distance()->dot[KITH_F32](from, from, KI_LEVEL1_STEP);
     }
-    for (size_t q = 0; q < PROBES; q++)
+    for (size_t q = 0; q < QUERIES; q++)
         for (size_t j = 0; j < KI_LEVEL1_STEP; j++)
-            s->probes[j * PROBES + q] = s->projected[probe_row(s, q) * s->columns + first + j];
-    ki_projector()->project(s->segment, s->count, KI_LEVEL1_STEP, s->probes, PROBES, s->added);
-    for (size_t i = 0; i < s->count * PROBES; i++) s->partial[i] += s->added[i];
+            s->queries[j * QUERIES + q] = s->projected[query_row(s, q) * s->columns + first + j];
+    ki_projector()->project(s->segment, s->count, KI_LEVEL1_STEP, s->queries, QUERIES, s->added);
+    for (size_t i = 0; i < s->count * QUERIES; i++) s->partial[i] += s->added[i];
 }
 
-/* Share of (probe, row) pairs whose upper bound reaches the probe's best true score. */
+/* Share of (query, row) pairs whose upper bound reaches the query's best true score. */
 static double survivor_share(const struct sample *s) {
-    float rest[PROBES], norm[PROBES];
+    float rest[QUERIES], norm[QUERIES];
     uint64_t passed = 0;
-    for (size_t q = 0; q < PROBES; q++) {
-        const size_t row = probe_row(s, q);
+    for (size_t q = 0; q < QUERIES; q++) {
+        const size_t row = query_row(s, q);
         rest[q] = sqrtf(fmaxf(s->norm2[row] - s->lead2[row], 0));
         norm[q] = sqrtf(s->norm2[row]);
     }
     for (size_t i = 0; i < s->count; i++) {
         const float own_rest = sqrtf(fmaxf(s->norm2[i] - s->lead2[i], 0)), own_norm = sqrtf(s->norm2[i]);
         const float bias = s->l2 ? s->norm2[i] / 2 : 0;
-        for (size_t q = 0; q < PROBES; q++) {
+        for (size_t q = 0; q < QUERIES; q++) {
             const float coding = 0.014f * norm[q] * own_norm; /* what int8 adds on both sides, as measured */
-            passed += s->partial[i * PROBES + q] + rest[q] * own_rest + coding - bias >= s->best[q];
+            passed += s->partial[i * QUERIES + q] + rest[q] * own_rest + coding - bias >= s->best[q];
         }
     }
-    return (double)passed / ((double)s->count * PROBES);
+    return (double)passed / ((double)s->count * QUERIES);
 }
 
 static size_t cheapest(struct sample *s) {
@@ -227,18 +227,18 @@ static size_t cheapest(struct sample *s) {
 }
 
 size_t ki_level1_choose(const float *rows, const float *projected, size_t count, size_t dim, size_t columns, int l2) {
-    const uint64_t pairs = (uint64_t)count * PROBES;
+    const uint64_t pairs = (uint64_t)count * QUERIES;
     struct sample s = {.rows = rows, .projected = projected, .count = count, .dim = dim, .columns = columns, .l2 = l2};
-    s.probes = ki_alloc_array((uint64_t)(dim > KI_LEVEL1_STEP ? dim : KI_LEVEL1_STEP) * PROBES, sizeof(float));
+    s.queries = ki_alloc_array((uint64_t)(dim > KI_LEVEL1_STEP ? dim : KI_LEVEL1_STEP) * QUERIES, sizeof(float));
     s.product = ki_alloc_array(pairs, sizeof(float));
     s.partial = ki_alloc_array(pairs, sizeof(float));
     s.added = ki_alloc_array(pairs, sizeof(float));
     s.segment = ki_alloc_array((uint64_t)count * KI_LEVEL1_STEP, sizeof(float));
     s.norm2 = ki_alloc_array(count, sizeof(float));
     s.lead2 = ki_alloc_array(count, sizeof(float));
-    const int ready = s.probes && s.product && s.partial && s.added && s.segment && s.norm2 && s.lead2;
+    const int ready = s.queries && s.product && s.partial && s.added && s.segment && s.norm2 && s.lead2;
     const size_t chosen = ready ? cheapest(&s) : 0;
-    free(s.probes);
+    free(s.queries);
     free(s.product);
     free(s.partial);
     free(s.added);

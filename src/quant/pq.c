@@ -225,7 +225,7 @@ void ki_pq_prepare(const ki_second *second, const float *query, float *work, voi
         float least, high;
         kernels->products(y + s * model.part, model.books + s * book, model.part, model.columns, values, &least, &high);
         for (size_t k = 0; k < model.columns; k += 16)
-            kernels->levels(values + k, lows[s], inverse, place(tables, second->spec.bits, s, k));
+            kernels->to_bytes(values + k, lows[s], inverse, place(tables, second->spec.bits, s, k));
     }
     ki_store_f32(prepared, delta);
     ki_store_f32((uint8_t *)prepared + sizeof(float), (float)low);

@@ -37,7 +37,7 @@ static void flip(const uint8_t *signs, size_t n, float *x) {
     }
 }
 
-/* The levels of distance 1 and 2 of the transform, and the factor that makes it orthonormal. */
+/* The steps of distance 1 and 2 of the transform, and the factor that makes it orthonormal. */
 static void transform_fours(float *x, size_t n, float factor) {
     for (size_t j = 0; j < n; j += LANES) {
         const floats v = load(x + j) * factor;

@@ -7,11 +7,11 @@
 #include <math.h>
 #include <string.h>
 
-static int keep_hits(ki_kept *kept, const ki_lane *lane, size_t count) {
+static int keep_hits(ki_kept *kept, const ki_desk *desk, size_t count) {
     if (!ki_area_grow(&kept->ends, count, sizeof(size_t))) return 0;
     for (size_t i = 0; i < count; i++) {
         size_t hits;
-        const ki_hit *from = ki_lane_hits(lane, i, &hits);
+        const ki_hit *from = ki_desk_hits(desk, i, &hits);
         if (!ki_area_grow(&kept->hits, (uint64_t)kept->used + hits, sizeof(ki_hit))) return 0;
         if (hits) memcpy((ki_hit *)kept->hits.data + kept->used, from, hits * sizeof(ki_hit));
         kept->used += hits;
@@ -44,19 +44,19 @@ static void run_piece(void *context, size_t piece, unsigned number) {
     }
     if (!ki_job_load(job, first, count, worker->queries.data) || stop) return;
     const kith_status status =
-        ki_flat_run(&job->search, worker->lane, worker->queries.data, count, blocks * range / job->ranges,
+        ki_flat_run(&job->search, worker->desk, worker->queries.data, count, blocks * range / job->ranges,
                     blocks * (range + 1) / job->ranges, shared_thresholds(job, first), number, &worker->counts);
     if (status != KITH_OK) {
         ki_job_stop(job, status);
         return;
     }
     if (job->keep) {
-        if (!keep_hits((ki_kept *)job->scratch->kept.data + piece, worker->lane, count)) ki_job_stop(job, KITH_E_NOMEM);
+        if (!keep_hits((ki_kept *)job->scratch->kept.data + piece, worker->desk, count)) ki_job_stop(job, KITH_E_NOMEM);
         return;
     }
     for (size_t i = 0; i < count; i++) {
         size_t hits;
-        const ki_hit *from = ki_lane_hits(worker->lane, i, &hits);
+        const ki_hit *from = ki_desk_hits(worker->desk, i, &hits);
         ki_job_write(job, first + i, from, hits);
     }
 }

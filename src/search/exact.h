@@ -4,7 +4,7 @@
  *
  * Many queries: a piece is a group of queries over all blocks, and writes its own rows of the output. Few queries: a
  * piece is a range of blocks for all queries, the ranges tell each other their thresholds, and their hits are merged at
- * the end. Either way a worker uses its own lane. */
+ * the end. Either way a worker uses its own desk. */
 #ifndef KI_SEARCH_EXACT_H
 #define KI_SEARCH_EXACT_H
 

@@ -14,7 +14,7 @@ kith_status kith_scratch_create(const kith_index *index, kith_pool *pool, kith_s
     scratch->workers = ki_alloc_array_zeroed(scratch->threads, sizeof(*scratch->workers));
     int ready = scratch->workers != NULL;
     for (unsigned i = 0; i < scratch->threads && ready; i++)
-        ready = (scratch->workers[i].lane = ki_lane_create()) != NULL;
+        ready = (scratch->workers[i].desk = ki_desk_create()) != NULL;
     if (!ready) {
         kith_scratch_destroy(scratch);
         return ki_fail(error, KITH_E_NOMEM, "out of memory for a scratch");
@@ -26,7 +26,7 @@ kith_status kith_scratch_create(const kith_index *index, kith_pool *pool, kith_s
 void kith_scratch_destroy(kith_scratch *scratch) {
     if (!scratch) return;
     for (unsigned i = 0; i < scratch->threads && scratch->workers; i++) {
-        ki_lane_destroy(scratch->workers[i].lane);
+        ki_desk_destroy(scratch->workers[i].desk);
         free(scratch->workers[i].queries.data);
     }
     ki_kept *kept = scratch->kept.data;

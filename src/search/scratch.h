@@ -16,12 +16,12 @@
 
 /* What one worker owns. */
 typedef struct ki_worker {
-    ki_lane *lane;
+    ki_desk *desk;
     ki_area queries; /* floats of a group, or bits */
     ki_counts counts;
 } ki_worker;
 
-/* Hits of one piece that must outlive its lane's next group. */
+/* Hits of one piece that must outlive its desk's next group. */
 typedef struct ki_kept {
     ki_area hits; /* ki_hit */
     ki_area ends; /* size_t, one a query */

@@ -57,10 +57,10 @@ typedef enum ki_part_id {
     KI_PART_SECOND_MODEL = KI_PART(KI_FAMILY_SECOND_CODE, 1), /* what the second code was trained to */
     KI_PART_SECOND_CODES = KI_PART(KI_FAMILY_SECOND_CODE, 2),
     KI_PART_SECOND_FACTORS = KI_PART(KI_FAMILY_SECOND_CODE, 3),
-    KI_PART_SPILL_LISTS = KI_PART(KI_FAMILY_SECOND_LISTS, 1),   /* u32 a list, how many vectors it has as second */
-    KI_PART_SPILL_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list */
-    KI_PART_SPILL_CODES = KI_PART(KI_FAMILY_SECOND_LISTS, 3),   /* tiles, of the first level where there is one */
-    KI_PART_SPILL_FACTORS = KI_PART(KI_FAMILY_SECOND_LISTS, 4),
+    KI_PART_SECOND_LIST_COUNTS = KI_PART(KI_FAMILY_SECOND_LISTS, 1), /* u32 a list, how many vectors it has as second */
+    KI_PART_SECOND_LIST_ENTRIES = KI_PART(KI_FAMILY_SECOND_LISTS, 2), /* by list: u32 position and u32 first list */
+    KI_PART_SECOND_LIST_CODES = KI_PART(KI_FAMILY_SECOND_LISTS, 3),   /* tiles, of the first level where there is one */
+    KI_PART_SECOND_LIST_FACTORS = KI_PART(KI_FAMILY_SECOND_LISTS, 4),
     KI_PART_IDS = KI_PART(KI_FAMILY_IDS, 1),                 /* u64 a vector, in the segment's order */
     KI_PART_ID_ORDER = KI_PART(KI_FAMILY_IDS, 2),            /* u32 positions by ascending id */
     KI_PART_ORIGINALS = KI_PART(KI_FAMILY_ORIGINALS, 1),     /* rows as given, in the segment's order */

@@ -53,14 +53,14 @@ typedef struct ki_tuning {
     double copied;                          /* share of rows drawn that were copies of one drawn before */
     size_t ks, batches;
     size_t k[KI_TUNE_KS], batch[KI_TUNE_BATCHES];
-    float *truth;           /* count x k[ks - 1]: distances of the true neighbours */
-    uint32_t *rank;         /* likewise: how many lists are nearer to the query than the neighbour's */
-    uint32_t *spilled_rank; /* likewise, than the nearer of the neighbour's two lists; NULL without second lists */
-    uint32_t *second_of;    /* by position: the second list, UINT32_MAX without one; NULL likewise */
-    size_t room;            /* results that a query has room for, in the next two */
-    uint64_t *ids;          /* count x room: of the search at work */
-    float *distances;       /* likewise */
-    uint32_t *held;         /* positions of stored queries and of their near-duplicates */
+    float *truth;             /* count x k[ks - 1]: distances of the true neighbours */
+    uint32_t *rank;           /* likewise: how many lists are nearer to the query than the neighbour's */
+    uint32_t *nearer_rank;    /* likewise, than the nearer of the neighbour's two lists; NULL without second lists */
+    uint32_t *second_list_of; /* by position: the second list, UINT32_MAX without one; NULL likewise */
+    size_t room;              /* results that a query has room for, in the next two */
+    uint64_t *ids;            /* count x room: of the search at work */
+    float *distances;         /* likewise */
+    uint32_t *held;           /* positions of stored queries and of their near-duplicates */
     size_t held_count, held_capacity;
     ki_tune_fold *folds; /* stored queries have some */
     size_t fold_count;
@@ -120,7 +120,7 @@ void ki_tune_move(ki_tuning *t, size_t to, size_t from);
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* The second list of each position. */
-void ki_tune_second_lists(const ki_view *view, uint32_t *second_of);
+void ki_tune_second_lists(const ki_view *view, uint32_t *second_list_of);
 
 /* Fill t->rank of queries first..first+count from the ids of their true neighbours, which lie t->room apart. */
 kith_status ki_tune_rank(ki_tuning *t, size_t first, size_t count, kith_error *error);

@@ -47,13 +47,13 @@ static uint32_t rank_of(const float *score, size_t count, size_t list) {
     return before;
 }
 
-void ki_tune_second_lists(const ki_view *view, uint32_t *second_of) {
-    const ki_spill *spill = &view->spill;
-    for (uint64_t i = 0; i < view->rows; i++) second_of[i] = UINT32_MAX;
+void ki_tune_second_lists(const ki_view *view, uint32_t *second_list_of) {
+    const ki_second_lists *second_lists = &view->second_lists;
+    for (uint64_t i = 0; i < view->rows; i++) second_list_of[i] = UINT32_MAX;
     for (size_t l = 0; l < view->lists.count; l++)
-        for (uint32_t e = spill->first[l]; e < spill->first[l + 1]; e++) {
-            const uint32_t position = spill->entry[e].position;
-            if (position < view->rows) second_of[position] = (uint32_t)l;
+        for (uint32_t e = second_lists->first[l]; e < second_lists->first[l + 1]; e++) {
+            const uint32_t position = second_lists->entry[e].position;
+            if (position < view->rows) second_list_of[position] = (uint32_t)l;
         }
 }
 
@@ -73,10 +73,10 @@ static void rank_neighbours(const ki_tuning *t, size_t query, const float *score
         (void)ki_index_find(t->index, ids[i], &position); /* a search found it */
         const uint32_t rank = known_rank(score, lists->count, list_of(lists, position), known);
         t->rank[query * most + i] = rank;
-        if (!t->second_of) continue;
-        const uint32_t list = t->second_of[position];
+        if (!t->second_list_of) continue;
+        const uint32_t list = t->second_list_of[position];
         const uint32_t other = list == UINT32_MAX ? rank : known_rank(score, lists->count, list, known);
-        t->spilled_rank[query * most + i] = other < rank ? other : rank;
+        t->nearer_rank[query * most + i] = other < rank ? other : rank;
     }
 }
 

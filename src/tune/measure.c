@@ -40,7 +40,7 @@ struct setting {
 struct table {
     size_t k, count;
     /* Of the code at work: */
-    const uint32_t *rank; /* ki_tuning.rank or spilled_rank */
+    const uint32_t *rank; /* ki_tuning.rank or nearer_rank */
     size_t lists;         /* in nprobe and reach */
     size_t nprobe[STEPS_MAX];
     double reach[STEPS_MAX], variance[STEPS_MAX]; /* share of true neighbours in so many lists; of that mean */
@@ -235,7 +235,7 @@ static kith_status measure_code(ki_tuning *t, struct table *table, kith_scan_cod
                                 kith_error *error) {
     enum { MEASUREMENTS = ANCHORS * 2 };
     struct walk w = {.t = t, .table = table, .code = code, .setting_ns = (double)budget_ns / MEASUREMENTS};
-    table->rank = code == ki_spill_code(&t->index->view) ? t->spilled_rank : t->rank;
+    table->rank = code == ki_second_lists_code(&t->index->view) ? t->nearer_rank : t->rank;
     choose_lists(t, table);
     for (size_t a = 0; a < table->anchors; a++) {
         const kith_status status = measure_classes(&w, a, error);

@@ -174,10 +174,10 @@ static kith_status allocate(ki_tuning *t, int stored, kith_error *error) {
     t->ids = ki_alloc_array(t->count, t->room * sizeof(uint64_t));
     t->distances = ki_alloc_array(t->count, t->room * sizeof(float));
     int ready = t->queries && t->truth && t->rank && t->ids && t->distances && (!stored || allocate_holding(t));
-    if (ready && view->spill.level.blocks) {
-        t->spilled_rank = ki_alloc_array(t->count, most * sizeof(uint32_t));
-        t->second_of = ki_alloc_array(view->rows, sizeof(uint32_t));
-        ready = t->spilled_rank && t->second_of;
+    if (ready && view->second_lists.level.blocks) {
+        t->nearer_rank = ki_alloc_array(t->count, most * sizeof(uint32_t));
+        t->second_list_of = ki_alloc_array(view->rows, sizeof(uint32_t));
+        ready = t->nearer_rank && t->second_list_of;
     }
     return ready ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for %zu queries", t->count);
 }

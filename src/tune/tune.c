@@ -16,8 +16,8 @@ static void free_tuning(ki_tuning *t) {
     free(t->self);
     free(t->truth);
     free(t->rank);
-    free(t->spilled_rank);
-    free(t->second_of);
+    free(t->nearer_rank);
+    free(t->second_list_of);
     free(t->ids);
     free(t->distances);
     free(t->held);
@@ -43,7 +43,8 @@ static kith_status tune(ki_tuning *t, kith_reader *reader, const kith_tune_optio
         ki_search_set_round(t->narrow, round_bytes);
     }
     if (status == KITH_OK) status = ki_tune_take(t, reader, options->queries, error);
-    if (status == KITH_OK && t->index->view.spill.level.blocks) ki_tune_second_lists(&t->index->view, t->second_of);
+    if (status == KITH_OK && t->index->view.second_lists.level.blocks)
+        ki_tune_second_lists(&t->index->view, t->second_list_of);
     if (status == KITH_OK) status = ki_tune_truth(t, error);
     if (status == KITH_OK) status = ki_tune_measure(t, error);
     if (status != KITH_OK) return status;

@@ -35,18 +35,18 @@ typedef struct ki_lists {
 } ki_lists;
 
 /* A vector's place in its second list. */
-typedef struct ki_spilled {
+typedef struct ki_second_entry {
     uint32_t position, list; /* of the vector in its first list; both read from the file: to be bounded before use */
-} ki_spilled;
+} ki_second_entry;
 
 /* Second lists: most vectors are coded once more in another list, one whose centroid errs in another direction than
  * their own [SOAR: Sun, Simcha, Dopson, Guo, Kumar 2023]. A query whose nearest lists miss one of the two most often
  * meets the other. List l has the entries first[l]..first[l+1] and as many blocks as those fill. */
-typedef struct ki_spill {
+typedef struct ki_second_lists {
     ki_level level; /* of the first level where there is one, else full codes; blocks 0: no second lists */
     const uint32_t *first, *first_block; /* lists + 1 */
-    const ki_spilled *entry;
-} ki_spill;
+    const ki_second_entry *entry;
+} ki_second_lists;
 
 typedef struct ki_view {
     uint64_t rows;
@@ -57,7 +57,7 @@ typedef struct ki_view {
     int residual; /* the full codes are relative to their list's centroid (quant/int8.h B4) */
     ki_lists lists;
     ki_level full, level1; /* level1.blocks == 0: none. full.blocks == 0: bits */
-    ki_spill spill;
+    ki_second_lists second_lists;
     const float *centre;        /* dim: of all vectors */
     float centre_norm;          /* at least its length, and with residual codes that of every centroid */
     const float *level1_centre; /* dim */
@@ -73,8 +73,8 @@ typedef struct ki_view {
 } ki_view;
 
 /* The codes of second lists: scans of these look at them too. */
-static inline kith_scan_code ki_spill_code(const ki_view *view) {
-    if (!view->spill.level.blocks) return KITH_SCAN_AUTO; /* none do */
+static inline kith_scan_code ki_second_lists_code(const ki_view *view) {
+    if (!view->second_lists.level.blocks) return KITH_SCAN_AUTO; /* none do */
     return view->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
 }
 

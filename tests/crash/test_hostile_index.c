@@ -378,19 +378,15 @@ static void test_hostile_supers(void **state) {
 }
 
 /* Second lists that cannot be: opening refuses counts, verify finds entries, and searches survive those. */
-static void test_hostile_spill(void **state) {
+static void test_hostile_second_lists(void **state) {
     static const struct {
         uint32_t kind, word, value;
         int opens;
-    } edits[] = {{KI_PART_SPILL_LISTS, 0, UINT32_MAX, 0},
-                 {KI_PART_SPILL_LISTS, 11, 0, 0},
-                 {KI_PART_SPILL_LISTS, 3, ROWS, 0},
-                 {KI_PART_SPILL_ENTRIES, 0, ROWS, 1},
-                 {KI_PART_SPILL_ENTRIES, 0, UINT32_MAX, 1},
-                 {KI_PART_SPILL_ENTRIES, 1, 12, 1},
-                 {KI_PART_SPILL_ENTRIES, 1, UINT32_MAX, 1},
-                 {KI_PART_SPILL_ENTRIES, 1, 0, 1},
-                 {KI_PART_SPILL_ENTRIES, 2, UINT32_MAX - 1, 1}};
+    } edits[] = {{KI_PART_SECOND_LIST_COUNTS, 0, UINT32_MAX, 0},     {KI_PART_SECOND_LIST_COUNTS, 11, 0, 0},
+                 {KI_PART_SECOND_LIST_COUNTS, 3, ROWS, 0},           {KI_PART_SECOND_LIST_ENTRIES, 0, ROWS, 1},
+                 {KI_PART_SECOND_LIST_ENTRIES, 0, UINT32_MAX, 1},    {KI_PART_SECOND_LIST_ENTRIES, 1, 12, 1},
+                 {KI_PART_SECOND_LIST_ENTRIES, 1, UINT32_MAX, 1},    {KI_PART_SECOND_LIST_ENTRIES, 1, 0, 1},
+                 {KI_PART_SECOND_LIST_ENTRIES, 2, UINT32_MAX - 1, 1}};
     ki_rng rng = {5};
     (void)state;
     const size_t count = sizeof(edits) / sizeof(*edits);
@@ -575,7 +571,7 @@ int main(void) {
         cmocka_unit_test(test_hostile_lists),
         cmocka_unit_test(test_hostile_factors),
         cmocka_unit_test(test_hostile_supers),
-        cmocka_unit_test(test_hostile_spill),
+        cmocka_unit_test(test_hostile_second_lists),
         cmocka_unit_test(test_truncation_under_searches),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The house: the checks of layers and of machine code refuse what they must, the installed tree is usable, and the
-README's examples work.
+"""The house: the checks of layers and of machine code refuse what they must, its map is true, the installed tree is
+usable, and the README's examples work.
 
 Needs a built tree: KITH_BUILD_DIR, or build/ in the source tree.
 """
@@ -77,6 +77,54 @@ def test_layers_refuse(tmp_path, name, line):
     done = check_layers(house(tmp_path, files))
     assert done.returncode == 1
     assert name in done.stdout
+
+
+# ---- The map of the house --------------------------------------------------------------------------------------------
+
+ARCHITECTURE = (SOURCE / "docs" / "architecture.md").read_text()
+PLACEHOLDERS = {"<isa>": "(avx2|avx512|amx|neon)", "<verb>": "[a-z]+"}
+
+
+def files_named():
+    """Patterns of the paths that the table of docs/architecture.md names, less their suffixes; a folder ends in "/".
+
+    A name without a folder lies where the one before it in its row does; rooms are those of src/ but for cli and python."""
+    for row in re.findall(r"^\| (`[^|]*) \|", ARCHITECTURE.split("\n## File by file\n")[1], flags=re.M):
+        folder = ""
+        for name in re.findall(r"`([^`]+)`", row):
+            if "/" in name:
+                folder = name.rpartition("/")[0] + "/"
+                folder = folder if folder.startswith(("cli/", "python/")) else "src/" + folder
+            pattern = re.escape(folder + name.rpartition("/")[2])
+            for placeholder, stands_for in PLACEHOLDERS.items():
+                pattern = pattern.replace(re.escape(placeholder), stands_for)
+            yield pattern
+
+
+def test_every_source_is_on_the_map():
+    sources = [path.relative_to(SOURCE) for folder in ("src", "cli", "python/src") for path in (SOURCE / folder).rglob("*")]
+    stems = {str(path.with_suffix("")) for path in sources if path.suffix in (".c", ".h")}
+    patterns = list(files_named())
+    assert len(patterns) > 100
+    missing = {stem for stem in stems if not any(re.fullmatch(pattern, stem) for pattern in patterns)}
+    assert not missing, f"docs/architecture.md does not name {sorted(missing)}"
+
+
+def test_the_map_names_no_absent_source():
+    stems = {str(path.relative_to(SOURCE).with_suffix("")) for folder in ("src", "cli", "python/src")
+             for path in (SOURCE / folder).rglob("*") if path.suffix in (".c", ".h")}
+    absent = {pattern for pattern in files_named()
+              if not any(re.fullmatch(pattern, stem) for stem in stems)
+              and not (pattern.endswith("/") and (SOURCE / pattern).is_dir())}
+    assert not absent, f"docs/architecture.md names {sorted(absent)}, which do not exist"
+
+
+def test_every_room_is_on_the_map():
+    house = ARCHITECTURE.split("\n## The house\n")[1].split("\n## ")[0]
+    named = set(re.findall(r"^src/(\w+)/", house, flags=re.M))
+    assert named == {path.name for path in (SOURCE / "src").iterdir() if path.is_dir()}
+    for room in named:
+        assert re.search(rf"^    {room}\b", (SOURCE / "tools" / "check_layers").read_text(), flags=re.M), room
 
 
 # ---- Old SSE code between wide code ----------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The proofs of quant/int8.h (B2) and quant/level1.h (L2), tried: for ordinary and hostile vectors and queries, the
- * true score in long double and the score of the defining kernel both lie within what a lane's query terms and a run's
+ * true score in long double and the score of the defining kernel both lie within what a desk's query terms and a run's
  * factors say. Codes are read back from the blocks by the layout that kernel/tile.h draws. */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -16,7 +16,7 @@
 #include "base/rng.h"
 #include "index/index.h"
 #include "flat/build.h"
-#include "flat/lane.h"
+#include "flat/desk.h"
 #include "kernel/project.h"
 #include "kernel/tile.h"
 #include "quant/int8.h"
@@ -38,7 +38,7 @@ struct coded {
     data_kind kind;
     ki_recipe recipe;
     ki_run run;
-    ki_view flat;
+    ki_view view;
     float *values; /* rows as floats, in the run's order */
 };
 
@@ -78,7 +78,7 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
     for (size_t p = 0; p < ROWS; p++) data_floats(dtype, data_row(&c.set, c.run.order[p]), dim, c.values + p * dim);
     free(sample);
     const size_t blocks = (ROWS + KI_BLOCK - 1) / KI_BLOCK;
-    c.flat = (ki_view){.rows = ROWS,
+    c.view = (ki_view){.rows = ROWS,
                        .dim = dim,
                        .row_bytes = c.set.row_bytes,
                        .blocks = blocks,
@@ -95,9 +95,9 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
                        .norms2 = metric == KITH_COSINE ? c.run.norms2 : NULL};
     double centre2 = 0;
     for (size_t j = 0; j < dim; j++) centre2 += (double)c.recipe.centre[j] * (double)c.recipe.centre[j];
-    c.flat.centre_norm = ki_length_above((float)centre2, dim);
+    c.view.centre_norm = ki_length_above((float)centre2, dim);
     if (c.recipe.level1_columns)
-        c.flat.level1 = (ki_level){c.run.codes[1], c.run.factors[1], c.recipe.level1_columns / 4, blocks};
+        c.view.level1 = (ki_level){c.run.codes[1], c.run.factors[1], c.recipe.level1_columns / 4, blocks};
     return c;
 }
 
@@ -132,35 +132,35 @@ static long double true_score(kith_metric metric, const float *q, const float *x
 
 static long double kernel_score(const struct coded *c, const float *query, size_t position) {
     float distance;
-    assert_int_equal(kith_distance(c->flat.metric, c->flat.dtype, c->flat.dim, query,
-                                   c->flat.originals + position * c->flat.row_bytes, &distance),
+    assert_int_equal(kith_distance(c->view.metric, c->view.dtype, c->view.dim, query,
+                                   c->view.originals + position * c->view.row_bytes, &distance),
                      KITH_OK);
     const long double d = (long double)distance;
-    return c->flat.metric == KITH_L2SQ ? -d / 2 : c->flat.metric == KITH_IP ? -d : 1 - d;
+    return c->view.metric == KITH_L2SQ ? -d / 2 : c->view.metric == KITH_IP ? -d : 1 - d;
 }
 
 /* The tightest that a bound came to being broken, as a share of it: shows that the test could fail. */
 static long double closest[2];
 
-static void check_pair(const struct coded *c, const ki_lane *lane, size_t query, size_t position, int level) {
-    const ki_level *codes = level ? &c->flat.level1 : &c->flat.full;
-    const ki_query_code *terms = &lane->code[level][query];
+static void check_pair(const struct coded *c, const ki_desk *desk, size_t query, size_t position, int level) {
+    const ki_level *codes = level ? &c->view.level1 : &c->view.full;
+    const ki_query_code *terms = &desk->code[level][query];
     const float *factors = codes->factors + position / KI_BLOCK * KI_FACTORS + position % KI_BLOCK;
-    const float *q = (const float *)lane->queries + query * c->flat.dim, *x = c->values + position * c->flat.dim;
+    const float *q = (const float *)desk->queries + query * c->view.dim, *x = c->values + position * c->view.dim;
     const long double norm = (long double)factors[KI_FACTOR_NORM], error = (long double)factors[KI_FACTOR_ERROR];
-    const long double dot = (long double)product(codes, position, lane->bytes[level] + query * 4 * codes->quads);
+    const long double dot = (long double)product(codes, position, desk->bytes[level] + query * 4 * codes->quads);
     const long double middle = (long double)terms->base +
                                dot * (long double)terms->scale * (long double)factors[KI_FACTOR_SCALE] +
                                (long double)factors[KI_FACTOR_BIAS];
     const long double slack = (long double)terms->a * norm + (long double)terms->b * error +
-                              (long double)lane->norm2_slack * norm * norm + (long double)terms->c;
-    const long double score[2] = {true_score(c->flat.metric, q, x, c->flat.dim), kernel_score(c, q, position)};
+                              (long double)desk->norm2_slack * norm * norm + (long double)terms->c;
+    const long double score[2] = {true_score(c->view.metric, q, x, c->view.dim), kernel_score(c, q, position)};
     for (int i = 0; i < 2; i++) {
         const long double off = level ? score[i] - middle : fabsl(score[i] - middle);
         if (!(off <= slack))
             fail_msg("%s, %s, %s, dim %zu, level %d, query %zu, position %zu: %s score %Lg, estimate %Lg +- %Lg",
-                     data_kind_name(c->kind), kith_metric_name(c->flat.metric), kith_dtype_name(c->flat.dtype),
-                     c->flat.dim, level, query, position, i ? "the kernel's" : "true", score[i], middle, slack);
+                     data_kind_name(c->kind), kith_metric_name(c->view.metric), kith_dtype_name(c->view.dtype),
+                     c->view.dim, level, query, position, i ? "the kernel's" : "true", score[i], middle, slack);
         if (slack > 0 && off / slack > closest[level]) closest[level] = off / slack;
     }
 }
@@ -169,19 +169,19 @@ static void check_bounds(data_kind kind, kith_metric metric, kith_dtype dtype, s
     struct coded c = code(kind, metric, dtype, dim, seed);
     /* Every other set of queries comes from another kind of data: other sizes, other directions. */
     float *queries = data_queries(&c.set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
-    ki_lane *lane = ki_lane_create();
+    ki_desk *desk = ki_desk_create();
     ki_counts counts = {0};
     atomic_int stop = 0;
-    assert_non_null(lane);
-    const int levels = c.flat.level1.blocks ? 2 : 1;
+    assert_non_null(desk);
+    const int levels = c.view.level1.blocks ? 2 : 1;
     ki_flat_search search = {
-        .view = &c.flat, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
-    lane->counts = &counts;
-    assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
+        .view = &c.view, .plan = levels == 2 ? KITH_PLAN_LEVELS : KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
+    desk->counts = &counts;
+    assert_int_equal(ki_desk_prepare(desk, &search, queries, QUERIES), KITH_OK);
     for (int level = 0; level < levels; level++)
         for (size_t q = 0; q < QUERIES; q++)
-            for (size_t p = 0; p < ROWS; p++) check_pair(&c, lane, q, p, level);
-    ki_lane_destroy(lane);
+            for (size_t p = 0; p < ROWS; p++) check_pair(&c, desk, q, p, level);
+    ki_desk_destroy(desk);
     free(queries);
     coded_free(&c);
 }
@@ -205,9 +205,9 @@ static void test_scores_lie_within_their_bounds(void **state) {
 }
 
 /* The score of the true distance between a query and a stored row. */
-static long double true_score_of(const ki_view *flat, const float *query, size_t position, float *row) {
-    data_floats(flat->dtype, flat->originals + position * flat->row_bytes, flat->dim, row);
-    return true_score(flat->metric, query, row, flat->dim);
+static long double true_score_of(const ki_view *view, const float *query, size_t position, float *row) {
+    data_floats(view->dtype, view->originals + position * view->row_bytes, view->dim, row);
+    return true_score(view->metric, query, row, view->dim);
 }
 
 /* Codes of lists: quant/int8.h B4, on whole indexes. */
@@ -218,26 +218,26 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
     options.no_calibration = 1;
     data_build(&set, data_path("lists.kith"), &options);
     kith_index *index = data_open(data_path("lists.kith"));
-    const ki_view *flat = &index->view;
+    const ki_view *view = &index->view;
     float *queries = data_queries(&set, seed % 2 ? kind : (data_kind)(seed % DATA_KINDS), KITH_F32, QUERIES, seed);
     float *row = take_floats(dim);
-    ki_lane *lane = ki_lane_create();
+    ki_desk *desk = ki_desk_create();
     ki_counts counts = {0};
     atomic_int stop = 0;
-    ki_flat_search search = {.view = flat, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
-    assert_non_null(lane);
-    lane->counts = &counts;
-    assert_int_equal(ki_lane_prepare(lane, &search, queries, QUERIES), KITH_OK);
-    for (size_t block = 0; block < flat->blocks && flat->lists.count > 1; block++)
+    ki_flat_search search = {.view = view, .plan = KITH_PLAN_SCAN, .k = 5, .limits = {.stop = &stop}};
+    assert_non_null(desk);
+    desk->counts = &counts;
+    assert_int_equal(ki_desk_prepare(desk, &search, queries, QUERIES), KITH_OK);
+    for (size_t block = 0; block < view->blocks && view->lists.count > 1; block++)
         for (size_t q = 0; q < QUERIES; q++) {
-            const ki_query_code *code = &lane->code[0][q];
+            const ki_query_code *code = &desk->code[0][q];
             const ki_list_terms terms =
-                ki_query_list_terms(flat, code, queries + q * dim, lane->rows + q * dim, flat->lists.of_block[block]);
-            const float *factors = flat->full.factors + block * KI_FACTORS;
+                ki_query_list_terms(view, code, queries + q * dim, desk->rows + q * dim, view->lists.of_block[block]);
+            const float *factors = view->full.factors + block * KI_FACTORS;
             unsigned count;
-            const uint32_t first = ki_view_block_row(flat, block, &count);
+            const uint32_t first = ki_view_block_row(view, block, &count);
             for (unsigned v = 0; v < count; v++) {
-                const long dot = product(&flat->full, block * KI_BLOCK + v, lane->bytes[0] + q * 4 * flat->full.quads);
+                const long dot = product(&view->full, block * KI_BLOCK + v, desk->bytes[0] + q * 4 * view->full.quads);
                 const long double norm = (long double)factors[KI_FACTOR_NORM + v];
                 const long double middle =
                     (long double)terms.base +
@@ -245,8 +245,8 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                     (long double)factors[KI_FACTOR_BIAS + v];
                 const long double slack = (long double)terms.a * norm +
                                           (long double)code->b * (long double)factors[KI_FACTOR_ERROR + v] +
-                                          (long double)lane->norm2_slack * norm * norm + (long double)terms.c;
-                const long double score = true_score_of(flat, queries + q * dim, first + v, row);
+                                          (long double)desk->norm2_slack * norm * norm + (long double)terms.c;
+                const long double score = true_score_of(view, queries + q * dim, first + v, row);
                 if (!(fabsl(score - middle) <= slack))
                     fail_msg("%s, %s, %s, dim %zu, block %zu, query %zu: score %Lg, estimate %Lg +- %Lg",
                              data_kind_name(kind), kith_metric_name(metric), kith_dtype_name(dtype), dim, block, q,
@@ -254,7 +254,7 @@ static void check_list_bounds(data_kind kind, kith_metric metric, kith_dtype dty
                 if (slack > 0 && fabsl(score - middle) / slack > closest[0]) closest[0] = fabsl(score - middle) / slack;
             }
         }
-    ki_lane_destroy(lane);
+    ki_desk_destroy(desk);
     free(row);
     free(queries);
     kith_index_close(index);

@@ -208,7 +208,7 @@ static void test_many_rows(void **state) {
     }
 }
 
-/* All vectors are equal, so that every one is a candidate, and every multiple of what a lane can hold waits at some
+/* All vectors are equal, so that every one is a candidate, and every multiple of what a desk can hold waits at some
  * moment: also exactly when the first pass over a sample ends, which is the case for k = 32 and these 80 blocks of
  * 16. */
 static void test_lists_of_candidates_fill_up(void **state) {

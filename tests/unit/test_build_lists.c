@@ -112,78 +112,78 @@ static struct place place_of(const ki_lists *lists, uint32_t position) {
 }
 
 /* x - centre of a stored row, as the format defines it. */
-static void residual_of(const ki_view *flat, uint32_t position, const float *centre, double *r) {
+static void residual_of(const ki_view *view, uint32_t position, const float *centre, double *r) {
     float x[256];
-    assert_true(flat->dim <= 256);
-    data_floats(flat->dtype, flat->originals + (size_t)position * flat->row_bytes, flat->dim, x);
-    const float inverse = ki_inverse_norm(ki_distance()->norm2[KITH_F32](x, flat->dim));
-    const double factor = flat->metric == KITH_COSINE ? inverse : 1;
-    for (size_t j = 0; j < flat->dim; j++) r[j] = x[j] * factor - centre[j];
+    assert_true(view->dim <= 256);
+    data_floats(view->dtype, view->originals + (size_t)position * view->row_bytes, view->dim, x);
+    const float inverse = ki_inverse_norm(ki_distance()->norm2[KITH_F32](x, view->dim));
+    const double factor = view->metric == KITH_COSINE ? inverse : 1;
+    for (size_t j = 0; j < view->dim; j++) r[j] = x[j] * factor - centre[j];
 }
 
-static double wanted_bias(const ki_view *flat, const double *r, const float *centroid, double *size) {
+static double wanted_bias(const ki_view *view, const double *r, const float *centroid, double *size) {
     double sum = 0, spread2 = 0;
-    const double length = length_of(r, flat->dim);
-    for (size_t j = 0; j < flat->dim; j++) {
-        const double d = (double)centroid[j] - flat->centre[j];
+    const double length = length_of(r, view->dim);
+    for (size_t j = 0; j < view->dim; j++) {
+        const double d = (double)centroid[j] - view->centre[j];
         sum += d * r[j];
         spread2 += d * d;
     }
     *size = sqrt(spread2) * length + length * length / 2;
-    return flat->metric == KITH_L2SQ ? -(sum + length * length / 2) : 0;
+    return view->metric == KITH_L2SQ ? -(sum + length * length / 2) : 0;
 }
 
-static void check_code(const ki_view *flat, uint32_t position) {
-    const struct place at = place_of(&flat->lists, position);
-    const size_t dim = flat->dim;
-    const float *centroid = flat->lists.centroids + at.list * dim;
-    const float *factors = flat->full.factors + at.block * KI_FACTORS;
-    const uint8_t *codes = flat->full.codes + at.block * flat->full.quads * KI_QUAD_BYTES;
+static void check_code(const ki_view *view, uint32_t position) {
+    const struct place at = place_of(&view->lists, position);
+    const size_t dim = view->dim;
+    const float *centroid = view->lists.centroids + at.list * dim;
+    const float *factors = view->full.factors + at.block * KI_FACTORS;
+    const uint8_t *codes = view->full.codes + at.block * view->full.quads * KI_QUAD_BYTES;
     const float a = factors[KI_FACTOR_SCALE + at.v], bias = factors[KI_FACTOR_BIAS + at.v];
     double r[256], missed[256], away[256], size;
-    residual_of(flat, position, flat->whole ? flat->centre : centroid, r);
-    residual_of(flat, position, centroid, away);
+    residual_of(view, position, view->whole ? view->centre : centroid, r);
+    residual_of(view, position, centroid, away);
     for (size_t j = 0; j < dim; j++)
         missed[j] = r[j] - (double)a * (codes[j / 4 * KI_QUAD_BYTES + 4 * at.v + j % 4] - 128);
-    const double wanted = wanted_bias(flat, r, flat->whole ? flat->centre : centroid, &size);
+    const double wanted = wanted_bias(view, r, view->whole ? view->centre : centroid, &size);
     if (length_of(missed, dim) > factors[KI_FACTOR_ERROR + at.v])
         fail_msg("position %u: error %g, bound %g", position, length_of(missed, dim), factors[KI_FACTOR_ERROR + at.v]);
     if (length_of(r, dim) > factors[KI_FACTOR_NORM + at.v]) fail_msg("position %u: norm", position);
-    if (length_of(away, dim) > flat->lists.radius[at.list]) fail_msg("position %u: radius", position);
+    if (length_of(away, dim) > view->lists.radius[at.list]) fail_msg("position %u: radius", position);
     if (fabs(bias - wanted) > 1e-6 * size + FLT_MIN) fail_msg("position %u: bias %g, not %g", position, bias, wanted);
 }
 
 /* Blocks end with vectors that never win. */
-static void check_absent(const ki_view *flat) {
-    for (size_t block = 0; block < flat->blocks; block++) {
+static void check_absent(const ki_view *view) {
+    for (size_t block = 0; block < view->blocks; block++) {
         unsigned count;
-        ki_view_block_row(flat, block, &count);
-        const float *factors = flat->full.factors + block * KI_FACTORS;
+        ki_view_block_row(view, block, &count);
+        const float *factors = view->full.factors + block * KI_FACTORS;
         for (size_t v = count; v < KI_BLOCK; v++) {
             assert_true(factors[KI_FACTOR_SCALE + v] == 0 && factors[KI_FACTOR_BIAS + v] == -FLT_MAX);
-            if (flat->second_factors)
-                assert_true(flat->second_factors[block * KI_FACTORS + KI_FACTOR_BIAS + v] == -FLT_MAX);
+            if (view->second_factors)
+                assert_true(view->second_factors[block * KI_FACTORS + KI_FACTOR_BIAS + v] == -FLT_MAX);
         }
     }
 }
 
 static void check_index(const data_set *set, const kith_index *index) {
-    const ki_view *flat = &index->view;
+    const ki_view *view = &index->view;
     float vector[256], expected[256];
-    assert_true(flat->lists.count > 1);
-    assert_int_equal(flat->lists.first_row[flat->lists.count], set->rows);
+    assert_true(view->lists.count > 1);
+    assert_int_equal(view->lists.first_row[view->lists.count], set->rows);
     for (size_t i = 0; i < set->rows; i++) {
         uint32_t position;
         assert_true(ki_index_find(index, data_id(set, i), &position));
-        assert_int_equal(flat->labels[position], data_id(set, i));
+        assert_int_equal(view->labels[position], data_id(set, i));
         assert_int_equal(kith_index_vector(index, data_id(set, i), vector, &error), KITH_OK);
         data_floats(set->dtype, data_row(set, i), set->dim, expected);
         assert_memory_equal(vector, expected, set->dim * sizeof(float));
     }
-    for (uint32_t position = 0; position < set->rows; position++) check_code(flat, position);
-    check_absent(flat);
-    const float *last = flat->lists.centroids + flat->lists.count * set->dim;
-    assert_ptr_equal(flat->centre, last);
+    for (uint32_t position = 0; position < set->rows; position++) check_code(view, position);
+    check_absent(view);
+    const float *last = view->lists.centroids + view->lists.count * set->dim;
+    assert_ptr_equal(view->centre, last);
 }
 
 static void test_codes_stand_for_their_vectors(void **state) {
@@ -276,19 +276,19 @@ static void test_second_codes(void **state) {
         assert_string_equal(info.second_code, cases[c].code);
         assert_true(info.second_code_error > 0 && info.second_code_error < cases[c].most);
         assert_true(info.second_code_bytes > 0);
-        const ki_view *flat = &index->view;
+        const ki_view *view = &index->view;
         for (uint32_t position = 0; position < set.rows; position++) {
-            const struct place at = place_of(&flat->lists, position);
-            const float *factors = flat->second_factors + at.block * KI_FACTORS + at.v;
-            const float *centroid = flat->lists.centroids + at.list * set.dim;
+            const struct place at = place_of(&view->lists, position);
+            const float *factors = view->second_factors + at.block * KI_FACTORS + at.v;
+            const float *centroid = view->lists.centroids + at.list * set.dim;
             double r[64], size;
-            residual_of(flat, position, centroid, r);
-            const double wanted = wanted_bias(flat, r, centroid, &size);
+            residual_of(view, position, centroid, r);
+            const double wanted = wanted_bias(view, r, centroid, &size);
             assert_true(factors[KI_FACTOR_NORM] >= length_of(r, 64));
             assert_true(factors[KI_FACTOR_ERROR] >= 0 && isfinite(factors[KI_FACTOR_ERROR]));
             assert_true(fabs(factors[KI_FACTOR_BIAS] - wanted) <= 1e-6 * size);
         }
-        check_absent(flat);
+        check_absent(view);
         kith_index_close(index);
         data_free(&set);
     }

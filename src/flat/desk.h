@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A lane: one worker's memory for one group of queries at a time, and the queries' coded forms. Shared by the files of
+ * A desk: one worker's memory for one group of queries at a time, and the queries' coded forms. Shared by the files of
  * the flat search; nothing outside src/flat sees it. One owner at a time. */
-#ifndef KI_FLAT_LANE_H
-#define KI_FLAT_LANE_H
+#ifndef KI_FLAT_DESK_H
+#define KI_FLAT_DESK_H
 
 #include "base/area.h"
 #include "flat/flat.h"
@@ -19,7 +19,7 @@ typedef struct ki_pending {
     int known;      /* the estimate is the score: nothing is to be scored again */
 } ki_pending;
 
-struct ki_lane {
+struct ki_desk {
     const ki_flat_search *search;
     const ki_view *view;
     const ki_tile_kernels *tile;
@@ -47,7 +47,7 @@ struct ki_lane {
     size_t panels;
     ki_block_bound *bounds;
     ki_tile_hit *hits;   /* of one call of the kernel */
-    ki_tile_hit *found;  /* of one group of blocks, all panels; query: the lane's, not the panel's */
+    ki_tile_hit *found;  /* of one group of blocks, all panels; query: the desk's, not the panel's */
     ki_tile_hit *sorted; /* the same by block */
     size_t found_count;
     uint8_t *needed;         /* needed[list * count + query]: the query cannot skip the list */
@@ -69,77 +69,77 @@ enum {
     KI_GROUP_BLOCKS = 12,
     KI_GROUP_BLOCKS_MAX = 64,
     KI_TILE_HITS = 2048,
-    KI_GROUP_QUERIES = 512 /* most queries of a lane: a hit numbers them in 16 bits */
+    KI_GROUP_QUERIES = 512 /* most queries of a desk: a hit numbers them in 16 bits */
 };
 
 /* What a score must reach to be looked at now. */
-static inline float ki_lane_threshold(const ki_lane *lane, size_t query) {
-    return lane->guess[query] > lane->tau[query] ? lane->guess[query] : lane->tau[query];
+static inline float ki_desk_threshold(const ki_desk *desk, size_t query) {
+    return desk->guess[query] > desk->tau[query] ? desk->guess[query] : desk->tau[query];
 }
 
-static inline float ki_lane_inverse(const ki_lane *lane, size_t query) {
-    return lane->inverse ? lane->inverse[query] : 1;
+static inline float ki_desk_inverse(const ki_desk *desk, size_t query) {
+    return desk->inverse ? desk->inverse[query] : 1;
 }
-static inline float ki_lane_norm2(const ki_lane *lane, size_t query) {
-    return lane->norm2 ? lane->norm2[query] : 1;
+static inline float ki_desk_norm2(const ki_desk *desk, size_t query) {
+    return desk->norm2 ? desk->norm2[query] : 1;
 }
-static inline const float *ki_lane_query(const ki_lane *lane, size_t query) {
-    return (const float *)lane->queries + query * lane->view->dim;
+static inline const float *ki_desk_query(const ki_desk *desk, size_t query) {
+    return (const float *)desk->queries + query * desk->view->dim;
 }
 
 /* What a panel's estimates must reach: the threshold less all terms that do not depend on the vector. */
-static inline float ki_lane_need(const ki_lane *lane, size_t query, float base, float slack) {
-    const float threshold = ki_lane_threshold(lane, query);
+static inline float ki_desk_need(const ki_desk *desk, size_t query, float base, float slack) {
+    const float threshold = ki_desk_threshold(desk, query);
     return threshold - base - slack - 0x1p-20f * __builtin_fabsf(threshold);
 }
 
 /* ---- memory.c ---------------------------------------------------------------------------------------------------- */
 
-/* Memory for results of lane->count queries, and for scans; 0: out of memory. */
-int ki_lane_take_results(ki_lane *lane);
-int ki_lane_take_scan(ki_lane *lane);
+/* Memory for results of desk->count queries, and for scans; 0: out of memory. */
+int ki_desk_take_results(ki_desk *desk);
+int ki_desk_take_scan(ki_desk *desk);
 
 /* ---- queries.c --------------------------------------------------------------------------------------------------- */
 
-/* Set the lane up for these queries: memory, codes, panels, thresholds. */
-kith_status ki_lane_prepare(ki_lane *lane, const ki_flat_search *search, const void *queries, size_t count);
+/* Set the desk up for these queries: memory, codes, panels, thresholds. */
+kith_status ki_desk_prepare(ki_desk *desk, const ki_flat_search *search, const void *queries, size_t count);
 
-/* Pack panels from the `count` queries listed in lane->slot. */
-void ki_lane_pack(ki_lane *lane, size_t count);
+/* Pack panels from the `count` queries listed in desk->slot. */
+void ki_desk_pack(ki_desk *desk, size_t count);
 
 /* Forget what was found for a query; its threshold stays. */
-void ki_lane_restart(ki_lane *lane, size_t query);
+void ki_desk_restart(ki_desk *desk, size_t query);
 
 /* Pack one panel of the `count` queries listed, at one level. Its needs are those of the moment. */
-void ki_lane_pack_panel(const ki_lane *lane, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
+void ki_desk_pack_panel(const ki_desk *desk, size_t level, const uint32_t *query, size_t count, ki_panel *panel);
 
 /* Bring tau or guess of a query to its panels; call after either changed. */
-void ki_lane_renew(ki_lane *lane, size_t query);
+void ki_desk_renew(ki_desk *desk, size_t query);
 
 /* ---- scoring.c --------------------------------------------------------------------------------------------------- */
 
 /* Put a scored vector into the query's collector. False: memory refused (range search only). */
-int ki_lane_collect(ki_lane *lane, size_t query, float distance, uint32_t position);
+int ki_desk_collect(ki_desk *desk, size_t query, float distance, uint32_t position);
 
 /* Score all pending vectors that can still enter, and raise the threshold. False: memory refused. */
-int ki_lane_flush(ki_lane *lane, size_t query);
+int ki_desk_flush(ki_desk *desk, size_t query);
 
 /* Raise tau[query] from the floor and from other ranges. */
-void ki_lane_raise(ki_lane *lane, size_t query);
+void ki_desk_raise(ki_desk *desk, size_t query);
 
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
  * gathered list by list; 0: not; -1: out of memory. */
-int ki_lane_mark_lists(ki_lane *lane, size_t first, size_t end);
+int ki_desk_mark_lists(ki_desk *desk, size_t first, size_t end);
 
 /* The queries that need a list, into query[]; how many. */
-size_t ki_lane_needing(const ki_lane *lane, size_t list, uint32_t *query);
+size_t ki_desk_needing(const ki_desk *desk, size_t list, uint32_t *query);
 
 /* ---- scan.c, plain.c --------------------------------------------------------------------------------------------- */
 
 /* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
-kith_status ki_flat_scan(ki_lane *lane, size_t first, size_t end);
-kith_status ki_flat_plain(ki_lane *lane, size_t first, size_t end);
+kith_status ki_flat_scan(ki_desk *desk, size_t first, size_t end);
+kith_status ki_flat_plain(ki_desk *desk, size_t first, size_t end);
 
 #endif

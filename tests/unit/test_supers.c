@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Choosing lists in two levels, where they are many: the same in every batch, right where it must be, hardly less found
+ * Choosing lists by supers, where they are many: the same in every batch, right where it must be, hardly less found
  * than by looking at all centroids, and safe from damaged supers. */
 #include <setjmp.h>
 #include <stdarg.h>

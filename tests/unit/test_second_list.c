@@ -31,11 +31,11 @@ static void test_rank_prefers_another_direction(void **state) {
     const ki_kmeans kmeans = {.lists = 5, .dim = 2, .centroids = centroids};
     const float vector[] = {1, 0};
     const uint32_t choices[KI_CHOICES] = {0, 1, 3, 2, 4, UINT32_MAX, UINT32_MAX, UINT32_MAX};
-    uint32_t seconds[KI_SECONDS];
-    ki_spill_rank(&kmeans, vector, choices, work, seconds);
+    uint32_t second_lists[KI_SECOND_CHOICES];
+    ki_second_list_rank(&kmeans, vector, choices, work, second_lists);
     /* Lists 1 and 3 are 2 away, both along the residual, and cost 4 + 1.5 * 4; list 2 is 2.2 away, across it: 4.84. */
-    const uint32_t expected[KI_SECONDS] = {2, 1, 3, 4, UINT32_MAX, UINT32_MAX, UINT32_MAX};
-    assert_memory_equal(seconds, expected, sizeof(expected));
+    const uint32_t expected[KI_SECOND_CHOICES] = {2, 1, 3, 4, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+    assert_memory_equal(second_lists, expected, sizeof(expected));
 }
 
 static void test_rank_of_a_centroid(void **state) {
@@ -43,15 +43,15 @@ static void test_rank_of_a_centroid(void **state) {
     float centroids[] = {0, 0, 3, 0, 0, 2}, work[4];
     const ki_kmeans kmeans = {.lists = 3, .dim = 2, .centroids = centroids};
     const float vector[] = {0, 0}; /* its residual has no direction */
-    uint32_t seconds[KI_SECONDS], choices[KI_CHOICES] = {0, 1, 2};
+    uint32_t second_lists[KI_SECOND_CHOICES], choices[KI_CHOICES] = {0, 1, 2};
     for (size_t i = 3; i < KI_CHOICES; i++) choices[i] = UINT32_MAX;
-    ki_spill_rank(&kmeans, vector, choices, work, seconds);
-    assert_int_equal(seconds[0], 2);
-    assert_int_equal(seconds[1], 1);
-    assert_int_equal(seconds[2], UINT32_MAX);
+    ki_second_list_rank(&kmeans, vector, choices, work, second_lists);
+    assert_int_equal(second_lists[0], 2);
+    assert_int_equal(second_lists[1], 1);
+    assert_int_equal(second_lists[2], UINT32_MAX);
     choices[0] = UINT32_MAX; /* no list at all */
-    ki_spill_rank(&kmeans, vector, choices, work, seconds);
-    assert_int_equal(seconds[0], UINT32_MAX);
+    ki_second_list_rank(&kmeans, vector, choices, work, second_lists);
+    assert_int_equal(second_lists[0], UINT32_MAX);
 }
 
 /* ---- Building ---------------------------------------------------------------------------------------------------- */
@@ -67,21 +67,21 @@ static kith_build_options with_lists(kith_first_level first_level) {
 
 static void check_lists(const data_set *set, kith_first_level first_level) {
     const kith_build_options options = with_lists(first_level);
-    const char *path = data_path("spill.kith");
+    const char *path = data_path("second_list.kith");
     data_build(set, path, &options);
     if (kith_index_verify(path, NULL, NULL, NULL, &error) != KITH_OK) fail_msg("%s", error.text);
     kith_index *index = data_open(path);
-    const ki_view *flat = &index->view;
-    const ki_spill *spill = &flat->spill;
+    const ki_view *view = &index->view;
+    const ki_second_lists *second_lists = &view->second_lists;
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_index_get_info(index, &info);
-    assert_true(spill->level.blocks > 0);
-    assert_int_equal(spill->level.quads, flat->level1.blocks ? flat->level1.quads : flat->full.quads);
-    assert_int_equal(flat->level1.blocks != 0, first_level == KITH_FIRST_LEVEL_ON);
-    assert_int_equal(info.spilled_rows, spill->first[flat->lists.count]);
+    assert_true(second_lists->level.blocks > 0);
+    assert_int_equal(second_lists->level.quads, view->level1.blocks ? view->level1.quads : view->full.quads);
+    assert_int_equal(view->level1.blocks != 0, first_level == KITH_FIRST_LEVEL_ON);
+    assert_int_equal(info.spilled_rows, second_lists->first[view->lists.count]);
     assert_true(info.spilled_rows > ROWS * 9 / 10); /* hardly any vector finds no list with room */
-    for (size_t l = 0; l < flat->lists.count; l++)
-        assert_true(spill->first[l + 1] - spill->first[l] <= 4 * ROWS / flat->lists.count);
+    for (size_t l = 0; l < view->lists.count; l++)
+        assert_true(second_lists->first[l + 1] - second_lists->first[l] <= 4 * ROWS / view->lists.count);
     kith_index_close(index);
 }
 
