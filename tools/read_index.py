@@ -550,13 +550,16 @@ class Index:
             return None
         demand(1 <= count <= 8192, where + "%d settings" % count)
         demand(len(data) == 64 + 56 * count + 8, where + "%d bytes are too many or few for %d settings" % (len(data), count))
-        demand(flags <= 1 and not any(data[48:64]), where + "flags are %d, or reserved bytes are not zero" % flags)
+        demand(flags <= 1 and not any(data[56:64]), where + "flags are %d, or reserved bytes are not zero" % flags)
+        near, = struct.unpack_from("<d", data, 48)
+        demand(0 <= near <= 1, where + "near_duplicates is %r" % near)
         demand(math.isfinite(below) and math.isfinite(median), where + "unusual_below or median is no number")
         settings = [self.calibrated(number, struct.unpack_from("<6I4d", data, 64 + 56 * number)) for number in range(count)]
         keys = [key for key, _ in settings]
         for number in range(1, count):
             demand(keys[number - 1] < keys[number], where + "setting %d does not ascend" % number)
         return {"queries": queries, "held_out": bool(flags), "seed": seed, "unusual_below": below, "median": median,
+                "near_duplicates": near,
                 "settings": [setting for _, setting in settings]}  # fmt: skip
 
     def calibrated(self, number, fields):

@@ -59,6 +59,7 @@ static int exit_code_of(kith_status status) {
     case KITH_E_ARG:
         return EXIT_USAGE;
     case KITH_E_FORMAT:
+    case KITH_E_UNSUPPORTED:
     case KITH_E_VERSION:
         return EXIT_INPUT;
     case KITH_E_NOTFOUND:

@@ -27,8 +27,9 @@ WAYS = {
 PRINT = r"""
 import os, signal
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-ignored = int(status["SigIgn"], 16) & ~(1 << signal.SIGPIPE - 1) & ~(1 << signal.SIGXFSZ - 1)  # Python's own
-print(ignored, int(status["SigBlk"], 16), all(os.path.exists(f"/proc/self/fd/{n}") for n in range(3)))
+ours = (1 << 31) - 1  # signals 32 and up: the C library keeps some for itself, and lets nobody change those
+ignored = int(status["SigIgn"], 16) & ours & ~(1 << signal.SIGPIPE - 1) & ~(1 << signal.SIGXFSZ - 1)  # Python's own
+print(ignored, int(status["SigBlk"], 16) & ours, all(os.path.exists(f"/proc/self/fd/{n}") for n in range(3)))
 """
 
 

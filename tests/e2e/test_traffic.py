@@ -177,13 +177,14 @@ def test_help_names_every_option(made):
     (["generate", "--topics", "65535", "--segments", "65535"], "topics"), (["generate", "-o", "-"], "standard output"),
     (["generate", "-o", "/dev/full"], "/dev/full"), (["generate", "--json", "--ndjson", "-"], "--ndjson"),
     (["generate", "--svg", "x"], "--svg"), (["describe"], "describe"), (["describe", "a", "b"], '"b"'),
-    (["describe", "a", "--rate", "3"], "describe"), (["describe", "/dev/null"], "/dev/null")])
+    (["describe", "a", "--rate", "3"], "describe")])
 def test_bad_arguments_are_named(arguments, words):
     assert words in refused(USAGE, *arguments)
 
 
 def test_bad_files_are_named(made, tmp_path):
     assert "absent" in refused(ABSENT, "describe", tmp_path / "absent")
+    assert "/dev/null" in refused(INPUT, "describe", "/dev/null")
     whole = (made / "t.trace").read_bytes()
     for name, data in {"empty": b"", "short": whole[:-1], "other": b"x" * 4096,
                        "flipped": whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:]}.items():
