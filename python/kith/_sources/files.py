@@ -18,9 +18,8 @@ PARQUET = (".parquet", ".pq")
 ARROW = (".feather", ".arrow", ".ipc")
 TEXT = (".csv", ".tsv", "")  # "": what the C library recognises may be one
 TEXT_COLUMNS = ("id_column", "name_column")
-TEXT_HINTS = {".csv": "; all columns but those of ids and names are elements",
-              ".tsv": "; all columns but those of ids and names are elements",
-              ".jsonl": "; its keys are id, vector and name", ".ndjson": "; its keys are id, vector and name"}
+TEXT_HINTS = dict.fromkeys((".csv", ".tsv"), "; all columns but those of ids and names are elements") | dict.fromkeys(
+    (".jsonl", ".ndjson"), "; the keys id, name and vector (or embedding, values, ...) are read")
 MAPPED_BIN = {".fbin": np.float32, ".u8bin": np.uint8, ".i8bin": np.int8}
 BIN_HEADER_BYTES = 8
 MAGICS = ((b"\x93NUMPY", ".npy"), (b"\x89HDF\r\n\x1a\n", ".h5"), (b"PAR1", ".parquet"), (b"ARROW1", ".arrow"),
