@@ -267,7 +267,7 @@ static void fill_report(ki_build *b, kith_build_report *report) {
     b->report.dim = b->source.dim;
     b->report.input_bytes = b->source.file_bytes;
     b->report.first_level_dim = b->recipe.level1_columns;
-    b->report.integer_codes = b->recipe.whole;
+    b->report.integer_codes = b->recipe.whole != KI_WHOLE_NOT;
     b->report.read_ns = atomic_load(&b->read_ns);
     b->report.code_ns = atomic_load(&b->code_ns);
     b->report.write_ns = atomic_load(&b->write_ns);

@@ -64,7 +64,8 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
         for (size_t j = 0; j < dim; j++) norm2 += (double)row[j] * (double)row[j];
         for (size_t j = 0; j < dim && metric == KITH_COSINE; j++) row[j] = (float)(row[j] / sqrt(norm2));
     }
-    const int whole = metric != KITH_COSINE && dtype != KITH_BF16 && is_whole(sample, ROWS * dim);
+    const int is = metric != KITH_COSINE && dtype != KITH_BF16 && is_whole(sample, ROWS * dim);
+    const ki_whole whole = is ? KI_WHOLE_WIDE : KI_WHOLE_NOT;
     /* Half of the rows are the sample: the others lie where the recipe does not expect them. */
     assert_int_equal(
         ki_recipe_make(sample, ROWS / 2, ROWS, metric, dtype, dim, whole, KITH_FIRST_LEVEL_ON, seed, &c.recipe),
