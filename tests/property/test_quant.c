@@ -85,7 +85,7 @@ static struct coded code(data_kind kind, kith_metric metric, kith_dtype dtype, s
                        .blocks = blocks,
                        .dtype = dtype,
                        .metric = metric,
-                       .whole = whole,
+                       .whole = is,
                        .full = {c.run.codes[0], c.run.factors[0], (dim + 3) / 4, blocks},
                        .centre = c.recipe.centre,
                        .level1_centre = c.recipe.level1_centre,
