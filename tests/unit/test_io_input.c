@@ -12,6 +12,7 @@
 
 #include "support/io_file.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -138,8 +139,20 @@ static const char *put_gzip(const char *name, const void *data, size_t bytes) {
     return io_put(name, file, bytes + 23);
 }
 
+/* Whether the library can find zlib: it is not there for the processor that an emulator plays. */
+static int has_zlib(void) {
+    void *library = dlopen("libz.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (library) dlclose(library);
+    return library != NULL;
+}
+
 static void gzip(void **state) {
     (void)state;
+    if (!has_zlib()) {
+        io_refuse(put_gzip("a.csv.gz", "1,2\n3,4\n", 8), KITH_E_UNSUPPORTED, "no libz.so.1");
+        print_message("zlib is not here: that such files are refused by name is all that can be tried\n");
+        return;
+    }
     expect_two(put_gzip("a.csv.gz", "1,2\n3,4\n", 8), NULL);
     expect_two(put_gzip("b.csv", "1,2\n3,4\n", 8), NULL);
     expect_two(put_gzip("c.gz", "1,2\n3,4\n", 8), NULL);
@@ -214,6 +227,10 @@ static void other_kinds(void **state) {
 /* Temporary files go where TMPDIR says, bear no name, and are refused with a sentence where they cannot be. */
 static void temporary_files(void **state) {
     (void)state;
+    if (!has_zlib()) {
+        print_message("zlib is not here\n");
+        skip();
+    }
     const char *path = put_gzip("t.csv.gz", "1,2\n3,4\n", 8);
     char *before = getenv("TMPDIR") ? strdup(getenv("TMPDIR")) : NULL;
     const size_t files = io_count_files();
