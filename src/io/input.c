@@ -187,35 +187,43 @@ static bool is_html(const unsigned char *head, size_t bytes) {
     return false;
 }
 
-const char *ki_input_name(const unsigned char *head, size_t bytes) {
+kith_status ki_input_is_known(const char *path, const unsigned char *head, size_t bytes, kith_error *error) {
     static const struct {
         const char *magic;
         size_t bytes;
         const char *name;
+        bool python; /* the Python package reads it */
     } known[] = {
-        {"\x1F\x8B", 2, "compressed with gzip"},
-        {"BZh", 3, "compressed with bzip2"},
+        {"\x1F\x8B", 2, "compressed with gzip", false},
+        {"BZh", 3, "compressed with bzip2", false},
         {"\xFD"
          "7zXZ",
-         5, "compressed with xz"},
-        {"\x28\xB5\x2F\xFD", 4, "compressed with zstd"},
-        {"PK\x03\x04", 4, "a zip archive (as .npz and .xlsx are)"},
-        {"PAR1", 4, "a Parquet file, which kith's Python package reads"},
-        {"\x89HDF\r\n\x1A\n", 8, "an HDF5 file, which kith's Python package reads"},
-        {"ARROW1", 6, "an Arrow file, which kith's Python package reads"},
-        {"SQLite format 3", 15, "an SQLite database"},
-        {"\x80\x02", 2, "a Python pickle"},
-        {"\x80\x03", 2, "a Python pickle"},
-        {"\x80\x04\x95", 3, "a Python pickle"},
-        {"\x80\x05\x95", 3, "a Python pickle"},
-        {"\x93NUMPY", 6, "an .npy file"},
-        {"version https://git-lfs", 23, "a pointer of Git LFS; the file itself was not fetched"},
-        {"\xFF\xFE", 2, "text in UTF-16; text is read in UTF-8"},
-        {"\xFE\xFF", 2, "text in UTF-16; text is read in UTF-8"},
+         5, "compressed with xz", false},
+        {"\x28\xB5\x2F\xFD", 4, "compressed with zstd", false},
+        {"PK\x03\x04", 4, "a zip archive (as .npz and .xlsx are)", false},
+        {"PAR1", 4, "a Parquet file", true},
+        {"\x89HDF\r\n\x1A\n", 8, "an HDF5 file", true},
+        {"ARROW1", 6, "an Arrow file", true},
+        {"SQLite format 3", 15, "an SQLite database", false},
+        {"\x80\x02", 2, "a Python pickle", false},
+        {"\x80\x03", 2, "a Python pickle", false},
+        {"\x80\x04\x95", 3, "a Python pickle", false},
+        {"\x80\x05\x95", 3, "a Python pickle", false},
+        {"\x93NUMPY", 6, "an .npy file", false},
+        {"version https://git-lfs", 23, "a pointer of Git LFS; the file itself was not fetched", false},
+        {"\xFF\xFE", 2, "text in UTF-16; text is read in UTF-8", false},
+        {"\xFE\xFF", 2, "text in UTF-16; text is read in UTF-8", false},
     };
     for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-        if (begins(head, bytes, known[i].magic, known[i].bytes)) return known[i].name;
-    return is_html(head, bytes) ? "a web page (HTML), not what it links to" : NULL;
+        if (begins(head, bytes, known[i].magic, known[i].bytes))
+            return known[i].python
+                       ? ki_fail(error, KITH_E_UNSUPPORTED,
+                                 "%s: is %s, which is read through Python: python3 -m kith convert %s OUT.npy, from "
+                                 "the package kith-search",
+                                 path, known[i].name, path)
+                       : ki_fail(error, KITH_E_UNSUPPORTED, "%s: is %s", path, known[i].name);
+    if (!is_html(head, bytes)) return KITH_OK;
+    return ki_fail(error, KITH_E_UNSUPPORTED, "%s: is a web page (HTML), not what it links to", path);
 }
 
 /* A CR that no LF follows, and no LF anywhere. */
@@ -225,8 +233,8 @@ static bool ends_in_cr(const unsigned char *head, size_t bytes) {
 }
 
 kith_status ki_input_is_text(const char *path, const unsigned char *head, size_t bytes, kith_error *error) {
-    const char *name = ki_input_name(head, bytes);
-    if (name) return ki_fail(error, KITH_E_UNSUPPORTED, "%s: is %s", path, name);
+    const kith_status known = ki_input_is_known(path, head, bytes, error);
+    if (known != KITH_OK) return known;
     /* Letters of UTF-16 without a mark: a digit or a Latin letter beside a NUL. */
     if (bytes >= 4 && ((!head[0] && head[1] && !head[2] && head[3]) || (head[0] && !head[1] && head[2] && !head[3])))
         return ki_fail(error, KITH_E_UNSUPPORTED, "%s: is text in UTF-16; text is read in UTF-8", path);

@@ -21,7 +21,7 @@ kith_status ki_input_open(const char *path, bool gzip, int *fd, uint64_t *bytes,
 /* KITH_E_UNSUPPORTED with its name when a file that should be text begins as something else does, or in another
  * encoding or with other line ends than text that is read. */
 kith_status ki_input_is_text(const char *path, const unsigned char *head, size_t bytes, kith_error *error);
-/* The name of what begins so: "a Parquet file"; NULL: not known. */
-const char *ki_input_name(const unsigned char *head, size_t bytes);
+/* KITH_E_UNSUPPORTED with its name when a file begins as one of those do that kith does not read. */
+kith_status ki_input_is_known(const char *path, const unsigned char *head, size_t bytes, kith_error *error);
 
 #endif

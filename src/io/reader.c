@@ -54,25 +54,8 @@ kith_format ki_format_of_suffix(const char *path) {
     return KITH_FORMAT_AUTO;
 }
 
-/* What a file is that this library does not read and the Python package does; NULL otherwise. */
-static const char *python_format(const unsigned char *head, size_t bytes) {
-    static const struct {
-        const char *magic, *name;
-    } known[] = {{"PAR1", "a Parquet file"}, {"ARROW1", "an Arrow file"}, {"\x89HDF\r\n\x1a\n", "an HDF5 file"}};
-    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++)
-        if (bytes >= strlen(known[i].magic) && memcmp(head, known[i].magic, strlen(known[i].magic)) == 0)
-            return known[i].name;
-    return NULL;
-}
-
 /* From the first bytes: .npy has a magic number, JSON lines begin with a brace, and other text is taken for csv. */
 static kith_status detect(kith_reader *reader, const unsigned char *head, size_t bytes, kith_error *error) {
-    const char *other = python_format(head, bytes);
-    if (other)
-        return ki_fail(error, KITH_E_UNSUPPORTED,
-                       "%s: is %s, which is read through Python: python3 -m kith convert %s OUT.npy, from the package "
-                       "kith-search",
-                       reader->path, other, reader->path);
     size_t first = bytes >= 3 && memcmp(head, "\xEF\xBB\xBF", 3) == 0 ? 3 : 0;
     while (first < bytes && strchr(" \t\r\n", head[first]) && head[first]) first++;
     bool text = first < bytes;
@@ -103,9 +86,8 @@ static kith_status settle_format(kith_reader *reader, kith_error *error) {
     if (status != KITH_OK) return status;
     if (reader->format == KITH_FORMAT_AUTO) return detect(reader, head, bytes, error);
     if (reader->format != KITH_NPY) return ki_input_is_text(reader->path, head, bytes, error);
-    const char *name = ki_input_name(head, bytes);
-    if (!name || (bytes >= 6 && memcmp(head, KI_NPY_MAGIC, 6) == 0)) return KITH_OK;
-    return ki_fail(error, KITH_E_UNSUPPORTED, "%s: is %s", reader->path, name);
+    if (bytes >= 6 && memcmp(head, KI_NPY_MAGIC, 6) == 0) return KITH_OK;
+    return ki_input_is_known(reader->path, head, bytes, error);
 }
 
 /* Only text has columns and keys. */
