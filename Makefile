@@ -176,7 +176,8 @@ test-clang: ## Build everything with clang
 test-plain: ## Build the library with one cc command, without CMake
 	@$(setup) build
 	@mkdir -p $(BUILD)/plain
-	cc -O2 -Iinclude -Isrc -fPIC -shared -Wl,--no-undefined src/*/*.c -o $(BUILD)/plain/libkith.so -lxxhash -lm -lpthread
+	cc -O2 -Iinclude -Isrc -fPIC -shared -Wl,--no-undefined src/*/*.c -o $(BUILD)/plain/libkith.so \
+	    -lxxhash -lsqlite3 -lroaring -ljansson -lm -lpthread
 	@python3 tools/check_exports $(BUILD)/plain/libkith.so --at-least
 
 check: ## Check that #include lines point downward only

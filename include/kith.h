@@ -833,6 +833,385 @@ KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *qu
  * with one that is damaged or of another version (searches then go on without). Since 0.1. */
 KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned);
 
+/* ---- Collections --------------------------------------------------------------------------------------------------
+ *
+ * A *collection* is a folder of items that takes inserts, updates and deletes while it is searched. An *item* has an id
+ * (u64 or string, as the collection was made), a version, a *payload* (a JSON object), up to one vector of each of the
+ * collection's named vectors, and perhaps a time at which it ends. A write is acknowledged (returns KITH_OK) when it is
+ * durable, and seen by every search that begins afterwards. Inside are a catalog (SQLite), and *segments*: immutable
+ * index files. Recent rows are in memory, in the *head*, until a background thread seals them into a segment; it merges
+ * segments too.
+ *
+ * Versions. The collection counts its writes: each call that writes makes one version, larger than all before, and the
+ * items that it wrote bear it. A reader may ask for a state that has at least some version (read your writes).
+ *
+ * Names of vectors, fields and records are UTF-8 of 1..255 bytes without control characters; a vector may also be
+ * called "" (the unnamed one). Payloads are UTF-8 JSON objects of at most KITH_PAYLOAD_MAX bytes.
+ *
+ * Filters are texts, `color = "red" and price < 20 and not sold`, or JSON, `{"must": [{"key": "color", "match":
+ * {"value": "red"}}]}`: docs/filters.md has both. Fields that are declared are indexed; filters on others read payloads.
+ *
+ * Threads and processes. Any number of threads may use one kith_collection at once. One process at a time may open a
+ * folder for writing, any number for reading. Readers never wait for the writer.
+ *
+ * fork(). A kith_collection may not be used in a child: open it there again. */
+
+#define KITH_VECTORS_MAX 64u               /* named vectors of a collection */
+#define KITH_FIELDS_MAX  1024u             /* declared fields of a collection */
+#define KITH_PAYLOAD_MAX (16u * 1048576u)  /* bytes of one payload */
+#define KITH_ITEMS_MAX   UINT64_C(1048576) /* items of one write */
+#define KITH_VERSION_ANY UINT64_MAX        /* kith_items.if_version: whatever is there */
+
+typedef struct kith_collection kith_collection;
+
+/* One of a collection's vectors. Never grows. Since 0.3. */
+typedef struct kith_vector_spec {
+    const char *name; /* "": the unnamed one; NULL is the same */
+    size_t dim;
+    kith_dtype dtype;   /* stored type; NONE: f32 */
+    kith_metric metric; /* NONE: as kith_build_options.metric */
+} kith_vector_spec;
+
+typedef enum kith_field_type {
+    KITH_FIELD_TAG = 1,  /* a string; numbers and booleans count as their text */
+    KITH_FIELD_TAGS = 2, /* a list of such */
+    KITH_FIELD_INT = 3,  /* i64 */
+    KITH_FIELD_FLOAT = 4,
+    KITH_FIELD_BOOL = 5,
+    KITH_FIELD_TIME = 6 /* milliseconds since 1970, or RFC 3339 text */
+} kith_field_type;
+
+/* "tag", "tags", "int", "float", "bool", "time": static text, "?" for other values; and back: 1, and *type is set; 0
+ * for other words. Since 0.3. */
+KITH_API const char *kith_field_type_name(kith_field_type type);
+KITH_API int kith_field_type_parse(const char *word, kith_field_type *type);
+
+/* A declared field. Never grows. Since 0.3. */
+typedef struct kith_field {
+    const char *name; /* a key of the payload; dots lead into objects */
+    kith_field_type type;
+    int reserved; /* 0 */
+} kith_field;
+
+typedef enum kith_durability {
+    KITH_DURABILITY_FULL = 0,   /* what was acknowledged survives a crash of the machine */
+    KITH_DURABILITY_RELAXED = 1 /* it survives the process; a crash of the machine may take the last second's writes,
+                                 * always the last ones, never one in the middle, and nothing else */
+} kith_durability;
+
+typedef struct kith_collection_options {
+    size_t struct_size;
+    kith_id_kind id_kind;            /* KITH_ID_U64 or KITH_ID_STRING */
+    int reserved;                    /* 0 */
+    const kith_vector_spec *vectors; /* at least one */
+    size_t vector_count;
+    const kith_field *fields; /* declared from the beginning */
+    size_t field_count;
+    const char *segment_field; /* the declared tag field that is the segment key (tenant, user, region); NULL: none */
+    const char *model;         /* what makes the vectors; NULL: "" */
+} kith_collection_options;
+#define KITH_COLLECTION_OPTIONS_INIT                                                                                   \
+    { .struct_size = sizeof(kith_collection_options), .id_kind = KITH_ID_U64 }
+
+/* Make the folder `path`, which must not exist or be empty, with an empty collection. Whole or not at all. KITH_E_ARG
+ * (options), KITH_E_BUSY (there is something), KITH_E_IO, KITH_E_NOSPACE, KITH_E_NOMEM. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_create(const char *path, const kith_collection_options *options,
+                                                            kith_error *error);
+
+typedef struct kith_collection_open_options {
+    size_t struct_size;
+    int read_only; /* non-zero: only read; follows what another process writes */
+    kith_durability durability;
+    int no_background;   /* non-zero: nothing is sealed or merged but by kith_collection_compact() and when the head is
+                          * full */
+    unsigned threads;    /* of batches and merges; used when pool is NULL; 0: as kith_pool_create() */
+    kith_pool *pool;     /* borrowed until close, or NULL */
+    uint64_t head_bytes; /* vectors in memory before they are sealed; 0: 16 MiB */
+    int no_sigbus_handler; /* as in kith_open_options */
+    int reserved;          /* 0 */
+} kith_collection_open_options;
+#define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
+    { .struct_size = sizeof(kith_collection_open_options) }
+
+/* Open a collection. What a crash left behind is put right: acknowledged writes are there, others whole or not at all,
+ * orphaned files go. KITH_E_NOTFOUND (no collection there), KITH_E_BUSY (opened for writing elsewhere: the text names
+ * the process), KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_IO, KITH_E_NOMEM. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_open(const char *path, const kith_collection_open_options *options,
+                                                          kith_collection **collection, kith_error *error);
+/* The same in memory alone, empty: its segments are files without names under $TMPDIR or /tmp. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_open_memory(const kith_collection_options *made,
+                                                                 const kith_collection_open_options *options,
+                                                                 kith_collection **collection, kith_error *error);
+/* Stops background work (a merge is abandoned) and closes. No call on it may be running. NULL is fine. */
+KITH_API void kith_collection_close(kith_collection *collection);
+
+/* Items' ids, as the collection has them. Never grows. Since 0.3. */
+typedef struct kith_ids {
+    size_t count;
+    const uint64_t *ids;     /* KITH_ID_U64: count ids, none of them KITH_ID_NONE; else NULL */
+    const char *id_bytes;    /* KITH_ID_STRING: the strings back to back, 1..KITH_STRING_MAX bytes of UTF-8 each */
+    const uint64_t *id_ends; /* count ends in id_bytes, ascending */
+} kith_ids;
+
+/* The vectors of one name of some items. Never grows. Since 0.3. */
+typedef struct kith_item_vectors {
+    const char *name; /* NULL: "" */
+    const void *data; /* a row an item */
+    kith_dtype dtype; /* any number type for an index of numbers; B1 for bits */
+    int reserved;     /* 0 */
+    size_t dim;
+    size_t stride_bytes;    /* 0: packed */
+    const uint8_t *present; /* NULL: all items have one; else a 0 for those that lack it */
+} kith_item_vectors;
+
+typedef struct kith_items {
+    size_t struct_size;
+    kith_ids ids;
+    const kith_item_vectors *vectors; /* the names that are given */
+    size_t vector_count;
+    const char *payload_bytes;    /* JSON objects back to back; NULL: none are given */
+    const uint64_t *payload_ends; /* one an item, ascending; an item of 0 bytes has no payload */
+    const uint64_t *expires_ms;   /* one an item: milliseconds since 1970, 0: never; NULL: none is given */
+    const uint64_t *if_version;   /* one an item: it is written only if its version is this one (0: if it is not there;
+                                   * KITH_VERSION_ANY: anyway); NULL: anyway */
+} kith_items;
+#define KITH_ITEMS_INIT                                                                                                \
+    { .struct_size = sizeof(kith_items) }
+
+typedef enum kith_write_mode {
+    KITH_UPSERT = 0, /* the item becomes what is given: an older one is replaced as a whole */
+    KITH_INSERT = 1, /* KITH_E_DATA when it is there already */
+    KITH_UPDATE =
+        2,         /* what is given (vectors, payload, expiry) replaces what was there, the rest stays; KITH_E_NOTFOUND
+                      * when it is not there */
+    KITH_MERGE = 3 /* as UPDATE, but of the payload only the given keys change, and a null removes a key */
+} kith_write_mode;
+
+typedef struct kith_write_report {
+    size_t struct_size;
+    uint64_t version; /* that this write made; that of the collection when it changed nothing */
+    uint64_t inserted, replaced, removed;
+    uint64_t unmet; /* items whose if_version was not met: they are as they were */
+} kith_write_report;
+#define KITH_WRITE_REPORT_INIT                                                                                         \
+    { .struct_size = sizeof(kith_write_report) }
+
+/* Write up to KITH_ITEMS_MAX items, all or none of them, but for those whose if_version was not met. Of an id that is
+ * there twice the last one stays. Returns when it is durable; writes of several threads share one synchronisation.
+ * report may be NULL. KITH_E_ARG; KITH_E_DATA names the item and what is wrong with it (a NaN, a zero vector under
+ * cosine, a payload that is no object or whose field has another type than declared, an id that is there already);
+ * KITH_E_NOTFOUND (UPDATE, MERGE); KITH_E_LIMIT; KITH_E_NOSPACE (nothing was written, reads go on, later writes may
+ * succeed); KITH_E_IO (after which writes are refused until it is opened anew, because what the disk holds is unknown);
+ * KITH_E_NOMEM. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_write(kith_collection *collection, const kith_items *items,
+                                                           kith_write_mode mode, kith_write_report *report,
+                                                           kith_error *error);
+
+/* Remove items; ids that are not there are passed over. if_version: as in kith_items, or NULL. Errors as of
+ * kith_collection_write(). Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_delete(kith_collection *collection, const kith_ids *ids,
+                                                            const uint64_t *if_version, kith_write_report *report,
+                                                            kith_error *error);
+/* Remove all items that a filter matches, in one version. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_delete_where(kith_collection *collection, const char *filter,
+                                                                  kith_write_report *report, kith_error *error);
+
+/* Declare a field, so that filters on it are fast. What is there is indexed in the background (with no_background:
+ * before this returns); until then filters on it read payloads. KITH_E_ARG: it is declared with another type. Since
+ * 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_declare(kith_collection *collection, const kith_field *field,
+                                                             kith_error *error);
+
+/* ---- What reads of a collection give */
+
+typedef struct kith_result kith_result;
+
+/* Holds what one read gave, until its next use; its memory is kept. One call at a time. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_result_create(kith_result **result, kith_error *error);
+KITH_API void kith_result_destroy(kith_result *result); /* NULL is fine */
+
+/* What comes with the items, besides ids. */
+enum {
+    KITH_WITH_PAYLOAD = 1, /* as it is when it is read: it may be newer than the state that was searched */
+    KITH_WITH_VERSION = 2, /* and expiry */
+    KITH_WITH_VECTORS = 4
+};
+
+/* The items of a result: all arrays live until its next use. Since 0.3. */
+typedef struct kith_hits {
+    size_t struct_size;
+    size_t queries;          /* of a search; otherwise 1 */
+    size_t count;            /* items */
+    const uint64_t *ends;    /* one a query: query q has the items ends[q-1]..ends[q] */
+    const uint64_t *ids;     /* with string ids: the number that stands for it, which lasts as long as the item */
+    const float *distances;  /* ascending within a query, ties by id; NULL where nothing was searched. Fused: minus the
+                             * sum of the ranks' reciprocals */
+    const char *id_bytes;    /* string ids back to back; else NULL */
+    const uint64_t *id_ends; /* one an item */
+    const char *payload_bytes; /* KITH_WITH_PAYLOAD, back to back; else NULL */
+    const uint64_t *payload_ends;
+    const uint64_t *versions, *expires_ms; /* KITH_WITH_VERSION; else NULL */
+} kith_hits;
+#define KITH_HITS_INIT                                                                                                 \
+    { .struct_size = sizeof(kith_hits) }
+
+/* KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked. Since 0.3. */
+KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits);
+/* KITH_WITH_VECTORS: the vectors of a name: count rows of floats (KITH_B1: bytes), and a 0 in *present for each item
+ * that lacks it (its row is zeros). NULL: nothing of that name was read. Since 0.3. */
+KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
+
+/* Read items by their ids, in their order; those that are not there are passed over. with: KITH_WITH_... Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids,
+                                                         unsigned with, kith_result *result, kith_error *error);
+/* exists: count bytes, each becomes 0 or 1. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_exists(kith_collection *collection, const kith_ids *ids,
+                                                            uint8_t *exists, kith_error *error);
+/* How many items a filter matches; NULL: all. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_count(kith_collection *collection, const char *filter,
+                                                           uint64_t *count, kith_error *error);
+
+typedef struct kith_scroll {
+    size_t struct_size;
+    const char *filter; /* NULL: all */
+    uint64_t after;     /* begin behind this id (with string ids: the number that stands for it) */
+    size_t limit;       /* 1..KITH_K_MAX; 0: 100 */
+    unsigned with;      /* KITH_WITH_... */
+    int from_start;     /* non-zero: begin with the first item, whatever `after` says */
+} kith_scroll;
+#define KITH_SCROLL_INIT                                                                                               \
+    { .struct_size = sizeof(kith_scroll), .from_start = 1 }
+
+/* Items in order of ascending id (with string ids: of the number that stands for it, which is the order of their first
+ * insertion). Fewer than `limit`: these were the last. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_scroll(kith_collection *collection, const kith_scroll *scroll,
+                                                            kith_result *result, kith_error *error);
+
+/* ---- Searching a collection */
+
+/* One named vector of a search. Never grows. Since 0.3. */
+typedef struct kith_leg {
+    const char *vector;          /* name; NULL: "" */
+    const kith_queries *queries; /* one a query, for all legs as many */
+    double weight;               /* of its ranks when several are fused; 0 stands for 1 */
+} kith_leg;
+
+/* What a search of a collection did. Since 0.3. */
+typedef struct kith_ask_report {
+    size_t struct_size;
+    uint64_t version;       /* of the state that was searched */
+    uint64_t items;         /* live in it */
+    uint64_t matched;       /* that the filter and the segment let through; items without */
+    size_t segments, heads; /* looked at */
+    uint64_t head_rows;
+    int exact;              /* 0: some of it was approximate */
+    int read_payloads;      /* the filter names fields that are not declared, or not indexed yet: slower */
+    const char *filter_how; /* "", "indexed", "payloads": static */
+    kith_explain search;    /* sums over segments; plan and parameters of the one that scanned most. Set struct_size */
+    uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
+} kith_ask_report;
+#define KITH_ASK_REPORT_INIT                                                                                           \
+    { .struct_size = sizeof(kith_ask_report), .search = KITH_EXPLAIN_INIT }
+
+typedef struct kith_ask {
+    size_t struct_size;
+    const kith_leg *legs; /* 1, or several whose ranks are fused: sum of weight / (60 + rank) [Cormack 2009] */
+    size_t leg_count;
+    size_t k;             /* 1..KITH_K_MAX */
+    const char *filter;   /* NULL: all */
+    const char *segment;  /* a value of the segment field; NULL: all */
+    double target_recall; /* as kith_search_options */
+    kith_plan plan;       /* likewise: AUTO, or EXACT plans; PLAIN for reference */
+    unsigned with;        /* KITH_WITH_... */
+    uint64_t min_version; /* the state must have at least this version: KITH_E_DEADLINE if it has not within the
+                           * timeout. 0: the current one */
+    uint64_t timeout_ns;  /* 0: none (min_version: ten seconds) */
+    int (*cancelled)(void *context);
+    void *cancelled_context;
+    kith_ask_report *report; /* NULL, or where to report */
+    const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
+} kith_ask;
+#define KITH_ASK_INIT                                                                                                  \
+    { .struct_size = sizeof(kith_ask), .k = 10 }
+
+/* Find the k live items nearest to each query: min(k, matches) of them, ascending distance, ties by id. With
+ * target_recall 0 the same bits that a plain scan over the state would give, whatever is in segments and what in
+ * memory. Errors as of kith_search(), KITH_E_ARG (filter: names line and column), KITH_E_NOTFOUND (no vector of that
+ * name, no segment field). Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_search(kith_collection *collection, const kith_ask *ask,
+                                                            kith_result *result, kith_error *error);
+
+/* ---- Keeping a collection */
+
+typedef struct kith_collection_info {
+    size_t struct_size;
+    kith_id_kind id_kind;
+    int read_only;
+    uint64_t items, version;
+    size_t vectors; /* named ones; kith_collection_vector() tells of each */
+    size_t fields;  /* declared ones; kith_collection_field() */
+    size_t segments;
+    uint64_t segment_rows, dead_rows;                  /* in segments */
+    uint64_t head_rows;                                /* live, in memory only (and in the catalog's log) */
+    uint64_t disk_bytes, catalog_bytes, segment_bytes; /* disk_bytes: the sum of the two */
+    uint64_t head_memory_bytes, memory_bytes; /* the head; the head, bit sets and catalog: maps of files not counted */
+    const char *segment_field, *model;        /* "" without; live as long as the collection */
+    int working;                              /* background work is going on */
+    int reserved;
+    const char *work;               /* "sealing", "merging", "indexing fields", "": static */
+    uint64_t work_done, work_total; /* rows */
+    const char *trouble; /* why background work failed last and what happens now, ""; lives until the next such call */
+} kith_collection_info;
+#define KITH_COLLECTION_INFO_INIT                                                                                      \
+    { .struct_size = sizeof(kith_collection_info) }
+
+/* KITH_E_ARG. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *info);
+/* Number 0 and up; the names live as long as the collection. KITH_E_ARG, KITH_E_NOTFOUND. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_vector(const kith_collection *collection, size_t number,
+                                                            kith_vector_spec *spec);
+KITH_API KITH_MUST_CHECK kith_status kith_collection_field(kith_collection *collection, size_t number,
+                                                           kith_field *field);
+
+/* Seal the head and merge all segments into one without dead rows; also indexes declared fields. Searches and writes go
+ * on. Stages "sealing", "merging" and those of kith_build(). Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_compact(kith_collection *collection, kith_progress_fn progress,
+                                                             void *progress_context, kith_error *error);
+
+/* A consistent copy of the current state as the folder `path`, which must not exist; segment files are hard links where
+ * the file system can, else copies. Whole or not at all. Writes go on. The copy is a collection: open it, or move it.
+ * Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_snapshot(kith_collection *collection, const char *path,
+                                                              kith_error *error);
+/* Verify the snapshot (or collection that nobody writes) `from`, and copy it to `to`, which must not exist. Since
+ * 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_restore(const char *from, const char *to,
+                                                             kith_progress_fn progress, void *progress_context,
+                                                             kith_error *error);
+
+/* Check every byte of catalog and segments, and that they agree. KITH_E_CORRUPT names the first fault. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_verify(const char *path, kith_pool *pool,
+                                                            kith_progress_fn progress, void *progress_context,
+                                                            kith_error *error);
+
+/* Told of each item that could not be saved: its id (or text), and why. */
+typedef void (*kith_lost_fn)(void *context, uint64_t id, const char *text, size_t text_bytes, const char *why);
+
+typedef struct kith_repair_report {
+    size_t struct_size;
+    uint64_t items;    /* whole */
+    uint64_t lost;     /* whose vectors are gone: told to the callback, and removed */
+    uint64_t segments; /* rebuilt or dropped */
+} kith_repair_report;
+#define KITH_REPAIR_REPORT_INIT                                                                                        \
+    { .struct_size = sizeof(kith_repair_report) }
+
+/* Make a damaged collection whole again as far as that can be: what can be read of damaged segments is saved, the rest is
+ * listed by id. Nobody may have it open for writing (KITH_E_BUSY). Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_repair(const char *path, kith_lost_fn lost, void *lost_context,
+                                                            kith_progress_fn progress, void *progress_context,
+                                                            kith_repair_report *report, kith_error *error);
+
 #ifdef __cplusplus
 }
 #endif
