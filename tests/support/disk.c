@@ -66,7 +66,7 @@ struct disk_image {
 
 typedef struct handle {
     sqlite3_file base;
-    disk *disk;
+    struct disk *disk;
     struct node *node;
     int lock, mapped, remove_at_close;
     unsigned shm_shared, shm_exclusive; /* bits: locks that this handle holds */
@@ -144,13 +144,13 @@ static struct node *nodes_copy(const struct node *from) {
 
 /* ---- Files ------------------------------------------------------------------------------------------------------- */
 
-static struct node *find(const disk *d, const char *name) {
+static struct node *find(const struct disk *d, const char *name) {
     for (struct node *node = d->nodes; node; node = node->next)
         if (!node->removed && strcmp(node->name, name) == 0) return node;
     return NULL;
 }
 
-static struct node *make(disk *d, const char *name) {
+static struct node *make(struct disk *d, const char *name) {
     struct node *node = need(calloc(1, sizeof(*node)));
     must(strlen(name) < sizeof(node->name), "a name is too long");
     memcpy(node->name, name, strlen(name) + 1);
@@ -159,7 +159,7 @@ static struct node *make(disk *d, const char *name) {
     return node;
 }
 
-static void unlink_node(disk *d, struct node *node) {
+static void unlink_node(struct disk *d, struct node *node) {
     for (struct node **place = &d->nodes; *place; place = &(*place)->next)
         if (*place == node) {
             *place = node->next;
@@ -168,7 +168,7 @@ static void unlink_node(disk *d, struct node *node) {
         }
 }
 
-static struct piece *add_piece(disk *d, struct node *node) {
+static struct piece *add_piece(struct disk *d, struct node *node) {
     if (node->pieces == node->piece_capacity) {
         node->piece_capacity = 2 * node->piece_capacity + 16;
         node->piece = need(realloc(node->piece, node->piece_capacity * sizeof(*node->piece)));
@@ -179,7 +179,7 @@ static struct piece *add_piece(disk *d, struct node *node) {
     return piece;
 }
 
-static void write_pieces(disk *d, struct node *node, uint64_t offset, const unsigned char *data, uint64_t bytes) {
+static void write_pieces(struct disk *d, struct node *node, uint64_t offset, const unsigned char *data, uint64_t bytes) {
     content_write(&node->now, offset, data, bytes);
     while (bytes) {
         const uint64_t room = SECTOR - offset % SECTOR, part = bytes < room ? bytes : room;
@@ -210,11 +210,11 @@ static int written_again(const struct node *node, size_t lost) {
 }
 
 /* What is in the folder now is there for good, and what was removed is gone. */
-static void sync_folder(disk *d) {
+static void sync_folder(struct disk *d) {
     for (struct node *node = d->nodes; node; node = node->next) node->durable_name = !node->removed;
 }
 
-static void sync_node(disk *d, struct node *node) {
+static void sync_node(struct disk *d, struct node *node) {
     size_t kept = 0;
     for (size_t i = 0; i < node->pieces; i++) {
         if (node->piece[i].lost && !written_again(node, i))
@@ -230,7 +230,7 @@ static void sync_node(disk *d, struct node *node) {
 /* ---- Faults ------------------------------------------------------------------------------------------------------ */
 
 /* Under the mutex: what this operation meets. */
-static disk_fault meet(disk *d, int operation) {
+static disk_fault meet(struct disk *d, int operation) {
     if (d->dead) return DISK_CRASH;
     if (!(d->operations & operation)) return DISK_NO_FAULT;
     d->counted++;
@@ -241,7 +241,7 @@ static disk_fault meet(disk *d, int operation) {
     return d->fault;
 }
 
-static uint64_t all_bytes(const disk *d) {
+static uint64_t all_bytes(const struct disk *d) {
     uint64_t sum = 0;
     for (const struct node *node = d->nodes; node; node = node->next) sum += node->removed ? 0 : node->now.bytes;
     return sum;
@@ -271,7 +271,7 @@ static int handle_read(sqlite3_file *file, void *data, int bytes, sqlite3_int64 
 
 static int handle_write(sqlite3_file *file, const void *data, int bytes, sqlite3_int64 offset) {
     handle *h = (handle *)file;
-    disk *d = h->disk;
+    struct disk *d = h->disk;
     struct node *node = h->node;
     uint64_t from = (uint64_t)offset, length = (uint64_t)bytes;
     int status = SQLITE_OK;
@@ -519,12 +519,12 @@ static const sqlite3_io_methods methods = {.iVersion = 2,
 
 /* ---- The methods of the file system ------------------------------------------------------------------------------ */
 
-static disk *disk_of(sqlite3_vfs *vfs) {
+static struct disk *disk_of(sqlite3_vfs *vfs) {
     return vfs->pAppData;
 }
 
 static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out_flags) {
-    disk *d = disk_of(vfs);
+    struct disk *d = disk_of(vfs);
     handle *h = (handle *)file;
     char unnamed[40];
     memset(h, 0, sizeof(*h));
@@ -559,7 +559,7 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
 }
 
 static int vfs_remove(sqlite3_vfs *vfs, const char *name, int with_folder) {
-    disk *d = disk_of(vfs);
+    struct disk *d = disk_of(vfs);
     int status = SQLITE_OK;
     pthread_mutex_lock(&d->mutex);
     struct node *node = find(d, name);
@@ -577,7 +577,7 @@ static int vfs_remove(sqlite3_vfs *vfs, const char *name, int with_folder) {
 }
 
 static int vfs_access(sqlite3_vfs *vfs, const char *name, int flags, int *result) {
-    disk *d = disk_of(vfs);
+    struct disk *d = disk_of(vfs);
     (void)flags;
     pthread_mutex_lock(&d->mutex);
     const struct node *node = find(d, name);
@@ -625,8 +625,8 @@ static int vfs_time64(sqlite3_vfs *vfs, sqlite3_int64 *now) {
 
 /* ---- The disk ---------------------------------------------------------------------------------------------------- */
 
-disk *disk_create(const char *name, int powersafe) {
-    disk *d = need(calloc(1, sizeof(*d)));
+struct disk *disk_create(const char *name, int powersafe) {
+    struct disk *d = need(calloc(1, sizeof(*d)));
     d->name = need(strdup(name));
     d->powersafe = powersafe;
     d->operations = DISK_CHANGES;
@@ -649,7 +649,7 @@ disk *disk_create(const char *name, int powersafe) {
     return d;
 }
 
-void disk_destroy(disk *d) {
+void disk_destroy(struct disk *d) {
     sqlite3_vfs_unregister(&d->vfs);
     for (const struct node *node = d->nodes; node; node = node->next)
         must(node->open == 0, "a file is open while the disk is ended");
@@ -659,7 +659,7 @@ void disk_destroy(disk *d) {
     free(d);
 }
 
-void disk_set_fault(disk *d, disk_fault fault, int operations, uint64_t at, int for_good) {
+void disk_set_fault(struct disk *d, disk_fault fault, int operations, uint64_t at, int for_good) {
     pthread_mutex_lock(&d->mutex);
     d->fault = fault;
     d->operations = operations;
@@ -669,19 +669,19 @@ void disk_set_fault(disk *d, disk_fault fault, int operations, uint64_t at, int 
     pthread_mutex_unlock(&d->mutex);
 }
 
-uint64_t disk_operations(const disk *d) {
+uint64_t disk_operations(const struct disk *d) {
     return d->counted;
 }
 
-uint64_t disk_faults(const disk *d) {
+uint64_t disk_faults(const struct disk *d) {
     return d->met;
 }
 
-void disk_set_capacity(disk *d, uint64_t bytes) {
+void disk_set_capacity(struct disk *d, uint64_t bytes) {
     d->capacity = bytes;
 }
 
-uint64_t disk_bytes(const disk *d) {
+uint64_t disk_bytes(const struct disk *d) {
     return all_bytes(d);
 }
 
@@ -690,7 +690,7 @@ uint64_t disk_bytes(const disk *d) {
 enum { ALL_DROPPED, ALL_KEPT, PREFIX, SOME, SOME_TORN, SETTLINGS };
 
 /* One piece at the crash: kept, dropped, or torn into what was written and what was there before. */
-static void settle_by_chance(const disk *d, struct node *node, const struct piece *piece, int tear, ki_rng *rng) {
+static void settle_by_chance(const struct disk *d, struct node *node, const struct piece *piece, int tear, ki_rng *rng) {
     struct piece torn = *piece;
     if (!tear || !piece->bytes) {
         settle_piece(node, piece);
@@ -714,7 +714,7 @@ static void settle_by_chance(const disk *d, struct node *node, const struct piec
     }
 }
 
-static void settle_node(const disk *d, struct node *node, int how, uint64_t cut, ki_rng *rng) {
+static void settle_node(const struct disk *d, struct node *node, int how, uint64_t cut, ki_rng *rng) {
     for (size_t i = 0; i < node->pieces; i++) {
         const struct piece *piece = &node->piece[i];
         int keep = how == ALL_KEPT, tear = 0;
@@ -728,7 +728,7 @@ static void settle_node(const disk *d, struct node *node, int how, uint64_t cut,
     node->now = content_copy(&node->durable);
 }
 
-void disk_restart(disk *d, uint64_t seed) {
+void disk_restart(struct disk *d, uint64_t seed) {
     const int how = (int)(seed % SETTLINGS);
     ki_rng rng = {seed * 0x51ED270B + 1};
     uint64_t least = UINT64_MAX, most = 0;
@@ -762,7 +762,7 @@ void disk_restart(disk *d, uint64_t seed) {
 
 /* ---- Copies ------------------------------------------------------------------------------------------------------ */
 
-disk_image *disk_save(const disk *d) {
+disk_image *disk_save(const struct disk *d) {
     disk_image *image = need(calloc(1, sizeof(*image)));
     image->nodes = nodes_copy(d->nodes);
     image->pieces_made = d->pieces_made;
@@ -770,7 +770,7 @@ disk_image *disk_save(const disk *d) {
     return image;
 }
 
-void disk_load(disk *d, const disk_image *image) {
+void disk_load(struct disk *d, const disk_image *image) {
     nodes_free(d->nodes);
     d->nodes = nodes_copy(image->nodes);
     d->pieces_made = image->pieces_made;

@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-typedef struct disk disk;
+struct disk;
 typedef struct disk_image disk_image;
 
 /* What operations are; a fault names those that it counts. */
@@ -43,28 +43,28 @@ typedef enum disk_fault {
 /* A disk that SQLite knows by this name (not the default one). powersafe: bytes beside those that are written stay as
  * they are when a sector is torn, which is what SQLite assumes of disks; else all of a torn sector is garbage, and SQLite
  * is told so. */
-disk *disk_create(const char *name, int powersafe);
+struct disk *disk_create(const char *name, int powersafe);
 /* No file of it may be open. */
-void disk_destroy(disk *d);
+void disk_destroy(struct disk *d);
 
 /* The `at`-th operation from now on (1: the next) among those of the kinds `operations` meets `fault`; for_good: so do
  * all that follow. One fault at a time, this one replaces what was set. */
-void disk_set_fault(disk *d, disk_fault fault, int operations, uint64_t at, int for_good);
+void disk_set_fault(struct disk *d, disk_fault fault, int operations, uint64_t at, int for_good);
 /* How many operations of the fault's kinds there were since it was set, and how many met it. With DISK_NO_FAULT as well,
  * which is for counting. */
-uint64_t disk_operations(const disk *d);
-uint64_t disk_faults(const disk *d);
+uint64_t disk_operations(const struct disk *d);
+uint64_t disk_faults(const struct disk *d);
 /* No file may grow the sum of all beyond this; 0: no bound. */
-void disk_set_capacity(disk *d, uint64_t bytes);
-uint64_t disk_bytes(const disk *d);
+void disk_set_capacity(struct disk *d, uint64_t bytes);
+uint64_t disk_bytes(const struct disk *d);
 
 /* The machine crashes now, if it has not yet, and starts again: what is pending is settled by the seed, faults are
  * forgotten. No file may be open. */
-void disk_restart(disk *d, uint64_t seed);
+void disk_restart(struct disk *d, uint64_t seed);
 
 /* All that a disk holds, pending or not, to come back to: for many seeds of one crash. No file may be open. */
-disk_image *disk_save(const disk *d);
-void disk_load(disk *d, const disk_image *image);
+disk_image *disk_save(const struct disk *d);
+void disk_load(struct disk *d, const disk_image *image);
 void disk_image_free(disk_image *image); /* NULL is fine */
 
 #endif
