@@ -35,6 +35,9 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_JOIN_OPTIONS] = SHAPE(kith_join_options, KITH_JOIN_OPTIONS_INIT, progress_context),
     [KI_GROWN_JOIN_REPORT] = SHAPE(kith_join_report, KITH_JOIN_REPORT_INIT, output_bytes),
     [KI_GROWN_TUNE_OPTIONS] = SHAPE(kith_tune_options, KITH_TUNE_OPTIONS_INIT, progress_context),
+    [KI_GROWN_HITS] = SHAPE(kith_hits, KITH_HITS_INIT, expires_ms),
+    [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, model),
+    [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, total_ns),
 };
 
 /* Callers' structs need not be ones of today's types. */

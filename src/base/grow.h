@@ -33,6 +33,9 @@ typedef enum ki_grown {
     KI_GROWN_JOIN_OPTIONS,
     KI_GROWN_JOIN_REPORT,
     KI_GROWN_TUNE_OPTIONS,
+    KI_GROWN_HITS,
+    KI_GROWN_ASK,
+    KI_GROWN_ASK_REPORT,
     KI_GROWN_COUNT
 } ki_grown;
 
