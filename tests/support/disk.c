@@ -756,6 +756,10 @@ void disk_restart(struct disk *d, uint64_t seed) {
         settle_node(d, node, how, cut, &rng);
         place = &node->next;
     }
+    disk_revive(d);
+}
+
+void disk_revive(struct disk *d) {
     d->dead = 0;
     disk_set_fault(d, DISK_NO_FAULT, DISK_CHANGES, 0, 0);
 }

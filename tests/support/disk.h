@@ -62,6 +62,9 @@ uint64_t disk_bytes(const struct disk *d);
  * forgotten. No file may be open. */
 void disk_restart(struct disk *d, uint64_t seed);
 
+/* The process was killed, and the machine lives on: as disk_restart(), but what is pending stays so. */
+void disk_revive(struct disk *d);
+
 /* All that a disk holds, pending or not, to come back to: for many seeds of one crash. No file may be open. */
 disk_image *disk_save(const struct disk *d);
 void disk_load(struct disk *d, const disk_image *image);

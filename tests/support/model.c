@@ -204,14 +204,38 @@ static model_item written(const model *m, const kith_items *items, size_t i, kit
     return made;
 }
 
+/* A later item of the same id takes its place. */
+static int superseded(const model *m, const kith_ids *ids, size_t i) {
+    const struct name name = name_of(m, ids, i);
+    for (size_t j = i + 1; j < ids->count; j++) {
+        const struct name later = name_of(m, ids, j);
+        if (name.text ? name.bytes == later.bytes && memcmp(name.text, later.text, name.bytes) == 0
+                      : name.id == later.id)
+            return 1;
+    }
+    return 0;
+}
+
+/* What is wrong with a payload matters whatever becomes of its item. */
+static int all_well_typed(const model *m, const kith_items *items) {
+    for (size_t i = 0; i < items->ids.count; i++) {
+        json_t *payload = given_payload(items, i);
+        const int good = well_typed(m, payload);
+        json_decref(payload);
+        if (!good) return 0;
+    }
+    return 1;
+}
+
 kith_status model_write(model *m, const kith_items *items, kith_write_mode mode, uint64_t version,
                         kith_write_report *report) {
     model after;
-    kith_status status = KITH_OK;
+    kith_status status = all_well_typed(m, items) ? KITH_OK : KITH_E_DATA;
     *report = (kith_write_report)KITH_WRITE_REPORT_INIT;
     model_copy(&after, m);
     for (size_t i = 0; i < items->ids.count && status == KITH_OK; i++) {
         model_item *old = find_name(&after, name_of(m, &items->ids, i));
+        if (superseded(m, &items->ids, i)) continue;
         if (!condition_met(old, items->if_version, i)) {
             report->unmet++;
             continue;
@@ -221,10 +245,7 @@ kith_status model_write(model *m, const kith_items *items, kith_write_mode mode,
         if (status != KITH_OK) break;
         model_item made = written(m, items, i, mode, old);
         made.version = version;
-        if (items->payload_bytes && !well_typed(m, made.payload)) {
-            status = KITH_E_DATA;
-            item_clear(m, &made);
-        } else if (old) {
+        if (old) {
             report->replaced++;
             item_clear(m, old);
             *old = made;
@@ -249,6 +270,7 @@ void model_delete(model *m, const kith_ids *ids, const uint64_t *if_version, uin
     *report = (kith_write_report)KITH_WRITE_REPORT_INIT;
     for (size_t i = 0; i < ids->count; i++) {
         model_item *item = find_name(m, name_of(m, ids, i));
+        if (superseded(m, ids, i)) continue;
         if (!condition_met(item, if_version, i))
             report->unmet++;
         else if (item) {

@@ -5,7 +5,6 @@
 
 #include "support/data.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,12 +304,10 @@ static void *make_queries(const model *m, size_t spec, size_t count, ki_rng *rng
 }
 
 static int same_hits(const struct hit *expected, size_t count, const kith_hits *hits, size_t begin, size_t end,
-                     int fused, const char *what, char *why) {
+                     const char *what, char *why) {
     for (size_t i = 0; i < count && begin + i < end; i++) {
         const float distance = hits->distances[begin + i];
-        const int same = fused ? fabsf(distance - expected[i].distance) <= 1e-6f
-                               : memcmp(&distance, &expected[i].distance, sizeof(distance)) == 0;
-        if (!same || (hits->ids[begin + i] != expected[i].id && !fused))
+        if (memcmp(&distance, &expected[i].distance, sizeof(distance)) != 0 || hits->ids[begin + i] != expected[i].id)
             DIFFERS("%s: place %zu of %zu has item %llu at %.9g instead of %llu at %.9g", what, i, count,
                     number(hits->ids[begin + i]), (double)distance, number(expected[i].id),
                     (double)expected[i].distance);
@@ -363,7 +360,7 @@ static int same_one_leg(const model *m, kith_collection *collection, kith_result
     }
     for (size_t q = 0; same && q < count; q++) {
         const size_t found = expected_hits(m, spec, data + q * row, where, expected);
-        same = same_hits(expected, found < k ? found : k, &hits, q ? hits.ends[q - 1] : 0, hits.ends[q], 0, what, why);
+        same = same_hits(expected, found < k ? found : k, &hits, q ? hits.ends[q - 1] : 0, hits.ends[q], what, why);
     }
     for (size_t i = 0; same && ask.with && i < hits.count; i++) {
         const model_item key = {.id = hits.ids[i]};
@@ -399,7 +396,7 @@ static int same_fused(const model *m, kith_collection *collection, kith_result *
     int same = kith_collection_search(collection, &ask, result, &error) == KITH_OK;
     if (same) {
         kith_result_hits(result, &hits);
-        same = same_hits(expected, found, &hits, 0, hits.count, 1, "fused search", why);
+        same = same_hits(expected, found, &hits, 0, hits.count, "fused search", why);
     } else {
         snprintf(why, MODEL_WHY_BYTES, "fused search: %s", error.text);
     }
