@@ -87,7 +87,9 @@ struct kith_collection {
 
 /* ---- open.c ------------------------------------------------------------------------------------------------------- */
 
-/* KITH_E_ARG unless the collection takes writes now: read only, or poisoned (KITH_E_IO with the old text). */
+/* KITH_E_ARG unless the collection takes writes: it is read only. */
+kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
+/* Under `writing`. The same, and KITH_E_IO with the old text when an earlier commit failed. */
 kith_status ki_collection_writable(const kith_collection *collection, kith_error *error);
 /* The number of a named vector, name NULL: "". KITH_E_NOTFOUND names those that are there. */
 kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
@@ -122,7 +124,7 @@ typedef struct ki_match ki_match;
  * that lives. KITH_E_ARG (the filter), KITH_E_NOTFOUND (segment without a segment field). */
 kith_status ki_match_create(kith_collection *collection, ki_snapshot *snapshot, const char *filter, const char *segment,
                             ki_match **match, kith_error *error);
-void ki_match_destroy(ki_match *match);
+void ki_match_destroy(ki_match *match); /* NULL is fine */
 uint64_t ki_match_count(const ki_match *match);
 int ki_match_read_payloads(const ki_match *match);
 /* Live rows of a sealed segment that match: bits by row (NULL: all alive ones of the snapshot). Borrowed. */
