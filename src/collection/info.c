@@ -43,7 +43,7 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
     add_heads(snapshot, &info);
     ki_snapshot_release(snapshot);
     ki_catalog_sizes(collection->catalog, &info.catalog_bytes, &catalog_memory);
-    info.memory_bytes += catalog_memory;
+    info.memory_bytes += catalog_memory + ki_match_cache_bytes(collection->matches);
     info.disk_bytes = info.catalog_bytes + info.segment_bytes;
     info.segment_field = collection->made.segment_field;
     info.model = collection->made.model;

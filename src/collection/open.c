@@ -28,7 +28,7 @@ static void free_schemas(kith_collection *collection) {
 void kith_collection_close(kith_collection *collection) {
     if (!collection) return;
     ki_maintain_stop(collection);
-    ki_match_cache_destroy(collection->matches);
+    if (collection->matches) ki_match_cache_destroy(collection->matches);
     ki_snapshot_release(collection->current);
     ki_catalog_close(collection->catalog);
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
@@ -71,8 +71,11 @@ static kith_status begin(const char *path, const kith_collection_open_options *g
     made->path = strdup(path);
     made->segments_path = ki_home_path(path, KI_HOME_SEGMENTS);
     made->queue = ki_commit_queue_create();
+    made->matches = ki_match_cache_create();
     *out = made;
-    return made->path && made->segments_path && made->queue ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
+    return made->path && made->segments_path && made->queue && made->matches
+               ? KITH_OK
+               : ki_fail(error, KITH_E_NOMEM, "out of memory");
 }
 
 static kith_status take_pool(kith_collection *collection, kith_error *error) {
