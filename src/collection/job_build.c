@@ -6,6 +6,7 @@
  * Declared values come from a head that has the same fields, from the tables of old segments, or, where those lack a
  * field that was declared later, from payloads: the head's own, or the catalog's. Those may be newer than the row: then
  * the row is dead by the time when this is published. */
+#define _GNU_SOURCE
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/seal.h"
@@ -14,6 +15,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
     /* Where kith_build() would still make one list: lists make exact searches of 11,000 x 384 clustered floats three to
@@ -22,6 +24,7 @@ enum {
     LISTS_OF_BUILD = 16384,
     /* Measuring plans takes a third to a half of a build: for segments that stay for a while. */
     CALIBRATED_FROM = 40000,
+    NICE = 10,          /* a tenth of the time of a busy core: heads must not pile up for ever. A guess */
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
 };
@@ -283,15 +286,40 @@ static kith_status open_made(ki_job *job, kith_error *error) {
     return status;
 }
 
-kith_status ki_job_build(ki_job *job, kith_error *error) {
+static kith_status write_files(ki_job *job, kith_error *error) {
     const kith_collection *c = job->collection;
-    if (!job->rows) return KITH_OK;
-    job->parts = 1 + c->made.vector_count;
-    job->made.specs = c->made.vector_count;
-    job->number = ki_job_take_number(job->collection);
     kith_status status = ki_sealed_make_folder(c->segments_path, job->number, error);
     job->has_folder = status == KITH_OK;
     if (status == KITH_OK) status = ki_job_write_table(job, "table.0.kith", error);
     for (size_t s = 0; s < c->made.vector_count && status == KITH_OK; s++) status = write_vectors(job, s, error);
     return status == KITH_OK ? open_made(job, error) : status;
+}
+
+/* What a thread of low priority does, and the pool that kith_build() makes on it: they inherit that. It takes no lock of
+ * the collection but the catalog's, so that who has to wait for none of ours waits for a thread that gets no time. */
+struct helper {
+    ki_job *job;
+    kith_error *error;
+    kith_status status;
+};
+
+static void *help(void *context) {
+    struct helper *helper = context;
+    (void)setpriority(PRIO_PROCESS, 0, NICE); /* of the calling thread; without it the work is done all the same */
+    helper->status = write_files(helper->job, helper->error);
+    return NULL;
+}
+
+kith_status ki_job_build(ki_job *job, kith_error *error) {
+    const kith_collection *c = job->collection;
+    struct helper helper = {.job = job, .error = error};
+    pthread_t thread;
+    if (!job->rows) return KITH_OK;
+    job->parts = 1 + c->made.vector_count;
+    job->made.specs = c->made.vector_count;
+    job->number = ki_job_take_number(job->collection);
+    if (!job->watch || !job->watch->polite || pthread_create(&thread, NULL, help, &helper) != 0)
+        return write_files(job, error);
+    pthread_join(thread, NULL);
+    return helper.status;
 }

@@ -113,23 +113,33 @@ static ki_merge_size size_of(const ki_snapshot_sealed *in) {
     return (ki_merge_size){in->alive->rows, in->alive->rows - in->alive->set};
 }
 
+/* How many are chosen of a snapshot; without memory none. */
+static size_t choose(const ki_snapshot *snapshot, int idle, unsigned char *chosen) {
+    ki_merge_size *size = ki_alloc_array(snapshot->sealed_count, sizeof(*size));
+    if (!size) return 0;
+    for (size_t i = 0; i < snapshot->sealed_count; i++) size[i] = size_of(&snapshot->sealed[i]);
+    const size_t run = ki_merge_choose(size, snapshot->sealed_count, idle, chosen);
+    free(size);
+    return run;
+}
+
+int ki_merge_wanted(const ki_snapshot *snapshot, int idle) {
+    unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
+    const int wanted = chosen && choose(snapshot, idle, chosen);
+    free(chosen);
+    return wanted;
+}
+
 kith_status ki_merge(kith_collection *collection, int idle, ki_watch *watch, size_t *merged, kith_error *error) {
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
-    const size_t count = snapshot->sealed_count;
-    ki_merge_size *size = ki_alloc_array(count, sizeof(*size));
-    unsigned char *chosen = ki_alloc_array(count, 1);
-    size_t run = 0;
-    kith_status status = size && chosen ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
-    if (status == KITH_OK) {
-        for (size_t i = 0; i < count; i++) size[i] = size_of(&snapshot->sealed[i]);
-        run = ki_merge_choose(size, count, idle, chosen);
-    }
+    unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
+    const size_t run = chosen ? choose(snapshot, idle, chosen) : 0;
+    kith_status status = chosen ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
     if (run)
         status = merge(collection, snapshot, chosen, watch, error);
     else
         ki_snapshot_release(snapshot);
     if (status == KITH_OK) *merged = run;
-    free(size);
     free(chosen);
     return status;
 }

@@ -5,11 +5,13 @@
 #include "base/status.h"
 #include "collection/seal.h"
 
-static kith_status freeze(kith_collection *collection, kith_error *error) {
+static kith_status freeze(kith_collection *collection, ki_seal_what what, kith_error *error) {
     ki_edit *edit = NULL;
+    if (what == KI_SEAL_FROZEN) return KITH_OK;
     pthread_mutex_lock(&collection->writing);
     kith_status status = ki_edit_begin(collection, &edit, error);
-    if (status == KITH_OK) status = ki_edit_freeze(edit, error);
+    if (status == KITH_OK && (what == KI_SEAL_ALL || ki_edit_state(edit)->head_count == 1))
+        status = ki_edit_freeze(edit, error);
     if (status == KITH_OK)
         ki_edit_publish(edit, collection->version);
     else
@@ -25,9 +27,10 @@ static kith_status add_heads(ki_job *job, const ki_snapshot *snapshot, kith_erro
     return status;
 }
 
-kith_status ki_seal(kith_collection *collection, int all, ki_watch *watch, uint64_t *rows, kith_error *error) {
+kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows,
+                    kith_error *error) {
     ki_job job;
-    kith_status status = all ? freeze(collection, error) : KITH_OK;
+    kith_status status = freeze(collection, what, error);
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     ki_job_begin(collection, snapshot, "sealing", watch, &job);

@@ -19,6 +19,7 @@ typedef struct ki_watch {
     kith_progress_fn progress; /* NULL: none; non-zero cancels */
     void *progress_context;
     unsigned threads;
+    int polite;                       /* files are built by threads of low priority */
     atomic_uint_fast64_t done, total; /* rows, for ki_maintain_info; written by the job */
 } ki_watch;
 
@@ -80,9 +81,10 @@ kith_status ki_job_publish(ki_job *job, kith_error *error);
 
 /* ---- seal.c, merge.c, fields.c ------------------------------------------------------------------------------------- */
 
-/* Seal the frozen heads, with `all` also what the growing one holds, into one segment. *rows (may be NULL): that were
- * sealed. Fine when there is nothing to seal. */
-kith_status ki_seal(kith_collection *collection, int all, ki_watch *watch, uint64_t *rows, kith_error *error);
+/* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
+typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
+/* Seal heads into one segment. *rows (may be NULL): that were sealed. Fine when there is nothing to seal. */
+kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows, kith_error *error);
 
 /* What the choice of segments to merge goes by. */
 typedef struct ki_merge_size {
@@ -91,7 +93,8 @@ typedef struct ki_merge_size {
 /* Mark those of `count` segments that should become one, and return how many: 0, none; 1, one is worth writing again
  * without its dead rows. idle: nobody writes, and time is cheap. A pure function. */
 size_t ki_merge_choose(const ki_merge_size *size, size_t count, int idle, unsigned char *chosen);
-/* The same for the current state; *merged: how many segments became one. */
+int ki_merge_wanted(const ki_snapshot *snapshot, int idle);
+/* Do it in the current state; *merged: how many segments became one. */
 kith_status ki_merge(kith_collection *collection, int idle, ki_watch *watch, size_t *merged, kith_error *error);
 /* All segments become one without dead rows, if they are not. */
 kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error);
