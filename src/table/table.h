@@ -33,7 +33,7 @@ typedef struct ki_table_writer ki_table_writer;
 kith_status ki_table_create(const char *path, uint64_t rows, kith_id_kind id_kind, const ki_schema *schema,
                             ki_table_writer **writer, kith_error *error);
 /* The next row; keys ascend, KITH_ID_NONE is none. text: of string ids, distinct. values: of the schema's fields, copied
- * (schema without fields: may be NULL). KITH_E_ARG, KITH_E_NOMEM: finish refuses then. */
+ * (without fields: may be NULL). KITH_E_ARG, KITH_E_NOMEM: finish refuses then. */
 kith_status ki_table_add(ki_table_writer *writer, uint64_t key, const char *text, size_t text_bytes,
                          const ki_values *values, kith_error *error);
 /* Write, sync, read back, rename; frees the writer, also on failure. *hash: of the whole file. */
@@ -54,8 +54,8 @@ const uint64_t *ki_table_keys(const ki_table *table);
 int ki_table_find(const ki_table *table, uint64_t key, uint32_t *row);
 /* The string id of a row; bytes 0 without. */
 const char *ki_table_text(const ki_table *table, uint32_t row, size_t *bytes);
-/* The values of a row for the fields of `schema`, by field id; those that the table lacks are absent. values: {0}, or as
- * ki_values_of() or this function left it, and ended by ki_values_free(); its strings live as long as the table.
+/* The values of a row for the fields of `schema`, by field id; those that the table lacks are absent. values: {0}, or
+ * as ki_values_of() or this function left it, and ended by ki_values_free(); its strings live as long as the table.
  * KITH_E_ARG (no such row), KITH_E_NOMEM, KITH_E_CORRUPT. */
 kith_status ki_table_values(const ki_table *table, const ki_schema *schema, uint32_t row, ki_values *values);
 /* Whether it has the column of a field. */
