@@ -32,8 +32,8 @@ typedef struct ki_table_writer ki_table_writer;
  * none). Rows stay in memory until finish. KITH_E_ARG, KITH_E_LIMIT, KITH_E_NOMEM. */
 kith_status ki_table_create(const char *path, uint64_t rows, kith_id_kind id_kind, const ki_schema *schema,
                             ki_table_writer **writer, kith_error *error);
-/* The next row; keys ascend, KITH_ID_NONE is none. text: of string ids, distinct. values: of the schema's fields, copied
- * (without fields: may be NULL). KITH_E_ARG, KITH_E_NOMEM: finish refuses then. */
+/* The next row; keys ascend, KITH_ID_NONE is none. text: of string ids, distinct. values: of the schema's fields,
+ * copied (without fields: may be NULL). KITH_E_ARG, KITH_E_NOMEM: finish refuses then. */
 kith_status ki_table_add(ki_table_writer *writer, uint64_t key, const char *text, size_t text_bytes,
                          const ki_values *values, kith_error *error);
 /* Write, sync, read back, rename; frees the writer, also on failure. *hash: of the whole file. */
