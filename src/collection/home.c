@@ -34,6 +34,11 @@ char *ki_home_path(const char *folder, const char *name) {
     return path;
 }
 
+int ki_home_find(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0;
+}
+
 kith_status ki_home_make(const char *path, kith_error *error) {
     if (mkdir(path, 0777) == 0) return KITH_OK;
     return errno == EEXIST ? ki_fail(error, KITH_E_BUSY, "%s: is there already", path)

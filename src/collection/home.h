@@ -28,6 +28,7 @@ kith_status ki_home_commit(const char *temp, const char *path, kith_error *error
 /* An empty folder under $TMPDIR or /tmp; *path is the caller's to free. */
 kith_status ki_home_temporary(char **path, kith_error *error);
 
+int ki_home_find(const char *path); /* whether there is something */
 kith_status ki_home_make(const char *path, kith_error *error);
 kith_status ki_home_sync(const char *path, kith_error *error);
 /* With all that is in it; symbolic links in it are removed, not followed. What is not there is fine. */
