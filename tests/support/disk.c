@@ -179,7 +179,8 @@ static struct piece *add_piece(struct disk *d, struct node *node) {
     return piece;
 }
 
-static void write_pieces(struct disk *d, struct node *node, uint64_t offset, const unsigned char *data, uint64_t bytes) {
+static void write_pieces(struct disk *d, struct node *node, uint64_t offset, const unsigned char *data,
+                         uint64_t bytes) {
     content_write(&node->now, offset, data, bytes);
     while (bytes) {
         const uint64_t room = SECTOR - offset % SECTOR, part = bytes < room ? bytes : room;
@@ -690,7 +691,8 @@ uint64_t disk_bytes(const struct disk *d) {
 enum { ALL_DROPPED, ALL_KEPT, PREFIX, SOME, SOME_TORN, SETTLINGS };
 
 /* One piece at the crash: kept, dropped, or torn into what was written and what was there before. */
-static void settle_by_chance(const struct disk *d, struct node *node, const struct piece *piece, int tear, ki_rng *rng) {
+static void settle_by_chance(const struct disk *d, struct node *node, const struct piece *piece, int tear,
+                             ki_rng *rng) {
     struct piece torn = *piece;
     if (!tear || !piece->bytes) {
         settle_piece(node, piece);
