@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "approximate.h"
+#include "collection/collection.h"
 #include "json.h"
 #include "progress.h"
 #include "source.h"
@@ -193,6 +194,7 @@ static int info_text(const char *path, const kith_index *index, const kith_index
 int command_info(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_index_info info = KITH_INDEX_INFO_INIT;
+    if (shop_is_folder(arguments->operands[0])) return shop_info(arguments);
     int failed = index_open(arguments->operands[0], &index, &info);
     if (failed) return failed;
     if (option_given(arguments, OPTION_JSON)) {
@@ -236,6 +238,7 @@ int command_verify(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_pool *pool = NULL;
     struct progress progress;
+    if (shop_is_folder(path)) return shop_verify(arguments);
     kith_status status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &pool, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     const uint64_t start_ns = now_ns();

@@ -3,13 +3,12 @@
  * `kith search`: queries in batches from a file, or one from the command line; results to one of the sinks of
  * results.h. */
 #define _GNU_SOURCE
-#include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "approximate.h"
 #include "progress.h"
+#include "query_text.h"
 #include "results.h"
 #include "source.h"
 #include "terminal.h"
@@ -49,49 +48,6 @@ struct search {
 
 /* ---- One query from the command line ----------------------------------------------------------------------------- */
 
-static const char *skip_separators(const char *text) {
-    while (isspace((unsigned char)*text) || *text == ',' || *text == '[' || *text == ']') text++;
-    return text;
-}
-
-static int single_element(struct search *search, const char *text, size_t bytes, size_t at) {
-    char word[64];
-    double real;
-    uint64_t byte;
-    if (search->info.dtype == KITH_B1) {
-        if (!parse_number(text, bytes, &byte) || byte > 255)
-            return fail(EXIT_USAGE, "--query: element %zu is \"%.*s\", but a byte from 0 to 255 was expected", at,
-                        (int)bytes, text);
-        ((unsigned char *)search->single)[at] = (unsigned char)byte;
-        return EXIT_OK;
-    }
-    snprintf(word, sizeof(word), "%.*s", (int)bytes, text);
-    if (bytes >= sizeof(word) || !parse_real(word, &real))
-        return fail(EXIT_USAGE, "--query: element %zu is \"%.*s\", but a number was expected", at, (int)bytes, text);
-    if (!(fabs(real) < 0x1.ffffffp127)) /* would round to infinity */
-        return fail(EXIT_USAGE, "--query: element %zu is %.*s, which is beyond 32-bit floats", at, (int)bytes, text);
-    ((float *)search->single)[at] = (float)real;
-    return EXIT_OK;
-}
-
-static int single_from_text(struct search *search, const char *text) {
-    const bool bits = search->info.dtype == KITH_B1;
-    const size_t expected = bits ? search->info.dim / 8 : search->info.dim;
-    size_t count = 0;
-    for (text = skip_separators(text); *text; text = skip_separators(text)) {
-        const size_t bytes = strcspn(text, ",[] \t\r\n\v\f");
-        if (count < expected) {
-            const int failed = single_element(search, text, bytes > 200 ? 200 : bytes, count);
-            if (failed) return failed;
-        }
-        count++;
-        text += bytes;
-    }
-    if (count == expected) return EXIT_OK;
-    return fail(EXIT_USAGE, "--query has %zu %s, but %s needs %zu", count, bits ? "bytes" : "numbers",
-                search->index_path, expected);
-}
-
 static int single_from_id(struct search *search, const char *text) {
     uint64_t id = 0;
     kith_error error = {0};
@@ -108,7 +64,8 @@ static int open_single(struct search *search) {
     if (!search->single) return fail(EXIT_OTHER, "out of memory");
     search->query_count = 1;
     if (option_given(search->arguments, OPTION_QUERY))
-        return single_from_text(search, option_text(search->arguments, OPTION_QUERY, ""));
+        return query_parse(option_text(search->arguments, OPTION_QUERY, ""), search->index_path,
+                           search->info.dtype == KITH_B1, search->info.dim, search->single);
     return single_from_id(search, option_text(search->arguments, OPTION_ID, ""));
 }
 

@@ -110,6 +110,11 @@ void json_bytes(struct json *json, const char *name, const char *text, size_t by
     quoted(json->stream, text, bytes);
 }
 
+void json_verbatim(struct json *json, const char *name, const char *text, size_t bytes) {
+    member(json, name);
+    fwrite(text, 1, bytes, json->stream);
+}
+
 void json_uint(struct json *json, const char *name, uint64_t number) {
     member(json, name);
     fprintf(json->stream, "%llu", (unsigned long long)number);

@@ -31,6 +31,8 @@ void json_array(struct json *json, const char *name);
 void json_array_end(struct json *json);
 void json_text(struct json *json, const char *name, const char *text);
 void json_bytes(struct json *json, const char *name, const char *text, size_t bytes);
+/* A value that is JSON already. */
+void json_verbatim(struct json *json, const char *name, const char *text, size_t bytes);
 void json_uint(struct json *json, const char *name, uint64_t number);
 void json_real(struct json *json, const char *name, double number); /* 17 digits at most, fewer where they suffice */
 void json_float(struct json *json, const char *name, float number); /* shortest text that reads back as this float */
