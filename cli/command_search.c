@@ -252,19 +252,19 @@ static int run_search(struct search *search) {
 static const char *const stage_names[KITH_STAGES] = {"prepare", "scan", "rerank", "select"};
 
 static void considered_json(struct json *json, const kith_explain *explain) {
-    json_array(json, "considered");
+    emit_array(json, "considered");
     for (size_t i = 0; i < explain->considered_count; i++) {
-        json_object(json, NULL);
-        json_text(json, "plan", kith_plan_name(explain->considered[i].plan));
-        json_text(json, "code", kith_scan_code_name(explain->considered[i].code));
-        json_uint(json, "nprobe", explain->considered[i].nprobe);
-        json_uint(json, "rerank", explain->considered[i].rerank);
-        json_real(json, "recall", explain->considered[i].recall);
-        json_real(json, "query_ns", explain->considered[i].query_ns);
-        json_text(json, "why", explain->considered[i].why);
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_text(json, "plan", kith_plan_name(explain->considered[i].plan));
+        emit_text(json, "code", kith_scan_code_name(explain->considered[i].code));
+        emit_uint(json, "nprobe", explain->considered[i].nprobe);
+        emit_uint(json, "rerank", explain->considered[i].rerank);
+        emit_real(json, "recall", explain->considered[i].recall);
+        emit_real(json, "query_ns", explain->considered[i].query_ns);
+        emit_text(json, "why", explain->considered[i].why);
+        emit_object_end(json);
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 /* The plans that were weighed, the chosen one first. */
@@ -284,32 +284,32 @@ static void considered_table(const kith_explain *explain) {
 
 static void explain_json(const kith_explain *explain) {
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
-    json_object(&json, "explain");
-    json_text(&json, "plan", explain->plan_name);
-    json_text(&json, "tier", explain->tier);
-    json_bool(&json, "exact", explain->exact != 0);
-    json_uint(&json, "threads", explain->threads);
-    json_uint(&json, "queries", explain->queries);
-    json_uint(&json, "rows", explain->rows);
-    json_uint(&json, "allowed", explain->allowed);
-    json_uint(&json, "nprobe", explain->nprobe);
-    json_uint(&json, "rerank", explain->rerank);
-    json_text(&json, "code", kith_scan_code_name(explain->code));
-    json_uint(&json, "unusual", explain->unusual);
+    emit_object(&json, NULL);
+    emit_object(&json, "explain");
+    emit_text(&json, "plan", explain->plan_name);
+    emit_text(&json, "tier", explain->tier);
+    emit_bool(&json, "exact", explain->exact != 0);
+    emit_uint(&json, "threads", explain->threads);
+    emit_uint(&json, "queries", explain->queries);
+    emit_uint(&json, "rows", explain->rows);
+    emit_uint(&json, "allowed", explain->allowed);
+    emit_uint(&json, "nprobe", explain->nprobe);
+    emit_uint(&json, "rerank", explain->rerank);
+    emit_text(&json, "code", kith_scan_code_name(explain->code));
+    emit_uint(&json, "unusual", explain->unusual);
     considered_json(&json, explain);
-    json_uint(&json, "scanned_bytes", explain->scanned_bytes);
-    json_uint(&json, "scanned_rows", explain->scanned_rows);
-    json_uint(&json, "probed_lists", explain->probed_lists);
-    json_uint(&json, "level1_survivors", explain->level1_survivors);
-    json_uint(&json, "candidates", explain->candidates);
-    json_uint(&json, "reranked", explain->reranked);
-    json_uint(&json, "total_ns", explain->total_ns);
-    json_object(&json, "stage_ns");
-    for (int i = 0; i < KITH_STAGES; i++) json_uint(&json, stage_names[i], explain->stage_ns[i]);
-    json_object_end(&json);
-    json_object_end(&json);
-    json_object_end(&json);
+    emit_uint(&json, "scanned_bytes", explain->scanned_bytes);
+    emit_uint(&json, "scanned_rows", explain->scanned_rows);
+    emit_uint(&json, "probed_lists", explain->probed_lists);
+    emit_uint(&json, "level1_survivors", explain->level1_survivors);
+    emit_uint(&json, "candidates", explain->candidates);
+    emit_uint(&json, "reranked", explain->reranked);
+    emit_uint(&json, "total_ns", explain->total_ns);
+    emit_object(&json, "stage_ns");
+    for (int i = 0; i < KITH_STAGES; i++) emit_uint(&json, stage_names[i], explain->stage_ns[i]);
+    emit_object_end(&json);
+    emit_object_end(&json);
+    emit_object_end(&json);
 }
 
 static void explain_table(const kith_explain *explain) {

@@ -91,45 +91,45 @@ const char *shop_payload(const kith_hits *hits, size_t at, size_t *bytes) {
 
 void shop_id_json(struct json *json, const char *name, const struct shop *shop, const kith_hits *hits, size_t at) {
     if (shop->info.id_kind != KITH_ID_STRING) {
-        json_uint(json, name, hits->ids[at]);
+        emit_uint(json, name, hits->ids[at]);
         return;
     }
     const uint64_t begin = at ? hits->id_ends[at - 1] : 0;
-    json_bytes(json, name, hits->id_bytes + begin, (size_t)(hits->id_ends[at] - begin));
+    emit_bytes(json, name, hits->id_bytes + begin, (size_t)(hits->id_ends[at] - begin));
 }
 
 static void numbers_json(struct json *json, const char *name, const kith_vector_spec *spec, const void *row) {
-    json_array(json, name);
+    emit_array(json, name);
     if (spec->dtype == KITH_B1) {
-        for (size_t i = 0; i < spec->dim / 8; i++) json_uint(json, NULL, ((const unsigned char *)row)[i]);
+        for (size_t i = 0; i < spec->dim / 8; i++) emit_uint(json, NULL, ((const unsigned char *)row)[i]);
     } else {
-        for (size_t i = 0; i < spec->dim; i++) json_float(json, NULL, ((const float *)row)[i]);
+        for (size_t i = 0; i < spec->dim; i++) emit_float(json, NULL, ((const float *)row)[i]);
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 void shop_vectors_json(struct json *json, const struct shop *shop, size_t at) {
     kith_vector_spec spec;
     const bool named =
         shop->info.vectors > 1 || (kith_collection_vector(shop->collection, 0, &spec) == KITH_OK && spec.name[0] != 0);
-    if (named) json_object(json, "vectors");
+    if (named) emit_object(json, "vectors");
     for (size_t i = 0; kith_collection_vector(shop->collection, i, &spec) == KITH_OK; i++) {
         const uint8_t *present = NULL;
         const unsigned char *rows = kith_result_vectors(shop->result, spec.name, &present);
         const size_t row = spec.dtype == KITH_B1 ? spec.dim / 8 : spec.dim * sizeof(float);
         if (rows && present[at]) numbers_json(json, named ? spec.name : "vector", &spec, rows + at * row);
     }
-    if (named) json_object_end(json);
+    if (named) emit_object_end(json);
 }
 
 void shop_item_json(struct json *json, const struct shop *shop, const kith_hits *hits, size_t at) {
     size_t bytes;
     const char *payload = shop_payload(hits, at, &bytes);
     shop_id_json(json, "id", shop, hits, at);
-    if (hits->distances) json_float(json, "distance", hits->distances[at]);
-    if (hits->versions) json_uint(json, "version", hits->versions[at]);
-    if (hits->expires_ms && hits->expires_ms[at]) json_uint(json, "expires", hits->expires_ms[at]);
-    if (bytes) json_verbatim(json, "payload", payload, bytes);
+    if (hits->distances) emit_float(json, "distance", hits->distances[at]);
+    if (hits->versions) emit_uint(json, "version", hits->versions[at]);
+    if (hits->expires_ms && hits->expires_ms[at]) emit_uint(json, "expires", hits->expires_ms[at]);
+    if (bytes) emit_verbatim(json, "payload", payload, bytes);
 }
 
 /* ---- Lists of words ---------------------------------------------------------------------------------------------- */

@@ -187,12 +187,12 @@ static void say(const struct addition *addition, uint64_t took_ns) {
     const double seconds = (double)took_ns * 1e-9;
     if (option_given(addition->arguments, OPTION_JSON)) {
         struct json json = JSON_LINES(stdout);
-        json_object(&json, NULL);
-        json_uint(&json, "inserted", report->inserted);
-        json_uint(&json, "replaced", report->replaced);
-        json_uint(&json, "version", report->version);
-        json_uint(&json, "total_ns", took_ns);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_uint(&json, "inserted", report->inserted);
+        emit_uint(&json, "replaced", report->replaced);
+        emit_uint(&json, "version", report->version);
+        emit_uint(&json, "total_ns", took_ns);
+        emit_object_end(&json);
     } else if (!option_given(addition->arguments, OPTION_QUIET)) {
         printf("%s: %s items added, %s replaced, in %s\n", addition->shop.path, human_count(a, report->inserted),
                human_count(b, report->replaced), human_duration(c, seconds));

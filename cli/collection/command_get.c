@@ -19,10 +19,10 @@ static int print_items(const struct shop *shop, unsigned with) {
     struct json json = JSON_LINES(stdout);
     if (kith_result_hits(shop->result, &hits) != KITH_OK) return fail(EXIT_OTHER, "the result cannot be read");
     for (size_t i = 0; i < hits.count; i++) {
-        json_object(&json, NULL);
+        emit_object(&json, NULL);
         shop_item_json(&json, shop, &hits, i);
         if (with & KITH_WITH_VECTORS) shop_vectors_json(&json, shop, i);
-        json_object_end(&json);
+        emit_object_end(&json);
     }
     return fflush(stdout) ? EXIT_BROKEN : EXIT_OK;
 }
@@ -119,10 +119,10 @@ int command_delete(const struct arguments *arguments) {
     if (failed) return failed;
     if (option_given(arguments, OPTION_JSON)) {
         struct json json = JSON_LINES(stdout);
-        json_object(&json, NULL);
-        json_uint(&json, "removed", report.removed);
-        json_uint(&json, "version", report.version);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_uint(&json, "removed", report.removed);
+        emit_uint(&json, "version", report.version);
+        emit_object_end(&json);
     } else if (!option_given(arguments, OPTION_QUIET)) {
         printf("%s: %s items removed\n", shop.path, human_count(count, report.removed));
     }

@@ -59,14 +59,14 @@ int command_compact(const struct arguments *arguments) {
 static void print_lost(void *context, uint64_t id, const char *text, size_t text_bytes, const char *why) {
     struct json json = JSON_LINES(stdout);
     (void)context;
-    json_object(&json, NULL);
+    emit_object(&json, NULL);
     if (text_bytes) {
-        json_bytes(&json, "lost", text, text_bytes);
+        emit_bytes(&json, "lost", text, text_bytes);
     } else {
-        json_uint(&json, "lost", id);
+        emit_uint(&json, "lost", id);
     }
-    json_text(&json, "why", why);
-    json_object_end(&json);
+    emit_text(&json, "why", why);
+    emit_object_end(&json);
 }
 
 int command_repair(const struct arguments *arguments) {
@@ -89,15 +89,15 @@ int command_repair(const struct arguments *arguments) {
 
 static void verify_json(const char *path, kith_status status, const kith_error *error, uint64_t took_ns) {
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
-    json_text(&json, "path", path);
-    json_bool(&json, "ok", status == KITH_OK);
+    emit_object(&json, NULL);
+    emit_text(&json, "path", path);
+    emit_bool(&json, "ok", status == KITH_OK);
     if (status != KITH_OK) {
-        json_text(&json, "status", kith_status_text(status));
-        json_text(&json, "error", error->text);
+        emit_text(&json, "status", kith_status_text(status));
+        emit_text(&json, "error", error->text);
     }
-    json_uint(&json, "total_ns", took_ns);
-    json_object_end(&json);
+    emit_uint(&json, "total_ns", took_ns);
+    emit_object_end(&json);
 }
 
 int shop_verify(const struct arguments *arguments) {

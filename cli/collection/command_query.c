@@ -68,17 +68,17 @@ static void print_query(struct asking *asking, uint64_t number, const kith_hits 
             if (printed(asking, hits, (size_t)i, &rank)) row_cells(asking, number, rank, hits, (size_t)i);
         return;
     }
-    json_object(&json, NULL);
-    json_uint(&json, "query", number);
-    json_array(&json, "results");
+    emit_object(&json, NULL);
+    emit_uint(&json, "query", number);
+    emit_array(&json, "results");
     for (uint64_t i = begin; i < end; i++) {
         if (!printed(asking, hits, (size_t)i, &rank)) continue;
-        json_object(&json, NULL);
+        emit_object(&json, NULL);
         shop_item_json(&json, &asking->shop, hits, (size_t)i);
-        json_object_end(&json);
+        emit_object_end(&json);
     }
-    json_array_end(&json);
-    json_object_end(&json);
+    emit_array_end(&json);
+    emit_object_end(&json);
 }
 
 static int print_hits(struct asking *asking, uint64_t first) {
@@ -92,23 +92,23 @@ static int print_hits(struct asking *asking, uint64_t first) {
 
 static void explain_json(const kith_ask_report *report) {
     struct json json = JSON_LINES(stderr);
-    json_object(&json, NULL);
-    json_uint(&json, "version", report->version);
-    json_uint(&json, "items", report->items);
-    json_uint(&json, "matched", report->matched);
-    json_uint(&json, "segments", report->segments);
-    json_uint(&json, "head_rows", report->head_rows);
-    json_bool(&json, "exact", report->exact != 0);
-    json_text(&json, "filter", report->filter_how);
-    json_text(&json, "plan", report->search.plan_name ? report->search.plan_name : "");
-    json_uint(&json, "scanned_rows", report->search.scanned_rows);
-    json_uint(&json, "reranked", report->search.reranked);
-    json_uint(&json, "filter_ns", report->filter_ns);
-    json_uint(&json, "segments_ns", report->segments_ns);
-    json_uint(&json, "head_ns", report->head_ns);
-    json_uint(&json, "read_ns", report->read_ns);
-    json_uint(&json, "total_ns", report->total_ns);
-    json_object_end(&json);
+    emit_object(&json, NULL);
+    emit_uint(&json, "version", report->version);
+    emit_uint(&json, "items", report->items);
+    emit_uint(&json, "matched", report->matched);
+    emit_uint(&json, "segments", report->segments);
+    emit_uint(&json, "head_rows", report->head_rows);
+    emit_bool(&json, "exact", report->exact != 0);
+    emit_text(&json, "filter", report->filter_how);
+    emit_text(&json, "plan", report->search.plan_name ? report->search.plan_name : "");
+    emit_uint(&json, "scanned_rows", report->search.scanned_rows);
+    emit_uint(&json, "reranked", report->search.reranked);
+    emit_uint(&json, "filter_ns", report->filter_ns);
+    emit_uint(&json, "segments_ns", report->segments_ns);
+    emit_uint(&json, "head_ns", report->head_ns);
+    emit_uint(&json, "read_ns", report->read_ns);
+    emit_uint(&json, "total_ns", report->total_ns);
+    emit_object_end(&json);
 }
 
 static void explain_text(const kith_ask_report *report) {

@@ -12,50 +12,50 @@
 static void lists_json(struct json *json, const struct shop *shop) {
     kith_vector_spec spec;
     kith_field field;
-    json_array(json, "vectors");
+    emit_array(json, "vectors");
     for (size_t i = 0; kith_collection_vector(shop->collection, i, &spec) == KITH_OK; i++) {
-        json_object(json, NULL);
-        json_text(json, "name", spec.name);
-        json_uint(json, "dim", spec.dim);
-        json_text(json, "dtype", kith_dtype_name(spec.dtype));
-        json_text(json, "metric", kith_metric_name(spec.metric));
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_text(json, "name", spec.name);
+        emit_uint(json, "dim", spec.dim);
+        emit_text(json, "dtype", kith_dtype_name(spec.dtype));
+        emit_text(json, "metric", kith_metric_name(spec.metric));
+        emit_object_end(json);
     }
-    json_array_end(json);
-    json_array(json, "fields");
+    emit_array_end(json);
+    emit_array(json, "fields");
     for (size_t i = 0; kith_collection_field(shop->collection, i, &field) == KITH_OK; i++) {
-        json_object(json, NULL);
-        json_text(json, "name", field.name);
-        json_text(json, "type", kith_field_type_name(field.type));
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_text(json, "name", field.name);
+        emit_text(json, "type", kith_field_type_name(field.type));
+        emit_object_end(json);
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 static void info_json(struct json *json, const struct shop *shop) {
     const kith_collection_info *info = &shop->info;
-    json_object(json, NULL);
-    json_text(json, "path", shop->path);
-    json_uint(json, "items", info->items);
-    json_uint(json, "version", info->version);
-    json_text(json, "ids", info->id_kind == KITH_ID_STRING ? "strings" : "u64");
-    json_text(json, "model", info->model);
-    json_text(json, "segment_field", info->segment_field);
-    json_uint(json, "segments", info->segments);
-    json_uint(json, "segment_rows", info->segment_rows);
-    json_uint(json, "dead_rows", info->dead_rows);
-    json_uint(json, "head_rows", info->head_rows);
-    json_uint(json, "disk_bytes", info->disk_bytes);
-    json_uint(json, "catalog_bytes", info->catalog_bytes);
-    json_uint(json, "segment_bytes", info->segment_bytes);
-    json_uint(json, "memory_bytes", info->memory_bytes);
-    json_uint(json, "head_memory_bytes", info->head_memory_bytes);
-    json_text(json, "work", info->work);
-    json_uint(json, "work_done", info->work_done);
-    json_uint(json, "work_total", info->work_total);
-    json_text(json, "trouble", info->trouble);
+    emit_object(json, NULL);
+    emit_text(json, "path", shop->path);
+    emit_uint(json, "items", info->items);
+    emit_uint(json, "version", info->version);
+    emit_text(json, "ids", info->id_kind == KITH_ID_STRING ? "strings" : "u64");
+    emit_text(json, "model", info->model);
+    emit_text(json, "segment_field", info->segment_field);
+    emit_uint(json, "segments", info->segments);
+    emit_uint(json, "segment_rows", info->segment_rows);
+    emit_uint(json, "dead_rows", info->dead_rows);
+    emit_uint(json, "head_rows", info->head_rows);
+    emit_uint(json, "disk_bytes", info->disk_bytes);
+    emit_uint(json, "catalog_bytes", info->catalog_bytes);
+    emit_uint(json, "segment_bytes", info->segment_bytes);
+    emit_uint(json, "memory_bytes", info->memory_bytes);
+    emit_uint(json, "head_memory_bytes", info->head_memory_bytes);
+    emit_text(json, "work", info->work);
+    emit_uint(json, "work_done", info->work_done);
+    emit_uint(json, "work_total", info->work_total);
+    emit_text(json, "trouble", info->trouble);
     lists_json(json, shop);
-    json_object_end(json);
+    emit_object_end(json);
 }
 
 static void info_text(const struct shop *shop) {
