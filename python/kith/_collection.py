@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import json
 import os
@@ -381,23 +380,23 @@ class Collection(_kith.Collection):
 
     async def asearch(self, *args: Any, **options: Any) -> Hits:
         """:meth:`search` in a thread, to be awaited."""
-        return await asyncio.to_thread(self.search, *args, **options)
+        return await _in_thread(self.search, *args, **options)
 
     async def aadd(self, *args: Any, **options: Any) -> Written:
         """:meth:`add` in a thread, to be awaited. Writes of many tasks share one synchronisation of the disk."""
-        return await asyncio.to_thread(self.add, *args, **options)
+        return await _in_thread(self.add, *args, **options)
 
     async def aupdate(self, *args: Any, **options: Any) -> Written:
         """:meth:`update` in a thread, to be awaited."""
-        return await asyncio.to_thread(self.update, *args, **options)
+        return await _in_thread(self.update, *args, **options)
 
     async def adelete(self, *args: Any, **options: Any) -> Written:
         """:meth:`delete` in a thread, to be awaited."""
-        return await asyncio.to_thread(self.delete, *args, **options)
+        return await _in_thread(self.delete, *args, **options)
 
     async def aget(self, *args: Any, **options: Any) -> list[Item]:
         """:meth:`get` in a thread, to be awaited."""
-        return await asyncio.to_thread(self.get, *args, **options)
+        return await _in_thread(self.get, *args, **options)
 
     # ---- Inside ------------------------------------------------------------------------------------------------------
 
@@ -485,6 +484,12 @@ def _opened(collection: Collection, path: str | None) -> Collection:
     collection._numbers = {name: number for number, (name, *_) in enumerate(info["vectors"])}
     collection._strings = info["ids"] == "string"
     return collection
+
+
+async def _in_thread(call: Any, *args: Any, **options: Any) -> Any:
+    import asyncio  # which takes as long to import as all of kith
+
+    return await asyncio.to_thread(call, *args, **options)
 
 
 # ---- Options ---------------------------------------------------------------------------------------------------------
