@@ -203,15 +203,15 @@ int ki_sealed_position(const ki_sealed *sealed, size_t spec, uint64_t key, uint3
     return sealed->index[spec] && ki_index_find(sealed->index[spec], key, position);
 }
 
-/* The position of a row; 0: it has none. Where every row has a vector, the row is the key's place among all ids. */
-static int position_of_row(const ki_sealed *sealed, size_t spec, uint64_t row, uint32_t *position) {
+/* Where every row has a vector, the row is the key's place among all ids. That the two agree is known to
+ * ki_sealed_check(); asking each label here would cost a miss of the cache a row while writers wait. */
+int ki_sealed_row_position(const ki_sealed *sealed, size_t spec, uint64_t row, uint32_t *position) {
     const kith_index *index = sealed->index[spec];
-    const uint64_t key = ki_table_keys(sealed->table)[row];
-    if (index->view.rows == ki_table_rows(sealed->table)) {
-        *position = index->id_order[row];
-        if (*position < index->view.rows && index->view.labels[*position] == key) return 1;
-    }
-    return ki_index_find(index, key, position);
+    if (!index) return 0;
+    if (index->view.rows != ki_table_rows(sealed->table))
+        return ki_index_find(index, ki_table_keys(sealed->table)[row], position);
+    *position = index->id_order[row];
+    return *position < index->view.rows;
 }
 
 ki_bits *ki_sealed_positions(const ki_sealed *sealed, size_t spec, const ki_bits *alive) {
@@ -221,7 +221,7 @@ ki_bits *ki_sealed_positions(const ki_sealed *sealed, size_t spec, const ki_bits
         const uint64_t left = alive->rows - w * 64, rows = left < 64 ? (UINT64_C(1) << left) - 1 : UINT64_MAX;
         for (uint64_t dead = ~alive->word[w] & rows; dead; dead &= dead - 1) {
             uint32_t position;
-            if (position_of_row(sealed, spec, w * 64 + (unsigned)__builtin_ctzll(dead), &position))
+            if (ki_sealed_row_position(sealed, spec, w * 64 + (unsigned)__builtin_ctzll(dead), &position))
                 ki_bits_clear(bits, position);
         }
     }

@@ -80,6 +80,8 @@ void ki_sealed_sweep(const ki_sealed *sealed);
 ki_bits *ki_sealed_positions(const ki_sealed *sealed, size_t spec, const ki_bits *alive);
 /* The position of a key in one index; 0: it is not there. */
 int ki_sealed_position(const ki_sealed *sealed, size_t spec, uint64_t key, uint32_t *position);
+/* The same of a row of the table: at once where every row has a vector. */
+int ki_sealed_row_position(const ki_sealed *sealed, size_t spec, uint64_t row, uint32_t *position);
 
 /* A scratch for searches of one index, made where none is free; pool NULL: the calling thread alone. Give it back. */
 kith_status ki_sealed_take(ki_sealed *sealed, size_t spec, kith_pool *pool, kith_scratch **scratch, kith_error *error);
