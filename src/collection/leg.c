@@ -29,6 +29,7 @@ void ki_search_work_destroy(void *memory) {
         free(work->worker[i].area.data);
     }
     free(work->worker);
+    ki_match_destroy(work->match);
     free(work);
 }
 
@@ -94,15 +95,21 @@ struct run {
     kith_error *error;
 };
 
-/* What a segment's rows let through: the filter of a search, count 0 where nothing does. */
+/* What may be found in a segment, as the filter of a search; count 0: nothing. */
 static kith_status filter_of(const struct run *run, size_t place, kith_filter *filter, int *filtered) {
     const ki_leg_search *leg = run->leg;
     const ki_snapshot_sealed *at = &leg->snapshot->sealed[place];
-    const kith_index *index = at->sealed->index[leg->spec];
-    const ki_bits *bits = at->positions[leg->spec];
-    *filter = (kith_filter){.index = index, .count = bits->set, .words = bits->words};
-    filter->allowed = (uint64_t *)(uintptr_t)bits->word; /* searches only read it */
-    *filtered = bits->set < bits->rows;
+    const ki_bits *live = at->positions[leg->spec];
+    ki_match_positions positions = {live->set < live->rows ? live : NULL, NULL, live->set};
+    if (leg->match) {
+        const kith_status status = ki_match_positions_of(leg->match, place, leg->spec, &positions, run->error);
+        if (status != KITH_OK) return status;
+    }
+    *filter = (kith_filter){.index = at->sealed->index[leg->spec], .count = positions.count, .few = positions.few};
+    *filtered = positions.bits || positions.few;
+    if (!positions.bits) return KITH_OK;
+    filter->words = positions.bits->words;
+    filter->allowed = (uint64_t *)(uintptr_t)positions.bits->word; /* searches only read it */
     return KITH_OK;
 }
 
@@ -113,6 +120,7 @@ static kith_plan plan_of(const struct run *run, const kith_index *index, const k
                              .queries = run->count,
                              .k = run->leg->k,
                              .filtered = filtered,
+                             .few = filtered && filter->few && !filter->allowed,
                              .allowed = filtered ? filter->count : index->view.rows};
     return row && !row->obstacle(&at) ? row->plan : KITH_PLAN_AUTO;
 }
@@ -264,9 +272,9 @@ static void tell_heads(const struct run *run, kith_ask_report *report, size_t he
 
 /* The live rows of a head that may be found; their number. */
 static uint64_t live_of(const struct run *run, size_t number, const ki_bits **live) {
-    const ki_snapshot_head *at = &run->leg->snapshot->head[number];
-    *live = at->live;
-    return at->live->set;
+    const ki_bits *matching = run->leg->match ? ki_match_serials(run->leg->match, number) : NULL;
+    *live = matching ? matching : run->leg->snapshot->head[number].live;
+    return (*live)->set;
 }
 
 static kith_status search_heads(struct run *run, source *sources) {

@@ -28,6 +28,7 @@ typedef struct ki_search_work {
     ki_area queries, sources, ids, distances, head_hits, head_counts; /* of one leg at work */
     ki_area legs, hits, hit_counts;                                   /* of all: search.c */
     ki_area ranks, fused;
+    ki_match *match; /* kept from ask to ask */
 } ki_search_work;
 
 ki_search_work *ki_search_work_create(void); /* NULL: out of memory */

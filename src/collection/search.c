@@ -149,7 +149,11 @@ static kith_status take_state(struct search *s) {
     s->snapshot = ki_snapshot_pin(collection);
     if (!s->ask.filter && !s->ask.segment) return KITH_OK;
     const uint64_t start = ki_now_ns();
-    status = ki_match_create(collection, s->snapshot, s->ask.filter, s->ask.segment, &s->match, s->error);
+    atomic_int stop;
+    atomic_init(&stop, 0);
+    const ki_limits limits = {s->terms.deadline_ns, &stop, s->terms.cancelled, s->terms.cancelled_context};
+    status = ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
+    if (status == KITH_OK) s->match = s->work->match;
     if (status == KITH_OK && s->report) s->told.filter_ns = ki_now_ns() - start;
     return status;
 }
@@ -292,7 +296,7 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
         tell_state(&s);
         status = run_rounds(&s);
     }
-    ki_match_destroy(s.match);
+    ki_match_empty(s.match);
     ki_snapshot_release(s.snapshot);
     if (status != KITH_OK) {
         ki_result_forget(result);

@@ -41,7 +41,7 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
                              .queries = job->queries->count,
                              .k = job->k,
                              .filtered = options->filter != NULL,
-                             .few = options->filter && options->filter->few,
+                             .few = options->filter && !options->filter->allowed,
                              .allowed = job->allowed,
                              .code = options->code};
     const ki_plan_row *asked = ki_plan_find(options->plan);
