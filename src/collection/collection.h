@@ -2,13 +2,15 @@
  *
  * A collection: what the files of this room share. Told from the outside in kith.h.
  *
- *   make, open, lock    the folder, its life
- *   request             what callers ask for, checked; batches of operations
- *   commit              group commit: from checked operations to the catalog and a published snapshot
- *   log                 operations as bytes, and back: what an opened collection replays
+ *   made                the settings: how it was made, declared fields, numbers
+ *   create, open, follow    making it; opening and closing; readers that follow, expiry
+ *   home, lock          its folder; one writer at a time
+ *   request, convert, payload   what callers ask for, checked; vectors in the stored type; payloads merged
+ *   commit, resolve     group commit: from checked requests to the catalog and a published snapshot
+ *   log, apply          what a write did as bytes; doing it, by the writer, by readers and at opening
  *   snapshot, edit      states, and how the writer makes the next one
  *   head, bits, sealed  what states are made of
- *   items               get, exists, count, scroll
+ *   items, info         get, exists, count, scroll; what it is
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
@@ -64,8 +66,8 @@ struct kith_collection {
     pthread_mutex_t writing; /* one edit at a time; guards what follows */
     uint64_t version;        /* last committed */
     uint64_t next_key;       /* for the next new string id */
-    uint64_t next_segment;   /* number of the next segment's folder */
-    uint32_t next_field;
+    uint64_t next_segment;   /* number of the next segment's folder; written with the next change of the catalog */
+    uint64_t edition;        /* counts changes of segments, settings and the log's beginning (made.h M3) */
     kith_status poisoned; /* KITH_OK, or why writes are refused (faults of a commit) */
     char poison[KITH_ERROR_TEXT_BYTES];
     ki_commit_queue *queue;
@@ -77,6 +79,7 @@ struct kith_collection {
     ki_schema **schemas; /* all that ever were: snapshots point to them. Guarded by writing */
     size_t schema_count;
 
+    uint64_t (*now_ms)(void);  /* the clock of expiry: ki_wall_ms, but in tests */
     ki_maintainer *maintainer; /* NULL: read only */
     ki_match_cache *matches;
     uint64_t stamp; /* read only: of the catalog when the current snapshot was made; guarded by writing */
@@ -105,8 +108,11 @@ typedef kith_status (*ki_commit_fn)(kith_collection *collection, void *context, 
 kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
                            kith_error *error);
 /* The largest version all of whose rows are in segments or in frozen heads before `head`: what of the log may go once
- * they are sealed. */
+ * they are sealed. Only a `put` of ki_commit_edit may drop it (made.h M2). */
 uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *head);
+/* For the maintainer, without locks: remove items whose time is up from the catalog, as a write; *removed of them, at
+ * most some thousands. */
+kith_status ki_commit_expired(kith_collection *collection, uint64_t *removed, kith_error *error);
 
 /* ---- match.c: which rows of a state a filter lets through ------------------------------------------------------------ */
 

@@ -28,6 +28,10 @@ struct kith_filter {
     uint64_t count;
     uint64_t words;
     uint64_t *allowed; /* bit per position; one word more than the rows need */
+    /* Or, allowed being NULL, the `count` positions themselves: where they are so few that nothing as long as the index
+     * may be touched. Distinct, in any order; only plans that score all of them can run. Lent by who made the filter;
+     * kith_filter_create() makes none. */
+    const uint32_t *few;
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */
