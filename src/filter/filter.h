@@ -21,37 +21,39 @@
 enum { KI_FILTER_NODES_MAX = 65536, KI_FILTER_DEPTH_MAX = 64, KI_FILTER_BYTES_MAX = 1 << 22 };
 
 typedef enum ki_filter_op {
-    KI_FILTER_ALL, /* everything; an empty `and` */
-    KI_FILTER_AND, /* of children */
-    KI_FILTER_OR,
-    KI_FILTER_NOT,   /* of its one child */
-    KI_FILTER_EQ,    /* field holds one of the operands: =, in, has; != is NOT EQ */
+    KI_FILTER_ALL,   /* everything; only as the root */
+    KI_FILTER_AND,   /* of two children or more */
+    KI_FILTER_OR,    /* of two or more; as the root also of none: nothing */
+    KI_FILTER_NOT,   /* of its one child, which is no NOT */
+    KI_FILTER_EQ,    /* field holds one of the operands: =, in, has; != is NOT EQ. At least one operand */
     KI_FILTER_RANGE, /* low <= or < field <= or < high; numbers, times */
     KI_FILTER_EXISTS,
     KI_FILTER_PREFIX, /* a string of the field begins with operand[0] */
     KI_FILTER_IDS     /* the item's id is one of the operands */
 } ki_filter_op;
 
+/* A value that a field is compared with. Every kind has a text: strings of tags are compared with that, whatever the
+ * kind, so that `code = 7` finds the tag "7". */
 typedef struct ki_operand {
     enum { KI_OPERAND_TEXT, KI_OPERAND_INT, KI_OPERAND_FLOAT, KI_OPERAND_BOOL } kind;
-    const char *text; /* in the tree's memory, not NUL-terminated */
     uint32_t text_bytes;
-    int64_t i; /* INT, BOOL, and a TEXT that is a time, when is_time */
-    double f;
+    const char *text; /* in the tree's memory, not NUL-terminated; of numbers as schema.h says */
+    int64_t i;        /* INT, BOOL, and a TEXT that is a time, when is_time */
+    double f;         /* FLOAT: not whole, or beyond i64, so it equals no i64. INT: the nearest to i */
+    uint64_t id;      /* IDS: the number; KITH_ID_NONE: a text that is none */
     int is_time;
-    uint64_t id; /* IDS of numbers: as u64 */
 } ki_operand;
 
 typedef struct ki_filter_node ki_filter_node;
 struct ki_filter_node {
     ki_filter_op op;
-    const char *name; /* of the field, NUL-terminated */
+    const char *name; /* of the field, NUL-terminated; NULL of AND, OR, NOT, ALL, IDS */
     uint32_t name_bytes;
     size_t count; /* children or operands */
     const ki_filter_node *const *child;
-    const ki_operand *operand;                  /* EQ, IDS: sorted and distinct where of one kind */
-    int has_low, has_high, low_open, high_open; /* RANGE */
-    ki_operand low, high;
+    const ki_operand *operand;                  /* EQ, IDS: sorted by ki_operand_order() and distinct */
+    int has_low, has_high, low_open, high_open; /* RANGE: at least one end */
+    ki_operand low, high;                       /* INT, FLOAT, or TEXT with is_time */
 };
 
 typedef struct ki_filter {
@@ -65,6 +67,18 @@ typedef struct ki_filter {
  * and what was expected; KITH_E_LIMIT; KITH_E_NOMEM. */
 kith_status ki_filter_parse(const char *text, size_t bytes, ki_filter **filter, kith_error *error);
 void ki_filter_free(ki_filter *filter);
+
+/* The order of operands: by kind, then by value (texts by bytes, ids of numbers by number), then by text. */
+int ki_operand_order(const ki_operand *a, const ki_operand *b);
+/* Whether an int, bool or time, a float, or a string of a tag is one of the operands of an EQ that was checked. */
+int ki_filter_holds_i64(const ki_filter_node *node, kith_field_type type, int64_t value);
+int ki_filter_holds_f64(const ki_filter_node *node, double value);
+int ki_filter_holds_text(const ki_filter_node *node, const char *text, size_t bytes);
+/* Whether it lies in the range of a RANGE, exactly also beyond 2^53; an i64 may be an int or a time. */
+int ki_filter_within_i64(const ki_filter_node *node, int64_t value);
+int ki_filter_within_f64(const ki_filter_node *node, double value);
+/* Whether an item's id is one of the operands of IDS: the number, or, text not NULL, the string. */
+int ki_filter_holds_id(const ki_filter_node *node, uint64_t id, const char *text, size_t text_bytes);
 
 /* Hold the declared fields' types against what the tree compares them with: KITH_E_ARG ("price is a float, and \"red\"
  * is text"). *undeclared: the name of a field that is not declared, or NULL; in the tree's memory. */

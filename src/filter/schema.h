@@ -4,15 +4,18 @@
  *
  * A payload is a JSON object. A declared field is found in it by its name, or, where the name has dots, by that path
  * through objects. A field whose value is absent or null has no value. A value of another type than was declared is
- * refused when it is written (KITH_E_DATA names the field); in payloads that were there before the declaration it counts
- * as absent.
+ * refused when it is written (KITH_E_DATA names the field); in payloads that were there before the declaration it
+ * counts as absent.
  *
- *   tag      a string, or a number or boolean that is taken as its JSON text        one string
+ *   tag      a string, or a number or boolean that is taken as its text             one string
  *   tags     an array of such, or a single one                                      several strings, distinct
  *   int      a whole number, -2^63..2^63-1 (also "3.0")                             i64
  *   float    a finite number                                                        double
  *   bool     true or false                                                          i64 0 or 1
  *   time     a whole number of milliseconds since 1970, or an RFC 3339 text         i64 milliseconds
+ *
+ * The text of a number is the same however it is written (1.0 is "1", 1.50 is "1.5"); whole numbers beyond 64 bits keep
+ * their digits.
  *
  * A schema is constant once made (a declaration makes another one): any thread. */
 #ifndef KI_FILTER_SCHEMA_H
@@ -30,13 +33,17 @@ typedef struct ki_field {
 typedef struct ki_schema {
     size_t count; /* at most KITH_FIELDS_MAX */
     ki_field *fields;
+    uint32_t *slots; /* inner: a hash table of numbers of fields + 1 by name; 0: free */
+    size_t slot_mask;
+    size_t dotted; /* inner: how many fields have names with dots */
 } ki_schema;
 
 /* A copy of the caller's fields with ids first_id and up. KITH_E_ARG names a name or type that cannot be, or one that
  * is there twice; KITH_E_LIMIT; KITH_E_NOMEM. */
 kith_status ki_schema_create(const kith_field *fields, size_t count, uint32_t first_id, ki_schema **schema,
                              kith_error *error);
-/* The same with one more. KITH_E_ARG: it is there already (with another type; the same type is fine and a copy comes). */
+/* The same with one more. KITH_E_ARG: it is there already (with another type; the same type is fine and a copy comes).
+ * */
 kith_status ki_schema_add(const ki_schema *old, const kith_field *field, uint32_t id, ki_schema **schema,
                           kith_error *error);
 void ki_schema_destroy(ki_schema *schema);
