@@ -25,7 +25,7 @@ static const kith_vector_spec specs[3] = {{"half", DIM, KITH_F16, KITH_COSINE},
 
 static ki_field fields[3] = {
     {"color", 5, KITH_FIELD_TAG, 1}, {"tags", 4, KITH_FIELD_TAGS, 2}, {"price", 5, KITH_FIELD_INT, 3}};
-static const ki_schema schema = {3, fields};
+static const ki_schema schema = {.count = 3, .fields = fields};
 
 static ki_head *make(size_t capacity) {
     ki_head *head = NULL;
