@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Hostile filters in both forms, and hostile payloads: what stands before the first NUL is a filter, what follows a
- * payload. What is accepted must be accepted again as its canonical text, with the same hash, and a row must match by its
- * values as it does by its payload. */
+ * payload. What is accepted must be accepted again as its canonical text, with the same hash, and a row must match by
+ * its values as it does by its payload. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>

@@ -185,6 +185,7 @@ static void test_refused_texts(void **state) {
         {"a = '\\ud800'", "column 6: a backslash is followed by"},
         {"a = 007", "column 5: this is no number"},
         {"a = 3abc", "column 5: this is no number"},
+        {"a in (1, 2.x, 3)", "column 10: this is no number"},
         {"a = -", "column 5: this is no number"},
         {"a = 1e999", "column 5: this number is beyond"},
         {"a = 2026-02-30", "column 5: this is no time"},
