@@ -11,6 +11,9 @@
 
 enum { WITH_ALL = KITH_WITH_PAYLOAD | KITH_WITH_VERSION | KITH_WITH_VECTORS, QUERIES_MAX = 3 };
 
+/* No item has this id, or one up to 100 more. */
+static const uint64_t ABSENT = UINT64_C(1) << 62;
+
 #define DIFFERS(...)                                                                                                   \
     do {                                                                                                               \
         snprintf(why, MODEL_WHY_BYTES, __VA_ARGS__);                                                                   \
@@ -204,7 +207,7 @@ static int same_get(const model *m, kith_collection *collection, kith_result *re
             ask_for(&asked, m->item[place[places]].id, m->item[place[places]].text);
             places++;
         } else {
-            ask_for(&asked, UINT64_MAX - 1 - i, m->id_kind == KITH_ID_STRING ? "no such item" : NULL);
+            ask_for(&asked, ABSENT + i, m->id_kind == KITH_ID_STRING ? "no such item" : NULL);
         }
     }
     int same = kith_collection_get(collection, &asked.ids, WITH_ALL, result, &error) == KITH_OK;
@@ -221,7 +224,7 @@ static int same_get(const model *m, kith_collection *collection, kith_result *re
     }
     for (size_t i = 0, next = 0; same && i < asked.ids.count; i++) {
         const int there = next < places && (m->id_kind == KITH_ID_U64 ? asked.id[i] == m->item[place[next]].id
-                                                                      : asked.id[i] < UINT64_MAX - 100);
+                                                                      : asked.id[i] < ABSENT);
         next += (size_t)there;
         same = exists[i] == there;
         if (!same) snprintf(why, MODEL_WHY_BYTES, "exists says %d of item %llu", exists[i], number(asked.id[i]));
