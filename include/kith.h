@@ -87,7 +87,7 @@ extern "C" {
 #endif
 
 #define KITH_VERSION_MAJOR 0
-#define KITH_VERSION_MINOR 2
+#define KITH_VERSION_MINOR 3
 #define KITH_VERSION_PATCH 0
 
 #if defined(__GNUC__)
@@ -854,12 +854,14 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * Threads and processes. Any number of threads may use one kith_collection at once. One process at a time may open a
  * folder for writing, any number for reading. Readers never wait for the writer.
  *
- * fork(). A kith_collection may not be used in a child: open it there again. */
+ * fork(). A kith_collection may not be used in a child: open it there again. One that is open for writing keeps its
+ * lock until the child, too, has ended or executed another program. */
 
 #define KITH_VECTORS_MAX 64u               /* named vectors of a collection */
 #define KITH_FIELDS_MAX  1024u             /* declared fields of a collection */
 #define KITH_PAYLOAD_MAX (16u * 1048576u)  /* bytes of one payload */
 #define KITH_ITEMS_MAX   UINT64_C(1048576) /* items of one write */
+#define KITH_WRITE_BYTES_MAX (512u * 1048576u) /* of one write: ids, payloads and vectors, as they are stored */
 #define KITH_VERSION_ANY UINT64_MAX        /* kith_items.if_version: whatever is there */
 
 typedef struct kith_collection kith_collection;
@@ -942,7 +944,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_open(const char *path, cons
 KITH_API KITH_MUST_CHECK kith_status kith_collection_open_memory(const kith_collection_options *made,
                                                                  const kith_collection_open_options *options,
                                                                  kith_collection **collection, kith_error *error);
-/* Stops background work (a merge is abandoned) and closes. No call on it may be running. NULL is fine. */
+/* Stops background work (a merge is abandoned) and closes. No call on it may be running. NULL is fine. Since 0.3. */
 KITH_API void kith_collection_close(kith_collection *collection);
 
 /* Items' ids, as the collection has them. Never grows. Since 0.3. */
@@ -956,8 +958,9 @@ typedef struct kith_ids {
 /* The vectors of one name of some items. Never grows. Since 0.3. */
 typedef struct kith_item_vectors {
     const char *name; /* NULL: "" */
-    const void *data; /* a row an item */
-    kith_dtype dtype; /* any number type for an index of numbers; B1 for bits */
+    const void *data; /* a row an item, also for those that lack it */
+    kith_dtype dtype; /* any number type for a vector of numbers, rounded to what is stored if that is f16 or bf16, and
+                       * whole if it is i8 or u8; B1 for bits */
     int reserved;     /* 0 */
     size_t dim;
     size_t stride_bytes;    /* 0: packed */
@@ -969,8 +972,9 @@ typedef struct kith_items {
     kith_ids ids;
     const kith_item_vectors *vectors; /* the names that are given */
     size_t vector_count;
-    const char *payload_bytes;    /* JSON objects back to back; NULL: none are given */
-    const uint64_t *payload_ends; /* one an item, ascending; an item of 0 bytes has no payload */
+    const char *payload_bytes;    /* JSON objects back to back; NULL: none is given */
+    const uint64_t *payload_ends; /* one an item, ascending; an item of 0 bytes has no payload (UPDATE, MERGE: none is
+                                   * given, {} is an empty one) */
     const uint64_t *expires_ms;   /* one an item: milliseconds since 1970, 0: never; NULL: none is given */
     const uint64_t *if_version;   /* one an item: it is written only if its version is this one (0: if it is not there;
                                    * KITH_VERSION_ANY: anyway); NULL: anyway */
@@ -1017,8 +1021,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_delete_where(kith_collectio
                                                                   kith_write_report *report, kith_error *error);
 
 /* Declare a field, so that filters on it are fast. What is there is indexed in the background (with no_background:
- * before this returns); until then filters on it read payloads. KITH_E_ARG: it is declared with another type. Since
- * 0.3. */
+ * before this returns); until then filters on it read payloads. KITH_E_ARG: it is declared with another type.
+ * Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_declare(kith_collection *collection, const kith_field *field,
                                                              kith_error *error);
 
@@ -1183,8 +1187,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_compact(kith_collection *co
  * Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_snapshot(kith_collection *collection, const char *path,
                                                               kith_error *error);
-/* Verify the snapshot (or collection that nobody writes) `from`, and copy it to `to`, which must not exist. Since
- * 0.3. */
+/* Verify the snapshot (or collection that nobody writes) `from`, and copy it to `to`, which must not exist.
+ * Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_restore(const char *from, const char *to,
                                                              kith_progress_fn progress, void *progress_context,
                                                              kith_error *error);

@@ -14,6 +14,10 @@ uint64_t ki_now_ns(void) {
     return read_clock(CLOCK_MONOTONIC);
 }
 
+uint64_t ki_wall_ms(void) {
+    return read_clock(CLOCK_REALTIME) / 1000000;
+}
+
 uint64_t ki_thread_ns(void) {
     return read_clock(CLOCK_THREAD_CPUTIME_ID);
 }

@@ -14,21 +14,28 @@
  *   segments   number -> bytes               the live segments
  *   records    (kind, name) -> bytes         profiles and what else comes
  *
- * G1. Changes are made between begin and commit, by one thread at a time. A commit that returns KITH_OK is durable as
- *     `durability` says (KITH_DURABILITY_RELAXED: it survives the process, and a crash of the machine may take the last
- *     ones, never a middle one). A commit or change that fails leaves everything as before, and after a failed commit
- *     the catalog refuses further changes until it is opened again (KITH_E_IO), because what the disk holds is unknown.
- * G2. KITH_E_NOSPACE and KITH_E_BUSY do not poison: the next begin may succeed.
+ * G1. Changes are made between begin and commit, by one thread at a time; another one's begin waits. A commit that
+ *     returns KITH_OK is durable as `durability` says (KITH_DURABILITY_RELAXED: it survives the process, and a crash of
+ *     the machine may take the last ones, never a middle one; ki_catalog_sync makes them durable). A change that fails
+ *     undoes all since begin: what follows fails with the same status until rollback. A commit that fails ends the
+ *     transaction and leaves everything as before, and the catalog refuses further changes until it is opened again
+ *     (KITH_E_IO), because what the disk holds is unknown.
+ * G2. KITH_E_NOSPACE, KITH_E_BUSY and KITH_E_NOMEM do not poison: the next begin may succeed.
  * G3. Reads see what was committed, and between begin and commit the writing thread's own changes, if it reads through
  *     the same ki_catalog. Any thread may read at any time; a scan sees one state.
  * G4. Keys are u64 and scans ascend by them as u64, whatever SQLite thinks of the upper half.
- * G5. Every blob that is read has a checksum beside it that was compared: KITH_E_CORRUPT names table and key. */
+ * G5. Every blob that is read has a checksum beside it that was compared: KITH_E_CORRUPT names table and key.
+ * G6. Who writes a read-only catalog, and a change outside of begin and commit, gets KITH_E_ARG. After a fork() the
+ *     child may do nothing with a catalog but close it, which then closes no files. */
 #ifndef KI_CATALOG_CATALOG_H
 #define KI_CATALOG_CATALOG_H
 
 #include "kith.h"
 
 typedef struct ki_catalog ki_catalog;
+
+/* Bytes of one body or payload; names and ids of items: KITH_STRING_MAX. KITH_E_LIMIT beyond. */
+#define KI_CATALOG_BODY_MAX ((size_t)512 << 20)
 
 typedef struct ki_catalog_options {
     int create;    /* make it; KITH_E_BUSY: there is one already */
@@ -51,32 +58,33 @@ typedef struct ki_bytes {
 
 typedef struct ki_catalog_item {
     uint64_t key, version;
-    uint64_t expires_ms; /* 0: never */
+    uint64_t expires_ms; /* 0: never; at most INT64_MAX */
     ki_bytes text;       /* the string id; bytes 0 with numbers */
     ki_bytes payload;    /* bytes 0: none */
 } ki_catalog_item;
 
-/* ---- Changes ------------------------------------------------------------------------------------------------------ */
+/* ---- Changes ----------------------------------------------------------------------------------------------------- */
 
 kith_status ki_catalog_begin(ki_catalog *catalog, kith_error *error);
 kith_status ki_catalog_commit(ki_catalog *catalog, kith_error *error);
 void ki_catalog_rollback(ki_catalog *catalog);
 
 kith_status ki_catalog_put_setting(ki_catalog *catalog, const char *name, ki_bytes value, kith_error *error);
-/* Insert or replace. */
+/* Insert or replace. KITH_E_ARG: another key has this id. */
 kith_status ki_catalog_put_item(ki_catalog *catalog, const ki_catalog_item *item, kith_error *error);
 /* Fine when it is not there. */
 kith_status ki_catalog_remove_item(ki_catalog *catalog, uint64_t key, kith_error *error);
-/* Sequences ascend, gaps are allowed. */
+/* Sequences ascend, gaps are allowed. KITH_E_ARG: there is one with this number. */
 kith_status ki_catalog_append_log(ki_catalog *catalog, uint64_t sequence, ki_bytes body, kith_error *error);
 /* Remove all up to and with `sequence`. */
 kith_status ki_catalog_drop_log(ki_catalog *catalog, uint64_t sequence, kith_error *error);
+/* Insert or replace. */
 kith_status ki_catalog_put_segment(ki_catalog *catalog, uint64_t number, ki_bytes body, kith_error *error);
 kith_status ki_catalog_remove_segment(ki_catalog *catalog, uint64_t number, kith_error *error);
 kith_status ki_catalog_put_record(ki_catalog *catalog, uint32_t kind, ki_bytes name, ki_bytes body, kith_error *error);
 kith_status ki_catalog_remove_record(ki_catalog *catalog, uint32_t kind, ki_bytes name, kith_error *error);
 
-/* ---- Reads -------------------------------------------------------------------------------------------------------- */
+/* ---- Reads ------------------------------------------------------------------------------------------------------- */
 
 /* What a read found: memory that is kept from read to read, freed by ki_found_free. */
 typedef struct ki_found {
@@ -118,16 +126,19 @@ kith_status ki_catalog_scan_records(ki_catalog *catalog, uint32_t kind, ki_catal
 /* Begin and end one state for several reads of this thread: settings, segments and log that belong together. Cheap. */
 kith_status ki_catalog_read_begin(ki_catalog *catalog, kith_error *error);
 void ki_catalog_read_end(ki_catalog *catalog);
-/* A number that differs whenever something was committed since, by whomever. Cheap: no table is read. */
+/* A number that differs whenever a change was committed since, by whomever. Cheap: no table is read. */
 kith_status ki_catalog_stamp(ki_catalog *catalog, uint64_t *stamp, kith_error *error);
+/* Make what was committed durable, as KITH_DURABILITY_FULL does by itself. Any thread; commits go on. */
+kith_status ki_catalog_sync(ki_catalog *catalog, kith_error *error);
 
-/* ---- Keeping ------------------------------------------------------------------------------------------------------ */
+/* ---- Keeping ----------------------------------------------------------------------------------------------------- */
 
 /* A consistent copy under another path, which must not exist; writers go on meanwhile. */
 kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *error);
 /* Every page, row and checksum. KITH_E_CORRUPT says what and where. */
 kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, void *progress_context, kith_error *error);
-/* Give back what was freed, move the write-ahead log into the file. Readers and writers go on. */
+/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and 16
+ * MiB), write it anew and give that back: the next begin waits for it meanwhile. */
 kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error);
 /* Bytes on disk, with the write-ahead log; bytes in memory. */
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes);

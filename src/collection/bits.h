@@ -12,13 +12,15 @@
 typedef struct ki_bits {
     _Atomic uint64_t references;
     uint64_t rows, set; /* set: how many bits are 1 */
-    uint64_t words;     /* rows / 64 + 2 */
+    uint64_t words;     /* of memory: at least rows / 64 + 2 */
     uint64_t word[];
 } ki_bits;
 
 /* All 0 or all 1; NULL: no memory. */
 ki_bits *ki_bits_create(uint64_t rows, int ones);
 ki_bits *ki_bits_copy(const ki_bits *bits);
+/* The same with memory for `room` rows, so that `rows` may grow up to that: bits beyond the rows are 0. */
+ki_bits *ki_bits_copy_with_room(const ki_bits *bits, uint64_t room);
 /* The same in a longer set, new bits 1 (a head that grew). */
 ki_bits *ki_bits_longer(const ki_bits *bits, uint64_t rows);
 ki_bits *ki_bits_hold(ki_bits *bits);

@@ -3,8 +3,9 @@
  * The head: rows that are in no sealed segment yet, in memory, searchable as soon as they are published.
  *
  * Rows are numbered by their arrival, 0..capacity-1 (a *serial*). A row has a key, a version, an expiry, a string id, a
- * payload, the declared values of that, and up to one vector of each name. Vectors lie in blocks that the scan's kernels
- * read (flat/build.h): full blocks are coded, the last few rows are scored plainly.
+ * payload, the declared values of that, and up to one vector of each name. Vectors of a name lie one behind the other
+ * in the order of their arrival (a *place*); every sixteen are coded as a block that the scan's kernels read
+ * (flat/build.h), and the last few are scored plainly.
  *
  * H1. One writer appends; any number of readers search what was published to them as a count. What lies below a
  *     published count never changes, so readers take no lock. Memory never moves while the head lives.
@@ -14,11 +15,14 @@
 #ifndef KI_COLLECTION_HEAD_H
 #define KI_COLLECTION_HEAD_H
 
+#include "base/area.h"
 #include "collection/bits.h"
 #include "filter/schema.h"
 #include "flat/flat.h"
 
 typedef struct ki_head ki_head;
+
+#define KI_HEAD_CAPACITY_MAX (UINT32_C(1) << 30)
 
 /* One row on its way in: all is copied. */
 typedef struct ki_head_row {
@@ -27,12 +31,12 @@ typedef struct ki_head_row {
     size_t text_bytes;
     const char *payload;
     size_t payload_bytes;
-    const ki_values *values;    /* of the head's schema */
+    const ki_values *values;    /* of the head's schema; NULL: all are absent */
     const void *const *vectors; /* one a name of the head, in the stored type; NULL: the row lacks it */
 } ki_head_row;
 
-/* specs, schema: copied, and borrowed (the schema outlives the head). capacity: most rows; memory is taken as they
- * come. */
+/* specs, schema: copied, and borrowed (the schema outlives the head; NULL: no fields). capacity: most rows, up to
+ * KI_HEAD_CAPACITY_MAX; what they need is reserved at once, and used as they come. */
 kith_status ki_head_create(const kith_vector_spec *specs, size_t spec_count, const ki_schema *schema, size_t capacity,
                            ki_head **head, kith_error *error);
 ki_head *ki_head_hold(ki_head *head);
@@ -47,8 +51,8 @@ size_t ki_head_capacity(const ki_head *head);
 uint64_t ki_head_memory_bytes(const ki_head *head);
 const ki_schema *ki_head_schema(const ki_head *head);
 
-/* The newest row of a key among the first `count`, live or not; 0: none. The writer's own is fast (a hash table that
- * only it may use); a reader's looks through the keys. */
+/* The newest row of a key, live or not; 0: none. For the writer among all rows, for any thread among the first `count`
+ * that were published to it. */
 int ki_head_find_writer(const ki_head *head, uint64_t key, uint32_t *serial);
 int ki_head_find(const ki_head *head, size_t count, uint64_t key, uint32_t *serial);
 
@@ -62,11 +66,15 @@ ki_head_view ki_head_row_at(const ki_head *head, uint32_t serial);
 uint64_t ki_head_key(const ki_head *head, uint32_t serial);
 /* Its vector in the stored type, or NULL. */
 const void *ki_head_vector(const ki_head *head, size_t spec, uint32_t serial);
-int ki_head_values(const ki_head *head, uint32_t serial, ki_values *values); /* borrowed strings; 0: no memory */
+/* The same as floats, bits as bytes; 0: the row lacks it. */
+int ki_head_read_vector(const ki_head *head, size_t spec, uint32_t serial, void *to);
+/* Its declared values. All is borrowed from the head, arrays too: not to be freed, nor filled again. Returns 1. */
+int ki_head_values(const ki_head *head, uint32_t serial, ki_values *values);
 
 /* Find the k nearest live rows (`live`: bits by serial, NULL: all of the first `count`) that have vector `spec`, for
- * each query. queries: count x dim floats, checked; for bits count x row bytes. Hits carry keys as labels; query q's
- * begin at hits + q * k, hit_count[q] of them, ascending. radius: with k = 0 not offered here. */
+ * each query. queries: count x dim floats, checked; for bits count x row bytes. Hits carry keys as labels and serials as
+ * positions; query q's begin at hits + q * k, hit_count[q] of them, ascending. k is at least 1. On failure hits and
+ * counts are unspecified; a stop status comes without a text. */
 typedef struct ki_head_search {
     const ki_head *head;
     size_t spec, count;
@@ -75,6 +83,7 @@ typedef struct ki_head_search {
     size_t query_count, k;
     ki_limits limits;
     ki_desk *desk;
+    ki_area *area; /* kept from search to search, as the desk */
     ki_counts *counts;
 } ki_head_search;
 kith_status ki_head_run(const ki_head_search *search, ki_hit *hits, size_t *hit_count, kith_error *error);

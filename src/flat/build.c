@@ -233,6 +233,10 @@ static int compare_keys(const void *a, const void *b) {
 
 /* Rows of each piece by ascending coding error. */
 static int order_run(const ki_recipe *recipe, ki_run *run) {
+    if (run->in_order) {
+        for (size_t i = 0; i < run->count; i++) run->order[i] = (uint32_t)i;
+        return 1;
+    }
     struct key *keys = ki_alloc_array(run->count, sizeof(*keys));
     if (!keys) return 0;
     for (size_t i = 0; i < run->count; i++)

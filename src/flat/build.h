@@ -61,6 +61,7 @@ typedef struct ki_run {
     size_t count;
     size_t piece_count;   /* in: at least 1 */
     ki_run_piece *pieces; /* in: at most a piece a block; their rows in turn. Bits have none */
+    int in_order;         /* in: rows keep their order, for those whose originals lie somewhere already */
     uint8_t *rows;        /* in: capacity x row_bytes, stored type, input order */
     uint32_t *order;      /* out: order[p] = input row at place p */
     uint8_t *originals;   /* out, in the run's order */

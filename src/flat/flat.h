@@ -23,6 +23,8 @@ typedef struct ki_flat_search {
     size_t nprobe;  /* SCAN, LEVELS: only so many nearest lists of each query; 0: all. Needs thresholds */
     ki_careful careful;
     const uint64_t *allowed; /* bit per position, or NULL */
+    const uint32_t *few;     /* PLAIN, GATHER: or these positions alone, whatever the blocks; NULL: not so */
+    size_t few_count;
     ki_limits limits;
 } ki_flat_search;
 

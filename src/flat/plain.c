@@ -7,7 +7,9 @@
 #include "base/checked.h"
 #include "kernel/distance.h"
 
-enum { STRIP = 256 }; /* positions that meet all queries before the next ones: they stay in cache */
+/* STRIP: positions that meet all queries before the next ones: they stay in cache. AHEAD: rows that are fetched before
+ * their turn, where they do not follow each other. */
+enum { STRIP = 256, AHEAD = 8 };
 
 static float bits_distance(const ki_desk *desk, size_t query, uint32_t position) {
     const ki_view *view = desk->view;
@@ -19,11 +21,25 @@ static float bits_distance(const ki_desk *desk, size_t query, uint32_t position)
     return ki_jaccard_distance(both, either);
 }
 
-static int score_strip(ki_desk *desk, size_t query, const uint32_t *position, size_t count) {
+/* The first lines of rows; the hardware sees where they lead. Asking for whole rows cost a fifth more than asking for
+ * none, this a tenth less (Zen, 384 dimensions). */
+static void fetch(const ki_desk *desk, const uint32_t *position, size_t first, size_t end) {
+    for (size_t i = first; i < end; i++) {
+        const uint8_t *row = desk->view->originals + (size_t)position[i] * desk->view->row_bytes;
+        __builtin_prefetch(row, 0, 2);
+        __builtin_prefetch(row + 64, 0, 2);
+        __asm__ volatile("" : : "r"(row)); /* as in ki_query_prefetch() */
+    }
+}
+
+/* scattered: the rows do not follow each other, and this is the first query that meets them. */
+static int score_strip(ki_desk *desk, size_t query, const uint32_t *position, size_t count, int scattered) {
     size_t i = 0;
+    if (scattered) fetch(desk, position, 0, ki_min_size(AHEAD, count));
     if (desk->view->dtype != KITH_B1)
         for (; i + 4 <= count; i += 4) {
             float distance[4];
+            if (scattered) fetch(desk, position, ki_min_size(i + AHEAD, count), ki_min_size(i + AHEAD + 4, count));
             ki_query_distances4(desk->view, ki_desk_query(desk, query), ki_desk_norm2(desk, query), position + i,
                                 distance);
             for (size_t j = 0; j < 4; j++)
@@ -59,19 +75,36 @@ static uint64_t gather_strip(const ki_desk *desk, uint64_t from, uint64_t end, u
     return from;
 }
 
+/* A strip meets all queries. */
+static kith_status meet_strip(ki_desk *desk, const uint32_t *position, size_t count) {
+    const int scattered = desk->search->plan == KITH_PLAN_GATHER;
+    for (size_t query = 0; query < desk->count; query++) {
+        const kith_status status = query % 16 ? KITH_OK : ki_limits_reached(&desk->search->limits, desk->worker);
+        if (status != KITH_OK) return status;
+        if (!score_strip(desk, query, position, count, scattered && query == 0)) return KITH_E_NOMEM;
+    }
+    desk->counts->scanned_bytes += (uint64_t)count * desk->view->row_bytes * desk->count;
+    desk->counts->reranked += (uint64_t)count * desk->count;
+    return KITH_OK;
+}
+
+static kith_status plain_few(ki_desk *desk) {
+    const ki_flat_search *search = desk->search;
+    kith_status status = KITH_OK;
+    for (size_t done = 0; done < search->few_count && status == KITH_OK; done += STRIP)
+        status = meet_strip(desk, search->few + done, ki_min_size(STRIP, search->few_count - done));
+    return status;
+}
+
 kith_status ki_flat_plain(ki_desk *desk, size_t first, size_t end) {
+    if (desk->search->few) return plain_few(desk);
     const uint64_t last = ki_view_row_before(desk->view, end);
-    for (uint64_t from = ki_view_row_before(desk->view, first); from < last;) {
+    kith_status status = KITH_OK;
+    for (uint64_t from = ki_view_row_before(desk->view, first); from < last && status == KITH_OK;) {
         uint32_t position[STRIP];
         size_t count;
         from = gather_strip(desk, from, last, position, &count);
-        for (size_t query = 0; query < desk->count; query++) {
-            const kith_status status = query % 16 ? KITH_OK : ki_limits_reached(&desk->search->limits, desk->worker);
-            if (status != KITH_OK) return status;
-            if (!score_strip(desk, query, position, count)) return KITH_E_NOMEM;
-        }
-        desk->counts->scanned_bytes += (uint64_t)count * desk->view->row_bytes * desk->count;
-        desk->counts->reranked += (uint64_t)count * desk->count;
+        status = meet_strip(desk, position, count);
     }
-    return KITH_OK;
+    return status;
 }

@@ -19,6 +19,8 @@
 static kith_status check_head(const ki_segment *segment, kith_error *error) {
     const ki_segment_head *head = ki_segment_get_head(segment);
     const char *path = ki_segment_path(segment), *what = NULL;
+    if (head->feature_incompat & KI_SEGMENT_TABLE)
+        return ki_fail(error, KITH_E_CORRUPT, "%s: not an index: it is the table of a collection's segment", path);
     const int bits = head->metric == KITH_HAMMING || head->metric == KITH_JACCARD;
     if (head->rows == 0 || head->rows > KITH_ROWS_MAX) what = "row count";
     if (head->dim > KITH_DIM_MAX || !kith_row_bytes((kith_dtype)head->dtype, head->dim)) what = "dimension or dtype";

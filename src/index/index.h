@@ -28,6 +28,10 @@ struct kith_filter {
     uint64_t count;
     uint64_t words;
     uint64_t *allowed; /* bit per position; one word more than the rows need */
+    /* NULL, or the `count` positions themselves, distinct and in any order: for plan gather, which then reads no bits.
+     * Where allowed is NULL they are so few that nothing as long as the index may be touched: only plans that score all
+     * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
+    const uint32_t *few;
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */

@@ -41,13 +41,17 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
                              .queries = job->queries->count,
                              .k = job->k,
                              .filtered = options->filter != NULL,
+                             .few = options->filter && !options->filter->allowed,
                              .allowed = job->allowed,
                              .code = options->code};
     const ki_plan_row *asked = ki_plan_find(options->plan);
     const char *obstacle = asked ? asked->obstacle(&at) : NULL;
     if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
     const kith_plan exact = ki_plan_exact(&at);
-    ask_planner(job, options, exact);
+    if (!at.few)
+        ask_planner(job, options, exact);
+    else if (!asked)
+        asked = ki_plan_find(KITH_PLAN_GATHER);
     job->row = asked ? asked : ki_plan_find(job->answer.chosen.plan);
     job->search.plan = job->row->exact ? job->row->plan : exact;
     if (job->row->prepare) job->row->prepare(job, options);

@@ -36,12 +36,16 @@ static const char *gather_obstacle(const ki_plan_case *at) {
     return at->filtered ? plain_obstacle(at) : "there is no filter";
 }
 
+static const char *few_obstacle(const ki_plan_case *at) {
+    return at->few ? "the filter is a short list, whose vectors are all scored" : NULL;
+}
+
 static const char *scan_obstacle(const ki_plan_case *at) {
-    return at->view->full.blocks ? NULL : "bit vectors have no codes";
+    return at->view->full.blocks ? few_obstacle(at) : "bit vectors have no codes";
 }
 
 static const char *levels_obstacle(const ki_plan_case *at) {
-    return at->view->level1.blocks ? NULL : "the index has no first level";
+    return at->view->level1.blocks ? few_obstacle(at) : "the index has no first level";
 }
 
 static const char *ivf_obstacle(const ki_plan_case *at) {
@@ -49,7 +53,7 @@ static const char *ivf_obstacle(const ki_plan_case *at) {
     if (at->k == 0) return "a range search has no lists to stop at";
     if (at->code == KITH_SCAN_SECOND && view->second.spec.kind == KI_SECOND_NONE) return "the index has no second code";
     if (at->code == KITH_SCAN_FIRST && !view->level1.blocks) return "the index has no first level";
-    return view->lists.count > 1 ? NULL : "the index has one list";
+    return view->lists.count > 1 ? few_obstacle(at) : "the index has one list";
 }
 
 /* ---- Parameters -------------------------------------------------------------------------------------------------- */

@@ -13,8 +13,8 @@
 typedef struct ki_plan_case {
     const ki_view *view;
     size_t queries, k; /* k 0: range search */
-    int filtered;
-    uint64_t allowed; /* vectors that may be found */
+    int filtered, few; /* few: the filter is a list of positions alone */
+    uint64_t allowed;  /* vectors that may be found */
     kith_scan_code code;
 } ki_plan_case;
 

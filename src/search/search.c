@@ -70,7 +70,11 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
     job->allowed = view->rows;
     job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
-    if (options->filter) job->allowed = options->filter->count;
+    if (options->filter) {
+        job->allowed = options->filter->count;
+        job->search.few = options->filter->few;
+        job->search.few_count = options->filter->few ? (size_t)options->filter->count : 0;
+    }
     return ki_choose(job, options, error);
 }
 

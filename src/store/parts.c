@@ -58,6 +58,14 @@ static const struct {
     PART(KI_PART_META, "meta", "json", 17),
     HEAD(KI_FAMILY_CALIBRATION, "calibration"),
     PART(KI_PART_CALIBRATION, "calibration", "settings", 25),
+    HEAD(KI_FAMILY_ROWS, "rows"),
+    PART(KI_PART_KEYS, "rows", "keys", 0),
+    PART(KI_PART_TEXT_ENDS, "rows", "ends", 0),
+    PART(KI_PART_TEXT_BYTES, "rows", "bytes", 0),
+    PART(KI_PART_TEXT_ORDER, "rows", "order", 0),
+    HEAD(KI_FAMILY_COLUMNS, "columns"),
+    PART(KI_PART_DIRECTORY, "columns", "directory", 0),
+    PART(KI_PART_COLUMN_DATA, "columns", "data", 0),
 };
 enum { KNOWN = sizeof(known) / sizeof(*known) };
 
@@ -73,6 +81,8 @@ static const char *const family_names[] = {
     [KI_FAMILY_NAMES] = "names",
     [KI_FAMILY_META] = "meta",
     [KI_FAMILY_CALIBRATION] = "calibration",
+    [KI_FAMILY_ROWS] = "rows",
+    [KI_FAMILY_COLUMNS] = "columns",
 };
 
 const char *ki_family_name(uint32_t family) {

@@ -36,7 +36,9 @@ typedef enum ki_family {
     KI_FAMILY_STRINGS = 8,
     KI_FAMILY_NAMES = 9,
     KI_FAMILY_META = 10,
-    KI_FAMILY_CALIBRATION = 11
+    KI_FAMILY_CALIBRATION = 11,
+    KI_FAMILY_ROWS = 12,
+    KI_FAMILY_COLUMNS = 13
 } ki_family;
 
 /* A file's parts lie in ascending order, as they are planned. */
@@ -71,8 +73,14 @@ typedef enum ki_part_id {
     KI_PART_STRING_ORDER = KI_PART(KI_FAMILY_STRINGS, 3), /* u32 row numbers by ascending string */
     KI_PART_NAME_ENDS = KI_PART(KI_FAMILY_NAMES, 1),      /* names by position: u64 ends */
     KI_PART_NAME_BYTES = KI_PART(KI_FAMILY_NAMES, 2),
-    KI_PART_META = KI_PART(KI_FAMILY_META, 1),              /* a small JSON object: who built it and how */
-    KI_PART_CALIBRATION = KI_PART(KI_FAMILY_CALIBRATION, 1) /* measured recall and cost of plans */
+    KI_PART_META = KI_PART(KI_FAMILY_META, 1),               /* a small JSON object: who built it and how */
+    KI_PART_CALIBRATION = KI_PART(KI_FAMILY_CALIBRATION, 1), /* measured recall and cost of plans */
+    KI_PART_KEYS = KI_PART(KI_FAMILY_ROWS, 1),               /* of tables: u64 a row, ascending */
+    KI_PART_TEXT_ENDS = KI_PART(KI_FAMILY_ROWS, 2),          /* string ids by row: u64 ends */
+    KI_PART_TEXT_BYTES = KI_PART(KI_FAMILY_ROWS, 3),
+    KI_PART_TEXT_ORDER = KI_PART(KI_FAMILY_ROWS, 4),    /* u32 rows by ascending string */
+    KI_PART_DIRECTORY = KI_PART(KI_FAMILY_COLUMNS, 1),  /* the columns: fields, types, counts and places */
+    KI_PART_COLUMN_DATA = KI_PART(KI_FAMILY_COLUMNS, 2) /* their bytes, column by column */
 } ki_part_id;
 
 /* All static. "lists", ...; "lists/supers", ...; "section 'lists', part 'supers'", ... Others are "unknown",
@@ -96,6 +104,7 @@ enum { KI_SEGMENT_ORIGINALS = 1u, KI_SEGMENT_NAMES = 2u, KI_SEGMENT_INTEGER_CODE
 
 /* Bits of feature_incompat. */
 #define KI_SEGMENT_LISTS UINT64_C(1) /* vectors lie in several lists */
+#define KI_SEGMENT_TABLE UINT64_C(2) /* no index: rows and columns without vectors (src/table) */
 
 typedef struct ki_part_plan {
     uint32_t kind;
@@ -135,6 +144,8 @@ kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *
                               kith_progress_fn progress, void *progress_context, uint64_t *file_bytes,
                               kith_error *error);
 void ki_segment_abandon(ki_segment_writer *writer); /* NULL is fine */
+/* Where finish shall put the hash of the file's content, once it has its name. */
+void ki_segment_want_hash(ki_segment_writer *writer, uint64_t *hash);
 
 typedef struct ki_segment ki_segment;
 
@@ -178,8 +189,16 @@ void ki_segment_info(const ki_segment *segment, kith_index_info *info);
 /* Non-zero once the file under the map was cut, by a page or a byte (S4), or its header overwritten. Cheap: no
  * system call. Ask after reading. */
 int ki_segment_damaged(const ki_segment *segment);
+/* The hash of the file's content, and its size. */
+uint64_t ki_segment_hash(const ki_segment *segment);
+uint64_t ki_segment_file_bytes(const ki_segment *segment);
 /* Every byte against its checksum; names file, section and part. Not its meaning: that is the index layer's check. */
 kith_status ki_segment_verify(const ki_segment *segment, kith_pool *pool, kith_progress_fn progress,
                               void *progress_context, kith_error *error);
+
+/* Hand on every range of a part that does not match its checksum, in ascending order: for who wants to save the rest.
+ * All of the part, where the checksums themselves are damaged. Bytes of a part are counted from its beginning. */
+typedef void (*ki_damage_fn)(void *context, uint64_t offset, uint64_t bytes);
+void ki_segment_find_damage(const ki_segment *segment, uint32_t kind, ki_damage_fn fn, void *context);
 
 #endif

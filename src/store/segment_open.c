@@ -209,6 +209,14 @@ const char *ki_segment_path(const ki_segment *segment) {
     return segment->path;
 }
 
+uint64_t ki_segment_hash(const ki_segment *segment) {
+    return segment->header.file_hash;
+}
+
+uint64_t ki_segment_file_bytes(const ki_segment *segment) {
+    return segment->header.file_bytes;
+}
+
 ki_part_view ki_segment_part(const ki_segment *segment, uint32_t kind) {
     const ki_part *part = ki_layout_find(&segment->layout, kind);
     return part ? (ki_part_view){segment->map + part->offset, part->bytes, part->count} : (ki_part_view){NULL, 0, 0};

@@ -49,6 +49,7 @@ struct ki_segment_writer {
     atomic_uint_fast64_t written; /* bytes put so far */
     atomic_int failed;            /* W3 */
     atomic_int drafts;            /* the file holds drafts: W5 */
+    uint64_t *hash_wanted;        /* where finish puts the file's hash, or NULL */
 };
 
 static uint64_t blocks_of(const ki_segment_writer *writer) {
@@ -129,6 +130,10 @@ kith_status ki_segment_create(const char *path, const ki_part_plan *plan, size_t
 
 void ki_segment_expect(ki_segment_writer *writer, const ki_file_identity *identity) {
     writer->file.expected = *identity;
+}
+
+void ki_segment_want_hash(ki_segment_writer *writer, uint64_t *hash) {
+    writer->hash_wanted = hash;
 }
 
 void ki_segment_abandon(ki_segment_writer *writer) {
@@ -437,6 +442,7 @@ kith_status ki_segment_finish(ki_segment_writer *writer, const ki_segment_head *
     if (status == KITH_OK) status = compare_tables(&reading, &header, error);
     if (status == KITH_OK) status = ki_outfile_commit(&writer->file, error);
     if (status == KITH_OK && file_bytes) *file_bytes = header.file_bytes;
+    if (status == KITH_OK && writer->hash_wanted) *writer->hash_wanted = header.file_hash;
 out:
     free(reading.buffer);
     ki_segment_abandon(writer);

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a collection is, and how large. */
+#include "base/grow.h"
+#include "base/status.h"
+#include "collection/collection.h"
+
+#include <string.h>
+
+static void add_segments(const ki_snapshot *snapshot, kith_collection_info *info) {
+    info->segments = snapshot->sealed_count;
+    for (size_t s = 0; s < snapshot->sealed_count; s++) {
+        const ki_snapshot_sealed *in = &snapshot->sealed[s];
+        info->segment_rows += in->alive->rows;
+        info->dead_rows += in->alive->rows - in->alive->set;
+        info->segment_bytes += in->sealed->disk_bytes;
+        info->memory_bytes += in->alive->words * sizeof(uint64_t);
+        for (size_t v = 0; v < snapshot->specs; v++)
+            if (in->positions[v]) info->memory_bytes += in->positions[v]->words * sizeof(uint64_t);
+    }
+}
+
+static void add_heads(const ki_snapshot *snapshot, kith_collection_info *info) {
+    for (size_t h = 0; h < snapshot->head_count; h++) {
+        info->head_rows += snapshot->head[h].live->set;
+        info->head_memory_bytes += ki_head_memory_bytes(snapshot->head[h].head);
+    }
+    info->memory_bytes += info->head_memory_bytes;
+}
+
+kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *given) {
+    kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    uint64_t catalog_memory = 0;
+    if (!collection || !given || ki_grown_check(KI_GROWN_COLLECTION_INFO, given, NULL) != KITH_OK) return KITH_E_ARG;
+    ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    info.id_kind = collection->made.id_kind;
+    info.read_only = collection->options.read_only != 0;
+    info.items = snapshot->items;
+    info.version = snapshot->version;
+    info.vectors = collection->made.vector_count;
+    info.fields = snapshot->schema->count;
+    add_segments(snapshot, &info);
+    add_heads(snapshot, &info);
+    ki_snapshot_release(snapshot);
+    ki_catalog_sizes(collection->catalog, &info.catalog_bytes, &catalog_memory);
+    info.memory_bytes += catalog_memory + ki_match_cache_bytes(collection->matches);
+    info.disk_bytes = info.catalog_bytes + info.segment_bytes;
+    info.segment_field = collection->made.segment_field;
+    info.model = collection->made.model;
+    info.work = info.trouble = "";
+    ki_maintain_info(collection, &info);
+    ki_grown_write(KI_GROWN_COLLECTION_INFO, &info, given);
+    return KITH_OK;
+}
+
+kith_status kith_collection_vector(const kith_collection *collection, size_t number, kith_vector_spec *spec) {
+    if (!collection || !spec) return KITH_E_ARG;
+    if (number >= collection->made.vector_count) return KITH_E_NOTFOUND;
+    *spec = collection->made.spec[number];
+    return KITH_OK;
+}
+
+kith_status kith_collection_field(kith_collection *collection, size_t number, kith_field *field) {
+    if (!collection || !field) return KITH_E_ARG;
+    ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    const ki_schema *schema = snapshot->schema; /* lives as long as the collection */
+    ki_snapshot_release(snapshot);
+    if (number >= schema->count) return KITH_E_NOTFOUND;
+    *field = (kith_field){.name = schema->fields[number].name, .type = schema->fields[number].type};
+    return KITH_OK;
+}

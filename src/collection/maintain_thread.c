@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The background thread: it looks what there is to do, does the first of it, and looks again.
+ *
+ *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or holds
+ *            something worth a segment and nobody writes. A few rows stay in the head for good: reading them from the
+ *            log costs an opening less than a segment does
+ *   fields   segments that lack a declared field
+ *   expire   items whose time is up leave the catalog
+ *   merge    as merge.c chooses; more of it when nobody writes
+ *
+ * It sleeps until the first of these may be due, or for good until somebody writes (`dozing`). Its own priority is the
+ * process's, since it holds locks that writers wait for; the files are built by helpers of low priority. */
+#define _GNU_SOURCE
+#include "collection/maintain.h"
+
+#include "base/clock.h"
+#include "base/status.h"
+
+#include <stdio.h>
+#include <time.h>
+
+static const uint64_t SECOND = UINT64_C(1000000000);
+static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
+static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
+enum {
+    IDLE_PART = 16,  /* an idle head is sealed if it holds this part of what it may hold */
+    MEMORY_TIMES = 4 /* a head is sealed when its rows take so many times the bytes that their vectors may */
+};
+
+/* What the thread decides by. */
+struct look {
+    ki_snapshot *snapshot;
+    uint64_t now_ns, wait_ns; /* wait_ns: until something may be due; UINT64_MAX: nothing will be */
+    int idle;
+};
+
+/* ---- What there is to do ------------------------------------------------------------------------------------------- */
+
+static void due_in(struct look *look, uint64_t ns) {
+    if (ns < look->wait_ns) look->wait_ns = ns;
+}
+
+static int must_seal(const kith_collection *collection, struct look *look) {
+    const ki_snapshot_head *last = &look->snapshot->head[look->snapshot->head_count - 1];
+    const size_t capacity = ki_head_capacity(last->head);
+    const uint64_t most = collection->options.head_bytes ? collection->options.head_bytes : UINT64_C(16) << 20;
+    if (look->snapshot->head_count > 1 || last->count >= capacity) return 1;
+    if (ki_head_memory_bytes(last->head) > MEMORY_TIMES * most) return 1;
+    return look->idle && last->count >= capacity / IDLE_PART;
+}
+
+static int lacks_fields(const struct look *look) {
+    for (size_t i = 0; i < look->snapshot->sealed_count; i++)
+        if (ki_fields_lacking(look->snapshot->sealed[i].sealed, look->snapshot->schema)) return 1;
+    return 0;
+}
+
+static int has_expired(const kith_collection *collection, struct look *look) {
+    const uint64_t next = look->snapshot->next_expiry_ms;
+    if (!next) return 0;
+    const uint64_t now = collection->now_ms();
+    if (next <= now) return 1;
+    due_in(look, next - now < 3600000 ? (next - now) * 1000000 : 3600 * SECOND);
+    return 0;
+}
+
+static int is_there(ki_maintainer *maintainer, struct look *look, ki_work work) {
+    switch (work) {
+    case KI_WORK_SEAL:
+        return must_seal(maintainer->collection, look);
+    case KI_WORK_FIELDS:
+        return lacks_fields(look);
+    case KI_WORK_EXPIRE:
+        return has_expired(maintainer->collection, look);
+    default:
+        return ki_merge_wanted(look->snapshot, look->idle);
+    }
+}
+
+/* Whether it is there and may be tried: not too soon after it failed. */
+static int is_due(ki_maintainer *maintainer, struct look *look, ki_work work) {
+    if (!is_there(maintainer, look, work)) return 0;
+    pthread_mutex_lock(&maintainer->mutex);
+    const uint64_t again_ns = maintainer->trouble[work].again_ns;
+    pthread_mutex_unlock(&maintainer->mutex);
+    if (again_ns <= look->now_ns) return 1;
+    due_in(look, again_ns - look->now_ns);
+    return 0;
+}
+
+/* ---- Doing it ------------------------------------------------------------------------------------------------------ */
+
+static int asked(void *context, const kith_progress *progress) {
+    ki_maintainer *maintainer = context;
+    (void)progress;
+    pthread_mutex_lock(&maintainer->mutex);
+    const int leave = maintainer->stop || maintainer->compacting;
+    pthread_mutex_unlock(&maintainer->mutex);
+    return leave;
+}
+
+static kith_status expire(kith_collection *collection, uint64_t *removed, kith_error *error) {
+    *removed = 0;
+    const kith_status status = ki_collection_expire(collection, error);
+    return status == KITH_OK ? ki_commit_expired(collection, removed, error) : status;
+}
+
+static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki_watch *watch, kith_error *error) {
+    kith_collection *collection = maintainer->collection;
+    uint64_t removed;
+    size_t merged;
+    int done;
+    switch (work) {
+    case KI_WORK_SEAL:
+        return ki_seal(collection, KI_SEAL_SOME, watch, NULL, error);
+    case KI_WORK_FIELDS:
+        return ki_fields_index(collection, watch, &done, error);
+    case KI_WORK_EXPIRE:
+        return expire(collection, &removed, error);
+    default:
+        return ki_merge(collection, idle, watch, &merged, error);
+    }
+}
+
+void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error) {
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "removing expired items", "merging"};
+    ki_trouble *trouble = &maintainer->trouble[work];
+    pthread_mutex_lock(&maintainer->mutex);
+    if (status == KITH_OK) {
+        trouble->failures = 0;
+        trouble->again_ns = 0;
+    } else if (status != KITH_E_CANCELLED) {
+        uint64_t pause = SECOND << (trouble->failures < 6 ? trouble->failures : 6);
+        if (pause > PAUSE_MAX_NS) pause = PAUSE_MAX_NS;
+        trouble->failures++;
+        trouble->again_ns = ki_now_ns() + pause;
+        snprintf(trouble->text, sizeof(trouble->text), "%s failed, and is tried again in %u seconds: %.400s",
+                 names[work], (unsigned)(pause / SECOND), error->text);
+    }
+    pthread_mutex_unlock(&maintainer->mutex);
+}
+
+/* Claim the work, which callers have not; 0: they have, or it is over. */
+static int begin(ki_maintainer *maintainer, ki_work work, ki_watch *watch) {
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
+    pthread_mutex_lock(&maintainer->mutex);
+    const int free_now = !maintainer->stop && !maintainer->claimed && !maintainer->compacting;
+    if (free_now) {
+        maintainer->claimed = 1;
+        maintainer->work = names[work];
+        maintainer->watched = watch;
+    }
+    pthread_mutex_unlock(&maintainer->mutex);
+    return free_now;
+}
+
+static void end(ki_maintainer *maintainer) {
+    pthread_mutex_lock(&maintainer->mutex);
+    maintainer->claimed = 0;
+    maintainer->work = "";
+    maintainer->watched = NULL;
+    pthread_cond_broadcast(&maintainer->changed);
+    pthread_mutex_unlock(&maintainer->mutex);
+}
+
+/* ---- The loop ------------------------------------------------------------------------------------------------------ */
+
+static void look_around(ki_maintainer *maintainer, struct look *look) {
+    look->snapshot = ki_snapshot_pin(maintainer->collection);
+    look->now_ns = ki_now_ns();
+    look->wait_ns = UINT64_MAX;
+    if (look->snapshot->version != maintainer->seen_version || !maintainer->seen_ns) {
+        maintainer->seen_version = look->snapshot->version;
+        maintainer->seen_ns = look->now_ns;
+    }
+    look->idle = look->now_ns - maintainer->seen_ns >= IDLE_NS;
+    if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
+}
+
+/* Returns how long to wait before looking again. */
+static uint64_t try_work(ki_maintainer *maintainer, ki_work work, int idle) {
+    kith_error error = {0};
+    ki_watch watch = {.progress = asked, .progress_context = maintainer, .threads = maintainer->threads, .polite = 1};
+    if (!begin(maintainer, work, &watch)) return SECOND / 10;
+    const kith_status status = perform(maintainer, work, idle, &watch, &error);
+    end(maintainer);
+    ki_maintain_note(maintainer, work, status, &error);
+    return status == KITH_OK ? 0 : SECOND / 10;
+}
+
+/* Do what is due first; returns how long to wait before looking again. */
+static uint64_t work(ki_maintainer *maintainer) {
+    struct look look;
+    int due = KI_WORKS;
+    look_around(maintainer, &look);
+    for (int w = KI_WORKS; w-- > 0;)
+        if (is_due(maintainer, &look, (ki_work)w)) due = w;
+    ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
+    if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, look.idle);
+    ki_maintain_dig(maintainer, 0);
+    pthread_mutex_lock(&maintainer->mutex);
+    if (maintainer->buried_count) due_in(&look, SECOND);
+    pthread_mutex_unlock(&maintainer->mutex);
+    return look.wait_ns;
+}
+
+static void sleep_for(ki_maintainer *maintainer, uint64_t ns) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(ns / SECOND);
+    until.tv_nsec += (long)(ns % SECOND);
+    if (until.tv_nsec >= (long)SECOND) {
+        until.tv_nsec -= (long)SECOND;
+        until.tv_sec++;
+    }
+    pthread_cond_timedwait(&maintainer->changed, &maintainer->mutex, &until);
+}
+
+void *ki_maintain_run(void *context) {
+    ki_maintainer *maintainer = context;
+    pthread_mutex_lock(&maintainer->mutex);
+    while (!maintainer->stop) {
+        maintainer->woken = 0;
+        pthread_mutex_unlock(&maintainer->mutex);
+        /* Said before looking: a write that comes while we look wakes us, or was seen. */
+        atomic_store(&maintainer->dozing, 1);
+        const uint64_t wait_ns = work(maintainer);
+        if (wait_ns != UINT64_MAX) atomic_store(&maintainer->dozing, 0);
+        pthread_mutex_lock(&maintainer->mutex);
+        if (!wait_ns || maintainer->stop || maintainer->woken) continue;
+        if (wait_ns == UINT64_MAX)
+            pthread_cond_wait(&maintainer->changed, &maintainer->mutex);
+        else
+            sleep_for(maintainer, wait_ns);
+    }
+    pthread_mutex_unlock(&maintainer->mutex);
+    return NULL;
+}

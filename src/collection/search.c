@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
+ * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
+ * it. */
+#include "base/checked.h"
+#include "base/clock.h"
+#include "base/grow.h"
+#include "base/status.h"
+#include "collection/fuse.h"
+#include "collection/leg.h"
+#include "collection/result.h"
+#include "search/plans.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { LEGS_MAX = KITH_VECTORS_MAX, DEFAULT_WAIT_SECONDS = 10 };
+static const uint64_t ROUND_BYTES = (uint64_t)64 << 20; /* hits of one round, about */
+
+/* A leg, resolved. */
+typedef struct leg {
+    kith_queries queries;
+    size_t spec;
+    double weight;
+} leg;
+
+struct search {
+    kith_collection *collection;
+    kith_ask ask;
+    kith_ask_report told, *report; /* NULL: nobody wants to know */
+    ki_search_work *work;
+    leg *legs;
+    size_t queries, depth; /* depth: hits of each leg and query */
+    ki_ask_terms terms;
+    ki_snapshot *snapshot;
+    ki_match *match;
+    kith_result *result;
+    kith_error *error;
+};
+
+/* ---- Checking ----------------------------------------------------------------------------------------------------- */
+
+static kith_status check_ask(const struct search *s) {
+    const kith_ask *ask = &s->ask;
+    if (!ask->legs || ask->leg_count == 0 || ask->leg_count > LEGS_MAX)
+        return ki_fail(s->error, KITH_E_ARG, "search: %zu legs, 1 to %d are possible", ask->legs ? ask->leg_count : 0,
+                       LEGS_MAX);
+    if (ask->k == 0 || ask->k > KITH_K_MAX)
+        return ki_fail(s->error, KITH_E_ARG, "search: k is %zu, 1 to %u are possible", ask->k, KITH_K_MAX);
+    if (!(ask->target_recall >= 0 && ask->target_recall <= 1))
+        return ki_fail(s->error, KITH_E_ARG, "search: target_recall is %g, 0 to 1 are possible", ask->target_recall);
+    const ki_plan_row *row = ki_plan_find(ask->plan);
+    if (ask->plan != KITH_PLAN_AUTO && (!row || !row->exact))
+        return ki_fail(s->error, KITH_E_ARG,
+                       "search: plan %s cannot be asked of a collection, only auto and exact ones: less than exact "
+                       "answers come by target_recall",
+                       kith_plan_name(ask->plan));
+    if (ask->model && strcmp(ask->model, s->collection->made.model) != 0)
+        return ki_fail(s->error, KITH_E_ARG, "search: the queries are of the model \"%s\", the collection's of \"%s\"",
+                       ask->model, s->collection->made.model);
+    return KITH_OK;
+}
+
+static kith_status check_queries(const kith_queries *queries, const ki_vector *vector, size_t number,
+                                 kith_error *error) {
+    const size_t row = kith_row_bytes(queries->dtype, queries->dim);
+    if (queries->count == 0) return KITH_OK;
+    if (queries->count > KITH_QUERIES_MAX)
+        return ki_fail(error, KITH_E_ARG, "search: %zu queries in one call, at most %llu are taken", queries->count,
+                       (unsigned long long)KITH_QUERIES_MAX);
+    if (!queries->data) return ki_fail(error, KITH_E_ARG, "search: the data of leg %zu's queries is NULL", number);
+    if (queries->dim != vector->dim)
+        return ki_fail(error, KITH_E_ARG, "search: queries have %zu dimensions, vector \"%s\" has %zu", queries->dim,
+                       vector->name, vector->dim);
+    if (!row || (queries->dtype == KITH_B1) != (vector->dtype == KITH_B1))
+        return ki_fail(error, KITH_E_ARG, "search: %s queries do not fit vector \"%s\" of %s",
+                       kith_dtype_name(queries->dtype), vector->name, kith_dtype_name(vector->dtype));
+    if (queries->stride_bytes && queries->stride_bytes < row && queries->count > 1)
+        return ki_fail(error, KITH_E_ARG, "search: a stride of %zu bytes is less than a row of %zu",
+                       queries->stride_bytes, row);
+    return KITH_OK;
+}
+
+static kith_status resolve_leg(struct search *s, size_t number) {
+    const kith_leg *from = &s->ask.legs[number];
+    leg *to = &s->legs[number];
+    *to = (leg){.queries = KITH_QUERIES_INIT, .weight = from->weight != 0 ? from->weight : 1};
+    if (!from->queries) return ki_fail(s->error, KITH_E_ARG, "search: leg %zu has no queries", number);
+    if (!(to->weight > 0) || !isfinite(to->weight))
+        return ki_fail(s->error, KITH_E_ARG, "search: the weight of leg %zu is %g, which is no positive number", number,
+                       from->weight);
+    kith_status status = ki_grown_read(KI_GROWN_QUERIES, from->queries, &to->queries, s->error);
+    if (status == KITH_OK) status = ki_collection_vector_number(s->collection, from->vector, &to->spec, s->error);
+    if (status == KITH_OK)
+        status = check_queries(&to->queries, &s->collection->made.vector[to->spec], number, s->error);
+    if (status == KITH_OK && to->queries.count != s->legs[0].queries.count)
+        return ki_fail(s->error, KITH_E_ARG, "search: leg %zu has %zu queries, leg 0 has %zu", number,
+                       to->queries.count, s->legs[0].queries.count);
+    return status;
+}
+
+static ki_search_work *work_of(kith_result *result) {
+    if (!result->work) {
+        result->work = ki_search_work_create();
+        result->end_work = ki_search_work_destroy;
+    }
+    return result->work;
+}
+
+/* The caller's structs, checked; nothing is done yet. */
+static kith_status read_ask(struct search *s, const kith_ask *ask) {
+    kith_status status = ki_grown_read(KI_GROWN_ASK, ask, &s->ask, s->error);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_ASK_REPORT, s->ask.report, s->error);
+    if (status == KITH_OK) status = check_ask(s);
+    if (status != KITH_OK) return status;
+    s->work = work_of(s->result);
+    s->legs = s->work ? ki_area_take(&s->work->legs, s->ask.leg_count, sizeof(leg)) : NULL;
+    if (!s->legs) return ki_fail(s->error, KITH_E_NOMEM, "out of memory for a search");
+    for (size_t i = 0; i < s->ask.leg_count && status == KITH_OK; i++) status = resolve_leg(s, i);
+    if (status != KITH_OK) return status;
+    s->queries = s->legs[0].queries.count;
+    s->depth = s->ask.leg_count > 1 ? ki_fuse_depth(s->ask.k) : s->ask.k;
+    s->report = s->ask.report ? &s->told : NULL;
+    return KITH_OK;
+}
+
+static void set_terms(struct search *s, uint64_t start) {
+    s->terms = (ki_ask_terms){.target_recall = s->ask.target_recall,
+                              .plan = s->ask.plan,
+                              .cancelled = s->ask.cancelled,
+                              .cancelled_context = s->ask.cancelled_context,
+                              .pool = s->queries < KI_POOL_QUERIES ? NULL : s->collection->pool};
+    if (s->ask.timeout_ns && !ki_add(start, s->ask.timeout_ns, &s->terms.deadline_ns))
+        s->terms.deadline_ns = UINT64_MAX;
+}
+
+/* ---- The state ---------------------------------------------------------------------------------------------------- */
+
+static kith_status take_state(struct search *s) {
+    kith_collection *collection = s->collection;
+    kith_status status = ki_collection_refresh(collection, s->error);
+    if (status == KITH_OK && s->ask.min_version)
+        status = ki_collection_wait(
+            collection, s->ask.min_version,
+            s->ask.timeout_ns ? s->ask.timeout_ns : (uint64_t)DEFAULT_WAIT_SECONDS * 1000 * 1000 * 1000, s->error);
+    if (status == KITH_OK) status = ki_collection_expire(collection, s->error);
+    if (status != KITH_OK) return status;
+    s->snapshot = ki_snapshot_pin(collection);
+    if (!s->ask.filter && !s->ask.segment) return KITH_OK;
+    const uint64_t start = ki_now_ns();
+    atomic_int stop;
+    atomic_init(&stop, 0);
+    const ki_limits limits = {s->terms.deadline_ns, &stop, s->terms.cancelled, s->terms.cancelled_context};
+    status = ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
+    if (status == KITH_OK) s->match = s->work->match;
+    if (status == KITH_OK && s->report) s->told.filter_ns = ki_now_ns() - start;
+    return status;
+}
+
+static void tell_state(struct search *s) {
+    if (!s->report) return;
+    s->told.version = s->snapshot->version;
+    s->told.items = s->told.matched = s->snapshot->items;
+    s->told.exact = 1;
+    s->told.filter_how = "";
+    if (s->match) {
+        s->told.matched = ki_match_count(s->match);
+        s->told.read_payloads = ki_match_read_payloads(s->match);
+        s->told.filter_how = s->told.read_payloads ? "payloads" : "indexed";
+    }
+}
+
+/* ---- Rounds ------------------------------------------------------------------------------------------------------- */
+
+/* Queries of one round. */
+static size_t round_of(const struct search *s) {
+    const uint64_t places = s->snapshot->sealed_count + s->snapshot->head_count + s->ask.leg_count;
+    const uint64_t fit = ROUND_BYTES / (places * s->depth * sizeof(ki_leg_hit));
+    return ki_min_size(s->queries, fit < KI_POOL_QUERIES ? KI_POOL_QUERIES : (size_t)fit);
+}
+
+static kith_status search_legs(struct search *s, size_t first, size_t count) {
+    const uint64_t each = (uint64_t)count * s->depth;
+    ki_leg_hit *hits = ki_area_take(&s->work->hits, each * s->ask.leg_count, sizeof(*hits));
+    size_t *hit_count = ki_area_take(&s->work->hit_counts, (uint64_t)count * s->ask.leg_count, sizeof(size_t));
+    if (!hits || !hit_count) return ki_fail(s->error, KITH_E_NOMEM, "out of memory for a search of %zu queries", count);
+    for (size_t i = 0; i < s->ask.leg_count; i++) {
+        const ki_leg_search search = {.collection = s->collection,
+                                      .snapshot = s->snapshot,
+                                      .match = s->match,
+                                      .spec = s->legs[i].spec,
+                                      .k = s->depth,
+                                      .terms = &s->terms,
+                                      .report = s->report};
+        kith_status status = ki_leg_load(&search, &s->legs[i].queries, first, count, s->work, s->error);
+        if (status == KITH_OK)
+            status = ki_leg_run(&search, count, s->work, hits + i * each, hit_count + i * count, s->error);
+        if (status != KITH_OK) return status;
+    }
+    return KITH_OK;
+}
+
+/* The hits of one query of a round: those of the only leg, or of all fused. */
+static const ki_leg_hit *hits_of(struct search *s, size_t query, size_t count, size_t *found) {
+    const ki_leg_hit *hits = s->work->hits.data;
+    const size_t *hit_count = s->work->hit_counts.data, legs = s->ask.leg_count;
+    *found = hit_count[query];
+    if (legs == 1) return hits + query * s->depth;
+    ki_ranking rankings[LEGS_MAX];
+    for (size_t i = 0; i < legs; i++)
+        rankings[i] =
+            (ki_ranking){hits + (i * count + query) * s->depth, hit_count[i * count + query], s->legs[i].weight};
+    ki_leg_hit *fused = ki_area_take(&s->work->fused, s->ask.k, sizeof(*fused));
+    *found = fused ? ki_fuse(rankings, legs, s->ask.k, &s->work->ranks, fused) : SIZE_MAX;
+    return fused;
+}
+
+/* Where a hit lives. The row of a sealed one is looked up only where something is to be read there. */
+static kith_status place_of(const struct search *s, const ki_leg_hit *hit, ki_place *place) {
+    const size_t sealed_count = s->snapshot->sealed_count;
+    *place = (ki_place){SIZE_MAX, SIZE_MAX, hit->row};
+    if (hit->place >= sealed_count) {
+        place->head = hit->place - sealed_count;
+        return KITH_OK;
+    }
+    place->sealed = hit->place;
+    if (!s->result->texts && !(s->ask.with & KITH_WITH_VECTORS)) return KITH_OK;
+    const ki_sealed *sealed = s->snapshot->sealed[hit->place].sealed;
+    if (ki_table_find(sealed->table, hit->key, &place->row)) return KITH_OK;
+    return ki_fail(s->error, KITH_E_CORRUPT, "%s: the table lacks key %llu, which an index has", sealed->folder,
+                   (unsigned long long)hit->key);
+}
+
+static kith_status put_hits(struct search *s, const ki_leg_hit *hits, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        ki_place place;
+        kith_status status = place_of(s, &hits[i], &place);
+        if (status == KITH_OK)
+            status =
+                ki_result_put(s->result, s->collection, s->snapshot, hits[i].key, &place, hits[i].distance, s->error);
+        if (status != KITH_OK) return status;
+    }
+    return ki_result_end_query(s->result, s->error);
+}
+
+static kith_status run_rounds(struct search *s) {
+    const size_t most = s->queries ? round_of(s) : 0;
+    for (size_t first = 0; first < s->queries; first += most) {
+        const size_t count = ki_min_size(most, s->queries - first);
+        kith_status status = search_legs(s, first, count);
+        const uint64_t start = s->report ? ki_now_ns() : 0;
+        for (size_t q = 0; q < count && status == KITH_OK; q++) {
+            size_t found;
+            const ki_leg_hit *hits = hits_of(s, q, count, &found);
+            if (found == SIZE_MAX)
+                return ki_fail(s->error, KITH_E_NOMEM, "out of memory for %zu legs", s->ask.leg_count);
+            status = put_hits(s, hits, found);
+        }
+        if (status != KITH_OK) return status;
+        if (s->report) s->told.read_ns += ki_now_ns() - start;
+    }
+    return KITH_OK;
+}
+
+/* The report's sums are over rounds and legs; what is of the state is not. */
+static void tell(struct search *s, uint64_t start) {
+    if (!s->report) return;
+    kith_explain *search = &s->told.search;
+    if (!search->plan_name) { /* no segment was looked at */
+        search->plan = KITH_PLAN_PLAIN;
+        search->plan_name = kith_plan_name(KITH_PLAN_PLAIN);
+        search->tier = "";
+        search->exact = 1;
+        search->threads = ki_pool_threads(s->terms.pool);
+    }
+    search->queries = s->queries;
+    s->told.exact = search->exact;
+    s->told.total_ns = ki_now_ns() - start;
+    ki_grown_write(KI_GROWN_ASK_REPORT, &s->told, s->ask.report);
+}
+
+kith_status kith_collection_search(kith_collection *collection, const kith_ask *ask, kith_result *result,
+                                   kith_error *error) {
+    if (!collection || !ask || !result)
+        return ki_fail(error, KITH_E_ARG, "kith_collection_search: collection, ask or result is NULL");
+    const uint64_t start = ki_now_ns();
+    struct search s = {
+        .collection = collection, .ask = KITH_ASK_INIT, .told = KITH_ASK_REPORT_INIT, .result = result, .error = error};
+    kith_status status = read_ask(&s, ask);
+    if (status != KITH_OK) return status;
+    set_terms(&s, start);
+    status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
+    if (status == KITH_OK) status = take_state(&s);
+    if (status == KITH_OK) {
+        tell_state(&s);
+        status = run_rounds(&s);
+    }
+    ki_match_empty(s.match);
+    ki_snapshot_release(s.snapshot);
+    if (status != KITH_OK) {
+        ki_result_forget(result);
+        return status;
+    }
+    tell(&s, start);
+    return KITH_OK;
+}
