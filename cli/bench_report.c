@@ -69,49 +69,49 @@ int bench_table(const struct bench *bench) {
 
 static void write_json(const struct bench *bench, FILE *stream) {
     struct json json = JSON_PRETTY(stream);
-    json_object(&json, NULL);
-    json_text(&json, "kith", kith_version());
-    json_text(&json, "index", bench->index_path);
-    json_text(&json, "queries_file", bench->queries_path);
-    json_uint(&json, "rows", bench->info.rows);
-    json_uint(&json, "dim", bench->info.dim);
-    json_text(&json, "dtype", kith_dtype_name(bench->info.dtype));
-    json_text(&json, "metric", kith_metric_name(bench->info.metric));
-    json_bool(&json, "exact", bench->info.has_originals != 0);
-    json_text(&json, "machine", bench->cpu.model);
-    json_uint(&json, "cores", bench->cpu.cores);
-    json_text(&json, "tier", bench->cpu.tier);
-    json_uint(&json, "queries", bench->queries);
-    json_uint(&json, "k", bench->k);
-    json_text(&json, "plan", bench->plan);
-    json_uint(&json, "open_ns", bench->open_ns);
-    json_uint(&json, "truth_queries", bench->truth_queries);
+    emit_object(&json, NULL);
+    emit_text(&json, "kith", kith_version());
+    emit_text(&json, "index", bench->index_path);
+    emit_text(&json, "queries_file", bench->queries_path);
+    emit_uint(&json, "rows", bench->info.rows);
+    emit_uint(&json, "dim", bench->info.dim);
+    emit_text(&json, "dtype", kith_dtype_name(bench->info.dtype));
+    emit_text(&json, "metric", kith_metric_name(bench->info.metric));
+    emit_bool(&json, "exact", bench->info.has_originals != 0);
+    emit_text(&json, "machine", bench->cpu.model);
+    emit_uint(&json, "cores", bench->cpu.cores);
+    emit_text(&json, "tier", bench->cpu.tier);
+    emit_uint(&json, "queries", bench->queries);
+    emit_uint(&json, "k", bench->k);
+    emit_text(&json, "plan", bench->plan);
+    emit_uint(&json, "open_ns", bench->open_ns);
+    emit_uint(&json, "truth_queries", bench->truth_queries);
     if (bench->truth_queries) {
-        json_real(&json, "recall", bench->recall);
-        json_bool(&json, "identical", bench->identical);
+        emit_real(&json, "recall", bench->recall);
+        emit_bool(&json, "identical", bench->identical);
     } else {
-        json_null(&json, "recall");
-        json_null(&json, "identical");
+        emit_null(&json, "recall");
+        emit_null(&json, "identical");
     }
-    json_array(&json, "runs");
+    emit_array(&json, "runs");
     for (size_t i = 0; i < bench->run_count; i++) {
         const struct bench_run *run = &bench->runs[i];
-        json_object(&json, NULL);
-        json_uint(&json, "threads", run->threads);
-        json_uint(&json, "batch", run->batch);
-        json_uint(&json, "calls", run->calls);
-        json_real(&json, "queries_per_second", run->queries_per_second);
-        json_object(&json, "call_ns");
-        json_real(&json, "mean", run->mean_ns);
-        json_uint(&json, "p50", run->p50_ns);
-        json_uint(&json, "p95", run->p95_ns);
-        json_uint(&json, "p99", run->p99_ns);
-        json_uint(&json, "p99_9", run->p999_ns);
-        json_object_end(&json);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_uint(&json, "threads", run->threads);
+        emit_uint(&json, "batch", run->batch);
+        emit_uint(&json, "calls", run->calls);
+        emit_real(&json, "queries_per_second", run->queries_per_second);
+        emit_object(&json, "call_ns");
+        emit_real(&json, "mean", run->mean_ns);
+        emit_uint(&json, "p50", run->p50_ns);
+        emit_uint(&json, "p95", run->p95_ns);
+        emit_uint(&json, "p99", run->p99_ns);
+        emit_uint(&json, "p99_9", run->p999_ns);
+        emit_object_end(&json);
+        emit_object_end(&json);
     }
-    json_array_end(&json);
-    json_object_end(&json);
+    emit_array_end(&json);
+    emit_object_end(&json);
 }
 
 int bench_json(const struct bench *bench, const char *path) {

@@ -55,32 +55,32 @@ static void set_options(const struct arguments *arguments, kith_build_options *o
 static void summary_json(const char *input, const char *output, const kith_reader_info *about,
                          const kith_build_report *report, const kith_index_info *info) {
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
-    json_text(&json, "input", input);
-    json_text(&json, "output", output);
-    json_text(&json, "columns", about->columns);
-    json_uint(&json, "skipped", about->skipped);
-    json_uint(&json, "rows", report->rows);
-    json_uint(&json, "dim", report->dim);
-    json_text(&json, "dtype", kith_dtype_name(info->dtype));
-    json_text(&json, "metric", kith_metric_name(info->metric));
-    json_bool(&json, "exact", info->has_originals != 0);
-    json_bool(&json, "integer_codes", report->integer_codes != 0);
-    json_uint(&json, "first_level_dim", report->first_level_dim);
-    json_uint(&json, "lists", report->lists);
-    json_uint(&json, "list_rows_max", info->list_rows_max);
-    json_text(&json, "second_code", info->second_code);
-    json_real(&json, "second_code_error", info->second_code_error);
-    json_real(&json, "near_duplicates", info->near_duplicates);
-    json_uint(&json, "input_bytes", report->input_bytes);
-    json_uint(&json, "file_bytes", report->file_bytes);
-    json_uint(&json, "total_ns", report->total_ns);
-    json_uint(&json, "read_ns", report->read_ns);
-    json_uint(&json, "train_ns", report->train_ns);
-    json_uint(&json, "code_ns", report->code_ns);
-    json_uint(&json, "write_ns", report->write_ns);
-    json_uint(&json, "verify_ns", report->verify_ns);
-    json_object_end(&json);
+    emit_object(&json, NULL);
+    emit_text(&json, "input", input);
+    emit_text(&json, "output", output);
+    emit_text(&json, "columns", about->columns);
+    emit_uint(&json, "skipped", about->skipped);
+    emit_uint(&json, "rows", report->rows);
+    emit_uint(&json, "dim", report->dim);
+    emit_text(&json, "dtype", kith_dtype_name(info->dtype));
+    emit_text(&json, "metric", kith_metric_name(info->metric));
+    emit_bool(&json, "exact", info->has_originals != 0);
+    emit_bool(&json, "integer_codes", report->integer_codes != 0);
+    emit_uint(&json, "first_level_dim", report->first_level_dim);
+    emit_uint(&json, "lists", report->lists);
+    emit_uint(&json, "list_rows_max", info->list_rows_max);
+    emit_text(&json, "second_code", info->second_code);
+    emit_real(&json, "second_code_error", info->second_code_error);
+    emit_real(&json, "near_duplicates", info->near_duplicates);
+    emit_uint(&json, "input_bytes", report->input_bytes);
+    emit_uint(&json, "file_bytes", report->file_bytes);
+    emit_uint(&json, "total_ns", report->total_ns);
+    emit_uint(&json, "read_ns", report->read_ns);
+    emit_uint(&json, "train_ns", report->train_ns);
+    emit_uint(&json, "code_ns", report->code_ns);
+    emit_uint(&json, "write_ns", report->write_ns);
+    emit_uint(&json, "verify_ns", report->verify_ns);
+    emit_object_end(&json);
 }
 
 static void summary_text(const char *input, const char *output, const kith_reader_info *about,

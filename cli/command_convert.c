@@ -183,15 +183,15 @@ static void summary(const struct conversion *conversion) {
     const kith_reader_info *about = &conversion->about;
     if (option_given(conversion->arguments, OPTION_JSON)) {
         struct json json = JSON_LINES(stdout);
-        json_object(&json, NULL);
-        json_text(&json, "input", conversion->in);
-        json_text(&json, "output", conversion->out);
-        json_text(&json, "columns", about->columns);
-        json_uint(&json, "skipped", about->skipped);
-        json_uint(&json, "rows", about->rows);
-        json_uint(&json, "dim", about->dim);
-        json_text(&json, "dtype", kith_dtype_name(conversion->dtype));
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_text(&json, "input", conversion->in);
+        emit_text(&json, "output", conversion->out);
+        emit_text(&json, "columns", about->columns);
+        emit_uint(&json, "skipped", about->skipped);
+        emit_uint(&json, "rows", about->rows);
+        emit_uint(&json, "dim", about->dim);
+        emit_text(&json, "dtype", kith_dtype_name(conversion->dtype));
+        emit_object_end(&json);
     } else if (!option_given(conversion->arguments, OPTION_QUIET) && !to_stdout(conversion)) {
         printf("%s: %s vectors x %zu %s\n", conversion->out, human_count(a, about->rows), about->dim,
                kith_dtype_name(conversion->dtype));

@@ -9,30 +9,30 @@
 #include "terminal.h"
 
 static void words_json(struct json *json, const char *name, const char *words) {
-    json_array(json, name);
+    emit_array(json, name);
     while (*words) {
         const size_t bytes = strcspn(words, " ");
-        if (bytes > 0) json_bytes(json, NULL, words, bytes);
+        if (bytes > 0) emit_bytes(json, NULL, words, bytes);
         words += bytes + (words[bytes] == ' ');
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 static void cpu_json(const kith_cpu *cpu) {
     struct json json = JSON_PRETTY(stdout);
-    json_object(&json, NULL);
-    json_text(&json, "model", cpu->model);
-    json_text(&json, "tier", cpu->tier);
-    json_text(&json, "tier_found", cpu->tier_found);
+    emit_object(&json, NULL);
+    emit_text(&json, "model", cpu->model);
+    emit_text(&json, "tier", cpu->tier);
+    emit_text(&json, "tier_found", cpu->tier_found);
     words_json(&json, "features", cpu->features);
     words_json(&json, "features_used", cpu->features_used);
-    json_text(&json, "setting", cpu->setting);
-    json_uint(&json, "cores", cpu->cores);
-    json_uint(&json, "l1d_bytes", cpu->l1d_bytes);
-    json_uint(&json, "l2_bytes", cpu->l2_bytes);
-    json_uint(&json, "l3_bytes", cpu->l3_bytes);
-    json_uint(&json, "threads", cpu->threads);
-    json_object_end(&json);
+    emit_text(&json, "setting", cpu->setting);
+    emit_uint(&json, "cores", cpu->cores);
+    emit_uint(&json, "l1d_bytes", cpu->l1d_bytes);
+    emit_uint(&json, "l2_bytes", cpu->l2_bytes);
+    emit_uint(&json, "l3_bytes", cpu->l3_bytes);
+    emit_uint(&json, "threads", cpu->threads);
+    emit_object_end(&json);
 }
 
 static const char *cache_size(char *to, uint64_t bytes) {

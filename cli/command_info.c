@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "approximate.h"
+#include "collection/collection.h"
 #include "json.h"
 #include "progress.h"
 #include "source.h"
@@ -35,24 +36,24 @@ static const double told_recalls[] = {0.9, 0.95, 0.99};
 #define TOLD_RECALLS (sizeof(told_recalls) / sizeof(*told_recalls))
 
 static void calibration_json(struct json *json, const kith_tuned *tuned, size_t count) {
-    json_object(json, "calibration");
-    json_uint(json, "settings", count);
-    json_array(json, "fastest");
+    emit_object(json, "calibration");
+    emit_uint(json, "settings", count);
+    emit_array(json, "fastest");
     for (size_t i = 0; i < TOLD_RECALLS; i++) {
         const kith_tuned *setting = fastest(tuned, count, told_recalls[i]);
         if (!setting) continue;
-        json_object(json, NULL);
-        json_real(json, "target", told_recalls[i]);
-        json_text(json, "plan", kith_plan_name(setting->plan));
-        json_uint(json, "k", setting->k);
-        json_uint(json, "batch", setting->batch);
-        json_uint(json, "nprobe", setting->nprobe);
-        json_real(json, "recall", setting->recall);
-        json_real(json, "query_ns", setting->query_ns);
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_real(json, "target", told_recalls[i]);
+        emit_text(json, "plan", kith_plan_name(setting->plan));
+        emit_uint(json, "k", setting->k);
+        emit_uint(json, "batch", setting->batch);
+        emit_uint(json, "nprobe", setting->nprobe);
+        emit_real(json, "recall", setting->recall);
+        emit_real(json, "query_ns", setting->query_ns);
+        emit_object_end(json);
     }
-    json_array_end(json);
-    json_object_end(json);
+    emit_array_end(json);
+    emit_object_end(json);
 }
 
 static void calibration_text(const kith_index_info *info, const kith_tuned *tuned, size_t count) {
@@ -69,16 +70,16 @@ static void calibration_text(const kith_index_info *info, const kith_tuned *tune
 
 static void sections_json(struct json *json, const kith_index *index) {
     kith_section section = KITH_SECTION_INIT;
-    json_array(json, "sections");
+    emit_array(json, "sections");
     for (size_t i = 0; kith_index_section(index, i, &section) == KITH_OK; i++) {
-        json_object(json, NULL);
-        json_text(json, "name", section.name);
-        json_uint(json, "offset", section.offset);
-        json_uint(json, "bytes", section.bytes);
-        json_uint(json, "count", section.count);
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_text(json, "name", section.name);
+        emit_uint(json, "offset", section.offset);
+        emit_uint(json, "bytes", section.bytes);
+        emit_uint(json, "count", section.count);
+        emit_object_end(json);
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 static void info_json(const char *path, const kith_index *index, const kith_index_info *info) {
@@ -86,42 +87,42 @@ static void info_json(const char *path, const kith_index *index, const kith_inde
     const size_t count = kith_index_tuned(index, &tuned);
     struct json json = JSON_PRETTY(stdout);
     char hash[24];
-    json_object(&json, NULL);
-    json_text(&json, "path", path);
-    json_uint(&json, "format_version", info->format_version);
-    json_uint(&json, "rows", info->rows);
-    json_uint(&json, "dim", info->dim);
-    json_text(&json, "dtype", kith_dtype_name(info->dtype));
-    json_text(&json, "metric", kith_metric_name(info->metric));
-    json_text(&json, "ids", id_kind_name(info->id_kind));
-    json_bool(&json, "names", info->has_names != 0);
-    json_bool(&json, "exact", info->has_originals != 0);
-    json_bool(&json, "integer_codes", info->integer_codes != 0);
-    json_uint(&json, "lists", info->lists);
-    json_uint(&json, "list_rows_max", info->list_rows_max);
-    json_uint(&json, "spilled_rows", info->spilled_rows);
-    json_uint(&json, "first_level_dim", info->first_level_dim);
-    json_real(&json, "code_error", info->code_error);
-    json_real(&json, "first_level_error", info->first_level_error);
-    json_text(&json, "second_code", info->second_code);
-    json_real(&json, "second_code_error", info->second_code_error);
-    json_uint(&json, "second_code_bytes", info->second_code_bytes);
-    json_real(&json, "near_duplicates", info->near_duplicates);
-    json_uint(&json, "file_bytes", info->file_bytes);
-    json_real(&json, "raw_bytes", raw_bytes(info));
-    json_real(&json, "ratio", raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0);
-    json_uint(&json, "feature_compat", info->feature_compat);
-    json_uint(&json, "feature_incompat", info->feature_incompat);
+    emit_object(&json, NULL);
+    emit_text(&json, "path", path);
+    emit_uint(&json, "format_version", info->format_version);
+    emit_uint(&json, "rows", info->rows);
+    emit_uint(&json, "dim", info->dim);
+    emit_text(&json, "dtype", kith_dtype_name(info->dtype));
+    emit_text(&json, "metric", kith_metric_name(info->metric));
+    emit_text(&json, "ids", id_kind_name(info->id_kind));
+    emit_bool(&json, "names", info->has_names != 0);
+    emit_bool(&json, "exact", info->has_originals != 0);
+    emit_bool(&json, "integer_codes", info->integer_codes != 0);
+    emit_uint(&json, "lists", info->lists);
+    emit_uint(&json, "list_rows_max", info->list_rows_max);
+    emit_uint(&json, "spilled_rows", info->spilled_rows);
+    emit_uint(&json, "first_level_dim", info->first_level_dim);
+    emit_real(&json, "code_error", info->code_error);
+    emit_real(&json, "first_level_error", info->first_level_error);
+    emit_text(&json, "second_code", info->second_code);
+    emit_real(&json, "second_code_error", info->second_code_error);
+    emit_uint(&json, "second_code_bytes", info->second_code_bytes);
+    emit_real(&json, "near_duplicates", info->near_duplicates);
+    emit_uint(&json, "file_bytes", info->file_bytes);
+    emit_real(&json, "raw_bytes", raw_bytes(info));
+    emit_real(&json, "ratio", raw_bytes(info) > 0 ? (double)info->file_bytes / raw_bytes(info) : 0);
+    emit_uint(&json, "feature_compat", info->feature_compat);
+    emit_uint(&json, "feature_incompat", info->feature_incompat);
     /* Text: readers that keep numbers as doubles would lose the low bits. */
     snprintf(hash, sizeof(hash), "%016llx", (unsigned long long)info->file_hash);
-    json_text(&json, "file_hash", hash);
+    emit_text(&json, "file_hash", hash);
     if (count) {
         calibration_json(&json, tuned, count);
     } else {
-        json_null(&json, "calibration");
+        emit_null(&json, "calibration");
     }
     sections_json(&json, index);
-    json_object_end(&json);
+    emit_object_end(&json);
 }
 
 static int sections_table(const kith_index *index, uint64_t file_bytes) {
@@ -193,6 +194,7 @@ static int info_text(const char *path, const kith_index *index, const kith_index
 int command_info(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_index_info info = KITH_INDEX_INFO_INIT;
+    if (shop_is_folder(arguments->operands[0])) return shop_info(arguments);
     int failed = index_open(arguments->operands[0], &index, &info);
     if (failed) return failed;
     if (option_given(arguments, OPTION_JSON)) {
@@ -207,18 +209,18 @@ int command_info(const struct arguments *arguments) {
 static void verify_json(const char *path, const kith_index_info *info, kith_status status, const kith_error *error,
                         uint64_t took_ns) {
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
-    json_text(&json, "path", path);
-    json_bool(&json, "ok", status == KITH_OK);
+    emit_object(&json, NULL);
+    emit_text(&json, "path", path);
+    emit_bool(&json, "ok", status == KITH_OK);
     if (status == KITH_OK) {
-        json_uint(&json, "rows", info->rows);
-        json_uint(&json, "file_bytes", info->file_bytes);
+        emit_uint(&json, "rows", info->rows);
+        emit_uint(&json, "file_bytes", info->file_bytes);
     } else {
-        json_text(&json, "status", kith_status_text(status));
-        json_text(&json, "error", error->text);
+        emit_text(&json, "status", kith_status_text(status));
+        emit_text(&json, "error", error->text);
     }
-    json_uint(&json, "total_ns", took_ns);
-    json_object_end(&json);
+    emit_uint(&json, "total_ns", took_ns);
+    emit_object_end(&json);
 }
 
 static void verify_text(const char *path, const kith_index_info *info, uint64_t took_ns) {
@@ -236,6 +238,7 @@ int command_verify(const struct arguments *arguments) {
     kith_index *index = NULL;
     kith_pool *pool = NULL;
     struct progress progress;
+    if (shop_is_folder(path)) return shop_verify(arguments);
     kith_status status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &pool, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     const uint64_t start_ns = now_ns();

@@ -92,24 +92,24 @@ static void set_options(const struct join *join, kith_join_options *options, str
 static void summary_json(const struct join *join) {
     const kith_join_report *report = &join->report;
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
+    emit_object(&json, NULL);
     if (join->queries_path) {
-        json_text(&json, "input", join->queries_path);
+        emit_text(&json, "input", join->queries_path);
     } else {
-        json_null(&json, "input");
+        emit_null(&json, "input");
     }
-    json_text(&json, "index", join->index_path);
-    json_text(&json, "output", join->out);
-    json_uint(&json, "k", option_number(join->arguments, OPTION_K, 10));
-    json_uint(&json, "queries", report->queries);
-    json_uint(&json, "resumed", report->resumed);
-    json_text(&json, "restarted", report->restarted);
-    json_text(&json, "plan", report->plan_name);
-    json_bool(&json, "exact", report->exact != 0);
-    json_uint(&json, "output_bytes", report->output_bytes);
-    json_uint(&json, "total_ns", report->total_ns);
-    json_uint(&json, "search_ns", report->search_ns);
-    json_object_end(&json);
+    emit_text(&json, "index", join->index_path);
+    emit_text(&json, "output", join->out);
+    emit_uint(&json, "k", option_number(join->arguments, OPTION_K, 10));
+    emit_uint(&json, "queries", report->queries);
+    emit_uint(&json, "resumed", report->resumed);
+    emit_text(&json, "restarted", report->restarted);
+    emit_text(&json, "plan", report->plan_name);
+    emit_bool(&json, "exact", report->exact != 0);
+    emit_uint(&json, "output_bytes", report->output_bytes);
+    emit_uint(&json, "total_ns", report->total_ns);
+    emit_uint(&json, "search_ns", report->search_ns);
+    emit_object_end(&json);
 }
 
 static void summary_text(const struct join *join) {

@@ -3,13 +3,12 @@
  * `kith search`: queries in batches from a file, or one from the command line; results to one of the sinks of
  * results.h. */
 #define _GNU_SOURCE
-#include <ctype.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "approximate.h"
 #include "progress.h"
+#include "query_text.h"
 #include "results.h"
 #include "source.h"
 #include "terminal.h"
@@ -49,49 +48,6 @@ struct search {
 
 /* ---- One query from the command line ----------------------------------------------------------------------------- */
 
-static const char *skip_separators(const char *text) {
-    while (isspace((unsigned char)*text) || *text == ',' || *text == '[' || *text == ']') text++;
-    return text;
-}
-
-static int single_element(struct search *search, const char *text, size_t bytes, size_t at) {
-    char word[64];
-    double real;
-    uint64_t byte;
-    if (search->info.dtype == KITH_B1) {
-        if (!parse_number(text, bytes, &byte) || byte > 255)
-            return fail(EXIT_USAGE, "--query: element %zu is \"%.*s\", but a byte from 0 to 255 was expected", at,
-                        (int)bytes, text);
-        ((unsigned char *)search->single)[at] = (unsigned char)byte;
-        return EXIT_OK;
-    }
-    snprintf(word, sizeof(word), "%.*s", (int)bytes, text);
-    if (bytes >= sizeof(word) || !parse_real(word, &real))
-        return fail(EXIT_USAGE, "--query: element %zu is \"%.*s\", but a number was expected", at, (int)bytes, text);
-    if (!(fabs(real) < 0x1.ffffffp127)) /* would round to infinity */
-        return fail(EXIT_USAGE, "--query: element %zu is %.*s, which is beyond 32-bit floats", at, (int)bytes, text);
-    ((float *)search->single)[at] = (float)real;
-    return EXIT_OK;
-}
-
-static int single_from_text(struct search *search, const char *text) {
-    const bool bits = search->info.dtype == KITH_B1;
-    const size_t expected = bits ? search->info.dim / 8 : search->info.dim;
-    size_t count = 0;
-    for (text = skip_separators(text); *text; text = skip_separators(text)) {
-        const size_t bytes = strcspn(text, ",[] \t\r\n\v\f");
-        if (count < expected) {
-            const int failed = single_element(search, text, bytes > 200 ? 200 : bytes, count);
-            if (failed) return failed;
-        }
-        count++;
-        text += bytes;
-    }
-    if (count == expected) return EXIT_OK;
-    return fail(EXIT_USAGE, "--query has %zu %s, but %s needs %zu", count, bits ? "bytes" : "numbers",
-                search->index_path, expected);
-}
-
 static int single_from_id(struct search *search, const char *text) {
     uint64_t id = 0;
     kith_error error = {0};
@@ -108,7 +64,8 @@ static int open_single(struct search *search) {
     if (!search->single) return fail(EXIT_OTHER, "out of memory");
     search->query_count = 1;
     if (option_given(search->arguments, OPTION_QUERY))
-        return single_from_text(search, option_text(search->arguments, OPTION_QUERY, ""));
+        return query_parse(option_text(search->arguments, OPTION_QUERY, ""), search->index_path,
+                           search->info.dtype == KITH_B1, search->info.dim, search->single);
     return single_from_id(search, option_text(search->arguments, OPTION_ID, ""));
 }
 
@@ -295,19 +252,19 @@ static int run_search(struct search *search) {
 static const char *const stage_names[KITH_STAGES] = {"prepare", "scan", "rerank", "select"};
 
 static void considered_json(struct json *json, const kith_explain *explain) {
-    json_array(json, "considered");
+    emit_array(json, "considered");
     for (size_t i = 0; i < explain->considered_count; i++) {
-        json_object(json, NULL);
-        json_text(json, "plan", kith_plan_name(explain->considered[i].plan));
-        json_text(json, "code", kith_scan_code_name(explain->considered[i].code));
-        json_uint(json, "nprobe", explain->considered[i].nprobe);
-        json_uint(json, "rerank", explain->considered[i].rerank);
-        json_real(json, "recall", explain->considered[i].recall);
-        json_real(json, "query_ns", explain->considered[i].query_ns);
-        json_text(json, "why", explain->considered[i].why);
-        json_object_end(json);
+        emit_object(json, NULL);
+        emit_text(json, "plan", kith_plan_name(explain->considered[i].plan));
+        emit_text(json, "code", kith_scan_code_name(explain->considered[i].code));
+        emit_uint(json, "nprobe", explain->considered[i].nprobe);
+        emit_uint(json, "rerank", explain->considered[i].rerank);
+        emit_real(json, "recall", explain->considered[i].recall);
+        emit_real(json, "query_ns", explain->considered[i].query_ns);
+        emit_text(json, "why", explain->considered[i].why);
+        emit_object_end(json);
     }
-    json_array_end(json);
+    emit_array_end(json);
 }
 
 /* The plans that were weighed, the chosen one first. */
@@ -327,32 +284,32 @@ static void considered_table(const kith_explain *explain) {
 
 static void explain_json(const kith_explain *explain) {
     struct json json = JSON_LINES(stdout);
-    json_object(&json, NULL);
-    json_object(&json, "explain");
-    json_text(&json, "plan", explain->plan_name);
-    json_text(&json, "tier", explain->tier);
-    json_bool(&json, "exact", explain->exact != 0);
-    json_uint(&json, "threads", explain->threads);
-    json_uint(&json, "queries", explain->queries);
-    json_uint(&json, "rows", explain->rows);
-    json_uint(&json, "allowed", explain->allowed);
-    json_uint(&json, "nprobe", explain->nprobe);
-    json_uint(&json, "rerank", explain->rerank);
-    json_text(&json, "code", kith_scan_code_name(explain->code));
-    json_uint(&json, "unusual", explain->unusual);
+    emit_object(&json, NULL);
+    emit_object(&json, "explain");
+    emit_text(&json, "plan", explain->plan_name);
+    emit_text(&json, "tier", explain->tier);
+    emit_bool(&json, "exact", explain->exact != 0);
+    emit_uint(&json, "threads", explain->threads);
+    emit_uint(&json, "queries", explain->queries);
+    emit_uint(&json, "rows", explain->rows);
+    emit_uint(&json, "allowed", explain->allowed);
+    emit_uint(&json, "nprobe", explain->nprobe);
+    emit_uint(&json, "rerank", explain->rerank);
+    emit_text(&json, "code", kith_scan_code_name(explain->code));
+    emit_uint(&json, "unusual", explain->unusual);
     considered_json(&json, explain);
-    json_uint(&json, "scanned_bytes", explain->scanned_bytes);
-    json_uint(&json, "scanned_rows", explain->scanned_rows);
-    json_uint(&json, "probed_lists", explain->probed_lists);
-    json_uint(&json, "level1_survivors", explain->level1_survivors);
-    json_uint(&json, "candidates", explain->candidates);
-    json_uint(&json, "reranked", explain->reranked);
-    json_uint(&json, "total_ns", explain->total_ns);
-    json_object(&json, "stage_ns");
-    for (int i = 0; i < KITH_STAGES; i++) json_uint(&json, stage_names[i], explain->stage_ns[i]);
-    json_object_end(&json);
-    json_object_end(&json);
-    json_object_end(&json);
+    emit_uint(&json, "scanned_bytes", explain->scanned_bytes);
+    emit_uint(&json, "scanned_rows", explain->scanned_rows);
+    emit_uint(&json, "probed_lists", explain->probed_lists);
+    emit_uint(&json, "level1_survivors", explain->level1_survivors);
+    emit_uint(&json, "candidates", explain->candidates);
+    emit_uint(&json, "reranked", explain->reranked);
+    emit_uint(&json, "total_ns", explain->total_ns);
+    emit_object(&json, "stage_ns");
+    for (int i = 0; i < KITH_STAGES; i++) emit_uint(&json, stage_names[i], explain->stage_ns[i]);
+    emit_object_end(&json);
+    emit_object_end(&json);
+    emit_object_end(&json);
 }
 
 static void explain_table(const kith_explain *explain) {

@@ -106,8 +106,9 @@ const struct command command_table[COMMANDS] = {
                       "INDEX",
                       1,
                       1,
-                      "show what an index file holds",
-                      "Shows rows, dimension, type, metric, ids, sizes and sections. Reads the header only.",
+                      "show what an index file or a collection holds",
+                      "Shows rows, dimension, type, metric, ids, sizes and sections. Reads the header only. Of a "
+                      "folder, a collection: items, vectors, fields, segments, sizes.",
                       {{"kith info items.kith", "for people"}, {"kith info items.kith --json", "for programs"}},
                       command_info},
     [COMMAND_VERIFY] = {COMMAND_VERIFY,
@@ -115,8 +116,9 @@ const struct command command_table[COMMANDS] = {
                         "INDEX",
                         1,
                         1,
-                        "check every byte of an index file",
-                        "Compares all of the file with its checksums, then checks every count, id and order inside. "
+                        "check every byte of an index file or a collection",
+                        "Compares all of the file with its checksums, then checks every count, id and order inside; of "
+                        "a folder, a collection, its catalog and all its segments. "
                         "Exit code 4, and a sentence that names the section, if anything is wrong.",
                         {{"kith verify items.kith", "silent flips of bits on a disk are found here"}},
                         command_verify},
@@ -149,6 +151,138 @@ const struct command command_table[COMMANDS] = {
          {{"kith bench items.kith queries.npy", "a table"},
           {"kith bench items.kith queries.npy --batch 1,64 --threads 1 --svg speed.svg", "and a plot"}},
          command_bench},
+    [COMMAND_CREATE] =
+        {COMMAND_CREATE,
+         "create",
+         "FOLDER",
+         1,
+         1,
+         "make an empty collection",
+         "A collection is a folder of items that takes inserts, updates and deletes while it is searched, and loses "
+         "nothing that it acknowledged. An item has an id, a vector (or several with names), and a payload of JSON. "
+         "Fields of the payload that are declared, here or later, make filters on them fast.",
+         {{"kith create shop --dim 384 --metric cosine", "one vector an item"},
+          {"kith create shop --dim 384 --fields brand:tag,price:float,user:tag --segment-field user",
+           "with fields for filters, and a key that divides the items among users"},
+          {"kith create shop --vectors image:512:f16:cosine,title:384 --string-ids", "two vectors an item"}},
+         command_create},
+    [COMMAND_DECLARE] = {COMMAND_DECLARE,
+                         "declare",
+                         "FOLDER FIELDS",
+                         2,
+                         2,
+                         "make filters on fields of a collection fast",
+                         "Indexes fields of the payloads, NAME:TYPE separated by commas; what is there already is "
+                         "indexed too. Types are tag, tags, int, float, bool and time.",
+                         {{"kith declare shop colour:tag,sold:bool", "two more fields"}},
+                         command_declare},
+    [COMMAND_ADD] =
+        {COMMAND_ADD,
+         "add",
+         "FOLDER INPUT",
+         2,
+         2,
+         "write items to a collection",
+         "INPUT is a file of lines, {\"id\": 7, \"vector\": [0.1, ...], \"payload\": {\"brand\": \"x\"}}, or - for "
+         "standard input; without \"payload\" all other keys are the payload, \"vectors\" holds named vectors, "
+         "\"expires\" is a time in milliseconds since 1970. Or it is any file of vectors that build reads, with "
+         "--payloads beside it.\n"
+         "\n"
+         "Items are written a thousand at a time; each such write is whole and durable when the next one begins. An "
+         "item whose id is there already is replaced, unless --mode says otherwise.",
+         {{"kith add shop items.jsonl", "ids, vectors and payloads from one file"},
+          {"kith add shop items.npy --payloads items.jsonl", "row numbers as ids"},
+          {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"}},
+         command_add},
+    [COMMAND_GET] = {COMMAND_GET,
+                     "get",
+                     "FOLDER [ID...]",
+                     1,
+                     OPERANDS_MAX,
+                     "print items of a collection",
+                     "Prints the items with these ids, or all that --where matches, one a line: {\"id\": 7, "
+                     "\"version\": 3, \"payload\": {...}}. Exit code 5 when an id is not there.",
+                     {{"kith get shop 42", "one item"},
+                      {"kith get shop --where 'price < 20' --limit 5", "some that a filter matches"},
+                      {"kith get shop --where 'brand = \"x\"' --count", "how many"}},
+                     command_get},
+    [COMMAND_DELETE] = {COMMAND_DELETE,
+                        "delete",
+                        "FOLDER [ID...]",
+                        1,
+                        OPERANDS_MAX,
+                        "remove items from a collection",
+                        "Removes the items with these ids (those that are not there are passed over), or all that "
+                        "--where matches.",
+                        {{"kith delete shop 42 43", "two items"}, {"kith delete shop --where sold", "all sold ones"}},
+                        command_delete},
+    [COMMAND_QUERY] =
+        {COMMAND_QUERY,
+         "query",
+         "FOLDER [QUERIES]",
+         1,
+         2,
+         "find the nearest items of a collection",
+         "Answers each row of QUERIES, one query of --query, or --id, which asks for more like a stored item. --where "
+         "is a filter, which holds during the search: there are always as many results as there are items that match, "
+         "up to k. Answers are exact unless --target-recall is given.\n"
+         "\n"
+         "Filters: brand = \"x\" and price < 20 and not sold; size in (\"s\", \"m\"); tags has \"new\"; note "
+         "exists; or JSON. Docs/filters.md has all of it.",
+         {{"kith query shop --id 42 -k 5", "more like item 42"},
+          {"kith query shop --id 42 --where 'price < 20 and not sold'", "among some items only"},
+          {"kith query shop queries.npy --segment user7 --json", "among one user's items, for programs"}},
+         command_query},
+    [COMMAND_TOP] = {COMMAND_TOP,
+                     "top",
+                     "FOLDER",
+                     1,
+                     1,
+                     "watch a collection",
+                     "Prints a line every second: items, writes a second, rows in memory, segments, size, and what is "
+                     "going on in the background.",
+                     {{"kith top shop", "until it is interrupted"}, {"kith top shop --limit 1 --json", "once"}},
+                     command_top},
+    [COMMAND_SNAPSHOT] = {COMMAND_SNAPSHOT,
+                          "snapshot",
+                          "FOLDER COPY",
+                          2,
+                          2,
+                          "copy a collection while it is used",
+                          "Makes a consistent copy of the current state, whole or not at all. Files of segments are "
+                          "hard links where the file system can, so that it costs little; writes go on meanwhile. The "
+                          "copy is a collection too.",
+                          {{"kith snapshot shop backups/monday", "to go back to"}},
+                          command_snapshot},
+    [COMMAND_RESTORE] = {COMMAND_RESTORE,
+                         "restore",
+                         "COPY FOLDER",
+                         2,
+                         2,
+                         "make a collection of a snapshot",
+                         "Verifies the snapshot, and copies it to a folder that is not there yet.",
+                         {{"kith restore backups/monday shop", "as it was on Monday"}},
+                         command_restore},
+    [COMMAND_COMPACT] = {COMMAND_COMPACT,
+                         "compact",
+                         "FOLDER",
+                         1,
+                         1,
+                         "merge a collection into one segment",
+                         "Writes all items into one segment without what was deleted. Programs that serve a collection "
+                         "do as much of that as is needed by themselves.",
+                         {{"kith compact shop", "after many deletions"}},
+                         command_compact},
+    [COMMAND_REPAIR] = {COMMAND_REPAIR,
+                        "repair",
+                        "FOLDER",
+                        1,
+                        1,
+                        "save what can be saved of a damaged collection",
+                        "Reads what is whole, rebuilds the rest from it, and prints a line for each item whose vectors "
+                        "are gone: {\"lost\": 7, \"why\": \"...\"}. Make a copy of the folder first.",
+                        {{"kith repair shop", "after kith verify found damage"}},
+                        command_repair},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",

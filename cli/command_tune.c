@@ -100,25 +100,25 @@ static int tell_table(const kith_tuned *tuned, size_t count) {
 
 static void tell_json(const char *path, const kith_index_info *info, const kith_tuned *tuned, size_t count) {
     struct json json = JSON_PRETTY(stdout);
-    json_object(&json, NULL);
-    json_text(&json, "path", path);
-    json_real(&json, "near_duplicates", info->near_duplicates);
-    json_array(&json, "settings");
+    emit_object(&json, NULL);
+    emit_text(&json, "path", path);
+    emit_real(&json, "near_duplicates", info->near_duplicates);
+    emit_array(&json, "settings");
     for (size_t i = 0; i < count; i++) {
-        json_object(&json, NULL);
-        json_text(&json, "plan", kith_plan_name(tuned[i].plan));
-        json_text(&json, "code", kith_scan_code_name(tuned[i].code));
-        json_uint(&json, "k", tuned[i].k);
-        json_uint(&json, "batch", tuned[i].batch);
-        json_uint(&json, "nprobe", tuned[i].nprobe);
-        json_uint(&json, "rerank", tuned[i].rerank);
-        json_real(&json, "recall", tuned[i].recall);
-        json_real(&json, "recall_error", tuned[i].recall_error);
-        json_real(&json, "query_ns", tuned[i].query_ns);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_text(&json, "plan", kith_plan_name(tuned[i].plan));
+        emit_text(&json, "code", kith_scan_code_name(tuned[i].code));
+        emit_uint(&json, "k", tuned[i].k);
+        emit_uint(&json, "batch", tuned[i].batch);
+        emit_uint(&json, "nprobe", tuned[i].nprobe);
+        emit_uint(&json, "rerank", tuned[i].rerank);
+        emit_real(&json, "recall", tuned[i].recall);
+        emit_real(&json, "recall_error", tuned[i].recall_error);
+        emit_real(&json, "query_ns", tuned[i].query_ns);
+        emit_object_end(&json);
     }
-    json_array_end(&json);
-    json_object_end(&json);
+    emit_array_end(&json);
+    emit_object_end(&json);
 }
 
 /* ---- Picture ----------------------------------------------------------------------------------------------------- */

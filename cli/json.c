@@ -85,37 +85,42 @@ static void close_nest(struct json *json, char bracket) {
     if (json->depth == 0) putc('\n', json->stream);
 }
 
-void json_object(struct json *json, const char *name) {
+void emit_object(struct json *json, const char *name) {
     open_nest(json, name, '{');
 }
 
-void json_object_end(struct json *json) {
+void emit_object_end(struct json *json) {
     close_nest(json, '}');
 }
 
-void json_array(struct json *json, const char *name) {
+void emit_array(struct json *json, const char *name) {
     open_nest(json, name, '[');
 }
 
-void json_array_end(struct json *json) {
+void emit_array_end(struct json *json) {
     close_nest(json, ']');
 }
 
-void json_text(struct json *json, const char *name, const char *text) {
-    json_bytes(json, name, text, strlen(text));
+void emit_text(struct json *json, const char *name, const char *text) {
+    emit_bytes(json, name, text, strlen(text));
 }
 
-void json_bytes(struct json *json, const char *name, const char *text, size_t bytes) {
+void emit_bytes(struct json *json, const char *name, const char *text, size_t bytes) {
     member(json, name);
     quoted(json->stream, text, bytes);
 }
 
-void json_uint(struct json *json, const char *name, uint64_t number) {
+void emit_verbatim(struct json *json, const char *name, const char *text, size_t bytes) {
+    member(json, name);
+    fwrite(text, 1, bytes, json->stream);
+}
+
+void emit_uint(struct json *json, const char *name, uint64_t number) {
     member(json, name);
     fprintf(json->stream, "%llu", (unsigned long long)number);
 }
 
-void json_real(struct json *json, const char *name, double number) {
+void emit_real(struct json *json, const char *name, double number) {
     char text[40] = "null";
     if (isfinite(number)) {
         for (int digits = 15; digits <= 17; digits++) {
@@ -127,7 +132,7 @@ void json_real(struct json *json, const char *name, double number) {
     fputs(text, json->stream);
 }
 
-void json_float(struct json *json, const char *name, float number) {
+void emit_float(struct json *json, const char *name, float number) {
     char text[40] = "null";
     if (isfinite(number)) {
         for (int digits = 6; digits <= 9; digits++) {
@@ -139,12 +144,12 @@ void json_float(struct json *json, const char *name, float number) {
     fputs(text, json->stream);
 }
 
-void json_bool(struct json *json, const char *name, bool value) {
+void emit_bool(struct json *json, const char *name, bool value) {
     member(json, name);
     fputs(value ? "true" : "false", json->stream);
 }
 
-void json_null(struct json *json, const char *name) {
+void emit_null(struct json *json, const char *name) {
     member(json, name);
     fputs("null", json->stream);
 }

@@ -25,16 +25,18 @@ struct json {
     { .stream = (stream_), .indent = true }
 
 /* name: NULL inside arrays and at the top. A newline follows the end of a document. */
-void json_object(struct json *json, const char *name);
-void json_object_end(struct json *json);
-void json_array(struct json *json, const char *name);
-void json_array_end(struct json *json);
-void json_text(struct json *json, const char *name, const char *text);
-void json_bytes(struct json *json, const char *name, const char *text, size_t bytes);
-void json_uint(struct json *json, const char *name, uint64_t number);
-void json_real(struct json *json, const char *name, double number); /* 17 digits at most, fewer where they suffice */
-void json_float(struct json *json, const char *name, float number); /* shortest text that reads back as this float */
-void json_bool(struct json *json, const char *name, bool value);
-void json_null(struct json *json, const char *name);
+void emit_object(struct json *json, const char *name);
+void emit_object_end(struct json *json);
+void emit_array(struct json *json, const char *name);
+void emit_array_end(struct json *json);
+void emit_text(struct json *json, const char *name, const char *text);
+void emit_bytes(struct json *json, const char *name, const char *text, size_t bytes);
+/* A value that is JSON already. */
+void emit_verbatim(struct json *json, const char *name, const char *text, size_t bytes);
+void emit_uint(struct json *json, const char *name, uint64_t number);
+void emit_real(struct json *json, const char *name, double number); /* 17 digits at most, fewer where they suffice */
+void emit_float(struct json *json, const char *name, float number); /* shortest text that reads back as this float */
+void emit_bool(struct json *json, const char *name, bool value);
+void emit_null(struct json *json, const char *name);
 
 #endif

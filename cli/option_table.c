@@ -8,7 +8,7 @@
 
 #define ON(command)   (1u << COMMAND_##command)
 #define EVERYWHERE    ((1u << COMMANDS) - 1)
-#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH))
+#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(ADD) | ON(QUERY))
 #define APPROXIMATES  (ON(SEARCH) | ON(JOIN) | ON(BENCH))
 #define NO_LIMIT      UINT64_MAX
 
@@ -31,6 +31,9 @@ static const struct option_word originals[] = {
     {"keep", KITH_ORIGINALS_KEEP},
     {"none", KITH_ORIGINALS_NONE},
     {NULL, 0},
+};
+static const struct option_word write_modes[] = {
+    {"upsert", KITH_UPSERT}, {"insert", KITH_INSERT}, {"update", KITH_UPDATE}, {"merge", KITH_MERGE}, {NULL, 0},
 };
 static const struct option_word first_levels[] = {
     {"auto", KITH_FIRST_LEVEL_AUTO},
@@ -64,11 +67,13 @@ const struct option option_table[] = {
     {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "PAGE.html", NULL, 0, 0, ON(DEMO),
      "The page to write (default: kith-demo.html)"},
 
-    {OPTION_METRIC, OPTION_KIND_WORD, false, 'm', "metric", "METRIC", metrics, 0, 0, ON(BUILD),
+    {OPTION_METRIC, OPTION_KIND_WORD, false, 'm', "metric", "METRIC", metrics, 0, 0, ON(BUILD) | ON(CREATE),
      "How distance is measured (default: l2, squared Euclidean; hamming for bits)"},
     {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(BUILD),
      "Stored type of elements; f32 input may be stored as f16 or bf16, rounded; b1 takes bytes as packed bits "
      "(default: the input's)"},
+    {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(CREATE),
+     "Stored type of elements; what is added is rounded to f16 or bf16 (default: f32)"},
     {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", number_types, 0, 0, ON(CONVERT),
      "Element type of the output (default: what the suffix of OUT asks for, else the input's)"},
     {OPTION_ORIGINALS, OPTION_KIND_WORD, false, 0, "originals", "WHAT", originals, 0, 0, ON(BUILD),
@@ -92,11 +97,11 @@ const struct option option_table[] = {
     {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD),
      "Do not measure plans at the end: searches with --target-recall are exact until kith tune runs"},
 
-    {OPTION_QUERY, OPTION_KIND_TEXT, false, 'q', "query", "NUMBERS", NULL, 0, 0, ON(SEARCH),
-     "One query in place of a file: numbers separated by commas or spaces; for bit indexes bytes, 0 to 255"},
-    {OPTION_ID, OPTION_KIND_TEXT, false, 'i', "id", "ID", NULL, 0, 0, ON(SEARCH),
+    {OPTION_QUERY, OPTION_KIND_TEXT, false, 'q', "query", "NUMBERS", NULL, 0, 0, ON(SEARCH) | ON(QUERY),
+     "One query in place of a file: numbers separated by commas or spaces; for bits bytes, 0 to 255"},
+    {OPTION_ID, OPTION_KIND_TEXT, false, 'i', "id", "ID", NULL, 0, 0, ON(SEARCH) | ON(QUERY),
      "More like this one: search with a stored vector, and leave it out of its own results"},
-    {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(SEARCH) | ON(BENCH),
+    {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(SEARCH) | ON(BENCH) | ON(QUERY),
      "Neighbours of each query, 1 to 10000 (default: 10)"},
     {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(JOIN),
      "Neighbours of each query, 1 to 10000; with --self to 9999 (default: 10)"},
@@ -104,10 +109,11 @@ const struct option option_table[] = {
      "Join the stored vectors with themselves: each gets its k nearest others, in order of ascending id"},
     {OPTION_RADIUS, OPTION_KIND_REAL, false, 'r', "radius", "DISTANCE", NULL, 0, 0, ON(SEARCH),
      "All vectors at this distance or nearer, instead of the nearest k; l2 distances are squared"},
-    {OPTION_PLAN, OPTION_KIND_WORD, false, 'p', "plan", "PLAN", plans, 0, 0, ON(SEARCH) | ON(BENCH) | ON(JOIN),
+    {OPTION_PLAN, OPTION_KIND_WORD, false, 'p', "plan", "PLAN", plans, 0, 0,
+     ON(SEARCH) | ON(BENCH) | ON(JOIN) | ON(QUERY),
      "How to search; of an index with its originals every plan but ivf, which looks at the nearest lists only, gives "
      "the same answers (default: auto)"},
-    {OPTION_TARGET_RECALL, OPTION_KIND_REAL, false, 'R', "target-recall", "SHARE", NULL, 0, 0, APPROXIMATES,
+    {OPTION_TARGET_RECALL, OPTION_KIND_REAL, false, 'R', "target-recall", "SHARE", NULL, 0, 0, APPROXIMATES | ON(QUERY),
      "The mean share of true neighbours to find, such as 0.95; plan and parameters follow from it (default: 1, exact)"},
     {OPTION_NPROBE, OPTION_KIND_NUMBER, false, 0, "nprobe", "COUNT", NULL, 1, KITH_LISTS_MAX, APPROXIMATES,
      "Plan ivf: lists to look at for each query (default: by --target-recall, else 16)"},
@@ -121,9 +127,9 @@ const struct option option_table[] = {
      "Return only ids that stand in FILE, one a line or an .npy file of 8-byte integers; -: standard input"},
     {OPTION_DENY, OPTION_KIND_FILE, false, 0, "deny", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
      "Return no ids that stand in FILE, which is as that of --allow; with --allow what is left of those"},
-    {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH),
+    {OPTION_TIMEOUT, OPTION_KIND_DURATION, false, 0, "timeout", "TIME", NULL, 1, NO_LIMIT, ON(SEARCH) | ON(QUERY),
      "Give up with exit code 7 when searching takes longer: 500us, 50ms, 2s, 1m"},
-    {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH),
+    {OPTION_EXPLAIN, OPTION_KIND_FLAG, false, 'x', "explain", NULL, NULL, 0, 0, ON(SEARCH) | ON(QUERY),
      "Say on stderr what the search did; with --json as a last object"},
 
     {OPTION_QUERIES, OPTION_KIND_FILE, false, 'q', "queries", "FILE", NULL, 0, 0, ON(TUNE),
@@ -138,6 +144,8 @@ const struct option option_table[] = {
      "Numbers of threads to try, separated by commas (default: 1, and KITH_THREADS or every core)"},
     {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(BENCH),
      "Time for each line of the table (default: 1)"},
+    {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(TOP),
+     "Time between two lines, 0.01 to 3600 (default: 1)"},
     {OPTION_TRUTH, OPTION_KIND_NUMBER, false, 0, "truth", "COUNT", NULL, 0, 1000000, ON(BENCH),
      "Queries whose answers are compared with a plain scan; 0: none (default: 100)"},
     {OPTION_AGAINST, OPTION_KIND_FILE, false, 0, "against", "INDEX", NULL, 0, 0, ON(BENCH),
@@ -146,6 +154,42 @@ const struct option option_table[] = {
     {OPTION_JSON_FILE, OPTION_KIND_FILE, false, 'j', "json", "FILE", NULL, 0, 0, ON(BENCH),
      "Write the numbers as JSON; -: to stdout, in place of the table"},
     {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(TUNE) | ON(BENCH), "Write a plot as SVG"},
+
+    {OPTION_DIM, OPTION_KIND_NUMBER, false, 'd', "dim", "COUNT", NULL, 1, KITH_DIM_MAX, ON(CREATE),
+     "Elements of a vector; for b1 bits"},
+    {OPTION_VECTORS, OPTION_KIND_TEXT, false, 0, "vectors", "SPECS", NULL, 0, 0, ON(CREATE),
+     "Several named vectors an item, NAME:DIM[:TYPE[:METRIC]] separated by commas, in place of --dim"},
+    {OPTION_FIELDS, OPTION_KIND_TEXT, false, 'F', "fields", "FIELDS", NULL, 0, 0, ON(CREATE),
+     "Fields of the payload that filters are fast on: NAME:TYPE separated by commas; types are tag, tags (a list of "
+     "them), int, float, bool and time"},
+    {OPTION_SEGMENT_FIELD, OPTION_KIND_TEXT, false, 0, "segment-field", "FIELD", NULL, 0, 0, ON(CREATE),
+     "The declared tag that divides the items: a tenant, a user, a region. A query of one --segment touches its items "
+     "only"},
+    {OPTION_STRING_IDS, OPTION_KIND_FLAG, false, 0, "string-ids", NULL, NULL, 0, 0, ON(CREATE),
+     "Ids are strings (default: whole numbers)"},
+    {OPTION_MODEL, OPTION_KIND_TEXT, false, 0, "model", "NAME", NULL, 0, 0, ON(CREATE) | ON(QUERY),
+     "What makes the vectors; queries that name another one are refused"},
+    {OPTION_MODE, OPTION_KIND_WORD, false, 0, "mode", "MODE", write_modes, 0, 0, ON(ADD),
+     "upsert replaces an item that is there, insert refuses it, update changes what is given and merge also keeps "
+     "other "
+     "keys of the payload: both refuse an id that is not there (default: upsert)"},
+    {OPTION_PAYLOADS, OPTION_KIND_FILE, false, 0, "payloads", "FILE", NULL, 0, 0, ON(ADD),
+     "Payloads of a file of vectors: one JSON object a line, in the order of rows; an empty line is none"},
+    {OPTION_VECTOR, OPTION_KIND_TEXT, false, 0, "vector", "NAME", NULL, 0, 0, ON(ADD) | ON(QUERY),
+     "Which named vector, where there are several"},
+    {OPTION_RELAXED, OPTION_KIND_FLAG, false, 0, "relaxed", NULL, NULL, 0, 0, ON(ADD) | ON(DELETE),
+     "Do not wait for the disk: a crash of the machine, not of kith, may take the last writes"},
+    {OPTION_WHERE, OPTION_KIND_TEXT, false, 'w', "where", "FILTER", NULL, 0, 0, ON(GET) | ON(DELETE) | ON(QUERY),
+     "Only items that the filter matches: price < 20 and not sold"},
+    {OPTION_SEGMENT, OPTION_KIND_TEXT, false, 0, "segment", "VALUE", NULL, 0, 0, ON(QUERY),
+     "Only items of this segment"},
+    {OPTION_LIMIT, OPTION_KIND_NUMBER, false, 'n', "limit", "COUNT", NULL, 1, NO_LIMIT, ON(GET),
+     "Print at most so many items (default: all)"},
+    {OPTION_LIMIT, OPTION_KIND_NUMBER, false, 'n', "limit", "COUNT", NULL, 1, NO_LIMIT, ON(TOP),
+     "Print so many lines (default: until it is interrupted)"},
+    {OPTION_COUNT_ONLY, OPTION_KIND_FLAG, false, 'c', "count", NULL, NULL, 0, 0, ON(GET),
+     "Print how many there are, in place of the items"},
+    {OPTION_WITH_VECTORS, OPTION_KIND_FLAG, false, 0, "vectors", NULL, NULL, 0, 0, ON(GET), "Print vectors too"},
 
     {OPTION_DATA, OPTION_KIND_FOLDER, false, 'd', "data", "FOLDER", NULL, 0, 0, ON(DEMO),
      "Where Fashion-MNIST lies (default: /usr/share/datasets/fashion-mnist)"},
@@ -196,7 +240,7 @@ const struct option option_table[] = {
     {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT, ON(BUILD) | ON(TUNE),
      "Seed of what is sampled (default: 0)"},
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
-     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO),
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO) | ON(ADD) | ON(QUERY) | ON(COMPACT),
      "Threads to work on; 0: KITH_THREADS, or one a core (default: 0)"},
     {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
@@ -208,10 +252,12 @@ const struct option option_table[] = {
      "The completions of a shell"},
 
     {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
-     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU),
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU) | ON(ADD) |
+         ON(DELETE) | ON(QUERY) | ON(TOP),
      "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
-     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO) | ON(CREATE) |
+         ON(ADD) | ON(DELETE) | ON(QUERY) | ON(SNAPSHOT) | ON(RESTORE) | ON(COMPACT) | ON(REPAIR),
      "No progress bar, no notes and no summary"},
     {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,
      "Colors: auto, always or never (default: auto, on a terminal unless NO_COLOR is set)"},

@@ -174,27 +174,27 @@ static int add_table(struct results *results, uint64_t query, const uint64_t *id
 static int add_json(struct results *results, uint64_t query, const uint64_t *ids, const float *distances,
                     size_t count) {
     struct json *json = &results->json;
-    json_object(json, NULL);
-    json_uint(json, "query", query);
-    json_array(json, "results");
+    emit_object(json, NULL);
+    emit_uint(json, "query", query);
+    emit_array(json, "results");
     int failed = EXIT_OK;
     for (size_t i = 0; i < count && !failed; i++) {
         const char *text, *name;
         size_t text_bytes, name_bytes;
         failed = describe(results, ids[i], &text, &text_bytes, &name, &name_bytes);
         if (failed) break;
-        json_object(json, NULL);
+        emit_object(json, NULL);
         if (text) {
-            json_bytes(json, "id", text, text_bytes);
+            emit_bytes(json, "id", text, text_bytes);
         } else {
-            json_uint(json, "id", ids[i]);
+            emit_uint(json, "id", ids[i]);
         }
-        json_float(json, "distance", unsigned_zero(distances[i]));
-        if (name) json_bytes(json, "name", name, name_bytes);
-        json_object_end(json);
+        emit_float(json, "distance", unsigned_zero(distances[i]));
+        if (name) emit_bytes(json, "name", name, name_bytes);
+        emit_object_end(json);
     }
-    json_array_end(json);
-    json_object_end(json);
+    emit_array_end(json);
+    emit_object_end(json);
     return failed;
 }
 

@@ -190,12 +190,12 @@ static void print_summary(const struct request *request, const struct traffic_co
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES], d[HUMAN_BYTES];
     if (request->json) {
         struct json json = JSON_PRETTY(stdout);
-        json_object(&json, NULL);
+        emit_object(&json, NULL);
         traffic_report_counts(&json, counts);
-        json_real(&json, "generation_seconds", seconds);
-        json_real(&json, "generated_per_second", rate);
+        emit_real(&json, "generation_seconds", seconds);
+        emit_real(&json, "generated_per_second", rate);
         traffic_report_options(&json, &request->options);
-        json_object_end(&json);
+        emit_object_end(&json);
     } else if (!request->quiet) {
         fprintf(busy ? stderr : stdout, "%s events of %s sessions over %.2f days, made in %s (%s)\n",
                 human_count(a, counts->events), human_count(b, counts->sessions),

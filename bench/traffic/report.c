@@ -71,63 +71,63 @@ void traffic_report_text(FILE *stream, const struct traffic_description *descrip
 /* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 void traffic_report_options(struct json *json, const struct traffic_options *options) {
-    json_object(json, "options");
+    emit_object(json, "options");
     for (const struct traffic_option *option = traffic_option_table; option->name; option++) {
         if (option->real) {
-            json_real(json, option->name, traffic_option_get(options, option));
+            emit_real(json, option->name, traffic_option_get(options, option));
         } else {
-            json_uint(json, option->name, (uint64_t)traffic_option_get(options, option));
+            emit_uint(json, option->name, (uint64_t)traffic_option_get(options, option));
         }
     }
-    json_object_end(json);
+    emit_object_end(json);
 }
 
 void traffic_report_counts(struct json *json, const struct traffic_counts *counts) {
-    json_uint(json, "events", counts->events);
-    json_object(json, "kinds");
-    for (unsigned kind = 1; kind < TRAFFIC_KINDS; kind++) json_uint(json, traffic_kind_name(kind), counts->kinds[kind]);
-    json_object_end(json);
-    json_uint(json, "sessions", counts->sessions);
-    json_uint(json, "item_rows", counts->item_rows);
-    json_uint(json, "query_rows", counts->query_rows);
-    json_uint(json, "live_items", counts->live_items);
-    json_real(json, "last_seconds", (double)counts->last_us * 1e-6);
+    emit_uint(json, "events", counts->events);
+    emit_object(json, "kinds");
+    for (unsigned kind = 1; kind < TRAFFIC_KINDS; kind++) emit_uint(json, traffic_kind_name(kind), counts->kinds[kind]);
+    emit_object_end(json);
+    emit_uint(json, "sessions", counts->sessions);
+    emit_uint(json, "item_rows", counts->item_rows);
+    emit_uint(json, "query_rows", counts->query_rows);
+    emit_uint(json, "live_items", counts->live_items);
+    emit_real(json, "last_seconds", (double)counts->last_us * 1e-6);
 }
 
 static void json_popularity(struct json *json, const char *name, const struct traffic_popularity *popularity) {
-    json_object(json, name);
-    json_uint(json, "seen", popularity->seen);
-    json_uint(json, "times", popularity->total);
-    json_real(json, "zipf_exponent", popularity->exponent);
-    json_uint(json, "zipf_ranks", popularity->fit_ranks);
-    json_real(json, "share_of_first_percent", popularity->top_percent);
-    json_real(json, "share_of_first_tenth", popularity->top_tenth);
-    json_object_end(json);
+    emit_object(json, name);
+    emit_uint(json, "seen", popularity->seen);
+    emit_uint(json, "times", popularity->total);
+    emit_real(json, "zipf_exponent", popularity->exponent);
+    emit_uint(json, "zipf_ranks", popularity->fit_ranks);
+    emit_real(json, "share_of_first_percent", popularity->top_percent);
+    emit_real(json, "share_of_first_tenth", popularity->top_tenth);
+    emit_object_end(json);
 }
 
 void traffic_report_json(FILE *stream, const struct traffic_description *description) {
     struct json json = JSON_PRETTY(stream);
-    json_object(&json, NULL);
+    emit_object(&json, NULL);
     traffic_report_counts(&json, &description->counts);
-    json_real(&json, "events_per_second", description->mean_rate);
-    json_real(&json, "events_per_second_peak_hour", description->peak_rate);
-    json_object(&json, "session");
-    json_real(&json, "mean_events", description->session_mean);
-    json_uint(&json, "p50_events", description->session_p50);
-    json_uint(&json, "p95_events", description->session_p95);
-    json_uint(&json, "max_events", description->session_max);
-    json_real(&json, "mean_seconds", description->session_seconds);
-    json_real(&json, "gap_p50_seconds", description->gap_p50);
-    json_object_end(&json);
+    emit_real(&json, "events_per_second", description->mean_rate);
+    emit_real(&json, "events_per_second_peak_hour", description->peak_rate);
+    emit_object(&json, "session");
+    emit_real(&json, "mean_events", description->session_mean);
+    emit_uint(&json, "p50_events", description->session_p50);
+    emit_uint(&json, "p95_events", description->session_p95);
+    emit_uint(&json, "max_events", description->session_max);
+    emit_real(&json, "mean_seconds", description->session_seconds);
+    emit_real(&json, "gap_p50_seconds", description->gap_p50);
+    emit_object_end(&json);
     json_popularity(&json, "users", &description->users);
     json_popularity(&json, "items", &description->items);
-    json_uint(&json, "nights", description->nights);
-    json_uint(&json, "nightly_inserts", description->nightly_inserts);
-    json_uint(&json, "nightly_deletes", description->nightly_deletes);
-    json_uint(&json, "filtered_by_segment", description->filtered_segment);
-    json_uint(&json, "filtered_by_topic", description->filtered_topic);
+    emit_uint(&json, "nights", description->nights);
+    emit_uint(&json, "nightly_inserts", description->nightly_inserts);
+    emit_uint(&json, "nightly_deletes", description->nightly_deletes);
+    emit_uint(&json, "filtered_by_segment", description->filtered_segment);
+    emit_uint(&json, "filtered_by_topic", description->filtered_topic);
     traffic_report_options(&json, &description->options);
-    json_object_end(&json);
+    emit_object_end(&json);
 }
 
 /* ---- Picture ----------------------------------------------------------------------------------------------------- */

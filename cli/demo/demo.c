@@ -117,50 +117,50 @@ static int prepare(struct demo *demo, const struct arguments *arguments) {
 
 static void print_json(const struct demo *demo) {
     struct json json = JSON_PRETTY(stdout);
-    json_object(&json, NULL);
-    json_uint(&json, "vectors", demo->train.count);
-    json_uint(&json, "dim", DEMO_DIM);
-    json_uint(&json, "queries", demo->test.count);
-    json_uint(&json, "k", DEMO_K);
-    json_uint(&json, "threads", demo->threads);
-    json_text(&json, "tier", demo->cpu.tier);
-    json_text(&json, "processor", demo->cpu.model);
-    json_text(&json, "version", kith_version());
-    json_real(&json, "build_seconds", (double)demo->build.total_ns * 1e-9);
-    json_uint(&json, "index_bytes", demo->build.file_bytes);
-    json_real(&json, "batch_seconds", demo->batch_seconds);
-    json_real(&json, "batch_queries_per_second", demo_batch_rate(demo));
-    json_text(&json, "plan", demo->explain.plan_name);
-    json_uint(&json, "single_queries", demo->latencies);
-    json_real(&json, "single_p50_ms", demo_latency_ms(demo, 50));
-    json_real(&json, "single_p99_ms", demo_latency_ms(demo, 99));
-    json_real(&json, "plain_queries_per_second", demo_plain_rate(demo));
-    json_real(&json, "times_plain", demo_batch_rate(demo) / demo_plain_rate(demo));
-    json_uint(&json, "checked_queries", demo->checked);
-    json_uint(&json, "identical_queries", demo->identical);
-    json_uint(&json, "votes", DEMO_VOTES);
-    json_real(&json, "accuracy", demo_accuracy(demo));
-    json_array(&json, "sweep");
+    emit_object(&json, NULL);
+    emit_uint(&json, "vectors", demo->train.count);
+    emit_uint(&json, "dim", DEMO_DIM);
+    emit_uint(&json, "queries", demo->test.count);
+    emit_uint(&json, "k", DEMO_K);
+    emit_uint(&json, "threads", demo->threads);
+    emit_text(&json, "tier", demo->cpu.tier);
+    emit_text(&json, "processor", demo->cpu.model);
+    emit_text(&json, "version", kith_version());
+    emit_real(&json, "build_seconds", (double)demo->build.total_ns * 1e-9);
+    emit_uint(&json, "index_bytes", demo->build.file_bytes);
+    emit_real(&json, "batch_seconds", demo->batch_seconds);
+    emit_real(&json, "batch_queries_per_second", demo_batch_rate(demo));
+    emit_text(&json, "plan", demo->explain.plan_name);
+    emit_uint(&json, "single_queries", demo->latencies);
+    emit_real(&json, "single_p50_ms", demo_latency_ms(demo, 50));
+    emit_real(&json, "single_p99_ms", demo_latency_ms(demo, 99));
+    emit_real(&json, "plain_queries_per_second", demo_plain_rate(demo));
+    emit_real(&json, "times_plain", demo_batch_rate(demo) / demo_plain_rate(demo));
+    emit_uint(&json, "checked_queries", demo->checked);
+    emit_uint(&json, "identical_queries", demo->identical);
+    emit_uint(&json, "votes", DEMO_VOTES);
+    emit_real(&json, "accuracy", demo_accuracy(demo));
+    emit_array(&json, "sweep");
     for (size_t i = 0; i < demo->sweep_count; i++) {
-        json_object(&json, NULL);
-        json_uint(&json, "batch", demo->sweep[i].batch);
-        json_real(&json, "queries_per_second", demo->sweep[i].per_second);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_uint(&json, "batch", demo->sweep[i].batch);
+        emit_real(&json, "queries_per_second", demo->sweep[i].per_second);
+        emit_object_end(&json);
     }
-    json_array_end(&json);
-    json_array(&json, "confusion");
+    emit_array_end(&json);
+    emit_array(&json, "confusion");
     for (size_t row = 0; row < DEMO_CLASSES; row++) {
-        json_object(&json, NULL);
-        json_text(&json, "class", demo_class_names[row]);
-        json_array(&json, "answered");
-        for (size_t column = 0; column < DEMO_CLASSES; column++) json_uint(&json, NULL, demo->confusion[row][column]);
-        json_array_end(&json);
-        json_object_end(&json);
+        emit_object(&json, NULL);
+        emit_text(&json, "class", demo_class_names[row]);
+        emit_array(&json, "answered");
+        for (size_t column = 0; column < DEMO_CLASSES; column++) emit_uint(&json, NULL, demo->confusion[row][column]);
+        emit_array_end(&json);
+        emit_object_end(&json);
     }
-    json_array_end(&json);
-    json_text(&json, "page", demo->page_path);
-    json_text(&json, "index", demo->index_path);
-    json_object_end(&json);
+    emit_array_end(&json);
+    emit_text(&json, "page", demo->page_path);
+    emit_text(&json, "index", demo->index_path);
+    emit_object_end(&json);
 }
 
 static void print_summary(const struct demo *demo) {

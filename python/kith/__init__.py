@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _kith
+from ._collection import Collection, Hits, Item, Written
 from ._convert import to_queries as _to_queries
 from ._cpu import cpu, distance, get_threads, set_threads
 from ._errors import (
@@ -49,14 +50,14 @@ _kith._register(BY_STATUS, MissingIdError, Result, _to_queries, _make_filter, Ex
 version = __version__ = _kith.version
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "CorruptError", "DataError", "DeadlineError", "Error", "Explain",
-    "FileError", "Filter", "FormatError", "Index", "JoinResult", "LimitError", "MissingFileError", "MissingIdError",
-    "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source", "UnsupportedError", "VersionError", "cpu", "distance",
+    "ArgumentError", "BusyError", "CancelledError", "Collection", "CorruptError", "DataError", "DeadlineError", "Error",
+    "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult", "LimitError", "MissingFileError", "MissingIdError",
+    "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source", "UnsupportedError", "VersionError", "Written", "cpu", "distance",
     "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
 ]
 
 
-for _public in (Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu, distance, get_threads,
+for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu, distance, get_threads,
                 set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError, NoSpaceError):
     _public.__module__ = "kith"  # where people find it, and where pickles look
 del _public

@@ -184,6 +184,7 @@ bool kpy_index_init(PyObject *module);
 bool kpy_filter_init(PyObject *module);
 bool kpy_result_init(PyObject *module);
 bool kpy_reader_init(PyObject *module);
+bool kpy_collection_init(PyObject *module);
 /* The registered class of results was set: look up how to make one. */
 bool kpy_result_ready(void);
 
@@ -251,6 +252,10 @@ PyObject *kpy_index_tuned(PyObject *self, PyObject *none);
 PyObject *kpy_tune(PyObject *module, PyObject *args);
 PyObject *kpy_build(PyObject *module, PyObject *args);
 PyObject *kpy_verify(PyObject *module, PyObject *args);
+PyObject *kpy_create_collection(PyObject *module, PyObject *args);
+PyObject *kpy_restore_collection(PyObject *module, PyObject *args);
+PyObject *kpy_verify_collection(PyObject *module, PyObject *args);
+PyObject *kpy_repair_collection(PyObject *module, PyObject *args);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);
 PyObject *kpy_cpu(PyObject *module, PyObject *none);
 PyObject *kpy_distance(PyObject *module, PyObject *args);

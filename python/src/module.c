@@ -22,16 +22,20 @@ static PyMethodDef functions[] = {
     {"_register", register_hooks, METH_VARARGS, NULL},
     {"build", kpy_build, METH_VARARGS, NULL},
     {"cpu", kpy_cpu, METH_NOARGS, NULL},
+    {"create_collection", kpy_create_collection, METH_VARARGS, NULL},
     {"distance", kpy_distance, METH_VARARGS, NULL},
     {"dtype_of", kpy_array_dtype, METH_O, NULL},
     {"get_threads", kpy_get_threads, METH_NOARGS, NULL},
     {"make_result", kpy_remake, METH_VARARGS, NULL},
     {"parse_dtype", kpy_parse_dtype, METH_O, NULL},
     {"parse_metric", kpy_parse_metric, METH_O, NULL},
+    {"repair_collection", kpy_repair_collection, METH_VARARGS, NULL},
+    {"restore_collection", kpy_restore_collection, METH_VARARGS, NULL},
     {"set_threads", kpy_set_threads, METH_O, NULL},
     {"time_search", kpy_time_search, METH_VARARGS, NULL},
     {"tune", kpy_tune, METH_VARARGS, NULL},
     {"verify", kpy_verify, METH_VARARGS, NULL},
+    {"verify_collection", kpy_verify_collection, METH_VARARGS, NULL},
     {0},
 };
 
@@ -42,7 +46,7 @@ PyMODINIT_FUNC PyInit__kith(void) {
     PyObject *module = PyModule_Create(&definition);
     if (!module) return NULL;
     if (kpy_array_init() && kpy_arguments_init() && kpy_index_init(module) && kpy_filter_init(module) &&
-        kpy_result_init(module) && kpy_reader_init(module) && kpy_words_init(module) &&
+        kpy_result_init(module) && kpy_reader_init(module) && kpy_collection_init(module) && kpy_words_init(module) &&
         PyModule_AddStringConstant(module, "version", kith_version()) == 0 &&
         PyModule_AddIntConstant(module, "K_MAX", KITH_K_MAX) == 0 &&
         PyModule_AddIntConstant(module, "LISTS_MAX", KITH_LISTS_MAX) == 0 &&

@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rows of a head: appending, cutting off, finding keys, and what a row holds besides its vectors.
- *
- * Texts, payloads and values lie in an arena of pieces that never move. The hash table holds the newest row of each key.
- * Cutting undoes rows from the last one back, so that every change of the table is undone in reverse: a key that goes
- * was the last to come, and no other one's search passes over its slot. */
+ * Rows of a head: appending, cutting off, and what a row holds besides its vectors. Texts, payloads and values lie in an
+ * arena of pieces that never move. */
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/head_state.h"
@@ -12,7 +9,7 @@
 
 #include <string.h>
 
-enum { PIECE_BYTES = 64 << 10, SLOTS_FIRST = 256 };
+enum { PIECE_BYTES = 64 << 10 };
 
 /* ---- Life ---------------------------------------------------------------------------------------------------------- */
 
@@ -22,9 +19,8 @@ static void destroy(ki_head *head) {
     for (size_t i = 0; i < head->piece_count; i++) free(pieces[i].data);
     free(head->pieces);
     free(head->blocks);
-    free(head->slots);
     free(head->entries);
-    free(head->keys);
+    ki_head_keys_destroy(&head->keys);
     free(head);
 }
 
@@ -39,12 +35,9 @@ kith_status ki_head_create(const kith_vector_spec *specs, size_t spec_count, con
     made->capacity = capacity;
     made->specs = spec_count;
     made->schema = schema;
-    made->keys = ki_alloc_array(capacity, sizeof(*made->keys));
     made->entries = ki_alloc_array(capacity, sizeof(*made->entries));
-    made->slots = ki_alloc_array_zeroed(SLOTS_FIRST, sizeof(*made->slots));
-    made->slot_count = SLOTS_FIRST;
     made->blocks = ki_alloc_array_zeroed(spec_count, sizeof(*made->blocks));
-    if (!made->keys || !made->entries || !made->slots || !made->blocks) goto no_memory;
+    if (!ki_head_keys_create(capacity, &made->keys) || !made->entries || !made->blocks) goto no_memory;
     for (size_t s = 0; s < spec_count && status == KITH_OK; s++)
         status = ki_head_block_create(&specs[s], capacity, &made->blocks[s], error);
     if (status != KITH_OK) goto failed;
@@ -80,47 +73,9 @@ const ki_schema *ki_head_schema(const ki_head *head) {
 
 uint64_t ki_head_memory_bytes(const ki_head *head) {
     const size_t rows = ki_head_count(head);
-    uint64_t bytes = rows * (sizeof(*head->keys) + sizeof(*head->entries) + 4 * sizeof(*head->slots));
+    uint64_t bytes = rows * sizeof(*head->entries) + ki_head_keys_bytes(&head->keys, rows);
     for (size_t s = 0; s < head->specs; s++) bytes += ki_head_block_bytes(&head->blocks[s], rows);
     return bytes + atomic_load_explicit(&head->arena_bytes, memory_order_relaxed);
-}
-
-/* ---- Keys ---------------------------------------------------------------------------------------------------------- */
-
-/* The slot of a key, or the empty one where it belongs. */
-static size_t slot_of(const ki_head *head, uint64_t key) {
-    const size_t mask = head->slot_count - 1;
-    size_t at = (size_t)((key * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & mask;
-    while (head->slots[at] && head->keys[head->slots[at] - 1] != key) at = (at + 1) & mask;
-    return at;
-}
-
-/* Room for one more key: at most half of the slots are taken. In the order of rows, as the table was filled. */
-static int reserve_slot(ki_head *head) {
-    if (2 * (head->used_keys + 1) <= head->slot_count) return 1;
-    uint32_t *grown = ki_alloc_array_zeroed(2 * (uint64_t)head->slot_count, sizeof(*grown));
-    if (!grown) return 0;
-    free(head->slots);
-    head->slots = grown;
-    head->slot_count *= 2;
-    const size_t count = ki_head_count(head);
-    for (size_t i = 0; i < count; i++) head->slots[slot_of(head, head->keys[i])] = (uint32_t)i + 1;
-    return 1;
-}
-
-int ki_head_find_writer(const ki_head *head, uint64_t key, uint32_t *serial) {
-    const uint32_t found = head->slots[slot_of(head, key)];
-    if (found) *serial = found - 1;
-    return found != 0;
-}
-
-int ki_head_find(const ki_head *head, size_t count, uint64_t key, uint32_t *serial) {
-    while (count-- > 0)
-        if (head->keys[count] == key) {
-            *serial = (uint32_t)count;
-            return 1;
-        }
-    return 0;
 }
 
 /* ---- The arena ----------------------------------------------------------------------------------------------------- */
@@ -217,14 +172,6 @@ static void put_entry(ki_head *head, const ki_head_row *row, char *room, ki_head
     entry->view.payload = put_text(&at, row->payload, row->payload_bytes);
 }
 
-static void put_key(ki_head *head, uint64_t key, uint32_t serial) {
-    const size_t slot = slot_of(head, key);
-    head->entries[serial].previous = head->slots[slot] ? head->slots[slot] - 1 : UINT32_MAX;
-    head->used_keys += !head->slots[slot];
-    head->keys[serial] = key;
-    head->slots[slot] = serial + 1;
-}
-
 kith_status ki_head_append(ki_head *head, const ki_head_row *row, kith_error *error) {
     const size_t serial = ki_head_count(head);
     uint64_t bytes;
@@ -232,14 +179,14 @@ kith_status ki_head_append(ki_head *head, const ki_head_row *row, kith_error *er
     if (!row_bytes(head, row, &bytes)) return ki_fail(error, KITH_E_LIMIT, "row %zu of the head is too long", serial);
     ki_head_entry *entry = &head->entries[serial];
     const ki_head_piece *pieces = head->pieces;
-    entry->mark = (uint32_t)head->piece_count;
+    entry->mark = head->piece_count;
     entry->used = head->piece_count ? pieces[head->piece_count - 1].used : 0;
     char *room = arena_room(head, (size_t)bytes);
-    if (!room || !reserve_slot(head))
+    if (!room || !ki_head_keys_reserve(&head->keys, serial))
         return ki_fail(error, KITH_E_NOMEM, "out of memory for row %zu of the head", serial);
     put_entry(head, row, room, entry);
     arena_use(head, (size_t)bytes);
-    put_key(head, row->key, (uint32_t)serial);
+    ki_head_keys_append(&head->keys, (uint32_t)serial, row->key);
     for (size_t s = 0; s < head->specs; s++)
         ki_head_block_append(&head->blocks[s], (uint32_t)serial, row->key, row->vectors[s]);
     atomic_store_explicit(&head->count, serial + 1, memory_order_relaxed);
@@ -250,12 +197,7 @@ void ki_head_cut(ki_head *head, size_t count) {
     size_t rows = ki_head_count(head);
     if (count >= rows) return;
     for (size_t s = 0; s < head->specs; s++) ki_head_block_cut(&head->blocks[s], count);
-    while (rows-- > count) {
-        const ki_head_entry *entry = &head->entries[rows];
-        const size_t slot = slot_of(head, head->keys[rows]);
-        head->slots[slot] = entry->previous == UINT32_MAX ? 0 : entry->previous + 1;
-        head->used_keys -= entry->previous == UINT32_MAX;
-    }
+    while (rows-- > count) ki_head_keys_cut(&head->keys, (uint32_t)rows);
     arena_cut(head, &head->entries[count]);
     atomic_store_explicit(&head->count, count, memory_order_relaxed);
 }
@@ -267,7 +209,15 @@ ki_head_view ki_head_row_at(const ki_head *head, uint32_t serial) {
 }
 
 uint64_t ki_head_key(const ki_head *head, uint32_t serial) {
-    return head->keys[serial];
+    return head->keys.key[serial];
+}
+
+int ki_head_find_writer(const ki_head *head, uint64_t key, uint32_t *serial) {
+    return ki_head_keys_newest(&head->keys, ki_head_count(head), key, serial);
+}
+
+int ki_head_find(const ki_head *head, size_t count, uint64_t key, uint32_t *serial) {
+    return ki_head_keys_find(&head->keys, count, key, serial);
 }
 
 const void *ki_head_vector(const ki_head *head, size_t spec, uint32_t serial) {

@@ -51,8 +51,8 @@ size_t ki_head_capacity(const ki_head *head);
 uint64_t ki_head_memory_bytes(const ki_head *head);
 const ki_schema *ki_head_schema(const ki_head *head);
 
-/* The newest row of a key among the first `count`, live or not; 0: none. The writer's own is fast (a hash table that
- * only it may use); a reader's looks through the keys. */
+/* The newest row of a key, live or not; 0: none. For the writer among all rows, for any thread among the first `count`
+ * that were published to it. */
 int ki_head_find_writer(const ki_head *head, uint64_t key, uint32_t *serial);
 int ki_head_find(const ki_head *head, size_t count, uint64_t key, uint32_t *serial);
 

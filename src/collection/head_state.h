@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A head from the inside: what head.c (rows), head_block.c (vectors and their codes) and head_search.c share.
+ * A head from the inside: what head.c (rows), head_keys.c, head_block.c (vectors and their codes) and head_search.c
+ * share.
  *
  * Memory is reserved for the whole capacity when a head is made, and the system gives pages as they are first written:
  * so nothing ever moves, and a search sees one run of blocks. */
@@ -38,14 +39,24 @@ typedef struct ki_head_block {
 
 typedef struct ki_head_strings ki_head_strings;
 
+typedef struct ki_head_table ki_head_table; /* head_keys.c */
+
+/* The keys of rows, and where each is. All but `table` is by serial. */
+typedef struct ki_head_keys {
+    uint64_t *key;
+    _Atomic uint32_t *newer; /* the next row of the same key, or 0 */
+    uint32_t *newest;        /* of a key's first row: its last one. The writer's, as are the next two */
+    uint32_t *previous;      /* the row of the same key before, or UINT32_MAX */
+    size_t distinct;         /* keys */
+    _Atomic(ki_head_table *) table;
+} ki_head_keys;
+
 /* One row but for its vectors and its key. */
 typedef struct ki_head_entry {
     ki_head_view view;
     const ki_value *value; /* one a field of the schema */
     const ki_head_strings *strings;
-    uint32_t previous; /* the older row of its key, or UINT32_MAX: what cutting brings back */
-    uint32_t mark;     /* arena as it was before the row: the block, */
-    size_t used;       /* and bytes used in it */
+    size_t mark, used; /* the arena before the row: how many pieces, and bytes used of the last one */
 } ki_head_entry;
 
 /* The strings that a row's values name. */
@@ -66,16 +77,27 @@ struct ki_head {
     _Atomic size_t count;         /* appended; only the writer changes it */
     size_t capacity, specs;
     const ki_schema *schema;
-    uint64_t *keys; /* by serial */
+    ki_head_keys keys;
     ki_head_entry *entries;
     ki_head_block *blocks; /* one a name */
-    /* The writer's */
-    uint32_t *slots; /* hash table of keys: the newest row's serial + 1, or 0 */
-    size_t slot_count;
-    size_t used_keys;
-    void *pieces; /* ki_head_piece: payloads, texts, values */
+    void *pieces;          /* ki_head_piece: payloads, texts, values; the writer's */
     size_t piece_count, piece_capacity;
 };
+
+/* ---- head_keys.c ------------------------------------------------------------------------------------------------- */
+
+int ki_head_keys_create(size_t capacity, ki_head_keys *keys); /* 0: no memory; to be destroyed all the same */
+void ki_head_keys_destroy(ki_head_keys *keys);
+/* Room for one more key behind `count` rows; 0: no memory. */
+int ki_head_keys_reserve(ki_head_keys *keys, size_t count);
+/* The key of the next row; room was reserved. */
+void ki_head_keys_append(ki_head_keys *keys, uint32_t serial, uint64_t key);
+/* Forget the last row. */
+void ki_head_keys_cut(ki_head_keys *keys, uint32_t serial);
+/* The newest row of a key among all `count`, for the writer; and among the first `count`, for any thread. */
+int ki_head_keys_newest(const ki_head_keys *keys, size_t count, uint64_t key, uint32_t *serial);
+int ki_head_keys_find(const ki_head_keys *keys, size_t count, uint64_t key, uint32_t *serial);
+uint64_t ki_head_keys_bytes(const ki_head_keys *keys, size_t rows);
 
 /* ---- head_block.c -------------------------------------------------------------------------------------------------- */
 
@@ -86,7 +108,7 @@ void ki_head_block_destroy(ki_head_block *block);
 void ki_head_block_append(ki_head_block *block, uint32_t serial, uint64_t key, const void *vector);
 /* Forget the vectors of the rows from `count` on, of which there is at least one. */
 void ki_head_block_cut(ki_head_block *block, size_t count);
-/* How many vectors the first `count` rows have; at most `known` rows may be asked about. */
+/* How many vectors the first `count` rows have. */
 size_t ki_head_block_places(const ki_head_block *block, size_t count);
 uint64_t ki_head_block_bytes(const ki_head_block *block, size_t rows);
 

@@ -55,12 +55,10 @@ static kith_status replay_body(void *context, uint64_t sequence, ki_bytes body, 
 /* Publish the edit with the log beyond `after` applied; the edit is ended in either case. */
 static kith_status replay_log(kith_collection *collection, ki_edit *edit, const ki_state *state, uint64_t after,
                               kith_error *error) {
-    struct replay replay = {.apply = {.collection = collection,
-                                      .edit = edit,
-                                      .schema = ki_edit_state(edit)->schema,
-                                      .check = 1},
-                            .version = state->version > after ? state->version : after,
-                            .next_key = state->next_key};
+    struct replay replay = {
+        .apply = {.collection = collection, .edit = edit, .schema = ki_edit_state(edit)->schema, .check = 1},
+        .version = state->version > after ? state->version : after,
+        .next_key = state->next_key};
     const kith_status status = ki_catalog_scan_log(collection->catalog, after, replay_body, &replay, error);
     ki_values_free(&replay.apply.values);
     if (status != KITH_OK) {

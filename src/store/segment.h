@@ -196,4 +196,9 @@ uint64_t ki_segment_file_bytes(const ki_segment *segment);
 kith_status ki_segment_verify(const ki_segment *segment, kith_pool *pool, kith_progress_fn progress,
                               void *progress_context, kith_error *error);
 
+/* Hand on every range of a part that does not match its checksum, in ascending order: for who wants to save the rest.
+ * All of the part, where the checksums themselves are damaged. Bytes of a part are counted from its beginning. */
+typedef void (*ki_damage_fn)(void *context, uint64_t offset, uint64_t bytes);
+void ki_segment_find_damage(const ki_segment *segment, uint32_t kind, ki_damage_fn fn, void *context);
+
 #endif

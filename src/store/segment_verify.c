@@ -70,3 +70,21 @@ kith_status ki_segment_verify(const ki_segment *segment, kith_pool *pool, kith_p
                        segment->path, table, table + table_bytes - 1);
     return ki_blocks_run(&pass, error);
 }
+
+void ki_segment_find_damage(const ki_segment *segment, uint32_t kind, ki_damage_fn fn, void *context) {
+    const ki_header *header = &segment->header;
+    const ki_part *part = ki_layout_find(&segment->layout, kind);
+    if (!part) return;
+    const unsigned char *table = segment->map + header->block_table_offset;
+    if (XXH3_64bits(table, (size_t)ki_block_table_bytes(segment->layout.blocks)) != header->block_table_hash) {
+        fn(context, 0, part->bytes);
+        return;
+    }
+    for (uint64_t number = part->first_block; number < segment->layout.blocks; number++) {
+        const ki_block block = ki_layout_block(&segment->layout, number);
+        if (block.offset >= part->offset + part->bytes) return;
+        const uint64_t expected = ki_load_u64(segment->map + segment->layout.data_end + number * sizeof(uint64_t));
+        if (XXH3_64bits(segment->map + block.offset, (size_t)block.bytes) != expected)
+            fn(context, block.offset - part->offset, block.bytes);
+    }
+}

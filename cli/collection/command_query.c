@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `kith query`: the items of a collection that are nearest to queries of a file, to one of the command line, or to a
+ * stored item. */
+#include "approximate.h"
+#include "collection/collection.h"
+#include "progress.h"
+#include "query_text.h"
+#include "source.h"
+#include "table.h"
+#include "terminal.h"
+#include "values.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH = 256 }; /* queries of one call */
+
+struct asking {
+    const struct arguments *arguments;
+    struct shop shop;
+    kith_vector_spec spec;
+    kith_ask ask;
+    kith_ask_report report; /* of the last call */
+    void *single;
+    bool leaves_out; /* --id: the first hit that is that very item is left out */
+    uint64_t left_out;
+    size_t k; /* as printed */
+    struct table *table;
+    uint64_t start_ns;
+};
+
+/* ---- Printing ---------------------------------------------------------------------------------------------------- */
+
+static void id_cell(struct table *table, const struct shop *shop, const kith_hits *hits, size_t at) {
+    if (shop->info.id_kind != KITH_ID_STRING) {
+        table_format(table, "%llu", (unsigned long long)hits->ids[at]);
+        return;
+    }
+    const uint64_t begin = at ? hits->id_ends[at - 1] : 0;
+    table_text(table, hits->id_bytes + begin, (size_t)(hits->id_ends[at] - begin));
+}
+
+static void row_cells(const struct asking *asking, uint64_t query, size_t rank, const kith_hits *hits, size_t at) {
+    size_t bytes;
+    const char *payload = shop_payload(hits, at, &bytes);
+    const float distance = hits->distances[at];
+    table_format(asking->table, "%llu", (unsigned long long)query);
+    table_format(asking->table, "%zu", rank);
+    id_cell(asking->table, &asking->shop, hits, at);
+    table_format(asking->table, "%.7g", distance < 0 || distance > 0 ? (double)distance : 0.0);
+    table_text(asking->table, payload, bytes);
+}
+
+/* Whether a hit is printed, as the rank-th one. */
+static bool printed(const struct asking *asking, const kith_hits *hits, size_t at, size_t *rank) {
+    if ((asking->leaves_out && hits->ids[at] == asking->left_out) || *rank == asking->k) return false;
+    ++*rank;
+    return true;
+}
+
+static void print_query(struct asking *asking, uint64_t number, const kith_hits *hits, uint64_t begin, uint64_t end) {
+    size_t rank = 0;
+    struct json json = JSON_LINES(stdout);
+    if (asking->table) {
+        for (uint64_t i = begin; i < end; i++)
+            if (printed(asking, hits, (size_t)i, &rank)) row_cells(asking, number, rank, hits, (size_t)i);
+        return;
+    }
+    emit_object(&json, NULL);
+    emit_uint(&json, "query", number);
+    emit_array(&json, "results");
+    for (uint64_t i = begin; i < end; i++) {
+        if (!printed(asking, hits, (size_t)i, &rank)) continue;
+        emit_object(&json, NULL);
+        shop_item_json(&json, &asking->shop, hits, (size_t)i);
+        emit_object_end(&json);
+    }
+    emit_array_end(&json);
+    emit_object_end(&json);
+}
+
+static int print_hits(struct asking *asking, uint64_t first) {
+    kith_hits hits = KITH_HITS_INIT;
+    if (kith_result_hits(asking->shop.result, &hits) != KITH_OK) return fail(EXIT_OTHER, "the result cannot be read");
+    for (size_t q = 0; q < hits.queries; q++)
+        print_query(asking, first + q, &hits, q ? hits.ends[q - 1] : 0, hits.ends[q]);
+    if (asking->table && !table_flush(asking->table)) return fail(EXIT_OTHER, "out of memory");
+    return fflush(stdout) ? EXIT_BROKEN : EXIT_OK;
+}
+
+static void explain_json(const kith_ask_report *report) {
+    struct json json = JSON_LINES(stderr);
+    emit_object(&json, NULL);
+    emit_uint(&json, "version", report->version);
+    emit_uint(&json, "items", report->items);
+    emit_uint(&json, "matched", report->matched);
+    emit_uint(&json, "segments", report->segments);
+    emit_uint(&json, "head_rows", report->head_rows);
+    emit_bool(&json, "exact", report->exact != 0);
+    emit_text(&json, "filter", report->filter_how);
+    emit_text(&json, "plan", report->search.plan_name ? report->search.plan_name : "");
+    emit_uint(&json, "scanned_rows", report->search.scanned_rows);
+    emit_uint(&json, "reranked", report->search.reranked);
+    emit_uint(&json, "filter_ns", report->filter_ns);
+    emit_uint(&json, "segments_ns", report->segments_ns);
+    emit_uint(&json, "head_ns", report->head_ns);
+    emit_uint(&json, "read_ns", report->read_ns);
+    emit_uint(&json, "total_ns", report->total_ns);
+    emit_object_end(&json);
+}
+
+static void explain_text(const kith_ask_report *report) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
+    pair_line(stderr, "state", "version %llu, %s items, %s of them match", (unsigned long long)report->version,
+              human_count(a, report->items), human_count(b, report->matched));
+    if (*report->filter_how) pair_line(stderr, "filter", "%s", report->filter_how);
+    if (report->read_payloads)
+        pair_line(stderr, "", "reads payloads: a field that is not declared (kith declare makes it fast)");
+    pair_line(stderr, "searched", "%zu segments, %s rows in memory", report->segments,
+              human_count(a, report->head_rows));
+    pair_line(stderr, "answers", "%s%s%s", report->exact ? "exact" : "approximate",
+              report->search.plan_name && *report->search.plan_name ? ", plan " : "",
+              report->search.plan_name ? report->search.plan_name : "");
+    pair_line(stderr, "time", "%s: filter %s, segments %s", human_duration(a, (double)report->total_ns * 1e-9),
+              human_duration(b, (double)report->filter_ns * 1e-9),
+              human_duration(c, (double)report->segments_ns * 1e-9));
+}
+
+/* ---- Searching --------------------------------------------------------------------------------------------------- */
+
+static int search_rows(struct asking *asking, const void *data, kith_dtype dtype, size_t count, uint64_t first) {
+    kith_queries queries = KITH_QUERIES_INIT;
+    kith_leg leg = {.vector = asking->spec.name, .queries = &queries};
+    kith_error error = {0};
+    queries.data = data;
+    queries.dtype = dtype;
+    queries.count = count;
+    queries.dim = asking->spec.dim;
+    asking->ask.legs = &leg;
+    asking->ask.leg_count = 1;
+    asking->report = (kith_ask_report)KITH_ASK_REPORT_INIT;
+    const kith_status status =
+        kith_collection_search(asking->shop.collection, &asking->ask, asking->shop.result, &error);
+    return status == KITH_OK ? print_hits(asking, first) : fail_status(status, &error);
+}
+
+static int search_file(struct asking *asking) {
+    kith_reader *reader = NULL;
+    kith_reader_info about = KITH_READER_INFO_INIT;
+    kith_error error = {0};
+    kith_rows rows = {.count = 1};
+    const char *path = asking->arguments->operands[1];
+    int failed = source_open(asking->arguments, path, asking->spec.dtype == KITH_B1 ? KITH_B1 : KITH_DTYPE_NONE,
+                             &reader, &about);
+    if (!failed && about.dim != asking->spec.dim)
+        failed = fail(EXIT_INPUT, "%s has queries of %zu elements, but the vectors of %s have %zu", path, about.dim,
+                      asking->shop.path, asking->spec.dim);
+    while (!failed && rows.count) {
+        const kith_status status = kith_reader_next(reader, BATCH, &rows, &error);
+        if (status != KITH_OK) failed = fail_status(status, &error);
+        if (!failed && rows.count) failed = search_rows(asking, rows.data, about.dtype, rows.count, rows.first);
+    }
+    kith_reader_close(reader);
+    return failed;
+}
+
+/* The vector of the item that --id names. */
+static int single_from_id(struct asking *asking) {
+    const char *text = option_text(asking->arguments, OPTION_ID, "");
+    struct shop_ids ids = {0};
+    kith_error error = {0};
+    kith_hits hits = KITH_HITS_INIT;
+    const uint8_t *present = NULL;
+    int failed = shop_ids_parse(&asking->shop, &text, 1, &ids);
+    if (!failed) {
+        const kith_status status =
+            kith_collection_get(asking->shop.collection, &ids.ids, KITH_WITH_VECTORS, asking->shop.result, &error);
+        if (status != KITH_OK) failed = fail_status(status, &error);
+    }
+    shop_ids_free(&ids);
+    if (failed) return failed;
+    if (kith_result_hits(asking->shop.result, &hits) != KITH_OK || hits.count == 0)
+        return fail(EXIT_ABSENT, "%s has no item %s", asking->shop.path, text);
+    const void *row = kith_result_vectors(asking->shop.result, asking->spec.name, &present);
+    if (!row || !present[0]) return fail(EXIT_ABSENT, "item %s has no such vector", text);
+    const bool bits = asking->spec.dtype == KITH_B1;
+    memcpy(asking->single, row, bits ? asking->spec.dim / 8 : asking->spec.dim * sizeof(float));
+    asking->leaves_out = true;
+    asking->left_out = hits.ids[0];
+    if (asking->ask.k < KITH_K_MAX) asking->ask.k++;
+    return EXIT_OK;
+}
+
+static int search_single(struct asking *asking) {
+    const bool bits = asking->spec.dtype == KITH_B1;
+    asking->single = calloc(asking->spec.dim, sizeof(float)); /* enough for bits too */
+    if (!asking->single) return fail(EXIT_OTHER, "out of memory");
+    const int failed = option_given(asking->arguments, OPTION_QUERY)
+                           ? query_parse(option_text(asking->arguments, OPTION_QUERY, ""), asking->shop.path, bits,
+                                         asking->spec.dim, asking->single)
+                           : single_from_id(asking);
+    return failed ? failed : search_rows(asking, asking->single, bits ? KITH_B1 : KITH_F32, 1, 0);
+}
+
+/* ---- The command ------------------------------------------------------------------------------------------------- */
+
+static int check_sources(const struct arguments *arguments) {
+    const int sources =
+        (arguments->operand_count > 1) + option_given(arguments, OPTION_QUERY) + option_given(arguments, OPTION_ID);
+    if (sources == 1) return EXIT_OK;
+    return fail_usage(COMMAND_QUERY, "query takes one of a file of queries, --query and --id, but %d were given",
+                      sources);
+}
+
+static int prepare(struct asking *asking) {
+    const struct arguments *arguments = asking->arguments;
+    static const struct table_column columns[] = {{"query", TABLE_RIGHT},
+                                                  {"rank", TABLE_RIGHT},
+                                                  {"id", TABLE_LEFT},
+                                                  {"distance", TABLE_RIGHT},
+                                                  {"payload", TABLE_LEFT}};
+    kith_search_options wishes = KITH_SEARCH_OPTIONS_INIT;
+    int failed = approximate_options(arguments, &wishes);
+    if (!failed) failed = shop_open(arguments, true, &asking->shop);
+    if (!failed) failed = shop_vector(arguments, &asking->shop, &asking->spec);
+    if (failed) return failed;
+    asking->k = (size_t)option_number(arguments, OPTION_K, 10);
+    asking->ask.k = asking->k;
+    asking->ask.filter = option_text(arguments, OPTION_WHERE, NULL);
+    asking->ask.segment = option_text(arguments, OPTION_SEGMENT, NULL);
+    asking->ask.target_recall = wishes.target_recall;
+    asking->ask.plan = wishes.plan;
+    asking->ask.model = option_text(arguments, OPTION_MODEL, NULL);
+    asking->ask.with = KITH_WITH_PAYLOAD;
+    asking->ask.timeout_ns = option_number(arguments, OPTION_TIMEOUT, 0);
+    asking->ask.cancelled = interrupt_asked;
+    asking->ask.report = &asking->report;
+    if (option_given(arguments, OPTION_JSON)) return EXIT_OK;
+    asking->table = table_create(stdout, columns, sizeof(columns) / sizeof(*columns));
+    return asking->table ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+}
+
+int command_query(const struct arguments *arguments) {
+    struct asking asking = {.arguments = arguments};
+    asking.ask = (kith_ask)KITH_ASK_INIT;
+    int failed = check_sources(arguments);
+    if (!failed) failed = prepare(&asking);
+    if (!failed) failed = arguments->operand_count > 1 ? search_file(&asking) : search_single(&asking);
+    if (!failed && option_given(arguments, OPTION_EXPLAIN)) {
+        if (asking.table) {
+            explain_text(&asking.report);
+        } else {
+            explain_json(&asking.report);
+        }
+    }
+    table_destroy(asking.table);
+    free(asking.single);
+    shop_close(&asking.shop);
+    return failed;
+}
