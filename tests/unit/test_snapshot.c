@@ -65,7 +65,7 @@ static void finish(struct subject *s) {
     pthread_mutex_destroy(&s->collection.publishing);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 static void fill_vector(uint64_t key, uint64_t version, float *vector) {
     for (size_t j = 0; j < DIM; j++) vector[j] = (float)((key * 31 + version * 17 + j * j) % 1009);
@@ -156,7 +156,7 @@ static void check_current(struct subject *s) {
     ki_snapshot_release(snapshot);
 }
 
-/* ---- What a writer does -------------------------------------------------------------------------------------------- */
+/* ---- What a writer does ------------------------------------------------------------------------------------------ */
 
 static void publish(struct subject *s, ki_edit *edit) {
     ki_edit_publish(edit, ++s->version);
@@ -197,7 +197,7 @@ static void write_in_vain(struct subject *s, size_t count) {
     ki_edit_abandon(edit);
 }
 
-/* ---- Sealing ------------------------------------------------------------------------------------------------------- */
+/* ---- Sealing ----------------------------------------------------------------------------------------------------- */
 
 /* A segment of the keys, which ascend, with the versions that they have. */
 static ki_sealed *make_segment(struct subject *s, const uint64_t *keys, size_t count) {
@@ -287,7 +287,7 @@ static void drop(struct subject *s) {
     publish(s, edit);
 }
 
-/* ---- Tests --------------------------------------------------------------------------------------------------------- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void test_states_against_a_list(void **state) {
     (void)state;
@@ -417,7 +417,7 @@ static void test_publishing_wakes(void **state) {
     finish(&s);
 }
 
-/* ---- Refused memory ------------------------------------------------------------------------------------------------ */
+/* ---- Refused memory ---------------------------------------------------------------------------------------------- */
 
 /* One edit of all kinds, in which the allocation of a number is refused; whether it succeeded. */
 static int edit_refused(struct subject *s, item *items, ki_sealed *sealed, long number) {
