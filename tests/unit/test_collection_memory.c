@@ -117,9 +117,10 @@ static void test_allocations_of_making(void **state) {
     const kith_collection_options options = options_of(KITH_ID_STRING);
     (void)state;
     kith_collection_close(make_at(fresh(), KITH_ID_U64)); /* SQLite has made itself ready */
-    for (long number = 0, turn = 0;; number = after(number), turn++) {
+    int for_good = 0;
+    for (long number = 0;; number = after(number), for_good = !for_good) {
         snprintf(path, sizeof(path), "%s", fresh());
-        faulty_malloc_start(number, turn % 2);
+        faulty_malloc_start(number, for_good);
         const kith_status status = kith_collection_create(path, &options, &error);
         const long asked = faulty_malloc_stop();
         if (status != KITH_OK && status != KITH_E_NOMEM)
