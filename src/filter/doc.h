@@ -35,7 +35,10 @@ typedef struct ki_doc_text {
 ki_doc ki_doc_begin(const char *text, size_t bytes);
 bool ki_doc_fail(ki_doc *doc, const char *expected); /* false */
 /* The next byte that is not white space, '\0' at the end. */
-char ki_doc_peek(ki_doc *doc);
+char ki_doc_peek_beyond(ki_doc *doc);
+static inline char ki_doc_peek(ki_doc *doc) {
+    return doc->at < doc->end && (unsigned char)*doc->at > ' ' ? *doc->at : ki_doc_peek_beyond(doc);
+}
 /* Step over `c` if it comes next. */
 bool ki_doc_take(ki_doc *doc, char c);
 bool ki_doc_string(ki_doc *doc, ki_doc_text *text);
