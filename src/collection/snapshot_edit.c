@@ -213,7 +213,7 @@ static int own_place(ki_edit *edit, const ki_place *place) {
 }
 
 /* The row of a place, whose bits are the edit's own, lives no longer. */
-static void kill_row(ki_edit *edit, uint64_t key, const ki_place *place) {
+static void kill_row(ki_edit *edit, const ki_place *place) {
     ki_snapshot *state = edit->state;
     state->items--;
     if (place->head != SIZE_MAX) {
@@ -224,7 +224,7 @@ static void kill_row(ki_edit *edit, uint64_t key, const ki_place *place) {
     ki_bits_clear(in->alive, place->row);
     for (size_t s = 0; s < state->specs; s++) {
         uint32_t position;
-        if (in->positions[s] && ki_sealed_position(in->sealed, s, key, &position))
+        if (in->positions[s] && ki_sealed_row_position(in->sealed, s, place->row, &position))
             ki_bits_clear(in->positions[s], position);
     }
 }
@@ -233,7 +233,7 @@ kith_status ki_edit_kill(ki_edit *edit, uint64_t key, int *was, kith_error *erro
     ki_place place;
     const int found = ki_edit_find(edit, key, &place);
     if (found && !own_place(edit, &place)) return no_memory(error);
-    if (found) kill_row(edit, key, &place);
+    if (found) kill_row(edit, &place);
     *was = found;
     return KITH_OK;
 }
@@ -265,7 +265,7 @@ kith_status ki_edit_append(ki_edit *edit, const ki_head_row *row, int *replaced,
     ki_snapshot_head *last = &state->head[state->head_count - 1];
     status = ki_head_append(last->head, row, error);
     if (status != KITH_OK) return status;
-    if (found) kill_row(edit, row->key, &place);
+    if (found) kill_row(edit, &place);
     last->count = ki_head_count(last->head);
     last->live->rows = last->count;
     ki_bits_put(last->live, last->count - 1);
