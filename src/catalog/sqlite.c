@@ -375,6 +375,7 @@ static kith_status open_writer(ki_sqlite *sqlite, const ki_catalog_options *opti
     if (sqlite3_db_readonly(sqlite->writer->db, "main") == 1)
         return ki_fail(error, KITH_E_IO, "%s: cannot be written: open it for reading only", sqlite->path);
     status = options->create ? create(sqlite->writer, error) : check_made(sqlite->writer, error);
+    if (status == KITH_OK && !options->create) status = ki_sqlite_renew_log(sqlite->writer, error);
     return status == KITH_OK ? prepare_writer(sqlite->writer, options->durability, error) : status;
 }
 

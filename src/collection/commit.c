@@ -220,7 +220,6 @@ static kith_status make_room(kith_collection *collection, kith_error *error) {
 static void lead(kith_collection *collection, ki_request *batch) {
     kith_error why = {0};
     kith_status status = ki_collection_expire(collection, &why);
-    if (status == KITH_OK) status = make_room(collection, &why);
     if (status == KITH_OK) {
         pthread_mutex_lock(&collection->writing);
         status = run_batch(collection, batch, &why);
@@ -233,6 +232,9 @@ static void lead(kith_collection *collection, ki_request *batch) {
 
 kith_status ki_commit(kith_collection *collection, ki_request *request, kith_error *error) {
     ki_commit_queue *queue = collection->queue;
+    /* What is over is removed by who seals: that one must not wait for itself. */
+    const kith_status room = request->verb == KI_VERB_REMOVE_EXPIRED ? KITH_OK : make_room(collection, error);
+    if (room != KITH_OK) return room;
     pthread_mutex_lock(&queue->mutex);
     request->done = 0;
     request->next = NULL;

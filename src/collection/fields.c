@@ -27,6 +27,7 @@ static void next_name(const ki_sealed *sealed, char name[KI_BODY_NAME_BYTES]) {
 
 /* The names of the old indexes go into the new body. */
 static void keep_indexes(ki_job *job, const ki_sealed *old) {
+    job->made.rows = job->rows;
     job->made.specs = old->specs;
     for (size_t s = 0; s < old->specs; s++) {
         if (!old->index[s]) continue;

@@ -316,6 +316,7 @@ kith_status ki_job_build(ki_job *job, kith_error *error) {
     pthread_t thread;
     if (!job->rows) return KITH_OK;
     job->parts = 1 + c->made.vector_count;
+    job->made.rows = job->rows;
     job->made.specs = c->made.vector_count;
     job->number = ki_job_take_number(job->collection);
     if (!job->watch || !job->watch->polite || pthread_create(&thread, NULL, help, &helper) != 0)
