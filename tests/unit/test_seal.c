@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sealing: heads become segments, and what dies meanwhile is dead in them; what fails changes nothing. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "support/faulty_io.h"
 #include "support/faulty_malloc.h"
 #include "support/sealing.h"
 
@@ -230,6 +232,37 @@ static void test_memory(void **state) {
     kith_collection_close(collection);
 }
 
+/* A full disk at each call that writes, once: nothing changes, and the next attempt goes well. What fails in the catalog's
+ * own commit poisons it: then opening tells. */
+static void test_disk_full(void **state) {
+    (void)state;
+    ki_rng rng = {12};
+    kith_collection *collection = make_it("full", 0);
+    write_some(collection, &rng, 60);
+    long refused = 0;
+    for (long number = 0;; number += 1 + number / 24) {
+        error = (kith_error){0};
+        faulty_io_start(number, 0, ENOSPC);
+        const kith_status status = ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error);
+        const long asked = faulty_io_stop();
+        assert_true(status == KITH_OK || error.text[0]);
+        if (collection->poisoned != KITH_OK)
+            collection = reopen(collection, "full");
+        else
+            check_all(collection);
+        if (status == KITH_OK) {
+            if (asked <= number) break;
+            write_some(collection, &rng, 30);
+        } else {
+            refused++;
+        }
+        assert_int_equal(entries(collection->segments_path), segments_of(collection));
+    }
+    assert_true(refused > 20);
+    collection = reopen(collection, "full");
+    kith_collection_close(collection);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
@@ -242,6 +275,7 @@ int main(void) {
         cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_no_folder),
         cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }
