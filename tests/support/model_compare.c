@@ -154,9 +154,13 @@ static int same_vectors(const model *m, const kith_result *result, size_t at, co
 
 static int same_item(const model *m, const kith_result *result, const kith_hits *hits, size_t at,
                      const model_item *item, char *why) {
-    if (hits->ids[at] != item->id || !same_text(m, hits, at, item))
-        DIFFERS("place %zu has item %llu instead of %llu (%s)", at, number(hits->ids[at]), number(item->id),
-                item->text ? item->text : "");
+    if (hits->ids[at] != item->id || !same_text(m, hits, at, item)) {
+        char *payload = item->payload ? json_dumps(item->payload, JSON_COMPACT) : NULL;
+        snprintf(why, MODEL_TEXT_BYTES, "place %zu has item %llu instead of %llu (%s), whose payload is %s", at,
+                 number(hits->ids[at]), number(item->id), item->text ? item->text : "", payload ? payload : "missing");
+        free(payload);
+        return 0;
+    }
     if (hits->versions[at] != item->version)
         DIFFERS("item %llu has version %llu instead of %llu", number(item->id), number(hits->versions[at]),
                 number(item->version));
