@@ -137,8 +137,8 @@ kith_status ki_catalog_sync(ki_catalog *catalog, kith_error *error);
 kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *error);
 /* Every page, row and checksum. KITH_E_CORRUPT says what and where. */
 kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, void *progress_context, kith_error *error);
-/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and 16
- * MiB), write it anew and give that back: the next begin waits for it meanwhile. */
+/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and
+ * 16 MiB), write it anew and give that back: the next begin waits for it meanwhile. */
 kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error);
 /* Bytes on disk, with the write-ahead log; bytes in memory. */
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes);

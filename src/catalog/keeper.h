@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a keeper of catalogs offers (inner): a struct of functions. catalog.c and reading.c check what callers hand over,
- * hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
+ * What a keeper of catalogs offers (inner): a struct of functions. catalog.c and reading.c check what callers hand
+ * over, hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
  *
  * K1. One thread at a time is between begin and the end of commit or rollback; only it calls the changes.
  * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start with `several` and

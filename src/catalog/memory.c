@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The keeper in memory: one tree a table, and two that find items by id and by expiry. A state is the roots of all trees.
+ * The keeper in memory: one tree a table, and two that find items by id and by expiry. A state is the roots of all.
  *
  * M1. `committed` is a state that never changes; `publishing` guards the pointers. A reading holds the state that was
  *     committed when it was started. The changer's own state is the one that it changes, and outside of transactions

@@ -2,9 +2,9 @@
  *
  * Reads of a catalog, whoever keeps it: which thread reads through what, and then the keeper.
  *
- * R1. The thread that changes reads its own changes. A thread that has begun a reading (ki_catalog_read_begin, or a scan
- *     whose callback reads on) goes on with it, and so sees one state. Anyone else is lent a spare one, made where none
- *     is there, for one call.
+ * R1. The thread that changes reads its own changes. A thread that has begun a reading (ki_catalog_read_begin, or a
+ *     scan whose callback reads on) goes on with it, and so sees one state. Anyone else is lent a spare one, made where
+ *     none is there, for one call.
  * R2. A reading in `lent` is its thread's alone; the list, the spares and `depth` are guarded by the mutex. */
 #define _GNU_SOURCE
 #include "base/checked.h"

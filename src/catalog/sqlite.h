@@ -2,11 +2,11 @@
  *
  * The keeper in a file (inner): what the sqlite*.c files share.
  *
- * S1. One connection writes, and belongs to the thread that holds the catalog's lock. Each reading is a connection of its
- *     own. A further one, guarded by `watching`, tells stamps: SQLite's data_version compares only within a connection.
- *     So SQLite's own mutexes are off.
- * S2. A prepared statement is in its slot while it rests. Whoever uses it takes it out, so that a read inside of the same
- *     scan finds the slot empty and prepares another one.
+ * S1. One connection writes, and belongs to the thread that holds the catalog's lock. Each reading is a connection of
+ *     its own. A further one, guarded by `watching`, tells stamps: SQLite's data_version compares only within a
+ *     connection. So SQLite's own mutexes are off.
+ * S2. A prepared statement is in its slot while it rests. Whoever uses it takes it out, so that a read inside of the
+ *     same scan finds the slot empty and prepares another one.
  * S3. Keys and numbers are stored as the i64 that has the same place in the order: the top bit is turned over (G4).
  * S4. SQLite alone opens the file, its log and its index: closing a descriptor of ours would drop its POSIX locks.
  * S5. The file is as this version makes it, or refused: its application id, version and the text of its tables are
@@ -86,6 +86,8 @@ kith_status ki_sql_take(ki_connection *connection, ki_sql which, sqlite3_stmt **
 void ki_sql_give(ki_connection *connection, ki_sql which, sqlite3_stmt *statement);
 /* One without values and rows. */
 kith_status ki_sql_run(ki_connection *connection, ki_sql which, const char *doing, kith_error *error);
+/* End the transaction that is open, if one is; else get ready for it. */
+kith_status ki_sql_undo(ki_connection *connection, kith_error *error);
 kith_status ki_sql_exec(ki_connection *connection, const char *sql, const char *doing, kith_error *error);
 /* The first number of the first row. */
 kith_status ki_sql_number(ki_connection *connection, const char *sql, int64_t *number, const char *doing,
@@ -128,6 +130,10 @@ kith_status ki_sqlite_scan_all_named(ki_reading *reading, ki_catalog_record_fn f
 
 kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error);
 kith_status ki_sqlite_sync(void *self, kith_error *error);
+/* When a sync failed, the kernel forgets that what it was for is not on the disk, and shows it all the same: SQLite, which
+ * finds such a log after its writer's death, takes it for whole and builds on it, and a crash then leaves a hole in the
+ * middle. So a log that a former writer left is brought to the disk again before anything is made of it. */
+kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error);
 kith_status ki_sqlite_copy(void *self, ki_reading *reading, const char *path, kith_error *error);
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error);
 kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, kith_error *error);

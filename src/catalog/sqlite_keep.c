@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -68,6 +69,40 @@ kith_status ki_sqlite_sync(void *self, kith_error *error) {
     }
     pthread_mutex_unlock(&sqlite->watching);
     return status;
+}
+
+/* Read and write again all of the log's bytes, in pieces of at most 64 KiB: SQLite itself writes no longer ones, and its
+ * usual file system drops the upper bits of lengths. */
+static int write_again(sqlite3_file *log) {
+    enum { PIECE = 1 << 16 };
+    sqlite3_int64 bytes = 0;
+    char *piece = NULL;
+    int code = log->pMethods->xFileSize(log, &bytes);
+    if (code != SQLITE_OK || bytes <= 0) return code;
+    piece = ki_alloc_array(PIECE, 1);
+    if (!piece) return SQLITE_NOMEM;
+    for (sqlite3_int64 at = 0; at < bytes && code == SQLITE_OK; at += PIECE) {
+        const int part = (int)ki_min_u64(PIECE, (uint64_t)(bytes - at));
+        code = log->pMethods->xRead(log, piece, part, at);
+        if (code == SQLITE_OK) code = log->pMethods->xWrite(log, piece, part, at);
+    }
+    free(piece);
+    return code == SQLITE_OK ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : code;
+}
+
+kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error) {
+    sqlite3_file *log = open_file(writer, SQLITE_FCNTL_JOURNAL_POINTER); /* opened by the first read */
+    if (!log) return KITH_OK;
+    sqlite3_busy_timeout(writer->db, 0);
+    int code = sqlite3_exec(writer->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    sqlite3_busy_timeout(writer->db, KI_SQLITE_WAIT_MS);
+    if ((code & 0xff) == SQLITE_BUSY) return KITH_OK; /* somebody writes, who has done this */
+    if (code == SQLITE_OK) {
+        code = write_again(log);
+        (void)sqlite3_exec(writer->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return code == SQLITE_OK ? KITH_OK
+                             : ki_sqlite_fail(writer, code, "write the log of the catalog to the disk again", error);
 }
 
 void ki_sqlite_sizes(void *self, uint64_t *disk_bytes, uint64_t *memory_bytes) {

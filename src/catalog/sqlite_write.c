@@ -5,14 +5,13 @@
 #include "catalog/sqlite.h"
 
 kith_status ki_sqlite_begin(void *self, kith_error *error) {
-    ki_sqlite *sqlite = self;
-    return ki_sql_run(sqlite->writer, KI_SQL_BEGIN, "begin a transaction", error);
+    ki_connection *writer = ((ki_sqlite *)self)->writer;
+    kith_status status = ki_sql_undo(writer, error);
+    return status == KITH_OK ? ki_sql_run(writer, KI_SQL_BEGIN, "begin a transaction", error) : status;
 }
 
-/* SQLite undoes the transaction itself after some errors, and not after others. */
 void ki_sqlite_rollback(void *self) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
-    if (!sqlite3_get_autocommit(writer->db)) (void)ki_sql_run(writer, KI_SQL_ROLLBACK, "roll back", NULL);
+    (void)ki_sql_undo(((ki_sqlite *)self)->writer, NULL);
 }
 
 kith_status ki_sqlite_commit(void *self, int *unknown, kith_error *error) {

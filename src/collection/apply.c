@@ -34,8 +34,8 @@ static kith_status append(ki_apply *apply, const ki_log_head *head, const ki_log
                        .values = &apply->values,
                        .vectors = operation->vector};
     int replaced = 0;
-    kith_status status = ki_values_of(apply->schema, operation->payload.data, operation->payload.bytes, 0,
-                                      &apply->values, &own);
+    kith_status status =
+        ki_values_of(apply->schema, operation->payload.data, operation->payload.bytes, 0, &apply->values, &own);
     if (status == KITH_E_DATA)
         return ki_fail(error, KITH_E_CORRUPT, "%s: the catalog's log of version %llu is damaged: key %llu: %s",
                        apply->collection->path, (unsigned long long)head->version, (unsigned long long)operation->key,

@@ -68,7 +68,7 @@ struct kith_collection {
     uint64_t next_key;       /* for the next new string id */
     uint64_t next_segment;   /* number of the next segment's folder; written with the next change of the catalog */
     uint64_t edition;        /* counts changes of segments, settings and the log's beginning (made.h M3) */
-    kith_status poisoned; /* KITH_OK, or why writes are refused (faults of a commit) */
+    kith_status poisoned;    /* KITH_OK, or why writes are refused (faults of a commit) */
     char poison[KITH_ERROR_TEXT_BYTES];
     ki_commit_queue *queue;
 

@@ -179,10 +179,8 @@ static kith_status run_batch(kith_collection *collection, ki_request *first, kit
     if (status == KITH_OK) status = ki_catalog_begin(collection->catalog, error);
     if (status == KITH_OK) {
         batch.body.made = &collection->made;
-        batch.apply = (ki_apply){.collection = collection,
-                                 .edit = batch.edit,
-                                 .schema = ki_edit_state(batch.edit)->schema,
-                                 .to_catalog = 1};
+        batch.apply = (ki_apply){
+            .collection = collection, .edit = batch.edit, .schema = ki_edit_state(batch.edit)->schema, .to_catalog = 1};
         status = change(&batch, first, error);
     }
     ki_edit_abandon(batch.edit);
@@ -203,7 +201,8 @@ static kith_status make_room(kith_collection *collection, kith_error *error) {
         kith_collection_info info = KITH_COLLECTION_INFO_INIT;
         ki_maintain_info(collection, &info);
         if (info.trouble && *info.trouble)
-            status = ki_fail(error, KITH_E_BUSY, "too many rows wait to be sealed, and sealing fails: %s", info.trouble);
+            status =
+                ki_fail(error, KITH_E_BUSY, "too many rows wait to be sealed, and sealing fails: %s", info.trouble);
         pthread_mutex_lock(&collection->publishing);
         if (status == KITH_OK && collection->current->head_count > FROZEN_MAX + 1) {
             struct timespec until;
@@ -220,7 +219,6 @@ static kith_status make_room(kith_collection *collection, kith_error *error) {
 static void lead(kith_collection *collection, ki_request *batch) {
     kith_error why = {0};
     kith_status status = ki_collection_expire(collection, &why);
-    if (status == KITH_OK) status = make_room(collection, &why);
     if (status == KITH_OK) {
         pthread_mutex_lock(&collection->writing);
         status = run_batch(collection, batch, &why);
@@ -233,6 +231,9 @@ static void lead(kith_collection *collection, ki_request *batch) {
 
 kith_status ki_commit(kith_collection *collection, ki_request *request, kith_error *error) {
     ki_commit_queue *queue = collection->queue;
+    /* What is over is removed by who seals: that one must not wait for itself. */
+    const kith_status room = request->verb == KI_VERB_REMOVE_EXPIRED ? KITH_OK : make_room(collection, error);
+    if (room != KITH_OK) return room;
     pthread_mutex_lock(&queue->mutex);
     request->done = 0;
     request->next = NULL;

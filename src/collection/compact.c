@@ -5,7 +5,8 @@
 #include "base/status.h"
 #include "collection/maintain.h"
 
-/* Items whose time is up go first, some thousands at a time. */
+/* Items whose time is up go first, some thousands at a time. Nothing is claimed yet: these are writes, which may wait for
+ * sealing. */
 static kith_status expire(kith_collection *collection, kith_error *error) {
     uint64_t removed = 0;
     kith_status status = ki_collection_expire(collection, error);
@@ -19,10 +20,10 @@ static kith_status expire(kith_collection *collection, kith_error *error) {
 static kith_status compact(ki_maintainer *maintainer, ki_watch *watch, kith_error *error) {
     kith_collection *collection = maintainer->collection;
     int done = 0;
-    kith_status status = ki_seal(collection, KI_SEAL_ALL, watch, NULL, error);
-    ki_maintain_name(maintainer, "merging");
+    kith_status status = ki_maintain_seal(maintainer, KI_SEAL_ALL, watch, error);
+    ki_maintain_name(maintainer, KI_CLAIM_REST, "merging");
     if (status == KITH_OK) status = ki_merge_all(collection, watch, error);
-    ki_maintain_name(maintainer, "indexing fields");
+    ki_maintain_name(maintainer, KI_CLAIM_REST, "indexing fields");
     while (status == KITH_OK && !done) status = ki_fields_index(collection, watch, &done, error);
     return status == KITH_OK ? ki_catalog_tidy(collection->catalog, error) : status;
 }
@@ -37,10 +38,10 @@ kith_status kith_collection_compact(kith_collection *collection, kith_progress_f
     if (status != KITH_OK) return status;
     ki_maintainer *maintainer = collection->maintainer;
     ki_watch watch = {.progress = progress, .progress_context = progress_context, .threads = maintainer->threads};
-    if (!ki_maintain_claim(maintainer, &watch, "sealing"))
+    if (!ki_maintain_claim(maintainer, KI_CLAIM_REST, &watch, "sealing"))
         return ki_fail(error, KITH_E_CANCELLED, "compacting was cancelled while it waited for its turn");
     status = compact(maintainer, &watch, error);
     ki_maintain_dig(maintainer, 0);
-    ki_maintain_release(maintainer);
+    ki_maintain_release(maintainer, KI_CLAIM_REST);
     return status;
 }

@@ -45,8 +45,8 @@ static kith_status make_catalog(const char *folder, const ki_made *made, const k
     const ki_catalog_options options = {.create = 1};
     ki_catalog *catalog = NULL;
     char *path = ki_home_path(folder, KI_HOME_CATALOG);
-    kith_status status = path ? ki_catalog_open_sqlite(path, &options, &catalog, error)
-                              : ki_fail(error, KITH_E_NOMEM, "out of memory");
+    kith_status status =
+        path ? ki_catalog_open_sqlite(path, &options, &catalog, error) : ki_fail(error, KITH_E_NOMEM, "out of memory");
     if (status == KITH_OK) status = ki_create_settings(catalog, made, schema, error);
     ki_catalog_close(catalog); /* what is in the write-ahead log goes into the file */
     free(path);
@@ -55,8 +55,7 @@ static kith_status make_catalog(const char *folder, const ki_made *made, const k
 
 static kith_status make_segments(const char *folder, kith_error *error) {
     char *path = ki_home_path(folder, KI_HOME_SEGMENTS);
-    const kith_status status =
-        path ? ki_home_make(path, error) : ki_fail(error, KITH_E_NOMEM, "out of memory");
+    const kith_status status = path ? ki_home_make(path, error) : ki_fail(error, KITH_E_NOMEM, "out of memory");
     free(path);
     return status;
 }

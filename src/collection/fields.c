@@ -27,6 +27,7 @@ static void next_name(const ki_sealed *sealed, char name[KI_BODY_NAME_BYTES]) {
 
 /* The names of the old indexes go into the new body. */
 static void keep_indexes(ki_job *job, const ki_sealed *old) {
+    job->made.rows = job->rows;
     job->made.specs = old->specs;
     for (size_t s = 0; s < old->specs; s++) {
         if (!old->index[s]) continue;
@@ -111,19 +112,23 @@ static kith_status replace(ki_job *job, kith_error *error) {
 
 /* ---- The verb ------------------------------------------------------------------------------------------------------ */
 
+static kith_status write_table(ki_job *job, kith_error *error) {
+    char name[KI_BODY_NAME_BYTES];
+    next_name(job->origin[0].sealed, name);
+    return ki_job_write_table(job, name, error);
+}
+
 static kith_status index_fields(ki_job *job, kith_error *error) {
     const ki_sealed *old = job->origin[0].sealed;
-    char name[KI_BODY_NAME_BYTES];
-    next_name(old, name);
     job->number = old->number;
     job->parts = 1;
     kith_status status = ki_job_gather(job, error);
-    if (status == KITH_OK) status = ki_job_write_table(job, name, error);
+    if (status == KITH_OK) status = ki_job_politely(job, write_table, error);
     if (status != KITH_OK) return status;
     keep_indexes(job, old);
     status = open_again(job, error);
     if (status != KITH_OK) {
-        ki_sealed_remove_files(old->folder, name);
+        ki_sealed_remove_files(old->folder, job->made.table.name);
         return status;
     }
     return replace(job, error);

@@ -32,6 +32,9 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     uint64_t catalog_memory = 0;
     if (!collection || !given || ki_grown_check(KI_GROWN_COLLECTION_INFO, given, NULL) != KITH_OK) return KITH_E_ARG;
+    /* As a read would see it; where that fails, as it was seen last. */
+    (void)ki_collection_refresh(collection, NULL);
+    (void)ki_collection_expire(collection, NULL);
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     info.id_kind = collection->made.id_kind;
     info.read_only = collection->options.read_only != 0;

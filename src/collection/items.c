@@ -88,8 +88,7 @@ kith_status kith_collection_exists(kith_collection *collection, const kith_ids *
 
 /* ---- By filter ----------------------------------------------------------------------------------------------------- */
 
-kith_status kith_collection_count(kith_collection *collection, const char *filter, uint64_t *count,
-                                  kith_error *error) {
+kith_status kith_collection_count(kith_collection *collection, const char *filter, uint64_t *count, kith_error *error) {
     kith_status status;
     ki_match *match = NULL;
     if (!collection || !count) return ki_fail(error, KITH_E_ARG, "kith_collection_count: an argument is NULL");

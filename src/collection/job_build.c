@@ -6,16 +6,15 @@
  * Declared values come from a head that has the same fields, from the tables of old segments, or, where those lack a
  * field that was declared later, from payloads: the head's own, or the catalog's. Those may be newer than the row: then
  * the row is dead by the time when this is published. */
-#define _GNU_SOURCE
 #include "base/checked.h"
 #include "base/status.h"
+#include "collection/helper.h"
 #include "collection/seal.h"
 #include "view/query.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 enum {
     /* Where kith_build() would still make one list: lists make exact searches of 11,000 x 384 clustered floats three to
@@ -295,31 +294,31 @@ static kith_status write_files(ki_job *job, kith_error *error) {
     return status == KITH_OK ? open_made(job, error) : status;
 }
 
-/* What a thread of low priority does, and the pool that kith_build() makes on it: they inherit that. It takes no lock of
- * the collection but the catalog's, so that who has to wait for none of ours waits for a thread that gets no time. */
-struct helper {
+struct work {
     ki_job *job;
+    ki_job_fn fn;
     kith_error *error;
     kith_status status;
 };
 
-static void *help(void *context) {
-    struct helper *helper = context;
-    (void)setpriority(PRIO_PROCESS, 0, NICE); /* of the calling thread; without it the work is done all the same */
-    helper->status = write_files(helper->job, helper->error);
-    return NULL;
+static void do_work(void *context) {
+    struct work *work = context;
+    work->status = work->fn(work->job, work->error);
+}
+
+kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error) {
+    struct work work = {.job = job, .fn = fn, .error = error};
+    if (!job->watch || !job->watch->polite) return fn(job, error);
+    ki_help(do_work, &work, NICE, job->watch->meanwhile, job->watch->meanwhile_context);
+    return work.status;
 }
 
 kith_status ki_job_build(ki_job *job, kith_error *error) {
     const kith_collection *c = job->collection;
-    struct helper helper = {.job = job, .error = error};
-    pthread_t thread;
     if (!job->rows) return KITH_OK;
     job->parts = 1 + c->made.vector_count;
+    job->made.rows = job->rows;
     job->made.specs = c->made.vector_count;
     job->number = ki_job_take_number(job->collection);
-    if (!job->watch || !job->watch->polite || pthread_create(&thread, NULL, help, &helper) != 0)
-        return write_files(job, error);
-    pthread_join(thread, NULL);
-    return helper.status;
+    return ki_job_politely(job, write_files, error);
 }

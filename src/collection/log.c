@@ -68,8 +68,7 @@ static void add_put(ki_log_body *body, const ki_log_operation *operation, uint64
     to = put(to, operation->text.data, operation->text.bytes);
     to = pad(begin, put(to, operation->payload.data, operation->payload.bytes));
     for (size_t v = 0; v < body->made->vector_count; v++)
-        if (operation->vector[v])
-            to = pad(begin, put(to, operation->vector[v], body->made->vector[v].row_bytes));
+        if (operation->vector[v]) to = pad(begin, put(to, operation->vector[v], body->made->vector[v].row_bytes));
     body->bytes += (size_t)(to - begin);
 }
 
@@ -119,8 +118,8 @@ struct reading {
 };
 
 static kith_status damaged(const struct reading *r, const char *what) {
-    return ki_fail(r->error, KITH_E_CORRUPT, "%s: the catalog's log of version %llu is damaged at byte %llu: %s", r->path,
-                   (unsigned long long)r->sequence, (unsigned long long)(r->at - r->begin), what);
+    return ki_fail(r->error, KITH_E_CORRUPT, "%s: the catalog's log of version %llu is damaged at byte %llu: %s",
+                   r->path, (unsigned long long)r->sequence, (unsigned long long)(r->at - r->begin), what);
 }
 
 /* Step over `bytes` and what pads them. NULL: there are not so many. */
@@ -135,9 +134,9 @@ static const unsigned char *take(struct reading *r, uint64_t bytes) {
 static kith_status read_head(struct reading *r, ki_bytes body, ki_log_head *head) {
     r->begin = r->at = body.data;
     if (body.bytes >= 4 && ki_load_u32(r->begin) > FORMAT)
-        return ki_fail(r->error, KITH_E_VERSION, "%s: the catalog's log of version %llu is of format %u: kith %s knows %d",
-                       r->path, (unsigned long long)r->sequence, (unsigned)ki_load_u32(r->begin), kith_version(),
-                       FORMAT);
+        return ki_fail(r->error, KITH_E_VERSION,
+                       "%s: the catalog's log of version %llu is of format %u: kith %s knows %d", r->path,
+                       (unsigned long long)r->sequence, (unsigned)ki_load_u32(r->begin), kith_version(), FORMAT);
     if (body.bytes < HEAD_BYTES + HASH_BYTES || body.bytes % 8 || ki_load_u32(r->begin) != FORMAT)
         return damaged(r, "this is no log");
     r->end = r->begin + body.bytes - HASH_BYTES;

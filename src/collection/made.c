@@ -52,9 +52,10 @@ static kith_status take_vector(ki_made *made, size_t v, const kith_vector_spec *
     const kith_metric metric = given->metric == KITH_METRIC_NONE ? by_default : given->metric;
     const size_t row_bytes = kith_row_bytes(dtype, given->dim);
     if (!row_bytes)
-        return ki_fail(error, KITH_E_ARG,
-                       "vector \"%s\": there is no type %s of %zu elements: 1 to %u are possible, of bits multiples of 8",
-                       name, kith_dtype_name(dtype), given->dim, KITH_DIM_MAX);
+        return ki_fail(
+            error, KITH_E_ARG,
+            "vector \"%s\": there is no type %s of %zu elements: 1 to %u are possible, of bits multiples of 8", name,
+            kith_dtype_name(dtype), given->dim, KITH_DIM_MAX);
     if (!metric_fits(metric, dtype))
         return ki_fail(error, KITH_E_ARG, "vector \"%s\": %s vectors have no metric %s", name, kith_dtype_name(dtype),
                        kith_metric_name(metric));
@@ -312,8 +313,8 @@ kith_status ki_state_decode(ki_bytes body, const char *path, ki_state *state, ki
         return ki_fail(error, KITH_E_VERSION, "%s: the catalog's setting \"%s\" is of version %u: kith %s knows %d",
                        path, KI_SETTING_STATE, (unsigned)ki_load_u32(bytes), kith_version(), FORMAT);
     if (body.bytes != KI_STATE_BYTES) return damaged(path, KI_SETTING_STATE, "its length is wrong", error);
-    *state = (ki_state){ki_load_u64(bytes + 8), ki_load_u64(bytes + 16), ki_load_u64(bytes + 24),
-                        ki_load_u64(bytes + 32)};
+    *state =
+        (ki_state){ki_load_u64(bytes + 8), ki_load_u64(bytes + 16), ki_load_u64(bytes + 24), ki_load_u64(bytes + 32)};
     if (state->version > UINT64_MAX / 2 || state->next_segment > UINT64_MAX / 2 || state->edition > UINT64_MAX / 2)
         return damaged(path, KI_SETTING_STATE, "a number is beyond any sense", error);
     return KITH_OK;

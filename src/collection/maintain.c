@@ -23,7 +23,7 @@ static ki_maintainer *create(kith_collection *collection) {
     pthread_condattr_destroy(&attributes);
     pthread_mutex_init(&made->mutex, NULL);
     made->collection = collection;
-    made->work = "";
+    for (int c = 0; c < KI_CLAIMS; c++) made->at_work[c].name = "";
     made->threads =
         collection->options.pool ? kith_pool_threads(collection->options.pool) : collection->options.threads;
     return made;
@@ -114,42 +114,35 @@ static void wait_a_little(ki_maintainer *maintainer) {
     pthread_cond_timedwait(&maintainer->changed, &maintainer->mutex, &until);
 }
 
-int ki_maintain_claim(ki_maintainer *maintainer, ki_watch *watch, const char *work) {
+int ki_maintain_claim(ki_maintainer *maintainer, ki_claim claim, ki_watch *watch, const char *name) {
+    ki_at_work *at_work = &maintainer->at_work[claim];
     int cancelled = 0;
     pthread_mutex_lock(&maintainer->mutex);
-    maintainer->compacting++;
-    while (maintainer->claimed && !maintainer->stop && !cancelled) {
+    at_work->waiting++;
+    while (at_work->claimed && !maintainer->stop && !cancelled) {
         wait_a_little(maintainer);
         pthread_mutex_unlock(&maintainer->mutex);
         cancelled = asked_to_stop(watch);
         pthread_mutex_lock(&maintainer->mutex);
     }
-    const int claimed = !maintainer->claimed && !maintainer->stop && !cancelled;
-    if (claimed) {
-        maintainer->claimed = 1;
-        maintainer->work = work;
-        maintainer->watched = watch;
-    } else {
-        maintainer->compacting--;
-        pthread_cond_broadcast(&maintainer->changed);
-    }
+    at_work->waiting--;
+    const int claimed = !at_work->claimed && !maintainer->stop && !cancelled;
+    if (claimed) *at_work = (ki_at_work){1, at_work->waiting, name, watch};
     pthread_mutex_unlock(&maintainer->mutex);
     return claimed;
 }
 
-void ki_maintain_release(ki_maintainer *maintainer) {
+void ki_maintain_release(ki_maintainer *maintainer, ki_claim claim) {
+    ki_at_work *at_work = &maintainer->at_work[claim];
     pthread_mutex_lock(&maintainer->mutex);
-    maintainer->claimed = 0;
-    maintainer->compacting--;
-    maintainer->work = "";
-    maintainer->watched = NULL;
+    *at_work = (ki_at_work){0, at_work->waiting, "", NULL};
     pthread_cond_broadcast(&maintainer->changed);
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
-void ki_maintain_name(ki_maintainer *maintainer, const char *work) {
+void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *name) {
     pthread_mutex_lock(&maintainer->mutex);
-    maintainer->work = work;
+    maintainer->at_work[claim].name = name;
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
@@ -170,13 +163,14 @@ static void seal_here(ki_maintainer *maintainer) {
     kith_error error = {0};
     ki_watch watch = {.threads = maintainer->threads};
     pthread_mutex_lock(&maintainer->mutex);
-    const int later = maintainer->claimed || ki_now_ns() < maintainer->trouble[KI_WORK_SEAL].again_ns;
+    const int later =
+        maintainer->at_work[KI_CLAIM_SEAL].claimed || ki_now_ns() < maintainer->trouble[KI_WORK_SEAL].again_ns;
     pthread_mutex_unlock(&maintainer->mutex);
-    if (later || !ki_maintain_claim(maintainer, &watch, "sealing")) return;
+    if (later || !ki_maintain_claim(maintainer, KI_CLAIM_SEAL, &watch, "sealing")) return;
     const kith_status status = ki_seal(maintainer->collection, KI_SEAL_SOME, &watch, NULL, &error);
     ki_maintain_note(maintainer, KI_WORK_SEAL, status, &error);
     ki_maintain_dig(maintainer, 0);
-    ki_maintain_release(maintainer);
+    ki_maintain_release(maintainer, KI_CLAIM_SEAL);
 }
 
 void ki_maintain_wake(kith_collection *collection) {
@@ -201,10 +195,12 @@ void ki_maintain_info(kith_collection *collection, kith_collection_info *info) {
         return;
     }
     pthread_mutex_lock(&maintainer->mutex);
-    info->working = *maintainer->work != 0;
-    info->work = maintainer->work;
-    info->work_done = maintainer->watched ? atomic_load(&maintainer->watched->done) : 0;
-    info->work_total = maintainer->watched ? atomic_load(&maintainer->watched->total) : 0;
+    const ki_at_work *at_work = &maintainer->at_work[KI_CLAIM_REST]; /* what takes longer */
+    if (!at_work->claimed) at_work = &maintainer->at_work[KI_CLAIM_SEAL];
+    info->working = at_work->claimed;
+    info->work = at_work->name;
+    info->work_done = at_work->watched ? atomic_load(&at_work->watched->done) : 0;
+    info->work_total = at_work->watched ? atomic_load(&at_work->watched->total) : 0;
     maintainer->shown[0] = 0;
     for (int w = KI_WORKS; w-- > 0;)
         if (maintainer->trouble[w].failures)
@@ -213,17 +209,25 @@ void ki_maintain_info(kith_collection *collection, kith_collection_info *info) {
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
+kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_watch *watch, kith_error *error) {
+    if (!ki_maintain_claim(maintainer, KI_CLAIM_SEAL, watch, "sealing"))
+        return ki_fail(error, KITH_E_CANCELLED, "sealing was cancelled while it waited for its turn");
+    const kith_status status = ki_seal(maintainer->collection, what, watch, NULL, error);
+    ki_maintain_release(maintainer, KI_CLAIM_SEAL);
+    return status;
+}
+
 kith_status ki_maintain_fields(kith_collection *collection, kith_error *error) {
     ki_maintainer *maintainer = collection->maintainer;
     int done = 0;
     if (!maintainer) return KITH_OK;
     ki_watch watch = {.threads = maintainer->threads};
-    if (!ki_maintain_claim(maintainer, &watch, "indexing fields"))
+    if (!ki_maintain_claim(maintainer, KI_CLAIM_REST, &watch, "indexing fields"))
         return ki_fail(error, KITH_E_CANCELLED, "the collection is being closed");
-    kith_status status =
-        ki_seal(collection, KI_SEAL_FROZEN, &watch, NULL, error); /* heads that were frozen have the old fields */
+    /* Heads that were frozen have the old fields. */
+    kith_status status = ki_maintain_seal(maintainer, KI_SEAL_FROZEN, &watch, error);
     while (status == KITH_OK && !done) status = ki_fields_index(collection, &watch, &done, error);
     ki_maintain_dig(maintainer, 0);
-    ki_maintain_release(maintainer);
+    ki_maintain_release(maintainer, KI_CLAIM_REST);
     return status;
 }

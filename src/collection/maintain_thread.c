@@ -9,9 +9,12 @@
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
  *
+ * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
+ *
  * It sleeps until the first of these may be due, or for good until somebody writes (`dozing`). Its own priority is the
  * process's, since it holds locks that writers wait for; the files are built by helpers of low priority. */
 #define _GNU_SOURCE
+#include "collection/helper.h"
 #include "collection/maintain.h"
 
 #include "base/clock.h"
@@ -91,24 +94,47 @@ static int is_due(ki_maintainer *maintainer, struct look *look, ki_work work) {
 
 /* ---- Doing it ------------------------------------------------------------------------------------------------------ */
 
-static int asked(void *context, const kith_progress *progress) {
-    ki_maintainer *maintainer = context;
-    (void)progress;
+static int asked(ki_maintainer *maintainer, ki_claim claim) {
     pthread_mutex_lock(&maintainer->mutex);
-    const int leave = maintainer->stop || maintainer->compacting;
+    const int leave = maintainer->stop || maintainer->at_work[claim].waiting;
     pthread_mutex_unlock(&maintainer->mutex);
     return leave;
 }
 
-static kith_status expire(kith_collection *collection, uint64_t *removed, kith_error *error) {
-    *removed = 0;
-    const kith_status status = ki_collection_expire(collection, error);
-    return status == KITH_OK ? ki_commit_expired(collection, removed, error) : status;
+static int asked_sealing(void *context, const kith_progress *progress) {
+    (void)progress;
+    return asked(context, KI_CLAIM_SEAL);
+}
+
+static int asked_rest(void *context, const kith_progress *progress) {
+    (void)progress;
+    return asked(context, KI_CLAIM_REST);
+}
+
+/* Removing what is over is a write, and writes may wait until heads are sealed, which is our part: so a helper does it. */
+struct expiry {
+    kith_collection *collection;
+    kith_error *error;
+    kith_status status;
+};
+
+static void expire_now(void *context) {
+    struct expiry *expiry = context;
+    uint64_t removed;
+    expiry->status = ki_collection_expire(expiry->collection, expiry->error);
+    if (expiry->status == KITH_OK) expiry->status = ki_commit_expired(expiry->collection, &removed, expiry->error);
+}
+
+static void seal_meanwhile(void *context);
+
+static kith_status expire(ki_maintainer *maintainer, kith_error *error) {
+    struct expiry expiry = {.collection = maintainer->collection, .error = error};
+    ki_help(expire_now, &expiry, 0, seal_meanwhile, maintainer);
+    return expiry.status;
 }
 
 static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki_watch *watch, kith_error *error) {
     kith_collection *collection = maintainer->collection;
-    uint64_t removed;
     size_t merged;
     int done;
     switch (work) {
@@ -117,7 +143,7 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
     case KI_WORK_FIELDS:
         return ki_fields_index(collection, watch, &done, error);
     case KI_WORK_EXPIRE:
-        return expire(collection, &removed, error);
+        return expire(maintainer, error);
     default:
         return ki_merge(collection, idle, watch, &merged, error);
     }
@@ -141,27 +167,14 @@ void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status statu
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
-/* Claim the work, which callers have not; 0: they have, or it is over. */
-static int begin(ki_maintainer *maintainer, ki_work work, ki_watch *watch) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
+/* Claim a job that no caller has or wants; 0: there is one, or it is over. */
+static int begin(ki_maintainer *maintainer, ki_claim claim, const char *name, ki_watch *watch) {
+    ki_at_work *at_work = &maintainer->at_work[claim];
     pthread_mutex_lock(&maintainer->mutex);
-    const int free_now = !maintainer->stop && !maintainer->claimed && !maintainer->compacting;
-    if (free_now) {
-        maintainer->claimed = 1;
-        maintainer->work = names[work];
-        maintainer->watched = watch;
-    }
+    const int is_free = !maintainer->stop && !at_work->claimed && !at_work->waiting;
+    if (is_free) *at_work = (ki_at_work){1, 0, name, watch};
     pthread_mutex_unlock(&maintainer->mutex);
-    return free_now;
-}
-
-static void end(ki_maintainer *maintainer) {
-    pthread_mutex_lock(&maintainer->mutex);
-    maintainer->claimed = 0;
-    maintainer->work = "";
-    maintainer->watched = NULL;
-    pthread_cond_broadcast(&maintainer->changed);
-    pthread_mutex_unlock(&maintainer->mutex);
+    return is_free;
 }
 
 /* ---- The loop ------------------------------------------------------------------------------------------------------ */
@@ -180,13 +193,30 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
 
 /* Returns how long to wait before looking again. */
 static uint64_t try_work(ki_maintainer *maintainer, ki_work work, int idle) {
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
+    const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
-    ki_watch watch = {.progress = asked, .progress_context = maintainer, .threads = maintainer->threads, .polite = 1};
-    if (!begin(maintainer, work, &watch)) return SECOND / 10;
+    ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,
+                      .progress_context = maintainer,
+                      .threads = maintainer->threads,
+                      .polite = 1,
+                      .meanwhile = work == KI_WORK_SEAL ? NULL : seal_meanwhile,
+                      .meanwhile_context = maintainer};
+    if (!begin(maintainer, claim, names[work], &watch)) return SECOND / 10;
     const kith_status status = perform(maintainer, work, idle, &watch, &error);
-    end(maintainer);
+    ki_maintain_release(maintainer, claim);
     ki_maintain_note(maintainer, work, status, &error);
     return status == KITH_OK ? 0 : SECOND / 10;
+}
+
+/* While a helper is at something else. */
+static void seal_meanwhile(void *context) {
+    ki_maintainer *maintainer = context;
+    struct look look;
+    look_around(maintainer, &look);
+    const int due = is_due(maintainer, &look, KI_WORK_SEAL);
+    ki_snapshot_release(look.snapshot);
+    if (due) (void)try_work(maintainer, KI_WORK_SEAL, 0);
 }
 
 /* Do what is due first; returns how long to wait before looking again. */

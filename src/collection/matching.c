@@ -13,6 +13,7 @@ enum {
     SIEVES_MAX = 4096,
     BUCKETS = 1024,
     PARSED_MAX = 32,
+    HEADS_MAX = 4,
     PARSED_TEXT_MAX = 64 << 10,
     /* So few rows are best scored one by one, whatever the plans cost: as a list they cost nothing beside that. */
     FEW = 4096
@@ -24,6 +25,9 @@ struct ki_match_cache {
     uint64_t bytes;
     size_t count;
     ki_parsed *parsed[PARSED_MAX]; /* newest first */
+    ki_head_words *words[HEADS_MAX];
+    const ki_head *head[HEADS_MAX]; /* whose words they are; never followed */
+    size_t next_head;               /* the table that a new head takes */
 };
 
 /* ---- Sieves -------------------------------------------------------------------------------------------------------- */
@@ -75,14 +79,6 @@ static int same_name(const ki_sieve_name *a, const ki_sieve_name *b) {
 
 /* ---- Positions ---------------------------------------------------------------------------------------------------- */
 
-int ki_matching_position(const ki_sealed *sealed, size_t spec, uint32_t row, uint32_t *position) {
-    const kith_index *index = sealed->index[spec];
-    if (index->view.rows != ki_table_rows(sealed->table)) /* else the row is the key's place among all ids */
-        return ki_index_find(index, ki_table_keys(sealed->table)[row], position);
-    *position = index->id_order[row];
-    return *position < index->view.rows;
-}
-
 /* The positions of rows, whether they live or not. */
 static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *rows) {
     if (rows->set > rows->rows / 2) return ki_sealed_positions(sealed, spec, rows);
@@ -90,7 +86,7 @@ static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *ro
     for (uint64_t w = 0; bits && w < rows->words; w++)
         for (uint64_t word = rows->word[w]; word; word &= word - 1) {
             uint32_t position;
-            if (ki_matching_position(sealed, spec, (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(word)), &position))
+            if (ki_sealed_row_position(sealed, spec, w * 64 + (unsigned)__builtin_ctzll(word), &position))
                 ki_bits_put(bits, position);
         }
     return bits;
@@ -210,7 +206,13 @@ ki_living *ki_match_cache_living(ki_match_cache *cache, ki_sieve *sieve, ki_bits
 
 ki_match_cache *ki_match_cache_create(void) {
     ki_match_cache *cache = ki_alloc_array_zeroed(1, sizeof(*cache));
-    if (cache) pthread_mutex_init(&cache->mutex, NULL);
+    if (!cache) return NULL;
+    pthread_mutex_init(&cache->mutex, NULL);
+    for (size_t i = 0; i < HEADS_MAX; i++)
+        if (!(cache->words[i] = ki_head_words_create())) {
+            ki_match_cache_destroy(cache);
+            return NULL;
+        }
     return cache;
 }
 
@@ -221,6 +223,7 @@ void ki_match_cache_destroy(ki_match_cache *cache) {
         ki_sieve_release(sieve);
     }
     for (size_t i = 0; i < PARSED_MAX; i++) ki_parsed_release(cache->parsed[i]);
+    for (size_t i = 0; i < HEADS_MAX; i++) ki_head_words_destroy(cache->words[i]);
     pthread_mutex_destroy(&cache->mutex);
     free(cache);
 }
@@ -351,4 +354,19 @@ void ki_match_cache_keep_parsed(ki_match_cache *cache, ki_parsed *parsed) {
     renew(cache, PARSED_MAX - 1, parsed);
     pthread_mutex_unlock(&cache->mutex);
     ki_parsed_release(last);
+}
+
+/* ---- Words of heads ----------------------------------------------------------------------------------------------- */
+
+ki_head_words *ki_match_cache_words(ki_match_cache *cache, const ki_head *head) {
+    size_t at = 0;
+    pthread_mutex_lock(&cache->mutex);
+    while (at < HEADS_MAX && cache->head[at] != head) at++;
+    if (at == HEADS_MAX) {
+        at = cache->next_head;
+        cache->next_head = (at + 1) % HEADS_MAX;
+        cache->head[at] = head;
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return cache->words[at];
 }

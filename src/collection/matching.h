@@ -31,6 +31,7 @@ typedef struct ki_parsed {
     uint64_t hash;          /* of the text as it was given */
     size_t text_bytes;
     char *text;
+    _Atomic uint64_t rows_read; /* that were looked at one by one: enough of them are worth a sieve */
 } ki_parsed;
 
 /* A filter and a segment as one tree. In place: not to be copied. */
@@ -40,9 +41,12 @@ typedef struct ki_question {
     const char *segment;
     size_t segment_bytes;
     const ki_filter *filter; /* the tree of both */
-    const char *name;        /* what names the tree */
+    const char *name;        /* what names the tree, and the filter alone */
     size_t name_bytes;
     uint64_t hash;
+    const char *filter_name;
+    size_t filter_name_bytes;
+    uint64_t filter_hash;
     ki_filter joined;
     ki_filter_node equal, both;
     const ki_filter_node *child[2];
@@ -116,7 +120,17 @@ ki_parsed *ki_match_cache_parsed(ki_match_cache *cache, const char *text, size_t
 void ki_match_cache_keep_parsed(ki_match_cache *cache, ki_parsed *parsed);
 void ki_parsed_release(ki_parsed *parsed); /* NULL is fine */
 
-/* A row's position in an index; 0: it has none. */
-int ki_matching_position(const ki_sealed *sealed, size_t spec, uint32_t row, uint32_t *position);
+/* ---- head_words.c -------------------------------------------------------------------------------------------------- */
+
+typedef struct ki_head_words ki_head_words;
+
+ki_head_words *ki_head_words_create(void); /* NULL: out of memory */
+void ki_head_words_destroy(ki_head_words *words);
+/* The rows among a head's first `count` (at least 1) whose tag `field`, by its number in the head's schema, is `word`, in
+ * any order; how many, or SIZE_MAX without memory. */
+size_t ki_head_words_find(ki_head_words *words, const ki_head *head, size_t count, size_t field, const char *word,
+                          size_t bytes, ki_area *rows);
+/* The cache's table for a head. Another head may have it the next time. */
+ki_head_words *ki_match_cache_words(ki_match_cache *cache, const ki_head *head);
 
 #endif

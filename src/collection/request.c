@@ -150,8 +150,9 @@ static kith_status take_rows(const ki_vector *vector, const kith_item_vectors *g
     const size_t stride = given->stride_bytes ? given->stride_bytes : kith_row_bytes(given->dtype, given->dim);
     float *floats = ki_alloc_array(vector->dim, sizeof(float));
     unsigned char *rows = as_it_is ? NULL : ki_alloc_array(request->count, vector->row_bytes);
-    kith_status status =
-        floats && (rows || as_it_is) ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for %zu vectors", request->count);
+    kith_status status = floats && (rows || as_it_is)
+                             ? KITH_OK
+                             : ki_fail(error, KITH_E_NOMEM, "out of memory for %zu vectors", request->count);
     to->owned = rows;
     for (size_t i = 0; i < request->count && status == KITH_OK; i++) {
         char item[KI_ITEM_TEXT];

@@ -14,8 +14,8 @@ struct item {
     ki_bytes text;
     int is_new; /* its string id has no key yet */
     int lives;
-    ki_place place;              /* where, if it lives */
-    const ki_catalog_item *old;  /* what the catalog has of it, where that was asked for */
+    ki_place place;             /* where, if it lives */
+    const ki_catalog_item *old; /* what the catalog has of it, where that was asked for */
 };
 
 void ki_resolve_free(ki_batch *batch) {
@@ -99,8 +99,7 @@ static kith_status choose_payload(ki_batch *batch, const ki_request *request, co
     operation->payload = given.bytes || !item->old ? given : item->old->payload;
     if (given.bytes && request->mode == KITH_MERGE) {
         const ki_bytes old = item->old->payload;
-        const kith_status merged =
-            ki_payload_merge(old.data, old.bytes, given.data, given.bytes, &batch->merged, &own);
+        const kith_status merged = ki_payload_merge(old.data, old.bytes, given.data, given.bytes, &batch->merged, &own);
         if (merged != KITH_OK)
             return ki_fail(error, merged, "%s: %s", ki_item_text(&request->ids, item->number, text), own.text);
         operation->payload = (ki_bytes){batch->merged.data, batch->merged.bytes};
@@ -122,8 +121,8 @@ static kith_status put(ki_batch *batch, ki_request *request, const struct item *
         operation.expires_ms = request->expires_ms[item->number];
     else if (updates)
         operation.expires_ms = item->old->expires_ms;
-    kith_status status = choose_payload(batch, request, updates ? item : &(struct item){.number = item->number},
-                                        &operation, error);
+    kith_status status =
+        choose_payload(batch, request, updates ? item : &(struct item){.number = item->number}, &operation, error);
     for (size_t v = 0; v < batch->collection->made.vector_count && status == KITH_OK; v++) {
         operation.vector[v] = ki_request_vector(request, v, item->number);
         if (!operation.vector[v] && updates) status = keep_vector(batch, item, v, &operation, error);
@@ -225,8 +224,7 @@ kith_status ki_resolve(ki_batch *batch, ki_request *request, uint64_t *next_key,
     if (request->verb == KI_VERB_REMOVE_WHERE && status == KITH_OK) status = resolve_where(batch, request, error);
     if (request->verb == KI_VERB_REMOVE_EXPIRED && status == KITH_OK) status = resolve_expired(batch, request, error);
     for (size_t i = 0; i < request->count && status == KITH_OK; i++)
-        if (!request->superseded || !request->superseded[i])
-            status = resolve_item(batch, request, i, next_key, error);
+        if (!request->superseded || !request->superseded[i]) status = resolve_item(batch, request, i, next_key, error);
     if (status == KITH_OK) status = ki_log_end(&batch->body, *next_key, error);
     return status;
 }

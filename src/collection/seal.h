@@ -8,7 +8,7 @@
  *     knows what the disk holds do they stay: the next opening finds out who names them.
  * R3. Rows of origins that die while files are built are dead in the new segment: most of these deaths are carried over
  *     before `writing` is taken, and the last ones under it.
- * R4. One job at a time in a collection: maintain.c sees to that. */
+ * R4. One job that seals and one other at a time in a collection: maintain.c sees to that. */
 #ifndef KI_COLLECTION_SEAL_H
 #define KI_COLLECTION_SEAL_H
 
@@ -19,7 +19,11 @@ typedef struct ki_watch {
     kith_progress_fn progress; /* NULL: none; non-zero cancels */
     void *progress_context;
     unsigned threads;
-    int polite;                       /* files are built by threads of low priority */
+    /* Files are built by a thread of low priority and those that it makes. That takes no lock of the collection but the
+     * catalog's, so that nobody waits for a lock whose holder gets no time. Meanwhile the caller does something else. */
+    int polite;
+    void (*meanwhile)(void *context); /* may be NULL */
+    void *meanwhile_context;
     atomic_uint_fast64_t done, total; /* rows, for ki_maintain_info; written by the job */
 } ki_watch;
 
@@ -69,6 +73,9 @@ void ki_job_end(ki_job *job);
 kith_status ki_job_tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error);
 /* The table of all rows in a file of the folder of segment job->number. */
 kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error);
+/* Do something of a job as its watch says: politely, or at once. */
+typedef kith_status (*ki_job_fn)(ki_job *job, kith_error *error);
+kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error);
 /* A folder with the files of all rows, opened: job->sealed and alive. Nothing where there are no rows. */
 kith_status ki_job_build(ki_job *job, kith_error *error);
 

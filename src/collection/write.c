@@ -95,6 +95,7 @@ kith_status kith_collection_declare(kith_collection *collection, const kith_fiel
     const kith_status status = declare(collection, field, error);
     pthread_mutex_unlock(&collection->writing);
     if (status != KITH_OK) return status;
+    if (collection->options.no_background) return ki_maintain_fields(collection, error);
     ki_maintain_wake(collection);
     return KITH_OK;
 }

@@ -90,9 +90,10 @@ static bool lex_time(ki_lexer *lexer) {
 static bool lex_number(ki_lexer *lexer) {
     ki_token *token = &lexer->token;
     token->kind = KI_TOKEN_NUMBER;
-    token->end = ki_decimal_scan(lexer->at, lexer->end);
-    if (!token->end || (token->end < lexer->end && in_word(*token->end)))
+    const char *end = ki_decimal_scan(lexer->at, lexer->end);
+    if (!end || (end < lexer->end && in_word(*end)))
         return fail(lexer, token->begin, "this is no number: they look like 7, -0.5 or 1e6; other texts need quotes");
+    token->end = end;
     token->bytes = (size_t)(token->end - token->begin);
     return ki_decimal_parse(token->begin, token->bytes, &token->number) ||
            fail(lexer, token->begin, "this number is beyond the range of doubles");

@@ -47,6 +47,7 @@ const ki_filter_node *ki_parse_failed(ki_maker *maker, kith_status status, const
 
 static const ki_filter_node *expected(ki_lexer *lexer, const char *what) {
     const ki_token *token = &lexer->token;
+    if (ki_make_failed(lexer->maker)) return NULL; /* the token may be half a one */
     if (token->kind == KI_TOKEN_END)
         return ki_parse_failed(lexer->maker, KITH_E_ARG, lexer->begin, token->begin,
                                "expected %s, and the filter ends there", what);

@@ -74,6 +74,9 @@ typedef struct ki_values {
  * payload (bytes 0): all are absent. KITH_E_DATA also for what is no JSON object, with the byte; KITH_E_NOMEM. */
 kith_status ki_values_of(const ki_schema *schema, const char *payload, size_t bytes, int strict, ki_values *values,
                          kith_error *error);
+/* Values that come from elsewhere: the schema's fields, all absent, and room for `strings` strings, which the caller
+ * fills in and counts; what they point to is not the values' own. 0: no memory. */
+int ki_values_reserve(const ki_schema *schema, size_t strings, ki_values *values);
 void ki_values_free(ki_values *values); /* {0} is fine */
 
 #endif

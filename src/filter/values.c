@@ -237,6 +237,14 @@ static kith_status finish(walk *at) {
     return KITH_OK;
 }
 
+int ki_values_reserve(const ki_schema *schema, size_t strings, ki_values *values) {
+    if (begin(schema, values, NULL) != KITH_OK) return 0;
+    gathered *store = values->memory;
+    return ki_array_reserve((void **)&values->string, &store->string_capacity, strings, sizeof *values->string) &&
+           ki_array_reserve((void **)&values->string_bytes, &store->bytes_capacity, strings,
+                            sizeof *values->string_bytes);
+}
+
 kith_status ki_values_of(const ki_schema *schema, const char *payload, size_t bytes, int strict, ki_values *values,
                          kith_error *error) {
     kith_status status = begin(schema, values, error);

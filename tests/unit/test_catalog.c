@@ -17,7 +17,7 @@
 
 static const uint64_t MIDDLE = UINT64_C(1) << 63;
 
-/* ---- A catalog for each test ------------------------------------------------------------------------------------ */
+/* ---- A catalog for each test ----------------------------------------------------------------------------------- */
 
 static int with_file(void **state) {
     static int number;
@@ -39,7 +39,7 @@ static int closed(void **state) {
     return 0;
 }
 
-/* ---- Items -------------------------------------------------------------------------------------------------------- */
+/* ---- Items ------------------------------------------------------------------------------------------------------- */
 
 static void test_items(void **state) {
     ki_catalog *catalog = *state;
@@ -189,7 +189,7 @@ static void test_expiry(void **state) {
     ki_catalog_rollback(catalog);
 }
 
-/* ---- Transactions ------------------------------------------------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------------------------------------------------ */
 
 static void *look_from_elsewhere(void *context) {
     static char text[200];
@@ -308,7 +308,7 @@ static void test_begin_waits(void **state) {
     ki_found_free(&found);
 }
 
-/* ---- Scans -------------------------------------------------------------------------------------------------------- */
+/* ---- Scans ------------------------------------------------------------------------------------------------------- */
 
 /* Each commit gives all items the same new version; a scan and what it reads meanwhile must never see two. */
 static atomic_int stop;
@@ -434,7 +434,7 @@ static void test_stamps(void **state) {
     OK(ki_catalog_sync(catalog, &error));
 }
 
-/* ---- Bodies ------------------------------------------------------------------------------------------------------- */
+/* ---- Bodies ------------------------------------------------------------------------------------------------------ */
 
 static void test_records(void **state) {
     ki_catalog *catalog = *state;
@@ -520,7 +520,7 @@ static void test_bodies_of_all_sizes(void **state) {
     free(body);
 }
 
-/* ---- Against a list ----------------------------------------------------------------------------------------------- */
+/* ---- Against a list ---------------------------------------------------------------------------------------------- */
 
 enum { MODEL_KEYS = 200 };
 

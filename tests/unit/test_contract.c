@@ -45,6 +45,14 @@ static struct outputs {
     kith_build_report built;
     kith_join_report joined;
     const char *text;
+    kith_collection *collection;
+    kith_result *result;
+    kith_hits hits;
+    kith_write_report written;
+    kith_collection_info collection_info;
+    kith_vector_spec spec;
+    kith_field field;
+    uint8_t exists[ROOM];
     size_t bytes, unknown;
     uint64_t id, row, ids[ROOM];
     float distance, distances[ROOM], vectors[ROOM];
@@ -256,6 +264,8 @@ static kith_status call_tune(unsigned missing, kith_error *error) {
     return kith_tune(P(1, data_path("tuned.kith")), NULL, &options, error);
 }
 
+#include "support/contract_collection.h"
+
 #define CALL(name, pointers)                                                                                           \
     { "kith_" #name, call_##name, pointers }
 
@@ -298,6 +308,24 @@ static const struct call {
     CALL(search_range, 4),
     CALL(join, 2),
     CALL(tune, 1),
+    CALL(collection_create, 2),
+    CALL(collection_open, 2),
+    CALL(collection_open_memory, 2),
+    CALL(collection_write, 2),
+    CALL(collection_delete, 2),
+    CALL(collection_delete_where, 2),
+    CALL(collection_declare, 2),
+    CALL(result_create, 1),
+    CALL(result_hits, 2),
+    CALL(collection_get, 3),
+    CALL(collection_exists, 3),
+    CALL(collection_count, 2),
+    CALL(collection_scroll, 2),
+    CALL(collection_search, 3),
+    CALL(collection_get_info, 2),
+    CALL(collection_vector, 2),
+    CALL(collection_field, 2),
+    CALL(collection_compact, 1),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
 
@@ -309,6 +337,9 @@ static void mark_outputs(void) {
     out.cpu.struct_size = sizeof(out.cpu);
     out.built.struct_size = sizeof(out.built);
     out.joined.struct_size = sizeof(out.joined);
+    out.hits.struct_size = sizeof(out.hits);
+    out.written.struct_size = sizeof(out.written);
+    out.collection_info.struct_size = sizeof(out.collection_info);
 }
 
 /* Free the handles that a good call made: those that are no longer marked. */
@@ -322,6 +353,8 @@ static void end_outputs(void) {
     if ((void *)out.index != mark) kith_index_close(out.index);
     if ((void *)out.filter != mark) kith_filter_destroy(out.filter);
     if ((void *)out.scratch != mark) kith_scratch_destroy(out.scratch);
+    if ((void *)out.collection != mark) kith_collection_close(out.collection);
+    if ((void *)out.result != mark) kith_result_destroy(out.result);
 }
 
 static void test_null_is_refused(void **state) {
@@ -402,6 +435,8 @@ static void test_ends_take_null(void **state) {
     kith_index_close(NULL);
     kith_filter_destroy(NULL);
     kith_scratch_destroy(NULL);
+    kith_collection_close(NULL);
+    kith_result_destroy(NULL);
     assert_int_equal(kith_pool_threads(NULL), 0);
     assert_int_equal(kith_filter_count(NULL), 0);
     assert_int_equal(kith_index_tuned(NULL, NULL), 0);
@@ -510,6 +545,7 @@ static void prepare(void *given, const char *name) {
         const kith_queries queries = some_queries();
         memcpy(given, &queries, sizeof(queries));
     }
+    prepare_for_shop(given, name);
     if (strcmp(name, "kith_tune_options") == 0) ((kith_tune_options *)given)->queries = 100;
 }
 
@@ -539,6 +575,15 @@ static const struct given {
     GIVE(join_options, progress_context, 0),
     GIVE(join_report, output_bytes, 1),
     GIVE(tune_options, progress_context, 0),
+    GIVE(collection_options, model, 0),
+    GIVE(collection_open_options, reserved, 0),
+    GIVE(items, if_version, 0),
+    GIVE(write_report, unmet, 1),
+    GIVE(scroll, from_start, 0),
+    GIVE(hits, expires_ms, 1),
+    GIVE(ask, model, 0),
+    GIVE(ask_report, total_ns, 1),
+    GIVE(collection_info, trouble, 1),
 };
 #define STRUCTS (sizeof(structs) / sizeof(*structs))
 
@@ -732,6 +777,7 @@ static kith_status make(kith_error *error) {
     if (status == KITH_OK) status = kith_scratch_create(numbered, NULL, &scratch, error);
     if (status == KITH_OK) status = kith_filter_create(numbered, some_ids, ROOM, NULL, &filter, error);
     kith_reader_close(strings);
+    if (status == KITH_OK) status = make_shop(error);
     return status == KITH_OK ? make_readers(error) : status;
 }
 
@@ -756,6 +802,8 @@ static int tear_down(void **state) {
     kith_reader_close(skipping);
     kith_id_reader_close(id_reader);
     kith_filter_destroy(filter);
+    kith_result_destroy(found);
+    kith_collection_close(shop);
     return data_folder_remove(state);
 }
 

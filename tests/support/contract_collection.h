@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The calls of tests/unit/test_contract.c that concern collections. Include there, behind its macro P and `out`. */
+#ifndef TESTS_SUPPORT_CONTRACT_COLLECTION_H
+#define TESTS_SUPPORT_CONTRACT_COLLECTION_H
+
+static kith_collection *shop; /* two items, in memory alone */
+static kith_result *found;
+
+static const kith_vector_spec shop_vector = {.dim = DIM};
+static const uint64_t shop_ids[] = {3, 5};
+
+static kith_collection_options shop_options(void) {
+    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
+    options.vectors = &shop_vector;
+    options.vector_count = 1;
+    return options;
+}
+
+static kith_collection_open_options shop_open_options(void) {
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.no_background = 1;
+    options.threads = 1;
+    return options;
+}
+
+static kith_ids shop_some(void) {
+    return (kith_ids){.count = 2, .ids = shop_ids};
+}
+
+static kith_items shop_items(void) {
+    static kith_item_vectors vectors;
+    kith_items items = KITH_ITEMS_INIT;
+    vectors = (kith_item_vectors){.data = rows, .dtype = KITH_F32, .dim = DIM};
+    items.ids = shop_some();
+    items.vectors = &vectors;
+    items.vector_count = 1;
+    return items;
+}
+
+static kith_ask shop_ask(kith_queries *queries, kith_leg *leg) {
+    kith_ask ask = KITH_ASK_INIT;
+    *queries = some_queries();
+    *leg = (kith_leg){.queries = queries};
+    ask.legs = leg;
+    ask.leg_count = 1;
+    return ask;
+}
+
+/* ---- Every function once ------------------------------------------------------------------------------------------- */
+
+static kith_status call_collection_create(unsigned missing, kith_error *error) {
+    static unsigned made;
+    char name[32];
+    const kith_collection_options options = shop_options();
+    snprintf(name, sizeof(name), "made%u", made++);
+    return kith_collection_create(P(1, data_path(name)), P(2, &options), error);
+}
+
+static kith_status call_collection_open(unsigned missing, kith_error *error) {
+    const kith_collection_open_options options = shop_open_options();
+    return kith_collection_open(P(1, data_path("shop")), &options, P(2, &out.collection), error);
+}
+
+static kith_status call_collection_open_memory(unsigned missing, kith_error *error) {
+    const kith_collection_options made = shop_options();
+    const kith_collection_open_options options = shop_open_options();
+    return kith_collection_open_memory(P(1, &made), &options, P(2, &out.collection), error);
+}
+
+static kith_status call_collection_write(unsigned missing, kith_error *error) {
+    const kith_items items = shop_items();
+    return kith_collection_write(P(1, shop), P(2, &items), KITH_UPSERT, &out.written, error);
+}
+
+static kith_status call_collection_delete(unsigned missing, kith_error *error) {
+    static const uint64_t nobody = 99;
+    const kith_ids ids = {.count = 1, .ids = &nobody};
+    return kith_collection_delete(P(1, shop), P(2, &ids), NULL, &out.written, error);
+}
+
+static kith_status call_collection_delete_where(unsigned missing, kith_error *error) {
+    return kith_collection_delete_where(P(1, shop), P(2, "nothing exists"), &out.written, error);
+}
+
+static kith_status call_collection_declare(unsigned missing, kith_error *error) {
+    static const kith_field field = {.name = "price", .type = KITH_FIELD_FLOAT};
+    return kith_collection_declare(P(1, shop), P(2, &field), error);
+}
+
+static kith_status call_result_create(unsigned missing, kith_error *error) {
+    return kith_result_create(P(1, &out.result), error);
+}
+
+static kith_status call_result_hits(unsigned missing, kith_error *error) {
+    (void)error;
+    return kith_result_hits(P(1, found), P(2, &out.hits));
+}
+
+static kith_status call_collection_get(unsigned missing, kith_error *error) {
+    const kith_ids ids = shop_some();
+    return kith_collection_get(P(1, shop), P(2, &ids), KITH_WITH_PAYLOAD, P(3, found), error);
+}
+
+static kith_status call_collection_exists(unsigned missing, kith_error *error) {
+    const kith_ids ids = shop_some();
+    return kith_collection_exists(P(1, shop), P(2, &ids), P(3, out.exists), error);
+}
+
+static kith_status call_collection_count(unsigned missing, kith_error *error) {
+    return kith_collection_count(P(1, shop), NULL, P(2, &out.id), error);
+}
+
+static kith_status call_collection_scroll(unsigned missing, kith_error *error) {
+    return kith_collection_scroll(P(1, shop), NULL, P(2, found), error);
+}
+
+static kith_status call_collection_search(unsigned missing, kith_error *error) {
+    kith_queries queries;
+    kith_leg leg;
+    const kith_ask ask = shop_ask(&queries, &leg);
+    return kith_collection_search(P(1, shop), P(2, &ask), P(3, found), error);
+}
+
+static kith_status call_collection_get_info(unsigned missing, kith_error *error) {
+    (void)error;
+    return kith_collection_get_info(P(1, shop), P(2, &out.collection_info));
+}
+
+static kith_status call_collection_vector(unsigned missing, kith_error *error) {
+    (void)error;
+    return kith_collection_vector(P(1, shop), 0, P(2, &out.spec));
+}
+
+static kith_status call_collection_field(unsigned missing, kith_error *error) {
+    static const kith_field field = {.name = "size", .type = KITH_FIELD_TAG};
+    (void)error;
+    assert_int_equal(kith_collection_declare(shop, &field, NULL), KITH_OK);
+    return kith_collection_field(P(1, shop), 0, P(2, &out.field));
+}
+
+static kith_status call_collection_compact(unsigned missing, kith_error *error) {
+    return kith_collection_compact(P(1, shop), NULL, NULL, error);
+}
+
+/* ---- Every struct, in every size ----------------------------------------------------------------------------------- */
+
+static kith_status open_and_close(const void *made, const void *options, kith_error *error) {
+    kith_collection *collection = NULL;
+    const kith_status status = kith_collection_open_memory(made, options, &collection, error);
+    kith_collection_close(collection);
+    return status;
+}
+
+static kith_status give_collection_options(void *given, kith_error *error) {
+    const kith_collection_open_options options = shop_open_options();
+    return open_and_close(given, &options, error);
+}
+
+static kith_status give_collection_open_options(void *given, kith_error *error) {
+    const kith_collection_options made = shop_options();
+    return open_and_close(&made, given, error);
+}
+
+static kith_status give_items(void *given, kith_error *error) {
+    return kith_collection_write(shop, given, KITH_UPSERT, NULL, error);
+}
+
+static kith_status give_write_report(void *given, kith_error *error) {
+    const kith_items items = shop_items();
+    return kith_collection_write(shop, &items, KITH_UPSERT, given, error);
+}
+
+static kith_status give_scroll(void *given, kith_error *error) {
+    return kith_collection_scroll(shop, given, found, error);
+}
+
+static kith_status give_hits(void *given, kith_error *error) {
+    (void)error;
+    return kith_result_hits(found, given);
+}
+
+static kith_status give_ask(void *given, kith_error *error) {
+    return kith_collection_search(shop, given, found, error);
+}
+
+static kith_status give_ask_report(void *given, kith_error *error) {
+    kith_queries queries;
+    kith_leg leg;
+    kith_ask ask = shop_ask(&queries, &leg);
+    ask.report = given;
+    return kith_collection_search(shop, &ask, found, error);
+}
+
+static kith_status give_collection_info(void *given, kith_error *error) {
+    (void)error;
+    return kith_collection_get_info(shop, given);
+}
+
+/* What such a struct begins with, beside the _INIT values. */
+static void prepare_for_shop(void *given, const char *name) {
+    static kith_queries queries;
+    static kith_leg leg;
+    const kith_collection_options made = shop_options();
+    const kith_collection_open_options options = shop_open_options();
+    const kith_items items = shop_items();
+    const kith_ask ask = shop_ask(&queries, &leg);
+    if (strcmp(name, "kith_collection_options") == 0) memcpy(given, &made, sizeof(made));
+    if (strcmp(name, "kith_collection_open_options") == 0) memcpy(given, &options, sizeof(options));
+    if (strcmp(name, "kith_items") == 0) memcpy(given, &items, sizeof(items));
+    if (strcmp(name, "kith_ask") == 0) memcpy(given, &ask, sizeof(ask));
+}
+
+/* ---- Set-up -------------------------------------------------------------------------------------------------------- */
+
+static kith_status make_shop(kith_error *error) {
+    const kith_collection_options made = shop_options();
+    const kith_collection_open_options options = shop_open_options();
+    const kith_items items = shop_items();
+    kith_status status = kith_collection_create(data_path("shop"), &made, error);
+    if (status == KITH_OK) status = kith_collection_open_memory(&made, &options, &shop, error);
+    if (status == KITH_OK) status = kith_collection_write(shop, &items, KITH_UPSERT, NULL, error);
+    return status == KITH_OK ? kith_result_create(&found, error) : status;
+}
+
+#endif
