@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Results: what is there and what is NULL, memory that is kept from read to read and from collection to collection, and
- * memory that is refused at any moment of a search: the search fails, nothing is half there, and the next one answers. */
+ * Results: what is there and what is NULL, memory that is kept from read to read and from collection to collection,
+ * and memory that is refused at any moment of a search: the search fails, nothing is half there, and the next one
+ * answers. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
