@@ -376,7 +376,8 @@ static kith_status open_writer(ki_sqlite *sqlite, const ki_catalog_options *opti
         return ki_fail(error, KITH_E_IO, "%s: cannot be written: open it for reading only", sqlite->path);
     status = options->create ? create(sqlite->writer, error) : check_made(sqlite->writer, error);
     if (status == KITH_OK && !options->create) status = ki_sqlite_renew_log(sqlite->writer, error);
-    return status == KITH_OK ? prepare_writer(sqlite->writer, options->durability, error) : status;
+    if (status == KITH_OK) status = prepare_writer(sqlite->writer, options->durability, error);
+    return status == KITH_OK ? ki_tail_open(sqlite, options->durability == KITH_DURABILITY_RELAXED, error) : status;
 }
 
 static int exists(const ki_sqlite *sqlite, const char *tail) {
@@ -404,6 +405,7 @@ static kith_status open_reader(ki_sqlite *sqlite, kith_error *error) {
 
 static void close_file(void *self) {
     ki_sqlite *sqlite = self;
+    ki_tail_close(sqlite);
     ki_connection_close(sqlite->watch);
     ki_connection_close(sqlite->writer); /* the last one: it moves the log into the file */
     pthread_mutex_destroy(&sqlite->watching);
@@ -423,6 +425,9 @@ static const ki_keeper SQLITE_KEEPER = {
     .remove_numbered = ki_sqlite_remove_numbered,
     .put_named = ki_sqlite_put_named,
     .remove_named = ki_sqlite_remove_named,
+    .pending = ki_sqlite_pending,
+    .settle = ki_sqlite_settle,
+    .publish = ki_sqlite_publish,
     .own = own,
     .reading_create = reading_create,
     .reading_destroy = reading_destroy,

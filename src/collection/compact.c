@@ -5,8 +5,7 @@
 #include "base/status.h"
 #include "collection/maintain.h"
 
-/* Items whose time is up go first, some thousands at a time. Nothing is claimed yet: these are writes, which may wait for
- * sealing. */
+/* Items whose time is up go first, some thousands at a time. */
 static kith_status expire(kith_collection *collection, kith_error *error) {
     uint64_t removed = 0;
     kith_status status = ki_collection_expire(collection, error);

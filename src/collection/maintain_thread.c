@@ -14,7 +14,6 @@
  * It sleeps until the first of these may be due, or for good until somebody writes (`dozing`). Its own priority is the
  * process's, since it holds locks that writers wait for; the files are built by helpers of low priority. */
 #define _GNU_SOURCE
-#include "collection/helper.h"
 #include "collection/maintain.h"
 
 #include "base/clock.h"
@@ -111,26 +110,10 @@ static int asked_rest(void *context, const kith_progress *progress) {
     return asked(context, KI_CLAIM_REST);
 }
 
-/* Removing what is over is a write, and writes may wait until heads are sealed, which is our part: so a helper does it. */
-struct expiry {
-    kith_collection *collection;
-    kith_error *error;
-    kith_status status;
-};
-
-static void expire_now(void *context) {
-    struct expiry *expiry = context;
+static kith_status expire(kith_collection *collection, kith_error *error) {
     uint64_t removed;
-    expiry->status = ki_collection_expire(expiry->collection, expiry->error);
-    if (expiry->status == KITH_OK) expiry->status = ki_commit_expired(expiry->collection, &removed, expiry->error);
-}
-
-static void seal_meanwhile(void *context);
-
-static kith_status expire(ki_maintainer *maintainer, kith_error *error) {
-    struct expiry expiry = {.collection = maintainer->collection, .error = error};
-    ki_help(expire_now, &expiry, 0, seal_meanwhile, maintainer);
-    return expiry.status;
+    const kith_status status = ki_collection_expire(collection, error);
+    return status == KITH_OK ? ki_commit_expired(collection, &removed, error) : status;
 }
 
 static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki_watch *watch, kith_error *error) {
@@ -143,7 +126,7 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
     case KI_WORK_FIELDS:
         return ki_fields_index(collection, watch, &done, error);
     case KI_WORK_EXPIRE:
-        return expire(maintainer, error);
+        return expire(collection, error);
     default:
         return ki_merge(collection, idle, watch, &merged, error);
     }
@@ -190,6 +173,8 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     look->idle = look->now_ns - maintainer->seen_ns >= IDLE_NS;
     if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
 }
+
+static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
 static uint64_t try_work(ki_maintainer *maintainer, ki_work work, int idle) {

@@ -114,7 +114,8 @@ static kith_status read_made(kith_collection *collection, kith_error *error) {
 
 /* ---- What a crash left in segments/ -------------------------------------------------------------------------------- */
 
-/* Remove what is not a segment of the current state: half built, or merged away and not removed in time. */
+/* Remove what is not a segment of the current state: half built, or merged away and not removed in time. What cannot be
+ * removed does no harm, and is tried again at the next opening. */
 static kith_status remove_orphan(void *context, const char *name, kith_error *error) {
     kith_collection *collection = context;
     const ki_snapshot *current = collection->current;
@@ -127,9 +128,9 @@ static kith_status remove_orphan(void *context, const char *name, kith_error *er
     }
     char *path = ki_home_path(collection->segments_path, name);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");
-    const kith_status status = ki_home_remove(path, error);
+    (void)ki_home_remove(path, NULL);
     free(path);
-    return status;
+    return KITH_OK;
 }
 
 /* The segments' folder may be gone with all that was in it: then the catalog names none, or could not be read. */

@@ -59,8 +59,11 @@ static kith_status replay_log(kith_collection *collection, ki_edit *edit, const 
         .apply = {.collection = collection, .edit = edit, .schema = ki_edit_state(edit)->schema, .check = 1},
         .version = state->version > after ? state->version : after,
         .next_key = state->next_key};
-    const kith_status status = ki_catalog_scan_log(collection->catalog, after, replay_body, &replay, error);
+    uint64_t next_expiry_ms = 0;
+    kith_status status = ki_catalog_scan_log(collection->catalog, after, replay_body, &replay, error);
     ki_values_free(&replay.apply.values);
+    /* Segments do not tell when their items end. */
+    if (status == KITH_OK) status = ki_catalog_next_expiry(collection->catalog, &next_expiry_ms, error);
     if (status != KITH_OK) {
         ki_edit_abandon(edit);
         return status;
@@ -69,6 +72,7 @@ static kith_status replay_log(kith_collection *collection, ki_edit *edit, const 
     if (replay.next_key > collection->next_key) collection->next_key = replay.next_key;
     collection->next_segment = state->next_segment;
     collection->edition = state->edition;
+    ki_edit_set_next_expiry(edit, next_expiry_ms);
     ki_edit_publish(edit, replay.version);
     return KITH_OK;
 }
@@ -118,7 +122,6 @@ static kith_status clear(ki_edit *edit, kith_error *error) {
     while (status == KITH_OK && state->sealed_count)
         status = ki_edit_remove_sealed(edit, state->sealed[0].sealed->number, error);
     while (status == KITH_OK && state->head_count > 1) status = ki_edit_remove_head(edit, state->head[0].head, error);
-    if (status == KITH_OK) ki_edit_set_next_expiry(edit, 0);
     return status;
 }
 
@@ -156,6 +159,7 @@ kith_status ki_state_load(kith_collection *collection, kith_error *error) {
         if (status == KITH_OK) status = ki_catalog_read_begin(collection->catalog, &own);
         if (status != KITH_OK) break;
         status = load_once(collection, &own);
+        if (status == KITH_OK && collection->options.read_only) status = ki_state_expire(collection, &own);
         ki_catalog_read_end(collection->catalog);
         if (status == KITH_OK) collection->stamp = stamp;
         if (status != KITH_E_CORRUPT || !collection->options.read_only) break;
