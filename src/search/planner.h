@@ -10,9 +10,9 @@
  *     what the target leaves: the cheapest of many settings is chosen, so that errors would otherwise be picked.
  * P3. With a filter that lets a share f through, 1/f times the lists are probed: as many allowed vectors are met as in
  *     the measurement, if the filter does not follow the vectors' places. Whether it does shows query by query: where
- *     the share of the probed lists is clearly less than f (`presumed`), the query is to be searched exactly. Beyond half
- *     of the lists the exact plan runs. Scans with bounds (KITH_SCAN_LEVELS), which do not tell what they met, are left
- *     out.
+ *     the share of the probed lists is clearly less than f (`presumed`), the query is to be searched exactly. Beyond
+ *     half of the lists the exact plan runs. Scans with bounds (KITH_SCAN_LEVELS), which do not tell what they met,
+ *     are left out.
  * P4. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
  * P5. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
