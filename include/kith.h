@@ -854,8 +854,9 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * Threads and processes. Any number of threads may use one kith_collection at once. One process at a time may open a
  * folder for writing, any number for reading. Readers never wait for the writer.
  *
- * fork(). A kith_collection may not be used in a child: open it there again. One that is open for writing keeps its
- * lock until the child, too, has ended or executed another program. */
+ * fork(). A child may neither use a kith_collection that its parent had open nor open the same folder itself before it
+ * executes another program (SQLite keeps a table of its locks a process). One that is open for writing keeps its lock
+ * until the child, too, has ended or executed another program. */
 
 #define KITH_VECTORS_MAX 64u               /* named vectors of a collection */
 #define KITH_FIELDS_MAX  1024u             /* declared fields of a collection */

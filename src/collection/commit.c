@@ -226,13 +226,13 @@ static void lead(kith_collection *collection, ki_request *batch) {
     }
     for (ki_request *request = batch; status != KITH_OK && request; request = request->next)
         if (request->status == KITH_OK) fail_request(request, status, &why);
-    if (status == KITH_OK) ki_maintain_wake(collection);
 }
 
 kith_status ki_commit(kith_collection *collection, ki_request *request, kith_error *error) {
     ki_commit_queue *queue = collection->queue;
     /* What is over is removed by who seals: that one must not wait for itself. */
     const kith_status room = request->verb == KI_VERB_REMOVE_EXPIRED ? KITH_OK : make_room(collection, error);
+    int led = 0;
     if (room != KITH_OK) return room;
     pthread_mutex_lock(&queue->mutex);
     request->done = 0;
@@ -244,7 +244,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
             pthread_cond_wait(&queue->changed, &queue->mutex);
             continue;
         }
-        queue->leading = 1;
+        queue->leading = led = 1;
         ki_request *batch = take_batch(queue);
         pthread_mutex_unlock(&queue->mutex);
         lead(collection, batch);
@@ -257,6 +257,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
         pthread_cond_broadcast(&queue->changed);
     }
     pthread_mutex_unlock(&queue->mutex);
+    if (led) ki_maintain_wake(collection); /* may seal here: others have their answers */
     if (request->status != KITH_OK) return ki_fail(error, request->status, "%s", request->error.text);
     return KITH_OK;
 }

@@ -11,6 +11,7 @@
 #include "support/shop.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "collection/collection.h"
 
 #include <sys/stat.h>
@@ -94,6 +95,30 @@ static void test_numbers_of_strings_go_on(void **state) {
         collection = open_at(path, 0);
     }
     assert_int_equal(count_of(collection), 4);
+    kith_collection_close(collection);
+}
+
+/* What a segment holds expires after opening too, though only the catalog knows when. */
+static void test_expiry_after_opening(void **state) {
+    kith_items items = KITH_ITEMS_INIT;
+    const uint64_t id = 4, soon = ki_wall_ms() + 60;
+    (void)state;
+    fresh_path();
+    kith_collection *collection = make_at(path, KITH_ID_U64);
+    items.ids = (kith_ids){.count = 1, .ids = &id};
+    items.expires_ms = &soon;
+    must(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
+    must(put(collection, 5, 1, NULL, KITH_UPSERT, NULL));
+    must(kith_collection_compact(collection, NULL, NULL, &error));
+    kith_collection_close(collection);
+    collection = open_at(path, 0);
+    kith_collection *reader = open_at(path, 1);
+    while (ki_wall_ms() < soon) usleep(1000);
+    assert_int_equal(there(collection, 4), 0);
+    assert_int_equal(there(reader, 4), 0);
+    assert_int_equal(count_of(collection), 1);
+    assert_int_equal(count_of(reader), 1);
+    kith_collection_close(reader);
     kith_collection_close(collection);
 }
 
@@ -287,6 +312,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opened_again_it_is_the_same),
         cmocka_unit_test(test_numbers_of_strings_go_on),
+        cmocka_unit_test(test_expiry_after_opening),
         cmocka_unit_test(test_orphans_go),
         cmocka_unit_test(test_a_reader_in_another_process_follows),
         cmocka_unit_test(test_waiting_has_an_end),
