@@ -13,11 +13,11 @@
 
 #include <string.h>
 
-/* Rounds of carrying over before the lock is taken, while there are so many deaths. A guess: a death costs some tenths of
- * a microsecond. */
+/* Rounds of carrying over before the lock is taken, while there are so many deaths. A guess: a death costs some tenths
+ * of a microsecond. */
 enum { ROUNDS = 4, DEATHS_FEW = 2000 };
 
-/* ---- Deaths -------------------------------------------------------------------------------------------------------- */
+/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
 
 /* What lives of an origin in a state; NULL: it is not there any more. */
 static ki_bits *alive_in(const ki_snapshot *state, const ki_origin *origin) {
@@ -64,7 +64,7 @@ static void catch_up(ki_job *job) {
     }
 }
 
-/* ---- What the catalog is told -------------------------------------------------------------------------------------- */
+/* ---- What the catalog is told ------------------------------------------------------------------------------------ */
 
 struct body {
     ki_sealed *sealed; /* the edited state holds it */
@@ -126,7 +126,7 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
     return status;
 }
 
-/* ---- The edit ------------------------------------------------------------------------------------------------------ */
+/* ---- The edit ---------------------------------------------------------------------------------------------------- */
 
 uint64_t ki_job_take_number(kith_collection *collection) {
     pthread_mutex_lock(&collection->writing);

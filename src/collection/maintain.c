@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static ki_maintainer *create(kith_collection *collection) {
     ki_maintainer *made = ki_alloc_array_zeroed(1, sizeof(*made));
@@ -62,7 +62,7 @@ void ki_maintain_stop(kith_collection *collection) {
     destroy(maintainer);
 }
 
-/* ---- Retired segments ---------------------------------------------------------------------------------------------- */
+/* ---- Retired segments -------------------------------------------------------------------------------------------- */
 
 void ki_maintain_bury(kith_collection *collection, ki_sealed *sealed) {
     ki_maintainer *maintainer = collection->maintainer;
@@ -95,7 +95,7 @@ void ki_maintain_dig(ki_maintainer *maintainer, int all) {
     for (ki_sealed *sealed; (sealed = next_buried(maintainer, all));) ki_sealed_release(sealed);
 }
 
-/* ---- Claims -------------------------------------------------------------------------------------------------------- */
+/* ---- Claims ------------------------------------------------------------------------------------------------------ */
 
 static int asked_to_stop(const ki_watch *watch) {
     const kith_progress progress = {.struct_size = sizeof(progress), .stage = "waiting", .unit = "rows"};
@@ -146,7 +146,7 @@ void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *nam
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
-/* ---- What others ask ----------------------------------------------------------------------------------------------- */
+/* ---- What others ask --------------------------------------------------------------------------------------------- */
 
 /* Whether a head waits to be sealed, or is as large as it may become. */
 static int has_full_head(kith_collection *collection) {

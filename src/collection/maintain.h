@@ -65,7 +65,7 @@ kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_wa
 /* What the job is called from now on. */
 void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *name);
 
-/* ---- maintain_thread.c --------------------------------------------------------------------------------------------- */
+/* ---- maintain_thread.c ------------------------------------------------------------------------------------------- */
 
 /* Note how one kind of work went. KITH_E_CANCELLED is no failure. */
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error);

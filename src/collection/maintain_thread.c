@@ -2,9 +2,9 @@
  *
  * The background thread: it looks what there is to do, does the first of it, and looks again.
  *
- *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or holds
- *            something worth a segment and nobody writes. A few rows stay in the head for good: reading them from the
- *            log costs an opening less than a segment does
+ *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or
+ *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
+ *            the log costs an opening less than a segment does
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
@@ -26,8 +26,10 @@ static const uint64_t SECOND = UINT64_C(1000000000);
 static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
-    IDLE_PART = 16,  /* an idle head is sealed if it holds this part of what it may hold */
-    MEMORY_TIMES = 4 /* a head is sealed when its rows take so many times the bytes that their vectors may */
+    IDLE_PART = 16, /* an idle head is sealed if it holds this part of what it may hold */
+    /* A head is sealed when its rows take so many times the bytes that their vectors may, and this. */
+    MEMORY_TIMES = 4,
+    MEMORY_LEAST = 1 << 20
 };
 
 /* What the thread decides by. */
@@ -37,7 +39,7 @@ struct look {
     int idle;
 };
 
-/* ---- What there is to do ------------------------------------------------------------------------------------------- */
+/* ---- What there is to do ----------------------------------------------------------------------------------------- */
 
 static void due_in(struct look *look, uint64_t ns) {
     if (ns < look->wait_ns) look->wait_ns = ns;
@@ -46,9 +48,10 @@ static void due_in(struct look *look, uint64_t ns) {
 static int must_seal(const kith_collection *collection, struct look *look) {
     const ki_snapshot_head *last = &look->snapshot->head[look->snapshot->head_count - 1];
     const size_t capacity = ki_head_capacity(last->head);
-    const uint64_t most = collection->options.head_bytes ? collection->options.head_bytes : UINT64_C(16) << 20;
-    if (look->snapshot->head_count > 1 || last->count >= capacity) return 1;
-    if (ki_head_memory_bytes(last->head) > MEMORY_TIMES * most) return 1;
+    const uint64_t asked = collection->options.head_bytes, most = asked ? asked : UINT64_C(16) << 20;
+    if (look->snapshot->head_count > 1) return 1;
+    if (!last->count) return 0; /* an empty head takes memory too */
+    if (last->count >= capacity || ki_head_memory_bytes(last->head) > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
     return look->idle && last->count >= capacity / IDLE_PART;
 }
 
@@ -91,7 +94,7 @@ static int is_due(ki_maintainer *maintainer, struct look *look, ki_work work) {
     return 0;
 }
 
-/* ---- Doing it ------------------------------------------------------------------------------------------------------ */
+/* ---- Doing it ---------------------------------------------------------------------------------------------------- */
 
 static int asked(ki_maintainer *maintainer, ki_claim claim) {
     pthread_mutex_lock(&maintainer->mutex);
@@ -160,7 +163,7 @@ static int begin(ki_maintainer *maintainer, ki_claim claim, const char *name, ki
     return is_free;
 }
 
-/* ---- The loop ------------------------------------------------------------------------------------------------------ */
+/* ---- The loop ---------------------------------------------------------------------------------------------------- */
 
 static void look_around(ki_maintainer *maintainer, struct look *look) {
     look->snapshot = ki_snapshot_pin(maintainer->collection);

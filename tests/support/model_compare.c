@@ -355,7 +355,7 @@ static int same_one_leg(const model *m, kith_collection *collection, kith_result
     ask.min_version = m->version;
     snprintf(what, sizeof(what), "search of \"%s\" for %zu where %.400s", called(s), k, filter ? filter : "all");
     int same = kith_collection_search(collection, &ask, result, &error) == KITH_OK;
-    if (!same) snprintf(why, MODEL_TEXT_BYTES, "%s: %s", what, error.text);
+    if (!same) snprintf(why, MODEL_TEXT_BYTES, "%.400s: %.500s", what, error.text);
     kith_result_hits(result, &hits);
     if (same && (hits.queries != count || !report.exact || report.items != m->count ||
                  report.matched != model_count(m, where) || report.version < m->version)) {
