@@ -34,7 +34,7 @@ static kith_status get(kith_collection *collection, const char *name, ki_found *
     return ki_fail(error, KITH_E_CORRUPT, "%s: the catalog lacks the setting \"%s\"", collection->path, name);
 }
 
-/* ---- The log ------------------------------------------------------------------------------------------------------- */
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
 
 struct replay {
     ki_apply apply;
@@ -78,7 +78,7 @@ static kith_status replay_log(kith_collection *collection, ki_edit *edit, const 
     return KITH_OK;
 }
 
-/* ---- Fields and segments ------------------------------------------------------------------------------------------- */
+/* ---- Fields and segments ----------------------------------------------------------------------------------------- */
 
 static kith_status read_fields(kith_collection *collection, ki_edit *edit, ki_found *found, kith_error *error) {
     ki_schema *schema = NULL;
@@ -158,7 +158,7 @@ static kith_status clear(ki_edit *edit, kith_error *error) {
     return status;
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static kith_status rebuild(kith_collection *collection, ki_edit *edit, ki_found *found, kith_error *error) {
     struct segments segments = {collection, edit};

@@ -30,7 +30,7 @@ static char *inside(const char *name) {
     return text;
 }
 
-/* ---- Replay -------------------------------------------------------------------------------------------------------- */
+/* ---- Replay ------------------------------------------------------------------------------------------------------ */
 
 /* Rows in segments, in the log, replaced, removed: opened again and again, it is the same. */
 static void test_opened_again_it_is_the_same(void **state) {
@@ -141,7 +141,7 @@ static void test_orphans_go(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Following ----------------------------------------------------------------------------------------------------- */
+/* ---- Following --------------------------------------------------------------------------------------------------- */
 
 /* In a child: open, tell, and after each byte from the writer look at what is there. */
 static int follow(int from, int to) {
@@ -259,7 +259,7 @@ static void test_waiting_has_an_end(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Catalogs that are damaged or lie ------------------------------------------------------------------------------ */
+/* ---- Catalogs that are damaged or lie ---------------------------------------------------------------------------- */
 
 static void change_catalog(const char *setting, ki_bytes value, uint64_t sequence, ki_bytes body) {
     const ki_catalog_options options = {0};
