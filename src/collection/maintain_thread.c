@@ -9,6 +9,8 @@
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
  *
+ * Besides, where commits are relaxed, it makes them durable and shows them to other processes, every tenth of a second.
+ *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
  * It sleeps until the first of these may be due, or for good until somebody writes (`dozing`). Its own priority is the
@@ -180,6 +182,22 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
 }
 
+/* Relaxed commits: promised to be durable within a second, and other processes wait for them. */
+static void sync_commits(ki_maintainer *maintainer, struct look *look) {
+    kith_collection *collection = maintainer->collection;
+    const uint64_t version = look->snapshot->version, pause = SECOND / 10;
+    if (collection->options.durability != KITH_DURABILITY_RELAXED || collection->in_memory) return;
+    if (!look->idle) due_in(look, pause);
+    if (version == maintainer->synced_version) return;
+    if (look->now_ns - maintainer->synced_ns < pause) {
+        due_in(look, pause - (look->now_ns - maintainer->synced_ns));
+        return;
+    }
+    /* Where it fails the catalog refuses the next commit, and says why. */
+    if (ki_catalog_sync(collection->catalog, NULL) == KITH_OK) maintainer->synced_version = version;
+    maintainer->synced_ns = look->now_ns;
+}
+
 static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
@@ -206,6 +224,7 @@ static void seal_meanwhile(void *context) {
     struct look look;
     look_around(maintainer, &look);
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
+    sync_commits(maintainer, &look);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
 }
@@ -217,6 +236,7 @@ static uint64_t work(ki_maintainer *maintainer) {
     look_around(maintainer, &look);
     for (int w = KI_WORKS; w-- > 0;)
         if (is_due(maintainer, &look, (ki_work)w)) due = w;
+    sync_commits(maintainer, &look);
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
     if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, &look);
     ki_maintain_dig(maintainer, 0);

@@ -88,7 +88,8 @@ static kith_status take_pool(kith_collection *collection, kith_error *error) {
 /* The catalog first: without one there is no collection, and no lock is to be left behind. */
 static kith_status open_catalog(kith_collection *collection, kith_error *error) {
     const ki_catalog_options options = {.read_only = collection->options.read_only,
-                                        .durability = collection->options.durability};
+                                        .durability = collection->options.durability,
+                                        .gather = !collection->options.no_background}; /* whose thread syncs */
     kith_error own = {0};
     char *path = ki_home_path(collection->path, KI_HOME_CATALOG);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");

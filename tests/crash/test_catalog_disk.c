@@ -335,7 +335,7 @@ struct run {
 };
 
 static ki_catalog_options options_of(const struct run *run, int create) {
-    return (ki_catalog_options){.create = create, .durability = run->durability, .vfs = "test"};
+    return (ki_catalog_options){.create = create, .durability = run->durability, .gather = 1, .vfs = "test"};
 }
 
 static kith_status open_catalog(const struct run *run, int create, ki_catalog **catalog) {
