@@ -7,6 +7,7 @@
   read_index.py check FILE                     verify, then every code, bound, id, order and string
   read_index.py vector FILE ID                 a stored vector
   read_index.py calibration FILE               what searches of some vectors found at what cost
+  read_index.py table FILE                     the rows of a collection's table: one object a row, fields by number
   read_index.py search FILE --k K < QUERIES    plain scan; one query a line, a JSON array (b1: its bytes)
 
 Answers are JSON, one object a line. Distances are computed exactly as the public header defines them: sixteen partial sums
@@ -41,6 +42,8 @@ FAMILIES = {
     9: ("names", ["ends", "bytes"]),
     10: ("meta", ["json"]),
     11: ("calibration", ["settings"]),
+    12: ("rows", ["keys", "ends", "bytes", "order"]),
+    13: ("columns", ["directory", "data"]),
 }
 # What was a section of its own in version 1, by its kind.
 VERSION1 = {
@@ -53,7 +56,8 @@ VERSION1 = {
     30: "lists/first_codes", 31: "lists/first_factors",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
-FEATURE_LISTS = 1
+FEATURE_LISTS, FEATURE_TABLE = 1, 2
+FIELD_TYPES = {1: "tag", 2: "tags", 3: "int", 4: "float", 5: "bool", 6: "time"}
 PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf"}
 SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels", 4: "first"}
 FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
@@ -181,7 +185,7 @@ class Index:
         header = self.header
         self.version, header_bytes = struct.unpack_from("<2I", header, 8)
         self.feature_compat, self.feature_incompat, size, self.rows = struct.unpack_from("<4Q", header, 16)
-        demand(self.version in (1, 2) and self.feature_incompat & ~FEATURE_LISTS == 0, "needs a newer reader")
+        demand(self.version in (1, 2) and self.feature_incompat & ~(FEATURE_LISTS | FEATURE_TABLE) == 0, "needs a newer reader")
         self.dim, dtype, metric, id_kind, self.lists, self.level1_dim, self.flags, self.section_count = (
             struct.unpack_from("<8I", header, 48)
         )
@@ -620,6 +624,9 @@ class Index:
 
     def check(self):
         self.verify()
+        if self.feature_incompat & FEATURE_TABLE:
+            table = Table(self)
+            return {"valid": True, "rows": self.rows, "columns": len(table.columns)}
         demand(1 <= self.rows <= 4294967280 and 1 <= self.dim <= 65536, "rows or dim")
         demand("?" not in (self.dtype, self.metric, self.id_kind), "dtype, metric or id_kind")
         result = {"valid": True, "rows": self.rows}
@@ -661,6 +668,147 @@ class Index:
             if self.level1_dim:
                 self.check_level1()
         return result
+
+
+# ---- Tables ------------------------------------------------------------------------------------------------------------
+
+
+def bits_of(data, rows, where):
+    """The rows of a bitmap."""
+    number = int.from_bytes(data, "little")
+    demand(number >> rows == 0, where + "a bit beyond the last row is set")
+    return [row for row in range(rows) if number >> row & 1]
+
+
+class Column:
+    """A column whose runs lie as its counts say, and whose values by row and by value are the same."""
+
+    def __init__(self, rows, entry, data):
+        self.rows, self.where = rows, "field number %d: " % entry[0]
+        self.field, kind, _, size, self.present, self.words, self.word_bytes, self.entries, self.units = entry
+        demand(kind in FIELD_TYPES and self.present <= rows, self.where + "its type or count")
+        self.type, self.bitmap_bytes = FIELD_TYPES[kind], (rows + 63) // 64 * 8
+        self.data, self.end = data, 0
+        has = self.run(self.bitmap_bytes if self.present < rows else 0)
+        self.has = bits_of(has, rows, self.where) if self.present < rows else list(range(rows))
+        demand(len(self.has) == self.present, self.where + "another number of rows has a value")
+        self.values = [None] * rows
+        if self.type in ("tag", "tags"):
+            self.read_texts()
+        else:
+            demand(not any((self.words, self.word_bytes, self.entries, self.units)), self.where + "counts of words")
+            self.read_numbers()
+        demand(self.end == size == len(data), self.where + "its runs make another size")
+
+    def run(self, size):
+        """The next run."""
+        if size == 0:
+            return b""
+        begin = round_up(self.end, 8)
+        demand(begin + size <= len(self.data), self.where + "a run reaches past the column")
+        demand(not any(self.data[self.end : begin]), self.where + "bytes between runs are not zero")
+        self.end = begin + size
+        return self.data[begin : self.end]
+
+    def numbers(self, letter, count):
+        return struct.unpack("<%d%s" % (count, letter), self.run(count * struct.calcsize("<" + letter)))
+
+    def read_numbers(self):
+        present = set(self.has)
+        if self.type == "bool":
+            ones = set(bits_of(self.run(self.bitmap_bytes), self.rows, self.where))
+            demand(ones <= present, self.where + "a row is true and has no value")
+            for row in self.has:
+                self.values[row] = row in ones
+            return
+        values = self.numbers("d" if self.type == "float" else "q", self.rows)
+        demand(all(map(math.isfinite, values)), self.where + "a value is not finite")
+        demand(all(row in present or value == 0 for row, value in enumerate(values)), self.where + "bytes without a value")
+        order = self.numbers("I", self.present)
+        demand(list(order) == sorted(self.has, key=lambda row: (values[row], row)), self.where + "the order of its values")
+        for row in self.has:
+            self.values[row] = values[row]
+
+    def read_texts(self):
+        ends = self.numbers("Q", self.rows) if self.type == "tags" else ()
+        width = 1 if self.words <= 256 else 2 if self.words <= 65536 else 4
+        count = self.rows if self.type == "tag" else self.entries
+        numbers = self.numbers({1: "B", 2: "H", 4: "I"}[width], count)
+        word_ends = self.numbers("Q", self.words)
+        text = bytes(self.run(self.word_bytes))
+        words = self.slices(word_ends, text)
+        demand(all(a < b for a, b in zip(words, words[1:])), self.where + "words do not ascend")
+        unit_ends = self.numbers("Q", self.words)
+        units = self.slices(unit_ends, self.numbers("I", self.units))
+        present, pairs = set(self.has), set()
+        of_row = self.slices(ends, numbers) if ends else [(n,) if r in present else () for r, n in enumerate(numbers)]
+        for row, of in enumerate(of_row):
+            demand(bool(of) == (row in present) and list(of) == sorted(set(of)), self.where + "the words of row %d" % row)
+            demand(all(number < self.words for number in of), self.where + "row %d has an unknown word" % row)
+            demand(self.type == "tags" or of or not numbers[row], self.where + "row %d has a number and no value" % row)
+            pairs.update((number, row) for number in of)
+            texts = [words[number].decode() for number in of]
+            if of:
+                self.values[row] = texts if self.type == "tags" else texts[0]
+        demand(len(pairs) == self.entries, self.where + "the number of strings")
+        self.check_units(units, pairs)
+
+    def slices(self, ends, of):
+        demand((ends[-1] if ends else 0) == len(of), self.where + "ends leave something over")
+        begins = (0,) + tuple(ends[:-1])
+        demand(all(a <= b for a, b in zip(begins, ends)), self.where + "ends do not ascend")
+        return [of[a:b] for a, b in zip(begins, ends)]
+
+    def check_units(self, units, pairs):
+        dense, found = self.bitmap_bytes // 4, set()
+        for number, of in enumerate(units):
+            where = self.where + "word %d: " % number
+            demand(1 <= len(of) <= dense, where + "%d units" % len(of))
+            rows = list(of) if len(of) < dense else bits_of(struct.pack("<%dI" % dense, *of), self.rows, where)
+            demand(rows == sorted(set(rows)) and (len(of) < dense or len(rows) >= dense), where + "its rows")
+            found.update((number, row) for row in rows)
+        demand(found == pairs, self.where + "words have other rows than rows have words")
+
+
+class Table:
+    """The table of a collection's segment, its rows and columns read and checked."""
+
+    def __init__(self, index):
+        demand(index.feature_incompat == FEATURE_TABLE, "is an index, not a table")
+        demand(1 <= index.rows <= 4294967280 and index.id_kind in ("u64", "string"), "rows or id_kind")
+        demand(not any((index.lists, index.level1_dim, index.flags, index.dim)), "the header has numbers of an index")
+        self.keys = struct.unpack("<%dQ" % index.rows, index.need("rows/keys", 8 * index.rows))
+        demand(all(a < b for a, b in zip(self.keys, self.keys[1:])) and self.keys[-1] != M64, "keys do not ascend")
+        self.texts = None
+        if index.id_kind == "string":
+            self.texts = index.strings("rows")
+            order = struct.unpack("<%dI" % index.rows, index.need("rows/order", 4 * index.rows))
+            demand(list(order) == sorted(range(index.rows), key=self.texts.__getitem__), "the order of string ids")
+            demand(len(set(self.texts)) == index.rows and all(1 <= len(t) <= 4096 for t in self.texts), "string ids")
+        self.columns = self.read_columns(index)
+
+    def read_columns(self, index):
+        directory, data = index.data("columns/directory"), index.data("columns/data")
+        demand((directory is None) == (data is None), "there is a directory or data alone")
+        if directory is None:
+            return []
+        demand(len(directory) % 64 == 0 and len(directory) // 64 <= 1024, "the directory's size")
+        columns, end = [], 0
+        for entry in struct.iter_unpack("<2I7Q", directory):
+            demand(not columns or columns[-1].field < entry[0], "fields do not ascend")
+            begin = round_up(end, 64)
+            demand(entry[2] == begin and not any(data[end:begin]), "a column does not lie behind the one before")
+            end = begin + entry[3]
+            columns.append(Column(index.rows, entry, data[begin:end]))
+        demand(end == len(data), "bytes behind the last column")
+        return columns
+
+    def row(self, number):
+        answer = {"key": self.keys[number]}
+        if self.texts:
+            answer["id"] = self.texts[number].decode()
+        answer["fields"] = {c.field: c.values[number] for c in self.columns if c.values[number] is not None}
+        return answer
 
 
 # ---- Distances, to the bit ---------------------------------------------------------------------------------------------
@@ -804,7 +952,7 @@ def search(index, k, lines):
 
 def main():
     parser = argparse.ArgumentParser(description="Read a kith index file with nothing but Python.")
-    parser.add_argument("command", choices=["info", "verify", "check", "vector", "calibration", "search"])
+    parser.add_argument("command", choices=["info", "verify", "check", "vector", "calibration", "search", "table"])
     parser.add_argument("file")
     parser.add_argument("id", nargs="?", type=int, help="vector: which one")
     parser.add_argument("--k", type=int, default=10, help="search: neighbours of each query")
@@ -813,6 +961,11 @@ def main():
         parser.error("an id belongs to 'vector'")
     try:
         index = Index(arguments.file)
+        if arguments.command == "table":
+            table = Table(index)
+            for number in range(index.rows):
+                print(json.dumps(table.row(number)))
+            return 0
         if arguments.command == "search":
             for answer in search(index, arguments.k, filter(str.strip, sys.stdin)):
                 print(json.dumps(answer), flush=True)

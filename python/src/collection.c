@@ -8,12 +8,13 @@
 #include "src/kithpy.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { SHOP_IDLE = 8 };
 
 /* An open collection, shared by the object and calls that run. */
-typedef struct shop {
+typedef struct kpy_shop {
     kith_collection *collection;
     size_t refs;
     bool strings;
@@ -22,17 +23,17 @@ typedef struct shop {
     char **names;
     size_t idle;
     kith_result *idle_result[SHOP_IDLE];
-} shop;
+} kpy_shop;
 
 typedef struct kpy_collection {
-    PyObject_HEAD shop *shop; /* NULL: closed */
+    PyObject_HEAD kpy_shop *shop; /* NULL: closed */
 } kpy_collection;
 
 static PyTypeObject *collection_type;
 
 /* ---- Life -------------------------------------------------------------------------------------------------------- */
 
-static void shop_drop(shop *shop) {
+static void shop_drop(kpy_shop *shop) {
     if (!shop || --shop->refs) return;
     for (size_t i = 0; i < shop->idle; i++) kith_result_destroy(shop->idle_result[i]);
     Py_BEGIN_ALLOW_THREADS; /* it may wait for a merge that is being stopped */
@@ -44,7 +45,7 @@ static void shop_drop(shop *shop) {
     PyMem_Free(shop);
 }
 
-static bool read_specs(shop *shop) {
+static bool read_specs(kpy_shop *shop) {
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     if (kith_collection_get_info(shop->collection, &info) != KITH_OK) return false;
     shop->strings = info.id_kind == KITH_ID_STRING;
@@ -66,8 +67,8 @@ static bool read_specs(shop *shop) {
 }
 
 /* Takes over the collection, also on failure. */
-static shop *shop_make(kith_collection *collection) {
-    shop *made = PyMem_Calloc(1, sizeof(*made));
+static kpy_shop *shop_make(kith_collection *collection) {
+    kpy_shop *made = PyMem_Calloc(1, sizeof(*made));
     if (!made) {
         kith_collection_close(collection);
         PyErr_NoMemory();
@@ -81,8 +82,8 @@ static shop *shop_make(kith_collection *collection) {
     return NULL;
 }
 
-static shop *shop_hold(PyObject *self) {
-    shop *held = ((kpy_collection *)self)->shop;
+static kpy_shop *shop_hold(PyObject *self) {
+    kpy_shop *held = ((kpy_collection *)self)->shop;
     if (!held) {
         kpy_raise(KITH_E_ARG, "the collection is closed");
         return NULL;
@@ -132,7 +133,7 @@ static PyObject *collection_new(PyTypeObject *type, PyObject *args, PyObject *ke
     Py_XDECREF(name);
     PyMem_Free(specs);
     PyMem_Free(fields);
-    shop *held = opened ? shop_make(opened) : NULL;
+    kpy_shop *held = opened ? shop_make(opened) : NULL;
     if (!held) return NULL;
     kpy_collection *collection = (kpy_collection *)((allocfunc)PyType_GetSlot(type, Py_tp_alloc))(type, 0);
     if (collection)
@@ -151,7 +152,7 @@ static void collection_dealloc(PyObject *self) {
 
 static PyObject *collection_close(PyObject *self, PyObject *none) {
     (void)none;
-    shop *held = ((kpy_collection *)self)->shop;
+    kpy_shop *held = ((kpy_collection *)self)->shop;
     ((kpy_collection *)self)->shop = NULL;
     shop_drop(held);
     Py_RETURN_NONE;
@@ -255,7 +256,7 @@ struct ids {
     PyArrayObject *holder;
 };
 
-static bool ids_view(const shop *held, PyObject *object, struct ids *ids) {
+static bool ids_view(const kpy_shop *held, PyObject *object, struct ids *ids) {
     if (PyTuple_Check(object)) {
         if (!held->strings) {
             PyErr_SetString(PyExc_TypeError, "the ids of this collection are numbers");
@@ -284,7 +285,7 @@ struct write {
     PyArrayObject *payload_ends, *expires, *versions;
 };
 
-static bool take_column(const shop *held, struct write *write, Py_ssize_t at, PyObject *tuple) {
+static bool take_column(const kpy_shop *held, struct write *write, Py_ssize_t at, PyObject *tuple) {
     PyObject *array, *present;
     Py_ssize_t number;
     if (!PyArg_ParseTuple(tuple, "nOO", &number, &array, &present)) return false;
@@ -306,7 +307,7 @@ static bool take_column(const shop *held, struct write *write, Py_ssize_t at, Py
            kpy_raise(KITH_E_ARG, "present: one for each item is needed") != NULL;
 }
 
-static bool take_write(const shop *held, struct write *write, PyObject *const *args) {
+static bool take_write(const kpy_shop *held, struct write *write, PyObject *const *args) {
     size_t payloads = 0;
     if (!ids_view(held, args[0], &write->ids)) return false;
     const size_t count = write->ids.ids.count;
@@ -368,7 +369,7 @@ static PyObject *collection_write(PyObject *self, PyObject *const *args, Py_ssiz
     kith_write_report report = KITH_WRITE_REPORT_INIT;
     kith_error error = {0};
     PyObject *done = NULL;
-    shop *held = arguments_are(count, 6, "_write") ? shop_hold(self) : NULL;
+    kpy_shop *held = arguments_are(count, 6, "_write") ? shop_hold(self) : NULL;
     if (!held) return NULL;
     const long mode = PyLong_AsLong(args[5]);
     if (!PyErr_Occurred() && take_write(held, &write, args)) {
@@ -393,7 +394,7 @@ static PyObject *collection_delete(PyObject *self, PyObject *args) {
     kith_error error = {0};
     PyObject *done = NULL;
     if (!PyArg_ParseTuple(args, "OO:_delete", &what, &versions)) return NULL;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     const char *filter = PyUnicode_Check(what) ? PyUnicode_AsUTF8AndSize(what, NULL) : NULL;
     bool fine = filter || (!PyErr_Occurred() && ids_view(held, what, &ids));
@@ -415,7 +416,7 @@ static PyObject *collection_delete(PyObject *self, PyObject *args) {
 
 /* ---- Results on their way out ------------------------------------------------------------------------------------ */
 
-static kith_result *take_result(shop *held) {
+static kith_result *take_result(kpy_shop *held) {
     kith_result *result = NULL;
     kith_error error = {0};
     if (held->idle) return held->idle_result[--held->idle];
@@ -424,7 +425,7 @@ static kith_result *take_result(shop *held) {
     return result;
 }
 
-static void give_result(shop *held, kith_result *result) {
+static void give_result(kpy_shop *held, kith_result *result) {
     if (result && held->idle < SHOP_IDLE)
         held->idle_result[held->idle++] = result;
     else
@@ -451,7 +452,7 @@ static PyObject *texts_of(const char *bytes, const uint64_t *ends, size_t count)
 }
 
 /* {name: (rows, present)} */
-static PyObject *vectors_of(const shop *held, const kith_result *result, size_t count) {
+static PyObject *vectors_of(const kpy_shop *held, const kith_result *result, size_t count) {
     PyObject *dict = PyDict_New();
     for (size_t i = 0; dict && i < held->vectors; i++) {
         const uint8_t *present = NULL;
@@ -488,7 +489,7 @@ static PyObject *tuple_of(PyObject **parts, Py_ssize_t count) {
 }
 
 /* (ids, texts or None, payloads or None, versions or None, expiries or None, vectors or None) */
-static PyObject *items_of(const shop *held, const kith_result *result, unsigned with) {
+static PyObject *items_of(const kpy_shop *held, const kith_result *result, unsigned with) {
     kith_hits hits = KITH_HITS_INIT;
     kith_result_hits(result, &hits);
     PyObject *parts[] = {
@@ -511,7 +512,7 @@ static PyObject *collection_get(PyObject *self, PyObject *args) {
     struct ids ids = {0};
     kith_error error = {0};
     if (!PyArg_ParseTuple(args, "OI:_get", &what, &with)) return NULL;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     kith_result *result = ids_view(held, what, &ids) ? take_result(held) : NULL;
     if (result) {
@@ -532,7 +533,7 @@ static PyObject *collection_exists(PyObject *self, PyObject *what) {
     struct ids ids = {0};
     kith_error error = {0};
     PyObject *array = NULL;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     if (ids_view(held, what, &ids)) {
         npy_intp length = (npy_intp)ids.ids.count;
@@ -561,7 +562,7 @@ static PyObject *collection_count(PyObject *self, PyObject *args) {
     kith_error error = {0};
     kith_status status;
     if (!PyArg_ParseTuple(args, "z:_count", &filter)) return NULL;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     Py_BEGIN_ALLOW_THREADS;
     status = kith_collection_count(held->collection, filter, &count, &error);
@@ -581,7 +582,7 @@ static PyObject *collection_scroll(PyObject *self, PyObject *args) {
     scroll.from_start = after == Py_None;
     if (!scroll.from_start) scroll.after = PyLong_AsUnsignedLongLong(after);
     if (PyErr_Occurred()) return NULL;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     kith_result *result = take_result(held);
     if (result) {
@@ -599,7 +600,7 @@ static PyObject *collection_scroll(PyObject *self, PyObject *args) {
 /* ---- Searching --------------------------------------------------------------------------------------------------- */
 
 struct asking {
-    shop *held;
+    kpy_shop *held;
     kith_ask ask;
     kith_leg *legs, one;
     kpy_rows *rows, one_rows;
@@ -760,7 +761,7 @@ static PyObject *collection_search(PyObject *self, PyObject *const *args, Py_ssi
 
 /* ---- Looking and keeping ----------------------------------------------------------------------------------------- */
 
-static PyObject *vector_list(const shop *held) {
+static PyObject *vector_list(const kpy_shop *held) {
     PyObject *list = PyList_New(0);
     for (size_t i = 0; list && i < held->vectors; i++) {
         PyObject *one = Py_BuildValue("(snss)", held->names[i], (Py_ssize_t)held->shape[i].dim,
@@ -771,7 +772,7 @@ static PyObject *vector_list(const shop *held) {
     return list;
 }
 
-static PyObject *field_dict(shop *held) {
+static PyObject *field_dict(kpy_shop *held) {
     kith_field field;
     PyObject *dict = PyDict_New();
     for (size_t i = 0; dict && kith_collection_field(held->collection, i, &field) == KITH_OK; i++) {
@@ -785,9 +786,9 @@ static PyObject *field_dict(shop *held) {
 static PyObject *collection_info(PyObject *self, PyObject *none) {
     (void)none;
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
-    kith_collection_get_info(held->collection, &info);
+    (void)!kith_collection_get_info(held->collection, &info);
     const kpy_entry entries[] = {
         {"items", kpy_u64(info.items)},
         {"version", kpy_u64(info.version)},
@@ -824,7 +825,7 @@ static PyObject *collection_declare(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "ss:_declare", &field.name, &type)) return NULL;
     if (!kith_field_type_parse(type, &field.type))
         return kpy_raise(KITH_E_ARG, "'%s' is no type: tag, tags, int, float, bool and time are", type);
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     Py_BEGIN_ALLOW_THREADS;
     status = kith_collection_declare(held->collection, &field, &error);
@@ -838,7 +839,7 @@ static PyObject *collection_declare(PyObject *self, PyObject *args) {
 static PyObject *collection_compact(PyObject *self, PyObject *function) {
     kpy_watch watch = kpy_watch_make(function);
     kith_error error = {0};
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) return NULL;
     watch.poll.saved = PyEval_SaveThread();
     const kith_status status = kith_collection_compact(held->collection, kpy_on_progress, &watch, &error);
@@ -855,7 +856,7 @@ static PyObject *collection_snapshot(PyObject *self, PyObject *object) {
     kith_status status;
     if (!PyUnicode_FSConverter(object, &path)) return NULL;
     const char *name = PyBytes_AsString(path);
-    shop *held = shop_hold(self);
+    kpy_shop *held = shop_hold(self);
     if (!held) {
         Py_DECREF(path);
         return NULL;
@@ -914,7 +915,7 @@ struct lost {
 static void add_lost(struct lost *lost, const void *data, size_t bytes) {
     if (lost->used + bytes > lost->room) {
         const size_t room = (lost->used + bytes) * 2;
-        char *grown = PyMem_RawRealloc(lost->bytes, room);
+        char *grown = realloc(lost->bytes, room);
         if (!grown) {
             lost->full = true;
             return;
@@ -977,7 +978,7 @@ PyObject *kpy_repair_collection(PyObject *module, PyObject *args) {
             done = Py_BuildValue("KKKN", (unsigned long long)report.items, (unsigned long long)report.lost,
                                  (unsigned long long)report.segments, list);
     }
-    PyMem_RawFree(lost.bytes);
+    free(lost.bytes);
     return done;
 }
 

@@ -78,7 +78,7 @@ int ki_catalog_is_changer(ki_catalog *catalog) {
     return result;
 }
 
-/* Remember why nothing more can be changed, for now or for good. `failed` and `poisoned` are read by the changer only. */
+/* Why nothing more can be changed, for now or for good. `failed` and `poisoned` are read by the changer only. */
 static void keep_failure(ki_catalog *catalog, const kith_error *reason) {
     memcpy(catalog->failure, reason->text, sizeof catalog->failure);
     catalog->failure[sizeof catalog->failure - 1] = 0;

@@ -23,6 +23,10 @@
  * G2. KITH_E_NOSPACE, KITH_E_BUSY and KITH_E_NOMEM do not poison: the next begin may succeed.
  * G3. Reads see what was committed, and between begin and commit the writing thread's own changes, if it reads through
  *     the same ki_catalog. Any thread may read at any time; a scan sees one state.
+ *     With KITH_DURABILITY_RELAXED small commits are gathered (tail.h). Readers in this process see them at once, but
+ *     may wait for a transaction that is open: who is between begin and commit waits for nobody who reads. Other
+ *     processes see them after some 20 ms of further commits, or a ki_catalog_sync, which the owner calls every second;
+ *     and what a killed process committed last, when somebody has opened it for writing.
  * G4. Keys are u64 and scans ascend by them as u64, whatever SQLite thinks of the upper half.
  * G5. Every blob that is read has a checksum beside it that was compared: KITH_E_CORRUPT names table and key.
  * G6. Who writes a read-only catalog, and a change outside of begin and commit, gets KITH_E_ARG. After a fork() the
@@ -137,8 +141,8 @@ kith_status ki_catalog_sync(ki_catalog *catalog, kith_error *error);
 kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *error);
 /* Every page, row and checksum. KITH_E_CORRUPT says what and where. */
 kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, void *progress_context, kith_error *error);
-/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and 16
- * MiB), write it anew and give that back: the next begin waits for it meanwhile. */
+/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and
+ * 16 MiB), write it anew and give that back: the next begin waits for it meanwhile. */
 kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error);
 /* Bytes on disk, with the write-ahead log; bytes in memory. */
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes);

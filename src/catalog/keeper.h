@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a keeper of catalogs offers (inner): a struct of functions. catalog.c and reading.c check what callers hand over,
- * hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
+ * What a keeper of catalogs offers (inner): a struct of functions. catalog.c and reading.c check what callers hand
+ * over, hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
  *
  * K1. One thread at a time is between begin and the end of commit or rollback; only it calls the changes.
  * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start with `several` and
@@ -42,6 +42,12 @@ typedef struct ki_keeper {
     kith_status (*remove_numbered)(void *self, ki_numbered table, uint64_t first, uint64_t last, kith_error *error);
     kith_status (*put_named)(void *self, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error);
     kith_status (*remove_named)(void *self, int64_t kind, ki_bytes name, kith_error *error);
+
+    /* Commits that only `own` shows yet. By a thread that has the lock: make sure that it does (a fault may have undone
+     * them there), and show them to all readings. */
+    uint64_t (*pending)(void *self);
+    kith_status (*settle)(void *self, kith_error *error);
+    kith_status (*publish)(void *self, kith_error *error);
 
     ki_reading *(*own)(void *self);
     kith_status (*reading_create)(void *self, ki_reading **reading, kith_error *error);
@@ -84,6 +90,7 @@ struct ki_catalog {
     pthread_cond_t ended;  /* nobody changes any more */
     int changing;
     pthread_t changer;
+    int borrowed;         /* the lock is a reader's, who reads what is pending */
     kith_status failed;   /* of the transaction that is open, or KITH_OK */
     kith_status poisoned; /* KITH_OK, or why there are no more changes */
     ki_reading *lent, *spare;
@@ -107,7 +114,8 @@ int ki_catalog_is_changer(ki_catalog *catalog);
 void ki_catalog_poison(ki_catalog *catalog, kith_status status, const kith_error *reason);
 
 /* reading.c: the calling thread's way to read: its own changes, what it has begun, or another one until leave. */
-kith_status ki_reading_enter(ki_catalog *catalog, int several, ki_reading **reading, kith_error *error);
+typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL } ki_reading_kind;
+kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error);
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading);
 void ki_reading_close_all(ki_catalog *catalog);
 

@@ -2,8 +2,8 @@
  *
  * The keeper in a file: opening, connections, statements, and SQLite's codes as ours.
  *
- * The tables: `log` and `segments` hold bodies under a number, `records` under kind and name (settings are those of kind
- * -1). Sums stand before bodies, so that looking at one does not walk through the other's pages. */
+ * The tables: `log` and `segments` hold bodies under a number, `records` under kind and name (settings are those of
+ * kind -1). Sums stand before bodies, so that looking at one does not walk through the other's pages. */
 #define _GNU_SOURCE
 #include "catalog/sqlite.h"
 
@@ -21,8 +21,8 @@ enum {
     APPLICATION_ID = 0x6b697468, /* "kith" */
     USER_VERSION = 1,
     PAGE_BYTES = 4096,
-    /* The log goes into the file when it has this size: seldom enough that the pages of dropped log entries are used anew
-     * before they ever go there. */
+    /* The log goes into the file when it has this size: seldom enough that the pages of dropped log entries are used
+     * anew before they ever go there. */
     LOG_PAGES = (32 << 20) / PAGE_BYTES,
     WRITER_CACHE_KIB = 16 << 10,
     READER_CACHE_KIB = 2 << 10
@@ -144,6 +144,16 @@ kith_status ki_sql_run(ki_connection *connection, ki_sql which, const char *doin
     const int code = sqlite3_step(statement);
     if (code != SQLITE_DONE) status = ki_sqlite_fail(connection, code, doing, error);
     ki_sql_give(connection, which, statement);
+    return status;
+}
+
+/* SQLite undoes a transaction itself after some errors, and not after others. The statement is made when there is
+ * nothing to undo yet, because later there may be no memory for it. */
+kith_status ki_sql_undo(ki_connection *connection, kith_error *error) {
+    sqlite3_stmt *statement = NULL;
+    if (!sqlite3_get_autocommit(connection->db)) return ki_sql_run(connection, KI_SQL_ROLLBACK, "roll back", error);
+    const kith_status status = ki_sql_take(connection, KI_SQL_ROLLBACK, &statement, error);
+    if (status == KITH_OK) ki_sql_give(connection, KI_SQL_ROLLBACK, statement);
     return status;
 }
 
@@ -366,7 +376,8 @@ static kith_status open_writer(ki_sqlite *sqlite, const ki_catalog_options *opti
         return ki_fail(error, KITH_E_IO, "%s: cannot be written: open it for reading only", sqlite->path);
     status = options->create ? create(sqlite->writer, error) : check_made(sqlite->writer, error);
     if (status == KITH_OK && !options->create) status = ki_sqlite_renew_log(sqlite->writer, error);
-    return status == KITH_OK ? prepare_writer(sqlite->writer, options->durability, error) : status;
+    if (status == KITH_OK) status = prepare_writer(sqlite->writer, options->durability, error);
+    return status == KITH_OK ? ki_tail_open(sqlite, options->durability == KITH_DURABILITY_RELAXED, error) : status;
 }
 
 static int exists(const ki_sqlite *sqlite, const char *tail) {
@@ -394,6 +405,7 @@ static kith_status open_reader(ki_sqlite *sqlite, kith_error *error) {
 
 static void close_file(void *self) {
     ki_sqlite *sqlite = self;
+    ki_tail_close(sqlite);
     ki_connection_close(sqlite->watch);
     ki_connection_close(sqlite->writer); /* the last one: it moves the log into the file */
     pthread_mutex_destroy(&sqlite->watching);
@@ -413,6 +425,9 @@ static const ki_keeper SQLITE_KEEPER = {
     .remove_numbered = ki_sqlite_remove_numbered,
     .put_named = ki_sqlite_put_named,
     .remove_named = ki_sqlite_remove_named,
+    .pending = ki_sqlite_pending,
+    .settle = ki_sqlite_settle,
+    .publish = ki_sqlite_publish,
     .own = own,
     .reading_create = reading_create,
     .reading_destroy = reading_destroy,

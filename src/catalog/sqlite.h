@@ -2,11 +2,11 @@
  *
  * The keeper in a file (inner): what the sqlite*.c files share.
  *
- * S1. One connection writes, and belongs to the thread that holds the catalog's lock. Each reading is a connection of its
- *     own. A further one, guarded by `watching`, tells stamps: SQLite's data_version compares only within a connection.
- *     So SQLite's own mutexes are off.
- * S2. A prepared statement is in its slot while it rests. Whoever uses it takes it out, so that a read inside of the same
- *     scan finds the slot empty and prepares another one.
+ * S1. One connection writes, and belongs to the thread that holds the catalog's lock. Each reading is a connection of
+ *     its own. A further one, guarded by `watching`, tells stamps: SQLite's data_version compares only within a
+ *     connection. So SQLite's own mutexes are off.
+ * S2. A prepared statement is in its slot while it rests. Whoever uses it takes it out, so that a read inside of the
+ *     same scan finds the slot empty and prepares another one.
  * S3. Keys and numbers are stored as the i64 that has the same place in the order: the top bit is turned over (G4).
  * S4. SQLite alone opens the file, its log and its index: closing a descriptor of ours would drop its POSIX locks.
  * S5. The file is as this version makes it, or refused: its application id, version and the text of its tables are
@@ -15,6 +15,7 @@
 #define KI_CATALOG_SQLITE_H
 
 #include "catalog/keeper.h"
+#include "catalog/tail.h"
 
 #include <sqlite3.h>
 
@@ -66,7 +67,8 @@ struct ki_sqlite {
     ki_connection *writer; /* NULL: read only */
     pthread_mutex_t watching;
     ki_connection *watch; /* made when it is needed */
-    _Atomic uint64_t writer_bytes;
+    _Atomic uint64_t writer_bytes, commits;
+    ki_tail tail;
 };
 
 static inline int64_t ki_signed(uint64_t key) {
@@ -86,6 +88,8 @@ kith_status ki_sql_take(ki_connection *connection, ki_sql which, sqlite3_stmt **
 void ki_sql_give(ki_connection *connection, ki_sql which, sqlite3_stmt *statement);
 /* One without values and rows. */
 kith_status ki_sql_run(ki_connection *connection, ki_sql which, const char *doing, kith_error *error);
+/* End the transaction that is open, if one is; else get ready for it. */
+kith_status ki_sql_undo(ki_connection *connection, kith_error *error);
 kith_status ki_sql_exec(ki_connection *connection, const char *sql, const char *doing, kith_error *error);
 /* The first number of the first row. */
 kith_status ki_sql_number(ki_connection *connection, const char *sql, int64_t *number, const char *doing,
@@ -98,7 +102,26 @@ uint64_t ki_item_sum(const ki_catalog_item *item);
 uint64_t ki_numbered_sum(ki_numbered table, uint64_t number, ki_bytes body);
 uint64_t ki_named_sum(int64_t kind, ki_bytes name, ki_bytes body);
 
+/* sqlite_tail.c */
+/* Do again what a killed process left in the tail; keep one from now on if `relaxed`. */
+kith_status ki_tail_open(ki_sqlite *sqlite, int relaxed, kith_error *error);
+/* Commit what is pending, and remove the file if there is nothing in it that SQLite has not. */
+void ki_tail_close(ki_sqlite *sqlite);
+/* Remember a change that SQLite's transaction has made. */
+kith_status ki_tail_note(ki_sqlite *sqlite, const ki_change *change, kith_error *error);
+/* Whether changes would still belong to the transaction that was begun. */
+kith_status ki_tail_still_open(const ki_sqlite *sqlite, kith_error *error);
+kith_status ki_tail_begin(ki_sqlite *sqlite, kith_error *error);
+kith_status ki_tail_commit(ki_sqlite *sqlite, int *unknown, kith_error *error);
+void ki_tail_rollback(ki_sqlite *sqlite);
+
+/* sqlite_write.c: a change as it stands in the tail. */
+kith_status ki_sqlite_apply(ki_sqlite *sqlite, const ki_change *change, kith_error *error);
+
 /* The functions of the keeper, by file. */
+uint64_t ki_sqlite_pending(void *self);
+kith_status ki_sqlite_settle(void *self, kith_error *error);
+kith_status ki_sqlite_publish(void *self, kith_error *error);
 kith_status ki_sqlite_begin(void *self, kith_error *error);
 kith_status ki_sqlite_commit(void *self, int *unknown, kith_error *error);
 void ki_sqlite_rollback(void *self);

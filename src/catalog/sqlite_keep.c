@@ -45,6 +45,8 @@ kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error) {
     kith_status status = ki_sqlite_watch(sqlite, error);
     if (status == KITH_OK && sqlite->immutable) status = check_untouched(sqlite, error);
     if (status == KITH_OK) status = data_version(sqlite->watch, stamp, error);
+    /* SQLite's number changes with what the tail gave it, too, and with what others committed. */
+    if (status == KITH_OK) *stamp = (*stamp << 32) + atomic_load_explicit(&sqlite->commits, memory_order_relaxed);
     pthread_mutex_unlock(&sqlite->watching);
     return status;
 }
@@ -300,7 +302,8 @@ kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, kith_error *error) {
     kith_status status = move_log(sqlite, error);
     if (status == KITH_OK) status = ki_catalog_lock(catalog, error);
     if (status != KITH_OK) return status;
-    status = shrink(sqlite, error);
+    status = ki_sqlite_publish(self, error);
+    if (status == KITH_OK) status = shrink(sqlite, error);
     ki_catalog_unlock(catalog);
     return status;
 }

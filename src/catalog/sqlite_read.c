@@ -102,8 +102,10 @@ static kith_status read_named(const ki_connection *connection, sqlite3_stmt *row
 kith_status ki_sqlite_reading_start(ki_reading *reading, int several, kith_error *error) {
     ki_connection *connection = (ki_connection *)reading;
     sqlite3_stmt *statement = NULL;
-    if (!several) return KITH_OK;
-    kith_status status = ki_sql_run(connection, KI_SQL_BEGIN_READ, "begin to read", error);
+    if (!several && sqlite3_get_autocommit(connection->db)) return KITH_OK;
+    kith_status status = ki_sql_undo(connection, error);
+    if (status != KITH_OK || !several) return status;
+    status = ki_sql_run(connection, KI_SQL_BEGIN_READ, "begin to read", error);
     if (status != KITH_OK) return status;
     connection->several = 1;
     status = ki_sql_take(connection, KI_SQL_DATA_VERSION, &statement, error);
@@ -118,8 +120,7 @@ kith_status ki_sqlite_reading_start(ki_reading *reading, int several, kith_error
 
 void ki_sqlite_reading_stop(ki_reading *reading) {
     ki_connection *connection = (ki_connection *)reading;
-    if (connection->several && !sqlite3_get_autocommit(connection->db))
-        (void)ki_sql_run(connection, KI_SQL_ROLLBACK, "end reading", NULL);
+    if (connection->several) (void)ki_sql_undo(connection, NULL);
     connection->several = 0;
     atomic_store_explicit(&reading->memory_bytes, ki_connection_memory(connection), memory_order_relaxed);
 }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sorted maps whose states can be kept (inner): persistent AVL trees with counted references. Keys and values are bytes,
- * keys ascend as memcmp has it.
+ * Sorted maps whose states can be kept (inner): persistent AVL trees with counted references. Keys and values are
+ * bytes, keys ascend as memcmp has it.
  *
  * T1. Who holds a root sees that state for ever: a change copies what others can reach, and changes in place what it
  *     alone can. A node is its holder's alone when each node from the root down to it has one reference.
  * T2. Holding and releasing are for any thread; changes of one root are for one thread at a time.
- * T3. A change that is refused memory leaves a map with the same contents, but maybe out of balance: give the root up. */
+ * T3. A change that is refused memory leaves a map that may be out of balance or lack an entry: give the root up. */
 #ifndef KI_CATALOG_TREE_H
 #define KI_CATALOG_TREE_H
 

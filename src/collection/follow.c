@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* ---- Following a writer -------------------------------------------------------------------------------------------- */
+/* ---- Following a writer ------------------------------------------------------------------------------------------ */
 
 kith_status ki_collection_refresh(kith_collection *collection, kith_error *error) {
     uint64_t stamp;
@@ -66,7 +66,7 @@ kith_status ki_collection_wait(kith_collection *collection, uint64_t version, ui
                    (unsigned long long)version, (unsigned long long)current_version(collection));
 }
 
-/* ---- What is over -------------------------------------------------------------------------------------------------- */
+/* ---- What is over ------------------------------------------------------------------------------------------------ */
 
 /* Keys whose time is up, and when the next one's is. */
 struct over {
@@ -91,23 +91,45 @@ static kith_status note(void *context, const ki_catalog_item *item, kith_error *
     return KITH_OK;
 }
 
-/* Under `writing`. */
-static kith_status expire(kith_collection *collection, uint64_t now_ms, kith_error *error) {
-    struct over over = {.now_ms = now_ms};
+static kith_status find_over(kith_collection *collection, struct over *over, kith_error *error) {
+    const kith_status status = ki_catalog_scan_expired(collection->catalog, UINT64_MAX, note, over, error);
+    return status == ENOUGH ? KITH_OK : status;
+}
+
+static kith_status kill_over(kith_collection *collection, const struct over *over, kith_error *error) {
     ki_edit *edit = NULL;
     int was;
-    kith_status status = ki_catalog_scan_expired(collection->catalog, UINT64_MAX, note, &over, error);
-    if (status == ENOUGH) status = KITH_OK;
-    if (status == KITH_OK) status = ki_edit_begin(collection, &edit, error);
-    for (size_t i = 0; i < over.count && status == KITH_OK; i++) status = ki_edit_kill(edit, over.keys[i], &was, error);
-    free(over.keys);
+    kith_status status = ki_edit_begin(collection, &edit, error);
+    for (size_t i = 0; i < over->count && status == KITH_OK; i++)
+        status = ki_edit_kill(edit, over->keys[i], &was, error);
     if (status != KITH_OK) {
         ki_edit_abandon(edit);
         return status;
     }
-    ki_edit_set_next_expiry(edit, over.next_ms);
+    ki_edit_set_next_expiry(edit, over->next_ms);
     ki_edit_publish(edit, collection->version);
     return KITH_OK;
+}
+
+/* Whether what the catalog said just now may be newer than the current state. */
+static int has_moved_on(kith_collection *collection, kith_status *status, kith_error *error) {
+    uint64_t stamp = collection->stamp;
+    if (!collection->options.read_only) return 0;
+    *status = ki_catalog_stamp(collection->catalog, &stamp, error);
+    return *status == KITH_OK && stamp != collection->stamp;
+}
+
+/* Under `writing`. A catalog that has moved on may have removed what is over, which then stays in the state of before:
+ * so the state is read anew, and what is over goes from it in the same read. */
+static kith_status expire(kith_collection *collection, uint64_t now_ms, kith_error *error) {
+    struct over over = {.now_ms = now_ms};
+    kith_status status = find_over(collection, &over, error);
+    if (status == KITH_OK && has_moved_on(collection, &status, error))
+        status = ki_state_load(collection, error);
+    else if (status == KITH_OK)
+        status = kill_over(collection, &over, error);
+    free(over.keys);
+    return status;
 }
 
 static int is_due(kith_collection *collection, uint64_t *now_ms) {
@@ -117,6 +139,15 @@ static int is_due(kith_collection *collection, uint64_t *now_ms) {
     if (!next) return 0;
     *now_ms = collection->now_ms();
     return next <= *now_ms;
+}
+
+kith_status ki_state_expire(kith_collection *collection, kith_error *error) {
+    struct over over = {0};
+    if (!is_due(collection, &over.now_ms)) return KITH_OK;
+    kith_status status = find_over(collection, &over, error);
+    if (status == KITH_OK) status = kill_over(collection, &over, error);
+    free(over.keys);
+    return status;
 }
 
 kith_status ki_collection_expire(kith_collection *collection, kith_error *error) {

@@ -2,10 +2,10 @@
  *
  * Which rows of a state a filter and a segment let through, place by place.
  *
- * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as long
- * as the place. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field is not
- * declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads row by
- * row, and only the rows that came since the last time. */
+ * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as
+ * long as the place. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field
+ * is not declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads
+ * row by row, and only the rows that came since the last time. */
 #include "collection/matching.h"
 
 #include "base/checked.h"
@@ -13,12 +13,15 @@
 
 #include <string.h>
 
-enum { LISTED_MAX = 256, POLL_ITEMS = 256 };
+/* LISTED_MAX: a segment's rows that meet a filter one by one. ROWS_A_SIEVE: a row read by itself costs about as much
+ * as so many that a column is asked for (a guess). */
+enum { LISTED_MAX = 256, POLL_ITEMS = 256, ROWS_A_SIEVE = 32 };
 
 /* What is let through of one place. */
 typedef struct place {
     ki_sieve *sieve;   /* NULL: listed, or everything */
     ki_living *living; /* likewise */
+    ki_bits *rows;     /* of a head, where a segment's were looked up; or NULL */
     int pending;       /* to be read from payloads */
     int listed;
     size_t first;   /* listed: of match->rows */
@@ -34,7 +37,7 @@ struct ki_match {
     uint64_t count;
     place *places; /* sealed ones, then heads */
     size_t place_count, listed_rows;
-    ki_area place_memory, rows, positions;
+    ki_area place_memory, rows, serials, positions;
     ki_values values;
     ki_found found;
 };
@@ -65,7 +68,7 @@ static kith_status take_sieve(ki_match *match, place *at, ki_sieve *sieve, ki_bi
     return KITH_OK;
 }
 
-/* ---- Tables ------------------------------------------------------------------------------------------------------- */
+/* ---- Tables ------------------------------------------------------------------------------------------------------ */
 
 static ki_sieve_name sealed_name(const ki_match *match, const ki_sealed *sealed) {
     ki_sieve_name name = name_of(match);
@@ -80,10 +83,11 @@ static bool put_row(uint32_t row, void *bits) {
 }
 
 /* KITH_E_UNSUPPORTED without a text: the table lacks a column. */
-static kith_status match_table(const ki_match *match, const ki_sealed *sealed, ki_bits **bits, kith_error *error) {
+static kith_status match_table(const ki_match *match, const ki_sealed *sealed, const ki_filter *filter, ki_bits **bits,
+                               kith_error *error) {
     roaring_bitmap_t *rows = NULL;
     kith_error why = {0};
-    const kith_status status = ki_table_match(sealed->table, schema_of(match), match->question.filter, &rows, &why);
+    const kith_status status = ki_table_match(sealed->table, schema_of(match), filter, &rows, &why);
     if (status == KITH_E_UNSUPPORTED) return status;
     if (status != KITH_OK) return ki_fail(error, status, "%s", why.text);
     *bits = ki_bits_create(ki_table_rows(sealed->table), 0);
@@ -107,7 +111,7 @@ static kith_status match_sealed(ki_match *match, size_t number, kith_error *erro
         ki_bits *bits = NULL;
         sieve = ki_match_cache_find(match->collection->matches, &name);
         if (sieve) return take_sieve(match, at, sieve, in->alive, error);
-        status = match_table(match, in->sealed, &bits, error);
+        status = match_table(match, in->sealed, match->question.filter, &bits, error);
         if (status == KITH_OK) {
             sieve = ki_sieve_create(&name, in->sealed->specs, bits);
             if (sieve) ki_match_cache_keep(match->collection->matches, sieve);
@@ -123,7 +127,7 @@ static kith_status match_sealed(ki_match *match, size_t number, kith_error *erro
     return KITH_OK;
 }
 
-/* ---- Payloads ----------------------------------------------------------------------------------------------------- */
+/* ---- Payloads ---------------------------------------------------------------------------------------------------- */
 
 struct pass {
     ki_match *match;
@@ -191,30 +195,38 @@ static kith_status read_pending(ki_match *match, kith_error *error) {
     return status;
 }
 
-/* ---- Heads -------------------------------------------------------------------------------------------------------- */
+/* ---- Heads ------------------------------------------------------------------------------------------------------- */
 
-/* Rows first..count of a head, by their values, or by their payloads where it was begun before a field's declaration. */
-static kith_status match_rows(ki_match *match, const ki_snapshot_head *in, size_t first, ki_bits *bits,
-                              kith_error *error) {
-    const ki_filter *filter = match->question.filter;
-    const ki_schema *schema = ki_head_schema(in->head) ? ki_head_schema(in->head) : &no_fields;
+/* How a head's rows meet a filter: by their values, or by their payloads where it was begun before a field's
+ * declaration. */
+struct head_filter {
+    const ki_head *head;
+    const ki_filter *filter;
+    const ki_schema *schema; /* of the values, or of the state */
+    int payloads;
+};
+
+static kith_status begin_head(const ki_match *match, const ki_snapshot_head *in, const ki_filter *filter,
+                              struct head_filter *h, kith_error *error) {
     const char *missing = NULL;
-    const kith_status status = ki_filter_check(filter, schema, &missing, error);
-    if (status != KITH_OK) return status;
-    for (size_t i = first; i < in->count; i++) {
-        const ki_head_view row = ki_head_row_at(in->head, (uint32_t)i);
-        const char *text = row.text_bytes ? row.text : NULL;
-        ki_values values;
-        int fits;
-        if (missing)
-            fits = ki_filter_matches_payload(filter, schema_of(match), row.payload, row.payload_bytes, row.key, text,
-                                             row.text_bytes);
-        else
-            fits = ki_head_values(in->head, (uint32_t)i, &values) &&
-                   ki_filter_matches(filter, schema, &values, row.key, text, row.text_bytes);
-        if (fits) ki_bits_put(bits, i);
-    }
-    return KITH_OK;
+    *h = (struct head_filter){in->head, filter, ki_head_schema(in->head), 0};
+    if (!h->schema) h->schema = &no_fields;
+    const kith_status status = ki_filter_check(filter, h->schema, &missing, error);
+    if (!missing) return status;
+    h->schema = schema_of(match);
+    h->payloads = 1;
+    return status;
+}
+
+static int head_row_fits(const struct head_filter *h, uint32_t serial) {
+    const ki_head_view row = ki_head_row_at(h->head, serial);
+    const char *text = row.text_bytes ? row.text : NULL;
+    ki_values values;
+    if (h->payloads)
+        return ki_filter_matches_payload(h->filter, h->schema, row.payload, row.payload_bytes, row.key, text,
+                                         row.text_bytes);
+    return ki_head_values(h->head, serial, &values) &&
+           ki_filter_matches(h->filter, h->schema, &values, row.key, text, row.text_bytes);
 }
 
 /* What is known of the head's first rows, and the rest. */
@@ -227,14 +239,39 @@ static kith_status extend_sieve(ki_match *match, const ki_snapshot_head *in, con
         memcpy(bits->word, before->rows->word, (known + 63) / 64 * sizeof(uint64_t));
         bits->set = before->rows->set;
     }
-    const kith_status status = match_rows(match, in, known, bits, error);
+    struct head_filter filter;
+    const kith_status status = begin_head(match, in, match->question.filter, &filter, error);
     if (status != KITH_OK) {
         ki_bits_release(bits);
         return status;
     }
+    for (size_t i = known; i < in->count; i++)
+        if (head_row_fits(&filter, (uint32_t)i)) ki_bits_put(bits, i);
     *sieve = ki_sieve_create(name, 0, bits);
     if (*sieve) ki_match_cache_keep(match->collection->matches, *sieve);
     return KITH_OK;
+}
+
+/* A segment's rows of a head are looked up, and only they meet the filter. */
+static kith_status match_head_segment(ki_match *match, const ki_snapshot_head *in, place *at, kith_error *error) {
+    const ki_question *q = &match->question;
+    const ki_schema *schema = ki_head_schema(in->head) ? ki_head_schema(in->head) : &no_fields;
+    const ki_field *field = ki_schema_find(schema, q->field->name, q->field->name_bytes);
+    ki_head_words *words = ki_match_cache_words(match->collection->matches, in->head);
+    const size_t count = field ? ki_head_words_find(words, in->head, in->count, (size_t)(field - schema->fields),
+                                                    q->segment, q->segment_bytes, &match->serials)
+                               : 0;
+    if (count == SIZE_MAX || !(at->rows = ki_bits_create(in->count, 0))) return no_memory(error);
+    struct head_filter filter;
+    kith_status status = q->parsed ? begin_head(match, in, q->parsed->filter, &filter, error) : KITH_OK;
+    for (size_t i = 0; i < count && status == KITH_OK; i++) {
+        const uint32_t serial = ((const uint32_t *)match->serials.data)[i];
+        if (ki_bits_get(in->live, serial) && (!q->parsed || head_row_fits(&filter, serial)))
+            ki_bits_put(at->rows, serial);
+    }
+    at->listed = 1;
+    at->count = at->rows->set;
+    return status;
 }
 
 static kith_status match_head(ki_match *match, size_t number, kith_error *error) {
@@ -244,6 +281,7 @@ static kith_status match_head(ki_match *match, size_t number, kith_error *error)
         at->listed = 1; /* nothing */
         return KITH_OK;
     }
+    if (match->question.field && match->collection->matches) return match_head_segment(match, in, at, error);
     const ki_head_view first = ki_head_row_at(in->head, 0);
     ki_sieve_name name = name_of(match);
     name.head = in->head;
@@ -260,7 +298,7 @@ static kith_status match_head(ki_match *match, size_t number, kith_error *error)
     return take_sieve(match, at, sieve, in->live, error);
 }
 
-/* ---- Lists -------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 /* Whether a table has the columns of all fields of a tree. */
 static int has_columns(const ki_table *table, const ki_schema *schema, const ki_filter_node *node) {
@@ -292,27 +330,50 @@ static kith_status passes(ki_match *match, const ki_sealed *sealed, uint32_t row
     return status == KITH_E_NOTFOUND ? KITH_OK : status;
 }
 
+/* The filter's own sieve, which all segments of vectors share: where it is kept already, or so many rows were read one
+ * by one that it is worth making. NULL: it is not. */
+static kith_status filter_sieve(ki_match *match, const ki_sealed *sealed, uint64_t count, ki_sieve **sieve,
+                                kith_error *error) {
+    const ki_question *q = &match->question;
+    ki_sieve_name name = sealed_name(match, sealed);
+    name.question = q->filter_name;
+    name.question_bytes = q->filter_name_bytes;
+    name.question_hash = q->filter_hash;
+    *sieve = ki_match_cache_find(match->collection->matches, &name);
+    if (*sieve || !match->collection->matches) return KITH_OK;
+    if (atomic_fetch_add(&q->parsed->rows_read, count) < ki_table_rows(sealed->table) / ROWS_A_SIEVE) return KITH_OK;
+    ki_bits *bits = NULL;
+    const kith_status status = match_table(match, sealed, q->parsed->filter, &bits, error);
+    if (status != KITH_OK) return status;
+    *sieve = ki_sieve_create(&name, sealed->specs, bits);
+    if (*sieve) ki_match_cache_keep(match->collection->matches, *sieve);
+    return *sieve ? KITH_OK : no_memory(error);
+}
+
 static kith_status list_rows(ki_match *match, size_t number, const uint32_t *rows, uint64_t count, kith_error *error) {
     const ki_snapshot_sealed *in = &match->snapshot->sealed[number];
     place *at = &match->places[number];
     const ki_parsed *parsed = match->question.parsed;
     const int indexed =
         parsed && !parsed->undeclared && has_columns(in->sealed->table, schema_of(match), parsed->filter->root);
+    ki_sieve *sieve = NULL;
+    kith_status status = indexed ? filter_sieve(match, in->sealed, count, &sieve, error) : KITH_OK;
     uint32_t *list = ki_area_grow(&match->rows, match->listed_rows + count, sizeof(*list));
-    if (!list) return no_memory(error);
+    if (status == KITH_OK && !list) status = no_memory(error);
     at->listed = 1;
     at->first = match->listed_rows;
-    for (uint64_t i = 0; i < count; i++) {
+    for (uint64_t i = 0; i < count && status == KITH_OK; i++) {
         int fits = ki_bits_get(in->alive, rows[i]);
-        if (fits && parsed) {
-            const kith_status status = passes(match, in->sealed, rows[i], indexed, &fits, error);
-            if (status != KITH_OK) return status;
-        }
+        if (fits && sieve)
+            fits = ki_bits_get(sieve->rows, rows[i]);
+        else if (fits && parsed)
+            status = passes(match, in->sealed, rows[i], indexed, &fits, error);
         list[match->listed_rows] = rows[i];
-        match->listed_rows += (size_t)fits;
+        match->listed_rows += (size_t)(fits && status == KITH_OK);
     }
     at->count = match->listed_rows - at->first;
-    return KITH_OK;
+    ki_sieve_release(sieve);
+    return status;
 }
 
 /* A segment's rows in one place: a list where they are few, or with a filter very few; else by the tree of both. */
@@ -325,7 +386,7 @@ static kith_status match_segment(ki_match *match, size_t number, kith_error *err
     return match_sealed(match, number, error);
 }
 
-/* ---- All together ------------------------------------------------------------------------------------------------- */
+/* ---- All together ------------------------------------------------------------------------------------------------ */
 
 static kith_status match_places(ki_match *match, kith_error *error) {
     const ki_snapshot *snapshot = match->snapshot;
@@ -381,6 +442,7 @@ void ki_match_empty(ki_match *match) {
     for (size_t i = 0; i < match->place_count; i++) {
         ki_living_release(match->places[i].living);
         ki_sieve_release(match->places[i].sieve);
+        ki_bits_release(match->places[i].rows);
     }
     match->place_count = 0;
     match->snapshot = NULL;
@@ -403,6 +465,7 @@ void ki_match_destroy(ki_match *match) {
     ki_match_empty(match);
     free(match->place_memory.data);
     free(match->rows.data);
+    free(match->serials.data);
     free(match->positions.data);
     free(match->question.memory.data);
     ki_values_free(&match->values);
@@ -410,7 +473,7 @@ void ki_match_destroy(ki_match *match) {
     free(match);
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------ */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 uint64_t ki_match_count(const ki_match *match) {
     return match->count;
@@ -427,6 +490,7 @@ const ki_bits *ki_match_rows(const ki_match *match, size_t sealed) {
 const ki_bits *ki_match_serials(const ki_match *match, size_t head) {
     if (match->everything) return NULL;
     const place *at = &match->places[match->snapshot->sealed_count + head];
+    if (at->rows) return at->rows;
     return at->living ? at->living->rows : match->snapshot->head[head].live; /* which is empty */
 }
 
@@ -437,7 +501,7 @@ static kith_status list_positions(ki_match *match, const place *at, const ki_sea
     if (!list) return no_memory(error);
     *positions = (ki_match_positions){.few = list};
     for (uint64_t i = 0; i < at->count; i++)
-        positions->count += (uint64_t)ki_matching_position(sealed, spec, rows[i], &list[positions->count]);
+        positions->count += (uint64_t)ki_sealed_row_position(sealed, spec, rows[i], &list[positions->count]);
     return KITH_OK;
 }
 

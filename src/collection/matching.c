@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sieves and living sieves, and the cache that keeps them: a hash table by name, and a list by use, whose oldest go when
- * the budget is spent. */
+ * Sieves and living sieves, and the cache that keeps them: a hash table by name, and a list by use, whose oldest go
+ * when the budget is spent. */
 #include "collection/matching.h"
 
 #include "base/checked.h"
@@ -13,6 +13,7 @@ enum {
     SIEVES_MAX = 4096,
     BUCKETS = 1024,
     PARSED_MAX = 32,
+    HEADS_MAX = 4,
     PARSED_TEXT_MAX = 64 << 10,
     /* So few rows are best scored one by one, whatever the plans cost: as a list they cost nothing beside that. */
     FEW = 4096
@@ -24,9 +25,12 @@ struct ki_match_cache {
     uint64_t bytes;
     size_t count;
     ki_parsed *parsed[PARSED_MAX]; /* newest first */
+    ki_head_words *words[HEADS_MAX];
+    const ki_head *head[HEADS_MAX]; /* whose words they are; never followed */
+    size_t next_head;               /* the table that a new head takes */
 };
 
-/* ---- Sieves -------------------------------------------------------------------------------------------------------- */
+/* ---- Sieves ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t bytes_of(const ki_bits *bits) {
     return bits ? sizeof(*bits) + bits->words * sizeof(uint64_t) : 0;
@@ -73,15 +77,7 @@ static int same_name(const ki_sieve_name *a, const ki_sieve_name *b) {
            a->question_bytes == b->question_bytes && memcmp(a->question, b->question, a->question_bytes) == 0;
 }
 
-/* ---- Positions ---------------------------------------------------------------------------------------------------- */
-
-int ki_matching_position(const ki_sealed *sealed, size_t spec, uint32_t row, uint32_t *position) {
-    const kith_index *index = sealed->index[spec];
-    if (index->view.rows != ki_table_rows(sealed->table)) /* else the row is the key's place among all ids */
-        return ki_index_find(index, ki_table_keys(sealed->table)[row], position);
-    *position = index->id_order[row];
-    return *position < index->view.rows;
-}
+/* ---- Positions --------------------------------------------------------------------------------------------------- */
 
 /* The positions of rows, whether they live or not. */
 static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *rows) {
@@ -90,7 +86,7 @@ static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *ro
     for (uint64_t w = 0; bits && w < rows->words; w++)
         for (uint64_t word = rows->word[w]; word; word &= word - 1) {
             uint32_t position;
-            if (ki_matching_position(sealed, spec, (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(word)), &position))
+            if (ki_sealed_row_position(sealed, spec, w * 64 + (unsigned)__builtin_ctzll(word), &position))
                 ki_bits_put(bits, position);
         }
     return bits;
@@ -159,7 +155,7 @@ const ki_sieve_positions *ki_living_positions(ki_living *living, ki_sieve *sieve
     return known;
 }
 
-/* ---- Living sieves ------------------------------------------------------------------------------------------------- */
+/* ---- Living sieves ----------------------------------------------------------------------------------------------- */
 
 ki_living *ki_living_hold(ki_living *living) {
     atomic_fetch_add_explicit(&living->references, 1, memory_order_relaxed);
@@ -206,11 +202,17 @@ ki_living *ki_match_cache_living(ki_match_cache *cache, ki_sieve *sieve, ki_bits
     return living;
 }
 
-/* ---- The cache ---------------------------------------------------------------------------------------------------- */
+/* ---- The cache --------------------------------------------------------------------------------------------------- */
 
 ki_match_cache *ki_match_cache_create(void) {
     ki_match_cache *cache = ki_alloc_array_zeroed(1, sizeof(*cache));
-    if (cache) pthread_mutex_init(&cache->mutex, NULL);
+    if (!cache) return NULL;
+    pthread_mutex_init(&cache->mutex, NULL);
+    for (size_t i = 0; i < HEADS_MAX; i++)
+        if (!(cache->words[i] = ki_head_words_create())) {
+            ki_match_cache_destroy(cache);
+            return NULL;
+        }
     return cache;
 }
 
@@ -221,6 +223,7 @@ void ki_match_cache_destroy(ki_match_cache *cache) {
         ki_sieve_release(sieve);
     }
     for (size_t i = 0; i < PARSED_MAX; i++) ki_parsed_release(cache->parsed[i]);
+    for (size_t i = 0; i < HEADS_MAX; i++) ki_head_words_destroy(cache->words[i]);
     pthread_mutex_destroy(&cache->mutex);
     free(cache);
 }
@@ -308,7 +311,7 @@ void ki_match_cache_keep(ki_match_cache *cache, ki_sieve *sieve) {
     }
 }
 
-/* ---- Parsed filters ----------------------------------------------------------------------------------------------- */
+/* ---- Parsed filters ---------------------------------------------------------------------------------------------- */
 
 void ki_parsed_release(ki_parsed *parsed) {
     if (!parsed || atomic_fetch_sub_explicit(&parsed->references, 1, memory_order_acq_rel) != 1) return;
@@ -351,4 +354,19 @@ void ki_match_cache_keep_parsed(ki_match_cache *cache, ki_parsed *parsed) {
     renew(cache, PARSED_MAX - 1, parsed);
     pthread_mutex_unlock(&cache->mutex);
     ki_parsed_release(last);
+}
+
+/* ---- Words of heads ---------------------------------------------------------------------------------------------- */
+
+ki_head_words *ki_match_cache_words(ki_match_cache *cache, const ki_head *head) {
+    size_t at = 0;
+    pthread_mutex_lock(&cache->mutex);
+    while (at < HEADS_MAX && cache->head[at] != head) at++;
+    if (at == HEADS_MAX) {
+        at = cache->next_head;
+        cache->next_head = (at + 1) % HEADS_MAX;
+        cache->head[at] = head;
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return cache->words[at];
 }

@@ -25,6 +25,7 @@ static kith_status parse(kith_collection *collection, const ki_schema *schema, c
     memcpy(copy, text, bytes + 1);
     *parsed = (ki_parsed){.schema = schema, .hash = hash, .text_bytes = bytes, .text = copy};
     atomic_init(&parsed->references, 1);
+    atomic_init(&parsed->rows_read, 0);
     kith_status status = ki_filter_parse(text, bytes, &parsed->filter, error);
     if (status == KITH_OK) status = ki_filter_check(parsed->filter, schema, &parsed->undeclared, error);
     if (status != KITH_OK) {
@@ -62,20 +63,30 @@ static void join_trees(ki_question *q) {
     q->filter = &q->joined;
 }
 
-/* What names the tree: the segment's value with its length, which no text can be taken for, and the filter. */
-static int name_tree(ki_question *q) {
+/* What names a tree: whether there is a segment, its value with its length, which no text can be taken for, and the
+ * filter. */
+static char *put_name(char *to, const char *segment, uint64_t segment_bytes, const char *filter, size_t filter_bytes) {
+    *to++ = segment != NULL;
+    memcpy(to, &segment_bytes, sizeof(segment_bytes));
+    to += sizeof(segment_bytes);
+    if (segment) memcpy(to, segment, segment_bytes);
+    memcpy(to + segment_bytes, filter, filter_bytes);
+    return to + segment_bytes + filter_bytes;
+}
+
+static int name_trees(ki_question *q) {
     const char *filter = q->parsed ? q->parsed->filter->canonical : "";
     const size_t filter_bytes = strlen(filter), head = 1 + sizeof(uint64_t);
     q->name_bytes = head + q->segment_bytes + filter_bytes;
-    char *name = ki_area_take(&q->memory, q->name_bytes, 1);
-    const uint64_t segment_bytes = q->segment_bytes;
+    q->filter_name_bytes = head + filter_bytes;
+    char *name = ki_area_take(&q->memory, q->name_bytes + q->filter_name_bytes, 1);
     if (!name) return 0;
-    name[0] = q->field != NULL;
-    memcpy(name + 1, &segment_bytes, sizeof(segment_bytes));
-    if (q->segment_bytes) memcpy(name + head, q->segment, q->segment_bytes);
-    memcpy(name + head + q->segment_bytes, filter, filter_bytes);
+    char *filter_name = put_name(name, q->segment, q->segment_bytes, filter, filter_bytes);
+    (void)put_name(filter_name, NULL, 0, filter, filter_bytes);
     q->name = name;
     q->hash = XXH3_64bits(name, q->name_bytes);
+    q->filter_name = filter_name;
+    q->filter_hash = q->segment ? XXH3_64bits(filter_name, q->filter_name_bytes) : q->hash;
     return 1;
 }
 
@@ -100,7 +111,7 @@ kith_status ki_question_ask(ki_question *q, kith_collection *collection, const k
         join_trees(q);
     else if (q->parsed)
         q->filter = q->parsed->filter;
-    if (!q->filter || name_tree(q)) return KITH_OK;
+    if (!q->filter || name_trees(q)) return KITH_OK;
     ki_question_end(q);
     return ki_fail(error, KITH_E_NOMEM, "out of memory for a filter");
 }

@@ -35,7 +35,7 @@ static kith_status no_memory(kith_error *error) {
     return ki_fail(error, KITH_E_NOMEM, "out of memory for a change of the collection");
 }
 
-/* ---- Arrays of the state ------------------------------------------------------------------------------------------- */
+/* ---- Arrays of the state ----------------------------------------------------------------------------------------- */
 
 /* Make room for one more in one of the state's arrays and the array of what is owned of it; 0: no memory. */
 static int reserve(void **array, struct own **own, size_t *room, size_t count, size_t size) {
@@ -73,7 +73,7 @@ static int reserve_head(ki_edit *edit) {
     return done;
 }
 
-/* ---- Beginning ----------------------------------------------------------------------------------------------------- */
+/* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 /* Rows of a new head: vectors of head_bytes, and a little for what else rows take. */
 static size_t head_rows(const kith_collection *collection) {
@@ -163,7 +163,7 @@ const ki_snapshot *ki_edit_state(const ki_edit *edit) {
     return edit->state;
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 int ki_edit_find(const ki_edit *edit, uint64_t key, ki_place *place) {
     const ki_snapshot *state = edit->state;
@@ -280,7 +280,7 @@ void ki_edit_set_next_expiry(ki_edit *edit, uint64_t next_expiry_ms) {
     edit->state->next_expiry_ms = next_expiry_ms;
 }
 
-/* ---- Heads, segments, fields --------------------------------------------------------------------------------------- */
+/* ---- Heads, segments, fields ------------------------------------------------------------------------------------- */
 
 kith_status ki_edit_freeze(ki_edit *edit, kith_error *error) {
     return ki_head_count(edit->state->head[edit->state->head_count - 1].head) ? add_head(edit, error) : KITH_OK;
@@ -366,7 +366,7 @@ kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *e
     return status;
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------------------- */
+/* ---- The end ----------------------------------------------------------------------------------------------------- */
 
 static void end(ki_edit *edit) {
     ki_head_release(edit->grew);

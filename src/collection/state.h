@@ -7,9 +7,12 @@
 #include "collection/collection.h"
 #include "collection/made.h"
 
-/* Make the current snapshot of what the catalog holds, and set the numbers. Where the segments are as they were (state's
+/* Make the current snapshot of what the catalog holds, and set the numbers. Where the segments are as they were (the
  * edition), only the end of the log is read. Under `writing`, or before anybody else knows the collection. */
 kith_status ki_state_load(kith_collection *collection, kith_error *error);
+
+/* Items whose time is up live no longer, by the state of the catalog that is being read. Under `writing`. */
+kith_status ki_state_expire(kith_collection *collection, kith_error *error);
 
 /* Put the schema among those that the collection keeps; taken over on success. */
 kith_status ki_state_keep_schema(kith_collection *collection, ki_schema *schema, kith_error *error);

@@ -263,35 +263,59 @@ bool ki_doc_value_of(ki_doc *doc, ki_doc_value *value) {
     return taken;
 }
 
-/* The value of the last member of that key of an opened object, else null; *there: whether there is one. */
-static bool last_member(ki_doc object, const char *name, size_t bytes, ki_doc_value *value, bool *there) {
+bool ki_doc_object_of(const char *text, size_t bytes, ki_doc_object *object) {
+    ki_doc doc = ki_doc_begin(text, bytes);
     ki_doc_text key;
-    *there = false;
-    *value = (ki_doc_value){.kind = KI_DOC_NULL};
-    for (bool more = false; ki_doc_member(&object, &more, &key);) {
-        const bool same = ki_doc_compare(key, name, bytes) == 0;
-        if (!(same ? ki_doc_value_of(&object, value) : ki_doc_skip(&object))) return false;
-        *there |= same;
+    object->count = 0;
+    object->whole = true;
+    if (!ki_doc_open(&doc, '{')) return false;
+    object->inside = doc;
+    for (bool more = false; ki_doc_member(&doc, &more, &key);) {
+        if (object->count == KI_DOC_MEMBERS) {
+            object->whole = false;
+        } else {
+            object->key[object->count] = key;
+            object->value[object->count++] = doc.at;
+        }
+        if (!ki_doc_skip(&doc)) return false;
     }
-    return !object.expected;
+    return !doc.expected;
 }
 
-bool ki_doc_find(const char *text, size_t bytes, const char *name, size_t name_bytes, ki_doc_value *value) {
-    ki_doc object = ki_doc_begin(text, bytes);
-    bool there;
-    if (!ki_doc_open(&object, '{') || !last_member(object, name, name_bytes, value, &there)) return false;
-    const char *at = name, *end = name + name_bytes;
-    const char *dot = there ? NULL : memchr(at, '.', name_bytes);
-    if (!dot) return true;
-    for (;; at = dot + 1) {
-        dot = memchr(at, '.', (size_t)(end - at));
-        if (!last_member(object, at, (size_t)((dot ? dot : end) - at), value, &there)) return false;
-        if (!dot) return true;
-        if (value->kind != KI_DOC_OBJECT) break;
-        object = value->inside;
+/* The value of the last member of that key of an opened object that was checked; whether there is one. */
+static bool last_member(ki_doc object, const char *name, size_t bytes, ki_doc_value *value) {
+    ki_doc_text key;
+    ki_doc found = object;
+    bool there = false;
+    for (bool more = false; ki_doc_member(&object, &more, &key); ki_doc_skip(&object)) {
+        if (ki_doc_compare(key, name, bytes) != 0) continue;
+        there = true;
+        found = object;
     }
-    *value = (ki_doc_value){.kind = KI_DOC_NULL};
-    return true;
+    return there && ki_doc_value_of(&found, value);
+}
+
+static bool top_member(const ki_doc_object *object, const char *name, size_t bytes, ki_doc_value *value) {
+    if (!object->whole) return last_member(object->inside, name, bytes, value);
+    for (size_t i = object->count; i > 0; i--) {
+        if (ki_doc_compare(object->key[i - 1], name, bytes) != 0) continue;
+        ki_doc at = object->inside;
+        at.at = object->value[i - 1];
+        return ki_doc_value_of(&at, value);
+    }
+    return false;
+}
+
+void ki_doc_find(const ki_doc_object *object, const char *name, size_t bytes, ki_doc_value *value) {
+    if (top_member(object, name, bytes, value)) return;
+    const char *end = name + bytes, *dot = memchr(name, '.', bytes);
+    bool there = dot && top_member(object, name, (size_t)(dot - name), value);
+    while (there && dot) {
+        const char *at = dot + 1;
+        dot = memchr(at, '.', (size_t)(end - at));
+        there = value->kind == KI_DOC_OBJECT && last_member(value->inside, at, (size_t)((dot ? dot : end) - at), value);
+    }
+    if (!there) *value = (ki_doc_value){.kind = KI_DOC_NULL};
 }
 
 size_t ki_doc_decode(ki_doc_text text, char *to) {

@@ -76,9 +76,22 @@ typedef struct ki_doc_value {
 
 /* Any value, checked and told apart. */
 bool ki_doc_value_of(ki_doc *doc, ki_doc_value *value);
-/* The value of a field in an object: that of the key `name`, or, where there is none and the name has dots, what that
- * path through objects leads to. Of equal keys the last counts. False: the text is no object. */
-bool ki_doc_find(const char *object, size_t bytes, const char *name, size_t name_bytes, ki_doc_value *value);
+/* The members of an object, so that several fields are found in one walk over its text. Beyond KI_DOC_MEMBERS they are
+ * walked over again for each field. */
+enum { KI_DOC_MEMBERS = 64 };
+typedef struct ki_doc_object {
+    ki_doc inside; /* opened */
+    bool whole;    /* all members are here */
+    size_t count;
+    ki_doc_text key[KI_DOC_MEMBERS];
+    const char *value[KI_DOC_MEMBERS];
+} ki_doc_object;
+
+/* False: the text does not begin with an object. */
+bool ki_doc_object_of(const char *text, size_t bytes, ki_doc_object *object);
+/* The value of a field: that of the key `name`, or, where there is none and the name has dots, of what that path
+ * through objects leads to; null where there is neither. Of equal keys the last counts. */
+void ki_doc_find(const ki_doc_object *object, const char *name, size_t bytes, ki_doc_value *value);
 
 /* Write a checked string decoded: at most text.bytes bytes; how many. */
 size_t ki_doc_decode(ki_doc_text text, char *to);

@@ -64,7 +64,7 @@ typedef struct ki_filter {
 } ki_filter;
 
 /* Parse text of either form (what begins with '{' is JSON; blank: everything). KITH_E_ARG names the line, the column
- * and what was expected; KITH_E_LIMIT; KITH_E_NOMEM. */
+ * and what was expected; KITH_E_UNSUPPORTED names what of Qdrant's form is not offered; KITH_E_LIMIT; KITH_E_NOMEM. */
 kith_status ki_filter_parse(const char *text, size_t bytes, ki_filter **filter, kith_error *error);
 void ki_filter_free(ki_filter *filter);
 
@@ -90,7 +90,8 @@ kith_status ki_filter_check(const ki_filter *filter, const ki_schema *schema, co
 int ki_filter_matches(const ki_filter *filter, const ki_schema *schema, const ki_values *values, uint64_t id,
                       const char *text, size_t text_bytes);
 
-/* Whether one row matches, by its payload: any field, declared or not; types as JSON has them. */
+/* Whether one row matches, by its payload: declared fields as their values would be, any other as JSON has it. What is
+ * no payload has no field. */
 int ki_filter_matches_payload(const ki_filter *filter, const ki_schema *schema, const char *payload, size_t bytes,
                               uint64_t id, const char *text, size_t text_bytes);
 

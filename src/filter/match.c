@@ -17,9 +17,8 @@
 
 typedef struct row {
     const ki_schema *schema;
-    const ki_values *values; /* NULL: by payload */
-    const char *payload;
-    size_t payload_bytes;
+    const ki_values *values;      /* by these */
+    const ki_doc_object *payload; /* else this, or NULL: none */
     uint64_t id;
     const char *text;
     size_t text_bytes;
@@ -165,8 +164,8 @@ static bool match_free(const ki_filter_node *node, const ki_doc_value *value) {
 
 static bool match_payload(const ki_filter_node *node, const row *at) {
     ki_doc_value value;
-    if (at->payload_bytes == 0 || !ki_doc_find(at->payload, at->payload_bytes, node->name, node->name_bytes, &value))
-        return false;
+    if (!at->payload) return false;
+    ki_doc_find(at->payload, node->name, node->name_bytes, &value);
     if (value.kind == KI_DOC_NULL) return false;
     const ki_field *field = ki_schema_find(at->schema, node->name, node->name_bytes);
     return field ? match_declared(node, field->type, &value) : match_free(node, &value);
@@ -204,7 +203,9 @@ int ki_filter_matches(const ki_filter *filter, const ki_schema *schema, const ki
 
 int ki_filter_matches_payload(const ki_filter *filter, const ki_schema *schema, const char *payload, size_t bytes,
                               uint64_t id, const char *text, size_t text_bytes) {
+    ki_doc_object object;
+    const bool there = bytes > 0 && ki_doc_object_of(payload, bytes, &object);
     const row at = {
-        .schema = schema, .payload = payload, .payload_bytes = bytes, .id = id, .text = text, .text_bytes = text_bytes};
+        .schema = schema, .payload = there ? &object : NULL, .id = id, .text = text, .text_bytes = text_bytes};
     return match_node(filter->root, &at);
 }

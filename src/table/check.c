@@ -45,6 +45,24 @@ static kith_status check_rows(const ki_table *table, kith_error *error) {
     return KITH_OK;
 }
 
+/* Zeros lie between runs, and between columns. */
+static kith_status check_padding(const ki_table *table, const ki_column *column, kith_error *error) {
+    const unsigned char *data = ki_segment_part(table->segment, KI_PART_COLUMN_DATA).data;
+    const uint64_t first = column->entry.offset;
+    const uint64_t before = column == table->column ? 0 : column[-1].entry.offset + column[-1].entry.bytes;
+    ki_run run[KI_RUNS];
+    uint64_t total, at = before;
+    if (!ki_column_runs(&column->entry, table->rows, run, &total))
+        return bad(table, column, 0, "its counts cannot be", error);
+    for (size_t i = 0; i < KI_RUNS; i++) {
+        if (!run[i].bytes) continue;
+        for (; at < first + run[i].offset; at++)
+            if (data[at]) return bad(table, column, at - before, "a byte between runs is not zero", error);
+        at += run[i].bytes;
+    }
+    return KITH_OK;
+}
+
 /* As many rows as the directory says have a value, and none is beyond the last one. */
 static kith_status check_present(const ki_table *table, const ki_column *column, kith_error *error) {
     const uint64_t words = ki_bitmap_words(table->rows);
@@ -170,7 +188,8 @@ kith_status ki_table_check(const ki_table *table, kith_pool *pool, kith_error *e
     if (status == KITH_OK) status = check_rows(table, error);
     for (size_t i = 0; status == KITH_OK && i < table->columns; i++) {
         const ki_column *column = &table->column[i];
-        status = check_present(table, column, error);
+        status = check_padding(table, column, error);
+        if (status == KITH_OK) status = check_present(table, column, error);
         if (status == KITH_OK)
             status = ki_type_is_text(column->entry.type) ? check_texts(table, column, error)
                                                          : check_numbers(table, column, error);

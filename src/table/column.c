@@ -36,7 +36,8 @@ bool ki_column_runs(const ki_column_entry *entry, uint64_t rows, ki_run run[KI_R
     uint64_t bytes[KI_RUNS], end = 0;
     if (!run_bytes(entry, rows, bytes)) return false;
     for (size_t i = 0; i < KI_RUNS; i++) {
-        run[i] = (ki_run){ki_round_up(end, sizeof(uint64_t)), bytes[i]};
+        run[i] = (ki_run){bytes[i] ? ki_round_up(end, sizeof(uint64_t)) : 0, bytes[i]};
+        if (!bytes[i]) continue;
         /* Far below 2^63, so that no rounding overflows. */
         if (!ki_add(run[i].offset, bytes[i], &end) || end > (uint64_t)INT64_MAX / 2) return false;
     }

@@ -57,7 +57,7 @@ typedef enum ki_run_id {
 } ki_run_id;
 
 typedef struct ki_run {
-    uint64_t offset, bytes; /* offset: from the column's start */
+    uint64_t offset, bytes; /* offset: from the column's start; 0 where there are no bytes */
 } ki_run;
 
 /* A column of an open table: what a run lacks is NULL. */

@@ -5,6 +5,8 @@
  * whole verifies. Heads are tiny, so that segments are sealed and merged all the time.
  *
  *   - SIGKILL at random microseconds, many rounds on the same collection
+ *   - what a crash of the machine could take, by the order of system calls: files of a segment, and their names, are synced
+ *     before the catalog's log that names them is; and what they replace goes only after it
  *   - SIGKILL at the N-th system call that changes a file, for every N of a short workload (by strace, where that is
  *     installed and may trace)
  *
@@ -130,7 +132,10 @@ struct acknowledged {
     uint64_t number, version;
 };
 
-/* Arguments: folder, kind of ids, first operation, how many, background work. Says on descriptor 3 what is done. */
+/* How the child opens the collection. */
+enum { BACKGROUND = 1, RELAXED = 2 };
+
+/* Arguments: folder, kind of ids, first operation, how many, how it is opened. Says on descriptor 3 what is done. */
 static int child(char **arguments) {
     const kith_id_kind kind = atoi(arguments[1]) == KITH_ID_STRING ? KITH_ID_STRING : KITH_ID_U64;
     const uint64_t first = strtoull(arguments[2], NULL, 10), count = strtoull(arguments[3], NULL, 10);
@@ -138,7 +143,9 @@ static int child(char **arguments) {
     kith_collection *collection = NULL;
     options.head_bytes = 3000;
     options.threads = 1;
-    options.no_background = !atoi(arguments[4]);
+    const int how = atoi(arguments[4]);
+    options.no_background = !(how & BACKGROUND);
+    options.durability = how & RELAXED ? KITH_DURABILITY_RELAXED : KITH_DURABILITY_FULL;
     if (kith_collection_open(arguments[0], &options, &collection, &error) != KITH_OK) {
         fprintf(stderr, "child: %s\n", error.text);
         return 2;
@@ -163,15 +170,16 @@ struct running {
     int pipe;
 };
 
-/* strace: what it is to be told, or NULL to start the child as it is. */
-static struct running start(const char *path, kith_id_kind kind, uint64_t first, uint64_t count, int background,
+/* inject: what strace is told, or NULL to start the child as it is. */
+static struct running start(const char *path, kith_id_kind kind, uint64_t first, uint64_t count, int how,
                             const char *inject) {
     struct running running;
     int ends[2];
-    char id_kind[8], from[24], many[24];
+    char id_kind[8], from[24], many[24], opened[8];
     snprintf(id_kind, sizeof(id_kind), "%d", (int)kind);
     snprintf(from, sizeof(from), "%llu", (unsigned long long)first);
     snprintf(many, sizeof(many), "%llu", (unsigned long long)count);
+    snprintf(opened, sizeof(opened), "%d", how);
     assert_int_equal(pipe(ends), 0);
     running.pid = fork();
     assert_true(running.pid >= 0);
@@ -180,9 +188,9 @@ static struct running start(const char *path, kith_id_kind kind, uint64_t first,
         for (int i = 4; i < 64; i++) close(i);
         if (inject)
             execlp("strace", "strace", "-f", "-qq", "-o", "/dev/null", "-e", inject, program, path, id_kind, from, many,
-                   background ? "1" : "0", (char *)NULL);
+                   opened, (char *)NULL);
         else
-            execl(program, program, path, id_kind, from, many, background ? "1" : "0", (char *)NULL);
+            execl(program, program, path, id_kind, from, many, opened, (char *)NULL);
         _exit(9);
     }
     close(ends[1]);
@@ -281,7 +289,7 @@ static void kill_at_random(const char *name, kith_id_kind kind, uint64_t rounds)
     const char *path = strdup(make(name, kind, &m));
     for (uint64_t round = 0; round < rounds; round++) {
         char when[64];
-        struct running running = start(path, kind, next, 1000000, 1, NULL);
+        struct running running = start(path, kind, next, 1000000, BACKGROUND | (round % 2 ? RELAXED : 0), NULL);
         /* From the start of the process on: opening, too, is interrupted. */
         const uint64_t us = ki_rng_below(&rng, ki_rng_below(&rng, 3) ? 120000 : 15000);
         nanosleep(&(struct timespec){0, (long)us * 1000}, NULL);
@@ -301,8 +309,8 @@ static void kill_at_random(const char *name, kith_id_kind kind, uint64_t rounds)
 
 static void test_kill_at_random(void **state) {
     (void)state;
-    kill_at_random("numbers", KITH_ID_U64, stress(20));
-    kill_at_random("strings", KITH_ID_STRING, stress(20));
+    kill_at_random("numbers", KITH_ID_U64, stress(25));
+    kill_at_random("strings", KITH_ID_STRING, stress(25));
 }
 
 /* While one writes, a second writer is told so, and gets in as soon as the first was killed. */
@@ -314,7 +322,7 @@ static void test_second_writer(void **state) {
     ki_rng rng = {1};
     (void)state;
     const char *path = strdup(make("locked", KITH_ID_U64, &m));
-    struct running running = start(path, KITH_ID_U64, 0, 1000000, 1, NULL);
+    struct running running = start(path, KITH_ID_U64, 0, 1000000, BACKGROUND, NULL);
     assert_int_equal(read(running.pipe, &first, sizeof(first)), sizeof(first));
     operation_expect(0, &m, first.version);
     next = 1;
@@ -344,7 +352,7 @@ static void test_kill_at_every_call(void **state) {
         print_message("strace is not installed, or may not trace here\n");
         skip();
     }
-    if (!getenv("KITH_STRESS")) step = 6; /* other ones each day */
+    if (!getenv("KITH_STRESS")) step = 5; /* other ones each day */
     for (uint64_t at = 1 + (uint64_t)(time(NULL) / 86400) % step, ended = 0; !ended; at += step) {
         model m;
         uint64_t next = 30; /* operation 36 compacts */
@@ -372,6 +380,119 @@ static void test_kill_at_every_call(void **state) {
                   (unsigned long long)step, (unsigned long long)kills, (unsigned long long)acknowledged);
 }
 
+/* ---- The order of system calls ----------------------------------------------------------------------------------- */
+
+/* What strace -y wrote down: a call's name, and what stands between the first < and > (its file), or its last name in
+ * quotes. */
+struct call {
+    char name[24], file[500], last[500];
+};
+
+static int parse_call(const char *line, struct call *call) {
+    const char *at = line + strspn(line, "0123456789 "), *open = strchr(at, '('), *angle = strchr(at, '<');
+    *call = (struct call){0};
+    if (!open || (size_t)(open - at) >= sizeof(call->name)) return 0;
+    memcpy(call->name, at, (size_t)(open - at));
+    if (angle) snprintf(call->file, sizeof(call->file), "%.*s", (int)strcspn(angle + 1, ">"), angle + 1);
+    const char *end = strrchr(line, '"');
+    if (end) {
+        const char *begin = end;
+        while (begin > line && begin[-1] != '"') begin--;
+        snprintf(call->last, sizeof(call->last), "%.*s", (int)(end - begin), begin);
+    }
+    return 1;
+}
+
+/* Names that are waiting for a sync. */
+struct waiting {
+    size_t count;
+    char name[64][500];
+};
+
+static void wait_for(struct waiting *w, const char *name) {
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->name[i], name) == 0) return;
+    assert_true(w->count < 64);
+    snprintf(w->name[w->count++], sizeof(w->name[0]), "%s", name);
+}
+
+static void synced(struct waiting *w, const char *name) {
+    for (size_t i = 0; i < w->count; i++)
+        if (strcmp(w->name[i], name) == 0) memmove(w->name[i], w->name[--w->count], sizeof(w->name[0]));
+}
+
+static const char *folder_of(const char *name) {
+    static char folder[500];
+    snprintf(folder, sizeof(folder), "%s", name);
+    char *slash = strrchr(folder, '/');
+    if (slash) *slash = 0;
+    return folder;
+}
+
+static int is_segment(const char *name) {
+    return strstr(name, "/segments/") != NULL;
+}
+
+/* Hold each line against the rules; returns how many renames and removals in segments there were. */
+static size_t check_order(FILE *trace) {
+    static struct waiting files, folders;
+    static struct call call;
+    char line[4096];
+    size_t seen = 0;
+    int log_waits = 0;
+    files.count = folders.count = 0;
+    while (fgets(line, sizeof(line), trace)) {
+        if (!parse_call(line, &call) || strstr(line, " = -1 ")) continue;
+        const int of_log = strstr(call.file, "catalog.sqlite-wal") != NULL;
+        if (strstr(call.name, "write")) {
+            if (of_log) log_waits = 1;
+            if (is_segment(call.file)) wait_for(&files, call.file);
+        } else if (strstr(call.name, "sync")) {
+            if (of_log && (files.count || folders.count))
+                fail_msg("the catalog's log is synced before %s is", files.count ? files.name[0] : folders.name[0]);
+            if (of_log) log_waits = 0;
+            synced(&files, call.file);
+            synced(&folders, call.file);
+        } else if (strncmp(call.name, "rename", 6) == 0 && is_segment(call.last)) {
+            if (files.count) fail_msg("%s gets its name before %s is synced", call.last, files.name[0]);
+            wait_for(&folders, folder_of(call.last));
+            seen++;
+        } else if (strncmp(call.name, "mkdir", 5) == 0 && is_segment(call.last)) {
+            wait_for(&folders, folder_of(call.last));
+        } else if (strncmp(call.name, "unlink", 6) == 0 && strstr(line, ".kith\"")) {
+            if (log_waits) fail_msg("a segment's file goes before the log is synced that says so: %s", line);
+            seen++;
+        }
+    }
+    return seen;
+}
+
+/* Full durability, and relaxed: there the log must be synced for it. */
+static void test_order_of_syncs(void **state) {
+    (void)state;
+    if (!can_trace()) {
+        print_message("strace is not installed, or may not trace here\n");
+        skip();
+    }
+    for (int how = 0; how <= RELAXED; how += RELAXED) {
+        model m;
+        char command[9000], name[20];
+        const char *out = data_path("trace");
+        snprintf(name, sizeof(name), "order-%d", how);
+        const char *path = strdup(make(name, KITH_ID_U64, &m));
+        snprintf(command, sizeof(command),
+                 "strace -f -y -qq -o '%s' -e trace=" CALLS " '%s' '%s' %d 20 60 %d 3>/dev/null", out, program, path,
+                 (int)KITH_ID_U64, how);
+        assert_int_equal(system(command), 0);
+        FILE *trace = fopen(out, "r");
+        assert_non_null(trace);
+        assert_true(check_order(trace) > 20);
+        fclose(trace);
+        model_free(&m);
+        free((char *)(uintptr_t)path);
+    }
+}
+
 int main(int count, char **arguments) {
     static char self[4096];
     if (count == 6) return child(arguments + 1);
@@ -380,6 +501,7 @@ int main(int count, char **arguments) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill_at_random),
         cmocka_unit_test(test_second_writer),
+        cmocka_unit_test(test_order_of_syncs),
         cmocka_unit_test(test_kill_at_every_call),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);

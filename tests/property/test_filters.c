@@ -41,8 +41,10 @@ static ki_schema *schema;
 
 /* ---- Values ------------------------------------------------------------------------------------------------------ */
 
+enum kind { TEXT, INT, FLOAT, BOOL };
+
 struct operand {
-    enum { TEXT, INT, FLOAT, BOOL } kind;
+    enum kind kind;
     const char *text;
     int64_t i; /* INT, BOOL */
     double f;
@@ -77,13 +79,13 @@ static const double floats[] = {0.5, -0.25, 1e22, -1e300, 2.5, 9.25e18, 1e-7};
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 static struct operand random_operand(ki_rng *rng, kith_field_type type) {
-    static const int kinds[][4] = {[0] = {TEXT, INT, FLOAT, BOOL},
-                                   [KITH_FIELD_TAG] = {TEXT, TEXT, INT, BOOL},
-                                   [KITH_FIELD_TAGS] = {TEXT, TEXT, FLOAT, BOOL},
-                                   [KITH_FIELD_INT] = {INT, INT, INT, FLOAT},
-                                   [KITH_FIELD_FLOAT] = {INT, FLOAT, FLOAT, FLOAT},
-                                   [KITH_FIELD_BOOL] = {BOOL, BOOL, BOOL, BOOL},
-                                   [KITH_FIELD_TIME] = {TEXT, TEXT, INT, FLOAT}};
+    static const enum kind kinds[][4] = {[0] = {TEXT, INT, FLOAT, BOOL},
+                                         [KITH_FIELD_TAG] = {TEXT, TEXT, INT, BOOL},
+                                         [KITH_FIELD_TAGS] = {TEXT, TEXT, FLOAT, BOOL},
+                                         [KITH_FIELD_INT] = {INT, INT, INT, FLOAT},
+                                         [KITH_FIELD_FLOAT] = {INT, FLOAT, FLOAT, FLOAT},
+                                         [KITH_FIELD_BOOL] = {BOOL, BOOL, BOOL, BOOL},
+                                         [KITH_FIELD_TIME] = {TEXT, TEXT, INT, FLOAT}};
     struct operand made = {.kind = kinds[type][ki_rng_below(rng, 4)]};
     if (made.kind == INT) made.i = ints[ki_rng_below(rng, COUNT(ints))];
     if (made.kind == FLOAT) made.f = floats[ki_rng_below(rng, COUNT(floats))];

@@ -328,19 +328,20 @@ static int has_word(const condition *c, const json_t *value) {
             if (has_word(c, json_array_get(value, i))) return 1;
         return 0;
     }
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; json_is_string(value) && i < c->count; i++)
         if (strcmp(json_string_value(value), c->word[i]) == 0) return 1;
     return 0;
 }
 
 static int has_number(const condition *c, const json_t *value) {
-    for (size_t i = 0; i < c->count; i++)
+    for (size_t i = 0; json_is_number(value) && i < c->count; i++)
         if (json_number_value(value) == c->number[i]) return 1;
     return 0;
 }
 
 static int in_range(const condition *c, const json_t *value) {
     const double number = json_number_value(value); /* bounds are small, so rounding does not matter */
+    if (!json_is_number(value)) return 0;
     if (c->has_low && (c->low_open ? number <= c->low : number < c->low)) return 0;
     return !c->has_high || (c->high_open ? number < c->high : number <= c->high);
 }

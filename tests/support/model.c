@@ -122,15 +122,14 @@ static json_t *given_payload(const kith_items *items, size_t i) {
     return bytes ? need(json_loadb(items->payload_bytes + begin, bytes, 0, NULL)) : NULL;
 }
 
-/* Of the given keys only; a null removes one. */
-static json_t *merged(json_t *old, json_t *given) {
+/* Of the given keys only, within objects too; a null removes one. */
+static json_t *merged(const json_t *old, json_t *given) {
     const char *key;
-    json_t *value, *made = old ? need(json_deep_copy(old)) : need(json_object());
+    json_t *value, *made = json_is_object(old) ? need(json_deep_copy(old)) : need(json_object());
     json_object_foreach(given, key, value) {
-        if (json_is_null(value))
-            json_object_del(made, key);
-        else
-            json_object_set(made, key, value);
+        if (json_is_null(value)) json_object_del(made, key);
+        else if (json_is_object(value)) json_object_set_new(made, key, merged(json_object_get(made, key), value));
+        else json_object_set(made, key, value);
     }
     return made;
 }

@@ -53,7 +53,7 @@ size_t model_count(const model *m, const condition *where);
 
 /* Whether a collection holds what the model does: items, versions, payloads, vectors; get, exists, count, scroll and
  * searches of all its vectors. 0: `why` (MODEL_WHY_BYTES) says what differs. */
-enum { MODEL_WHY_BYTES = 2048 };
+enum { MODEL_TEXT_BYTES = 1024, MODEL_WHY_BYTES = 2 * MODEL_TEXT_BYTES };
 int model_same(const model *m, kith_collection *collection, kith_result *result, ki_rng *rng, char *why);
 /* Whether a search, with a filter or without, gives what it must: one query or several, one vector or (k beyond the
  * items) several. With count, scroll and a page of it by the same filter. */

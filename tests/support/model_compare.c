@@ -16,7 +16,7 @@ static const uint64_t ABSENT = UINT64_C(1) << 62;
 
 #define DIFFERS(...)                                                                                                   \
     do {                                                                                                               \
-        snprintf(why, MODEL_WHY_BYTES, __VA_ARGS__);                                                                   \
+        snprintf(why, MODEL_TEXT_BYTES, __VA_ARGS__);                                                                  \
         return 0;                                                                                                      \
     } while (0)
 
@@ -83,19 +83,19 @@ int model_learn(model *m, kith_collection *collection, kith_result *result, char
         }
     }
     if (asked.ids.count && kith_collection_get(collection, &asked.ids, 0, result, &error) != KITH_OK) {
-        snprintf(why, MODEL_WHY_BYTES, "get of new items: %s", error.text);
+        snprintf(why, MODEL_TEXT_BYTES, "get of new items: %s", error.text);
         status = 0;
     } else if (asked.ids.count) {
         size_t next = 0;
         kith_result_hits(result, &hits);
         if (hits.count != asked.ids.count) {
-            snprintf(why, MODEL_WHY_BYTES, "%zu of %zu new items are there", hits.count, asked.ids.count);
+            snprintf(why, MODEL_TEXT_BYTES, "%zu of %zu new items are there", hits.count, asked.ids.count);
             status = 0;
         }
         for (size_t i = 0; status && i < m->count; i++) {
             if (m->item[i].id != UINT64_MAX) continue;
             if (any && hits.ids[next] <= most) {
-                snprintf(why, MODEL_WHY_BYTES, "new item %s has the number %llu, and there is a greater one, %llu",
+                snprintf(why, MODEL_TEXT_BYTES, "new item %s has the number %llu, and there is a greater one, %llu",
                          m->item[i].text, number(hits.ids[next]), number(most));
                 status = 0;
             }
@@ -117,7 +117,7 @@ static int same_payload(const kith_hits *hits, size_t at, const model_item *item
     json_decref(payload);
     if (same) return 1;
     char *expected = item->payload ? json_dumps(item->payload, JSON_COMPACT) : NULL;
-    snprintf(why, MODEL_WHY_BYTES, "item %llu has the payload \"%.*s\" instead of \"%s\"", number(item->id), (int)bytes,
+    snprintf(why, MODEL_TEXT_BYTES, "item %llu has the payload \"%.*s\" instead of \"%s\"", number(item->id), (int)bytes,
              hits->payload_bytes + begin, expected ? expected : "");
     free(expected);
     return 0;
@@ -154,9 +154,13 @@ static int same_vectors(const model *m, const kith_result *result, size_t at, co
 
 static int same_item(const model *m, const kith_result *result, const kith_hits *hits, size_t at,
                      const model_item *item, char *why) {
-    if (hits->ids[at] != item->id || !same_text(m, hits, at, item))
-        DIFFERS("place %zu has item %llu instead of %llu (%s)", at, number(hits->ids[at]), number(item->id),
-                item->text ? item->text : "");
+    if (hits->ids[at] != item->id || !same_text(m, hits, at, item)) {
+        char *payload = item->payload ? json_dumps(item->payload, JSON_COMPACT) : NULL;
+        snprintf(why, MODEL_TEXT_BYTES, "place %zu has item %llu instead of %llu (%s), whose payload is %s", at,
+                 number(hits->ids[at]), number(item->id), item->text ? item->text : "", payload ? payload : "missing");
+        free(payload);
+        return 0;
+    }
     if (hits->versions[at] != item->version)
         DIFFERS("item %llu has version %llu instead of %llu", number(item->id), number(hits->versions[at]),
                 number(item->version));
@@ -211,15 +215,15 @@ static int same_get(const model *m, kith_collection *collection, kith_result *re
         }
     }
     int same = kith_collection_get(collection, &asked.ids, WITH_ALL, result, &error) == KITH_OK;
-    if (!same) snprintf(why, MODEL_WHY_BYTES, "get: %s", error.text);
+    if (!same) snprintf(why, MODEL_TEXT_BYTES, "get: %s", error.text);
     if (same) {
         kith_result_hits(result, &hits);
         same = hits.count == places && !hits.distances;
-        if (!same) snprintf(why, MODEL_WHY_BYTES, "get of %zu items that are there gives %zu", places, hits.count);
+        if (!same) snprintf(why, MODEL_TEXT_BYTES, "get of %zu items that are there gives %zu", places, hits.count);
     }
     for (size_t i = 0; same && i < places; i++) same = same_item(m, result, &hits, i, &m->item[place[i]], why);
     if (same && kith_collection_exists(collection, &asked.ids, exists, &error) != KITH_OK) {
-        snprintf(why, MODEL_WHY_BYTES, "exists: %s", error.text);
+        snprintf(why, MODEL_TEXT_BYTES, "exists: %s", error.text);
         same = 0;
     }
     for (size_t i = 0, next = 0; same && i < asked.ids.count; i++) {
@@ -227,7 +231,7 @@ static int same_get(const model *m, kith_collection *collection, kith_result *re
                                                                       : asked.id[i] < ABSENT);
         next += (size_t)there;
         same = exists[i] == there;
-        if (!same) snprintf(why, MODEL_WHY_BYTES, "exists says %d of item %llu", exists[i], number(asked.id[i]));
+        if (!same) snprintf(why, MODEL_TEXT_BYTES, "exists says %d of item %llu", exists[i], number(asked.id[i]));
     }
     asked_free(&asked);
     return same;
@@ -351,14 +355,16 @@ static int same_one_leg(const model *m, kith_collection *collection, kith_result
     ask.min_version = m->version;
     snprintf(what, sizeof(what), "search of \"%s\" for %zu where %.400s", called(s), k, filter ? filter : "all");
     int same = kith_collection_search(collection, &ask, result, &error) == KITH_OK;
-    if (!same) snprintf(why, MODEL_WHY_BYTES, "%s: %s", what, error.text);
+    if (!same) snprintf(why, MODEL_TEXT_BYTES, "%.400s: %.500s", what, error.text);
     kith_result_hits(result, &hits);
     if (same && (hits.queries != count || !report.exact || report.items != m->count ||
                  report.matched != model_count(m, where) || report.version < m->version)) {
-        snprintf(why, MODEL_WHY_BYTES,
+        snprintf(why, MODEL_TEXT_BYTES,
                  "%s: reports %llu items and %llu matches of %zu and %zu, exact %d, version %llu of %llu", what,
                  number(report.items), number(report.matched), m->count, model_count(m, where), report.exact,
                  number(report.version), number(m->version));
+        const size_t used = strlen(why);
+        if (where) (void)same_scroll(m, collection, result, where, filter, 10, why + used); /* which item it is */
         same = 0;
     }
     for (size_t q = 0; same && q < count; q++) {
@@ -401,7 +407,7 @@ static int same_fused(const model *m, kith_collection *collection, kith_result *
         kith_result_hits(result, &hits);
         same = same_hits(expected, found, &hits, 0, hits.count, "fused search", why);
     } else {
-        snprintf(why, MODEL_WHY_BYTES, "fused search: %s", error.text);
+        snprintf(why, MODEL_TEXT_BYTES, "fused search: %s", error.text);
     }
     free(expected);
     for (size_t l = 0; l < m->spec_count; l++) free(data[l]);
@@ -423,11 +429,11 @@ int model_same_search(const model *m, kith_collection *collection, kith_result *
     if (same && m->spec_count > 1 && ki_rng_below(rng, 3) == 0)
         same = same_fused(m, collection, result, where, text, rng, why);
     if (same && kith_collection_count(collection, text, &count, &error) != KITH_OK) {
-        snprintf(why, MODEL_WHY_BYTES, "count: %s", error.text);
+        snprintf(why, MODEL_TEXT_BYTES, "count: %s", error.text);
         same = 0;
     }
     if (same && count != model_count(m, where)) {
-        snprintf(why, MODEL_WHY_BYTES, "count where %.400s is %llu instead of %zu", text ? text : "all", number(count),
+        snprintf(why, MODEL_TEXT_BYTES, "count where %.400s is %llu instead of %zu", text ? text : "all", number(count),
                  model_count(m, where));
         same = 0;
     }

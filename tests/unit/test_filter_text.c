@@ -459,6 +459,23 @@ static void test_rows(void **state) {
     ki_schema_destroy(schema);
 }
 
+/* More members than are kept in one walk, with one that comes twice at the end. */
+static void test_payloads_of_many_members(void **state) {
+    (void)state;
+    for (unsigned members = 60; members < 70; members++) {
+        char payload[2048] = "{\"a\": {\"b\": 1}, \"twice\": 1", *at = payload + strlen(payload);
+        for (unsigned i = 2; i < members; i++) at += sprintf(at, ", \"m%u\": %u", i, i);
+        strcpy(at, ", \"twice\": 2}");
+        static const char *const texts[] = {"a.b = 1 and twice = 2 and m59 = 59", "twice = 1", "m70 exists",
+                                            "a.c exists"};
+        for (size_t i = 0; i < 4; i++) {
+            ki_filter *filter = parse(texts[i]);
+            assert_int_equal(ki_filter_matches_payload(filter, NULL, payload, strlen(payload), 0, NULL, 0), i == 0);
+            ki_filter_free(filter);
+        }
+    }
+}
+
 /* No payload has no field; what is no payload matches as if it had none, and never crashes. */
 static void test_rows_without_payload(void **state) {
     (void)state;
@@ -504,6 +521,7 @@ int main(void) {
         cmocka_unit_test(test_many_ids),
         cmocka_unit_test(test_types_are_checked),
         cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_payloads_of_many_members),
         cmocka_unit_test(test_rows_without_payload),
         cmocka_unit_test(test_refused_memory),
     };
