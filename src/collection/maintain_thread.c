@@ -8,6 +8,8 @@
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
+ *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a second later. This also
+ *            where nothing else is to be done in the background
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
@@ -177,6 +179,22 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
 }
 
+/* A sync that fails poisons the catalog: the next write says why. */
+static void sync_commits(ki_maintainer *maintainer, struct look *look) {
+    kith_collection *collection = maintainer->collection;
+    const uint64_t version = look->snapshot->version;
+    if (collection->options.durability != KITH_DURABILITY_RELAXED || version == maintainer->synced_version) return;
+    if (!maintainer->unsynced_ns) maintainer->unsynced_ns = look->now_ns;
+    const uint64_t age_ns = look->now_ns - maintainer->unsynced_ns;
+    if (age_ns < SECOND) {
+        due_in(look, SECOND - age_ns);
+        return;
+    }
+    (void)ki_catalog_sync(collection->catalog, NULL);
+    maintainer->synced_version = version;
+    maintainer->unsynced_ns = 0;
+}
+
 static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
@@ -202,6 +220,7 @@ static void seal_meanwhile(void *context) {
     ki_maintainer *maintainer = context;
     struct look look;
     look_around(maintainer, &look);
+    sync_commits(maintainer, &look);
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, 0);
@@ -212,7 +231,8 @@ static uint64_t work(ki_maintainer *maintainer) {
     struct look look;
     int due = KI_WORKS;
     look_around(maintainer, &look);
-    for (int w = KI_WORKS; w-- > 0;)
+    sync_commits(maintainer, &look);
+    for (int w = KI_WORKS; w-- > 0 && !maintainer->collection->options.no_background;)
         if (is_due(maintainer, &look, (ki_work)w)) due = w;
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
     if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, look.idle);
