@@ -59,7 +59,7 @@ void model_copy(model *to, const model *from) {
         add_item(to, &item);
     }
     to->field = need(malloc((from->field_count + 1) * sizeof(*to->field)));
-    memcpy(to->field, from->field, from->field_count * sizeof(*to->field));
+    if (from->field_count) memcpy(to->field, from->field, from->field_count * sizeof(*to->field));
 }
 
 void model_free(model *m) {
