@@ -28,6 +28,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -291,7 +292,8 @@ static void kill_at_random(const char *name, kith_id_kind kind, uint64_t rounds)
     for (uint64_t round = 0; round < rounds; round++) {
         char when[64];
         struct running running = start(path, kind, next, 1000000, BACKGROUND | (round % 2 ? RELAXED : 0), NULL);
-        /* From the start of the process on: opening, too, is interrupted. */
+        /* Opening is interrupted, too; otherwise it begins when something was acknowledged. */
+        if (round % 4) poll(&(struct pollfd){.fd = running.pipe, .events = POLLIN}, 1, 20000);
         const uint64_t us = ki_rng_below(&rng, ki_rng_below(&rng, 3) ? 120000 : 15000);
         nanosleep(&(struct timespec){0, (long)us * 1000}, NULL);
         assert_int_equal(kill(running.pid, SIGKILL), 0);

@@ -450,6 +450,7 @@ static void run(uint64_t seed, int on_disk) {
     w.made.vector_count = kinds[kind].count;
     w.made.fields = condition_fields;
     w.made.field_count = w.declared = seed % 4;
+    if (w.declared && seed % 5 < 3) w.made.segment_field = "color";
     w.open = (kith_collection_open_options)KITH_COLLECTION_OPEN_OPTIONS_INIT;
     w.open.head_bytes = 1 + ki_rng_below(&w.rng, 3) * 3000;
     w.open.no_background = seed % 5 == 0;

@@ -21,6 +21,7 @@ typedef struct model {
     kith_id_kind id_kind;
     size_t spec_count;
     const kith_vector_spec *spec; /* borrowed */
+    const char *segment_field;    /* NULL: none; borrowed, a field without dots */
     uint64_t version;
     size_t count, capacity;
     model_item *item;  /* by id, once ids are known */
