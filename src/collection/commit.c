@@ -37,7 +37,7 @@ void ki_commit_queue_destroy(ki_commit_queue *queue) {
     free(queue);
 }
 
-/* ---- The catalog's side -------------------------------------------------------------------------------------------- */
+/* ---- The catalog's side ------------------------------------------------------------------------------------------ */
 
 kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, kith_error *error) {
     unsigned char bytes[KI_STATE_BYTES];
@@ -100,7 +100,7 @@ uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *he
     return version;
 }
 
-/* ---- A batch ------------------------------------------------------------------------------------------------------- */
+/* ---- A batch ----------------------------------------------------------------------------------------------------- */
 
 /* Take what waits, up to BATCH_BYTES; what looks at the whole state goes alone. Under the queue's mutex. */
 static ki_request *take_batch(ki_commit_queue *queue) {
@@ -188,7 +188,7 @@ static kith_status run_batch(kith_collection *collection, ki_request *first, kit
     return status;
 }
 
-/* ---- The queue ----------------------------------------------------------------------------------------------------- */
+/* ---- The queue --------------------------------------------------------------------------------------------------- */
 
 /* Writers are slowed down to what sealing keeps up with, so that memory is bounded. Woken by each published snapshot;
  * the time is for trouble, which publishes nothing. */

@@ -28,7 +28,8 @@ static const uint64_t SECOND = UINT64_C(1000000000);
 static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
-    IDLE_PART = 16, /* an idle head is sealed if it holds this part of what it may hold */
+    POLITE_HEADS = 1, /* with more frozen heads writers may soon wait for sealing: then it is as urgent as they are */
+    IDLE_PART = 16,   /* an idle head is sealed if it holds this part of what it may hold */
     /* A head is sealed when its rows take so many times the bytes that their vectors may, and this. */
     MEMORY_TIMES = 4,
     MEMORY_LEAST = 1 << 20
@@ -37,6 +38,7 @@ enum {
 /* What the thread decides by. */
 struct look {
     ki_snapshot *snapshot;
+    size_t heads;             /* frozen ones */
     uint64_t now_ns, wait_ns; /* wait_ns: until something may be due; UINT64_MAX: nothing will be */
     int idle;
 };
@@ -171,6 +173,7 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     look->snapshot = ki_snapshot_pin(maintainer->collection);
     look->now_ns = ki_now_ns();
     look->wait_ns = UINT64_MAX;
+    look->heads = look->snapshot->head_count - 1;
     if (look->snapshot->version != maintainer->seen_version || !maintainer->seen_ns) {
         maintainer->seen_version = look->snapshot->version;
         maintainer->seen_ns = look->now_ns;
@@ -198,18 +201,18 @@ static void sync_commits(ki_maintainer *maintainer, struct look *look) {
 static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
-static uint64_t try_work(ki_maintainer *maintainer, ki_work work, int idle) {
+static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct look *look) {
     static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
     const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
     ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,
                       .progress_context = maintainer,
                       .threads = maintainer->threads,
-                      .polite = 1,
+                      .polite = work != KI_WORK_SEAL || look->heads <= POLITE_HEADS,
                       .meanwhile = work == KI_WORK_SEAL ? NULL : seal_meanwhile,
                       .meanwhile_context = maintainer};
     if (!begin(maintainer, claim, names[work], &watch)) return SECOND / 10;
-    const kith_status status = perform(maintainer, work, idle, &watch, &error);
+    const kith_status status = perform(maintainer, work, look->idle, &watch, &error);
     ki_maintain_release(maintainer, claim);
     ki_maintain_note(maintainer, work, status, &error);
     return status == KITH_OK ? 0 : SECOND / 10;
@@ -223,7 +226,7 @@ static void seal_meanwhile(void *context) {
     sync_commits(maintainer, &look);
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
-    if (due) (void)try_work(maintainer, KI_WORK_SEAL, 0);
+    if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
 }
 
 /* Do what is due first; returns how long to wait before looking again. */
@@ -235,7 +238,7 @@ static uint64_t work(ki_maintainer *maintainer) {
     for (int w = KI_WORKS; w-- > 0 && !maintainer->collection->options.no_background;)
         if (is_due(maintainer, &look, (ki_work)w)) due = w;
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
-    if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, look.idle);
+    if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, &look);
     ki_maintain_dig(maintainer, 0);
     pthread_mutex_lock(&maintainer->mutex);
     if (maintainer->buried_count) due_in(&look, SECOND);

@@ -18,7 +18,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- Closing, also of what is half open ---------------------------------------------------------------------------- */
+/* ---- Closing, also of what is half open -------------------------------------------------------------------------- */
 
 static void free_schemas(kith_collection *collection) {
     for (size_t s = 0; s < collection->schema_count; s++) ki_schema_destroy(collection->schemas[s]);
@@ -45,7 +45,7 @@ void kith_collection_close(kith_collection *collection) {
     free(collection);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 /* A collection that nothing was read of yet. */
 static kith_status begin(const char *path, const kith_collection_open_options *given, kith_collection **out,
@@ -112,7 +112,7 @@ static kith_status read_made(kith_collection *collection, kith_error *error) {
                    KI_SETTING_MADE);
 }
 
-/* ---- What a crash left in segments/ -------------------------------------------------------------------------------- */
+/* ---- What a crash left in segments/ ------------------------------------------------------------------------------ */
 
 /* Remove what is not a segment of the current state: half built, or merged away and not removed in time. What cannot be
  * removed does no harm, and is tried again at the next opening. */
@@ -139,7 +139,7 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
     return ki_home_each(collection->segments_path, remove_orphan, collection, error);
 }
 
-/* ---- The verbs ----------------------------------------------------------------------------------------------------- */
+/* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
 static kith_status start(kith_collection *collection, kith_error *error) {
     kith_status status = take_pool(collection, error);
@@ -200,7 +200,7 @@ kith_status kith_collection_open_memory(const kith_collection_options *made,
     return status;
 }
 
-/* ---- What others ask ----------------------------------------------------------------------------------------------- */
+/* ---- What others ask --------------------------------------------------------------------------------------------- */
 
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error) {
     if (!collection->options.read_only) return KITH_OK;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Memory that is refused: every allocation of every verb in turn, once and for good (of making one not every). The verb says so or does without,
- * nothing has changed, and nothing is lost for good. */
+ * Memory that is refused: every allocation of every verb in turn, once and for good (of making one not every). The
+ * verb says so or does without, nothing has changed, and nothing is lost for good. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -32,7 +32,7 @@ static kith_collection *filled(void) {
     return collection;
 }
 
-/* ---- Verbs of an open collection ----------------------------------------------------------------------------------- */
+/* ---- Verbs of an open collection --------------------------------------------------------------------------------- */
 
 static kith_result *result;
 
@@ -106,7 +106,7 @@ static void test_every_allocation_of_every_verb(void **state) {
         for (int for_good = 0; for_good < 2; for_good++) try_verb(v, for_good);
 }
 
-/* ---- Making -------------------------------------------------------------------------------------------------------- */
+/* ---- Making ------------------------------------------------------------------------------------------------------ */
 
 /* Each try costs synchronisations: the first ones one by one, then fewer. */
 static long after(long number) {
