@@ -10,10 +10,21 @@
 
 #include <cmocka.h>
 
-#include "support/faulty_io.h"
 #include "support/sealing.h"
 
 #include <time.h>
+#include <unistd.h>
+
+/* No power is cut here, and there are thousands of syncs. */
+int fsync(int fd) {
+    (void)fd;
+    return 0;
+}
+
+int fdatasync(int fd) {
+    (void)fd;
+    return 0;
+}
 
 static void rest(void) {
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);

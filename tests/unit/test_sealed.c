@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "support/faulty_io.h"
 #include "support/faulty_malloc.h"
 #include "support/sealing.h"
 
