@@ -5,8 +5,8 @@
  * whole verifies. Heads are tiny, so that segments are sealed and merged all the time.
  *
  *   - SIGKILL at random microseconds, many rounds on the same collection
- *   - what a crash of the machine could take, by the order of system calls: files of a segment, and their names, are synced
- *     before the catalog's log that names them is; and what they replace goes only after it
+ *   - what a crash of the machine could take, by the order of system calls: files of a segment, and their names, are
+ *     synced before the catalog's log that names them is; and what they replace goes only after it
  *   - SIGKILL at the N-th system call that changes a file, for every N of a short workload (by strace, where that is
  *     installed and may trace)
  *
@@ -231,8 +231,8 @@ static size_t folders_in(const char *path) {
     return count - 1; /* ".." */
 }
 
-/* Open what the killed child left. The model has what was acknowledged, and takes one operation more where that is there
- * too. */
+/* Open what the killed child left. The model has what was acknowledged, and takes one operation more where that is
+ * there too. */
 static void check_left(const char *path, model *m, uint64_t *next, ki_rng *rng, const char *when) {
     kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A collection and its model (support/model.h) go through the same random operations: writes in all modes and sizes, with
- * conditions and without, refused ones among them; deletions by id and by filter; declarations; compactions; closing and
- * opening again. Heads are tiny, so that segments are sealed and merged all the time. After each step searches, gets,
- * counts and scrolls must say what the model says, to the bit; so must a second handle that only reads.
+ * A collection and its model (support/model.h) go through the same random operations: writes in all modes and sizes,
+ * with conditions and without, refused ones among them; deletions by id and by filter; declarations; compactions;
+ * closing and opening again. Heads are tiny, so that segments are sealed and merged all the time. After each step
+ * searches, gets, counts and scrolls must say what the model says, to the bit; so must a second handle that only reads.
  *
  * KITH_STRESS=n: n times as many runs, with other seeds. KITH_SEED=s: that one alone. */
 #define _GNU_SOURCE
