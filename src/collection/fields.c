@@ -101,7 +101,7 @@ static kith_status replace(ki_job *job, kith_error *error) {
     const int known = status == KITH_OK || collection->poisoned == KITH_OK;
     pthread_mutex_unlock(&collection->writing);
     if (status == KITH_OK) {
-        atomic_store(&old->retired, KI_RETIRED_TABLE);
+        if (ki_job_may_remove(collection)) atomic_store(&old->retired, KI_RETIRED_TABLE);
         job->origin[0].sealed = NULL;
         ki_maintain_bury(collection, old);
     } else if (known) {

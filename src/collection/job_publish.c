@@ -229,13 +229,19 @@ static kith_status publish(ki_job *job, uint64_t *dropped, kith_error *error) {
     return status;
 }
 
+int ki_job_may_remove(kith_collection *collection) {
+    if (collection->options.durability != KITH_DURABILITY_RELAXED) return 1;
+    return ki_catalog_sync(collection->catalog, NULL) == KITH_OK;
+}
+
 /* What was published, and what it replaced; the catalog names the one and not the other. */
 static void settle(ki_job *job) {
     if (job->sealed && job->alive->set) job->has_folder = 0;
+    const int may_remove = ki_job_may_remove(job->collection);
     for (size_t o = 0; o < job->origins; o++) {
         ki_sealed *sealed = job->origin[o].sealed;
         if (!sealed) continue;
-        atomic_store(&sealed->retired, KI_RETIRED_ALL);
+        if (may_remove) atomic_store(&sealed->retired, KI_RETIRED_ALL);
         job->origin[o].sealed = NULL;
         ki_maintain_bury(job->collection, sealed);
     }

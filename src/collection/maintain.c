@@ -41,7 +41,8 @@ kith_status ki_maintain_start(kith_collection *collection, kith_error *error) {
     ki_maintainer *maintainer = create(collection);
     if (!maintainer) return ki_fail(error, KITH_E_NOMEM, "out of memory");
     collection->maintainer = maintainer;
-    if (collection->options.no_background) return KITH_OK;
+    const int relaxed = collection->options.durability == KITH_DURABILITY_RELAXED;
+    if (collection->options.no_background && !relaxed) return KITH_OK;
     const int failed = pthread_create(&maintainer->thread, NULL, ki_maintain_run, maintainer);
     maintainer->has_thread = !failed;
     if (!failed) return KITH_OK;
@@ -177,10 +178,8 @@ void ki_maintain_wake(kith_collection *collection) {
     ki_maintainer *maintainer = collection->maintainer;
     if (!maintainer) return;
     const int full = has_full_head(collection);
-    if (!maintainer->has_thread) {
-        if (full) seal_here(maintainer);
-        return;
-    }
+    if (full && collection->options.no_background) seal_here(maintainer);
+    if (!maintainer->has_thread) return;
     if (!full && !atomic_exchange(&maintainer->dozing, 0)) return;
     pthread_mutex_lock(&maintainer->mutex);
     maintainer->woken = 1;

@@ -50,8 +50,8 @@ struct ki_maintainer {
     atomic_int dozing; /* the thread sleeps until it is woken: any write wakes it */
     unsigned threads;  /* of builds; constant */
 
-    uint64_t seen_version, seen_ns;     /* the thread's: when the version last changed, about */
-    uint64_t synced_version, synced_ns; /* the thread's: what of relaxed commits is durable, and since when */
+    uint64_t seen_version, seen_ns;       /* the thread's: when the version last changed, about */
+    uint64_t synced_version, unsynced_ns; /* the thread's, relaxed: what is on the disk; since when something is not */
 };
 
 /* Let go of retired segments that nobody else holds; all: whoever holds them. */

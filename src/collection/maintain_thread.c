@@ -8,8 +8,8 @@
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
- *
- * Besides, where commits are relaxed, it makes them durable and shows them to other processes, every tenth of a second.
+ *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later. This also
+ *            where nothing else is to be done in the background
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
@@ -26,6 +26,7 @@
 
 static const uint64_t SECOND = UINT64_C(1000000000);
 static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
+static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits wait for the disk, and others for them */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
     POLITE_HEADS = 1, /* with more frozen heads writers may soon wait for sealing: then it is as urgent as they are */
@@ -182,20 +183,20 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
 }
 
-/* Relaxed commits: promised to be durable within a second, and other processes wait for them. */
+/* A sync that fails poisons the catalog: the next write says why. */
 static void sync_commits(ki_maintainer *maintainer, struct look *look) {
     kith_collection *collection = maintainer->collection;
-    const uint64_t version = look->snapshot->version, pause = SECOND / 10;
-    if (collection->options.durability != KITH_DURABILITY_RELAXED || collection->in_memory) return;
-    if (!look->idle) due_in(look, pause);
-    if (version == maintainer->synced_version) return;
-    if (look->now_ns - maintainer->synced_ns < pause) {
-        due_in(look, pause - (look->now_ns - maintainer->synced_ns));
+    const uint64_t version = look->snapshot->version;
+    if (collection->options.durability != KITH_DURABILITY_RELAXED || version == maintainer->synced_version) return;
+    if (!maintainer->unsynced_ns) maintainer->unsynced_ns = look->now_ns;
+    const uint64_t age_ns = look->now_ns - maintainer->unsynced_ns;
+    if (age_ns < SYNC_NS) {
+        due_in(look, SYNC_NS - age_ns);
         return;
     }
-    /* Where it fails the catalog refuses the next commit, and says why. */
-    if (ki_catalog_sync(collection->catalog, NULL) == KITH_OK) maintainer->synced_version = version;
-    maintainer->synced_ns = look->now_ns;
+    (void)ki_catalog_sync(collection->catalog, NULL);
+    maintainer->synced_version = version;
+    maintainer->unsynced_ns = 0;
 }
 
 static void seal_meanwhile(void *context);
@@ -223,8 +224,8 @@ static void seal_meanwhile(void *context) {
     ki_maintainer *maintainer = context;
     struct look look;
     look_around(maintainer, &look);
-    const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     sync_commits(maintainer, &look);
+    const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
 }
@@ -234,9 +235,9 @@ static uint64_t work(ki_maintainer *maintainer) {
     struct look look;
     int due = KI_WORKS;
     look_around(maintainer, &look);
-    for (int w = KI_WORKS; w-- > 0;)
-        if (is_due(maintainer, &look, (ki_work)w)) due = w;
     sync_commits(maintainer, &look);
+    for (int w = KI_WORKS; w-- > 0 && !maintainer->collection->options.no_background;)
+        if (is_due(maintainer, &look, (ki_work)w)) due = w;
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
     if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, &look);
     ki_maintain_dig(maintainer, 0);

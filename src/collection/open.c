@@ -89,7 +89,7 @@ static kith_status take_pool(kith_collection *collection, kith_error *error) {
 static kith_status open_catalog(kith_collection *collection, kith_error *error) {
     const ki_catalog_options options = {.read_only = collection->options.read_only,
                                         .durability = collection->options.durability,
-                                        .gather = !collection->options.no_background}; /* whose thread syncs */
+                                        .gather = 1}; /* the maintainer syncs */
     kith_error own = {0};
     char *path = ki_home_path(collection->path, KI_HOME_CATALOG);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");

@@ -2,8 +2,8 @@
  *
  * The catalog over a disk that crashes, fills and fails (support/disk.h), at every single operation of a workload:
  *
- *   - a crash at operation N, for all N: every acknowledged transaction is there, of the others each is there as a whole
- *     or not at all, and none without those before it; with relaxed durability the last ones may be missing
+ *   - a crash at operation N, for all N: every acknowledged transaction is there, of the others each is there as a
+ *     whole or not at all, and none without those before it; with relaxed durability the last ones may be missing
  *   - a second crash while that is put right
  *   - syncs, writes and reads that fail, once and for good: no acknowledgement, and after a failed commit no further
  *     change until the catalog is opened again
@@ -557,8 +557,8 @@ static void test_failing_syncs(void **state) {
     report("a sync fails, once and for good");
 }
 
-/* A sync fails, the process is killed before it can put anything right, and the machine lives on: what is not on the disk
- * can be read all the same (D3), so that whoever opens the catalog next must not take it for safe. */
+/* A sync fails, the process is killed before it can put anything right, and the machine lives on: what is not on the
+ * disk can be read all the same (D3), so that whoever opens the catalog next must not take it for safe. */
 static void test_failing_sync_and_kill(void **state) {
     (void)state;
     for (uint64_t at = 1, met = 1; met; at++) {
@@ -638,7 +638,8 @@ static void test_failing_operations(void **state) {
 
 /* ---- A full disk ------------------------------------------------------------------------------------------------- */
 
-/* No room at one write: the transaction is refused or was not in need of it; the next one succeeds on the same handle. */
+/* No room at one write: the transaction is refused or was not in need of it; the next one succeeds on the same
+ * handle. */
 static void fill(kith_durability durability) {
     uint64_t refusals = 0;
     for (uint64_t at = 1, met = 1; met; at++) {
@@ -712,8 +713,8 @@ static void test_small_disks(void **state) {
 
 /* ---- Making ------------------------------------------------------------------------------------------------------ */
 
-/* A crash while the catalog is made: it is there and empty, or nothing is, or what is there is refused and not taken for
- * one (the folder that it lies in gets its name last of all). */
+/* A crash while the catalog is made: it is there and empty, or nothing is, or what is there is refused and not taken
+ * for one (the folder that it lies in gets its name last of all). */
 static void test_crash_while_it_is_made(void **state) {
     (void)state;
     for (uint64_t at = 1, crashed = 1; crashed; at++) {

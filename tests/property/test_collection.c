@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A collection and its model (support/model.h) go through the same random operations: writes in all modes and sizes, with
- * conditions and without, refused ones among them; deletions by id and by filter; declarations; compactions; closing and
- * opening again. Heads are tiny, so that segments are sealed and merged all the time. After each step searches, gets,
- * counts and scrolls must say what the model says, to the bit; so must a second handle that only reads.
+ * A collection and its model (support/model.h) go through the same random operations: writes in all modes and sizes,
+ * with conditions and without, refused ones among them; deletions by id and by filter; declarations; compactions;
+ * closing and opening again. Heads are tiny, so that segments are sealed and merged all the time. After each step
+ * searches, gets, counts and scrolls must say what the model says, to the bit; so must a second handle that only reads.
  *
  * KITH_STRESS=n: n times as many runs, with other seeds. KITH_SEED=s: that one alone. */
 #define _GNU_SOURCE
@@ -450,6 +450,7 @@ static void run(uint64_t seed, int on_disk) {
     w.made.vector_count = kinds[kind].count;
     w.made.fields = condition_fields;
     w.made.field_count = w.declared = seed % 4;
+    if (w.declared && seed % 5 < 3) w.made.segment_field = "color";
     w.open = (kith_collection_open_options)KITH_COLLECTION_OPEN_OPTIONS_INIT;
     w.open.head_bytes = 1 + ki_rng_below(&w.rng, 3) * 3000;
     w.open.no_background = seed % 5 == 0;
