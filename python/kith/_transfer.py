@@ -40,8 +40,8 @@ def column_of(name: str) -> str:
 def export(shop: Any, path: str | os.PathLike[str], where: str | None, report: Any) -> int:
     """Write the items that a filter matches. Files appear whole or not at all. Returns how many items there are."""
     text, specs = os.fspath(path), shop.info["vectors"]
+    total, done = shop.count(where), 0  # first of all it refuses a filter
     writer: Any = (_ParquetOut if text.lower().endswith(_PARQUET) else _PairOut)(text, specs, shop.info["ids"])
-    total, done = shop.count(where), 0
     try:
         with _files.refusals(text):
             for answer in shop._pages(where, None, True):
