@@ -52,8 +52,8 @@ class Hits:
         (q, k), or (k,) for a single query: int64 (uint64 where ids are beyond that), an object array of ``str`` with
         string ids. Where fewer than k items match, rows end in -1 (2**64 - 1, None).
     distances
-        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of the
-        ranks' reciprocals.
+        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of
+        the ranks' reciprocals.
 
     What else was asked for are `payloads`, `versions`, `vectors` and `explain`.
     """
