@@ -48,10 +48,11 @@ class Collection(_kith.Collection):
     >>> shop.close()
     """
 
-    __slots__ = ("_path", "_numbers", "_bits", "_strings", "__weakref__")
+    __slots__ = ("_path", "_numbers", "_bits", "_single", "_strings", "__weakref__")
     _path: str | None
     _numbers: dict[str, int]  # of the vectors
     _bits: list[bool]  # whether each vector is of bits
+    _single: bool  # there is one vector
     _strings: bool  # ids are
 
     def __new__(cls, path: str | os.PathLike[str], *, read_only: bool = False, durability: str = "full",
@@ -327,7 +328,7 @@ class Collection(_kith.Collection):
         >>> hits.ids.tolist(), hits.distances.tolist(), hits.payloads[0]
         ([50, 51, 41], [0.0, 1.0, 81.0], {'price': 0})
         """
-        legs: Any = (self._number(vector), Q) if type(Q) is np.ndarray and weights is None else \
+        legs: Any = (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
             self._legs(Q, vector, weights)
         return Hits(self._search(legs, k, where if where is None else filter_text(where), segment,
                                  0.0 if target_recall is None else _recall(target_recall), plan,
@@ -502,6 +503,7 @@ def _opened(collection: Collection, path: str | None) -> Collection:
     info = collection._info()
     collection._numbers = {name: number for number, (name, *_) in enumerate(info["vectors"])}
     collection._bits = [dtype == "b1" for _, _, dtype, _ in info["vectors"]]
+    collection._single = len(collection._bits) == 1
     collection._strings = info["ids"] == "string"
     return collection
 

@@ -52,33 +52,41 @@ class Hits:
         (q, k), or (k,) for a single query: int64 (uint64 where ids are beyond that), an object array of ``str`` with
         string ids. Where fewer than k items match, rows end in -1 (2**64 - 1, None).
     distances
-        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of the
-        ranks' reciprocals.
+        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of
+        the ranks' reciprocals.
 
     What else was asked for are `payloads`, `versions`, `vectors` and `explain`.
     """
 
-    __slots__ = ("_ids", "distances", "_answer", "_payloads")
+    __slots__ = ("_answer", "_names", "_bodies")  # the last two are made when they are first asked for
+    _names: np.ndarray
+    _bodies: list[Any]
 
     def __init__(self, answer: tuple[Any, ...]) -> None:
         self._answer = answer
-        self._ids, self.distances = answer[0], answer[1]
-        self._payloads: list[Any] | None = None
-        if answer[3] is not None:
-            self._ids = _spread(unpack(answer[3]), answer[2], self._ids.shape)
 
     @property
     def ids(self) -> np.ndarray:
         """The ids, in the shape of the distances."""
-        return self._ids
+        numbers, _, ends, texts = self._answer[:4]
+        if texts is None:
+            return numbers
+        if not hasattr(self, "_names"):
+            self._names = _spread(unpack(texts), ends, numbers.shape)
+        return self._names
+
+    @property
+    def distances(self) -> np.ndarray:
+        """The distances, ascending."""
+        return self._answer[1]
 
     @property
     def payloads(self) -> list[Any]:
         """A list of payloads for each query; for a single query that list. Search with ``payload=True``."""
         texts = self._asked(4, "payload")
-        if self._payloads is None:
-            self._payloads = _rows(bodies(texts), self._answer[2])
-        return self._payloads[0] if self._ids.ndim == 1 else self._payloads
+        if not hasattr(self, "_bodies"):
+            self._bodies = _rows(bodies(texts), self._answer[2])
+        return self._bodies[0] if self.distances.ndim == 1 else self._bodies
 
     @property
     def vectors(self) -> dict[str, np.ndarray]:
@@ -112,7 +120,7 @@ class Hits:
         counts = np.diff(self._answer[2].astype(np.int64), prepend=0)
         ranks = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         queries = np.repeat(np.arange(len(counts)), counts)
-        frame = pandas.DataFrame({"query": queries, "rank": ranks + 1, "id": np.atleast_2d(self._ids)[queries, ranks],
+        frame = pandas.DataFrame({"query": queries, "rank": ranks + 1, "id": np.atleast_2d(self.ids)[queries, ranks],
                                   "distance": np.atleast_2d(self.distances)[queries, ranks]})
         if self._answer[4] is None:
             return frame
@@ -120,22 +128,22 @@ class Hits:
         return frame.join(extra.rename(columns={name: f"{name}_payload" for name in frame.columns}))
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        return iter((self._ids, self.distances))
+        return iter((self.ids, self.distances))
 
     def __len__(self) -> int:
         return 2
 
     def __getitem__(self, place: int) -> np.ndarray:
-        return (self._ids, self.distances)[place]
+        return (self.ids, self.distances)[place]
 
     def __reduce__(self) -> tuple:
         return Hits, (self._answer,)
 
     def __repr__(self) -> str:
-        return f"Hits(ids=\n{self._ids!r},\ndistances=\n{self.distances!r})"
+        return f"Hits(ids=\n{self.ids!r},\ndistances=\n{self.distances!r})"
 
     def _repr_html_(self) -> str:
-        ids, distances = np.atleast_2d(self._ids), np.atleast_2d(self.distances)
+        ids, distances = np.atleast_2d(self.ids), np.atleast_2d(self.distances)
         head = "".join(f"<th>{rank + 1}</th>" for rank in range(min(ids.shape[1], _SHOWN)))
         begins = [0, *self._answer[2].tolist()]
         lines = []

@@ -2,10 +2,10 @@
 """Collections to files and back: a pair of .npy and .jsonl, or Parquet, a few thousand items at a time.
 
 A pair is `x.npy`, the vectors, and `x.jsonl` with a line an item, in their order: {"id": ..., "payload": {...},
-"expires": milliseconds since 1970}; payload and expires are left out where there are none. Vectors that have names are in
-`x.NAME.npy`; a line has "lacks": [NAME, ...] for those that its item lacks, whose row is zeros. Parquet has the columns
-id, payload (JSON text), expires (timestamps) and one of fixed-size lists for each vector, by its name; the unnamed one is
-"vector". Numbers are float32 there (which f16, bf16, i8 and u8 are without loss), bits uint8."""
+"expires": milliseconds since 1970}; payload and expires are left out where there are none. Vectors that have names are
+in `x.NAME.npy`; a line has "lacks": [NAME, ...] for those that its item lacks, whose row is zeros. Parquet has the
+columns id, payload (JSON text), expires (timestamps) and one of fixed-size lists for each vector, by its name; the
+unnamed one is "vector". Numbers are float32 there (which f16, bf16, i8 and u8 are without loss), bits uint8."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def column_of(name: str) -> str:
 def export(shop: Any, path: str | os.PathLike[str], where: str | None, report: Any) -> int:
     """Write the items that a filter matches. Files appear whole or not at all. Returns how many items there are."""
     text, specs = os.fspath(path), shop.info["vectors"]
+    total, done = shop.count(where), 0  # first of all it refuses a filter
     writer: Any = (_ParquetOut if text.lower().endswith(_PARQUET) else _PairOut)(text, specs, shop.info["ids"])
-    total, done = shop.count(where), 0
     try:
         with _files.refusals(text):
             for answer in shop._pages(where, None, True):
