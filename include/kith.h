@@ -1113,11 +1113,10 @@ typedef struct kith_ask_report {
     int exact;              /* 0: some of it was approximate */
     int read_payloads;      /* the filter names fields that are not declared, or not indexed yet: slower */
     const char *filter_how; /* "", "indexed", "payloads": static */
-    kith_explain search;    /* sums over segments; plan and parameters of the one that scanned most. Set struct_size */
     uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
 } kith_ask_report;
 #define KITH_ASK_REPORT_INIT                                                                                           \
-    { .struct_size = sizeof(kith_ask_report), .search = KITH_EXPLAIN_INIT }
+    { .struct_size = sizeof(kith_ask_report) }
 
 typedef struct kith_ask {
     size_t struct_size;
@@ -1136,6 +1135,8 @@ typedef struct kith_ask {
     void *cancelled_context;
     kith_ask_report *report; /* NULL, or where to report */
     const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
+    kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
+                              * most. Written on success only */
 } kith_ask;
 #define KITH_ASK_INIT                                                                                                  \
     { .struct_size = sizeof(kith_ask), .k = 10 }

@@ -151,9 +151,9 @@ kith_status ki_sqlite_scan_all_named(ki_reading *reading, ki_catalog_record_fn f
 
 kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error);
 kith_status ki_sqlite_sync(void *self, kith_error *error);
-/* When a sync failed, the kernel forgets that what it was for is not on the disk, and shows it all the same: SQLite, which
- * finds such a log after its writer's death, takes it for whole and builds on it, and a crash then leaves a hole in the
- * middle. So a log that a former writer left is brought to the disk again before anything is made of it. */
+/* When a sync failed, the kernel forgets that what it was for is not on the disk, and shows it all the same: SQLite,
+ * which finds such a log after its writer's death, takes it for whole and builds on it, and a crash then leaves a hole
+ * in the middle. So a log that a former writer left is brought to the disk again before anything is made of it. */
 kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error);
 kith_status ki_sqlite_copy(void *self, ki_reading *reading, const char *path, kith_error *error);
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error);

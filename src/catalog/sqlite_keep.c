@@ -73,7 +73,7 @@ kith_status ki_sqlite_sync(void *self, kith_error *error) {
     return status;
 }
 
-/* Read and write again all of the log's bytes, in pieces of at most 64 KiB: SQLite itself writes no longer ones, and its
+/* Read and write again all bytes of the log, in pieces of at most 64 KiB: SQLite itself writes no longer ones, and its
  * usual file system drops the upper bits of lengths. */
 static int write_again(sqlite3_file *log) {
     enum { PIECE = 1 << 16 };

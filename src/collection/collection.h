@@ -127,8 +127,8 @@ uint64_t ki_match_cache_bytes(ki_match_cache *cache);
 typedef struct ki_match ki_match;
 
 /* What ask.filter and ask.segment let through of a snapshot, which the caller holds as long as the match is used.
- * filter NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from the
- * catalog's payloads, which may be newer than the snapshot where something was written meanwhile.
+ * filter NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from
+ * the catalog's payloads, which may be newer than the snapshot where something was written meanwhile.
  *
  * KITH_E_ARG (the filter), KITH_E_NOTFOUND (segment without a segment field), KITH_E_LIMIT, KITH_E_NOMEM, and what the
  * catalog and tables fail with. */

@@ -61,6 +61,7 @@ typedef struct ki_leg_search {
     size_t k;
     const ki_ask_terms *terms;
     kith_ask_report *report; /* NULL, or where counts are added */
+    kith_explain *explain;   /* beside a report: sums over segments */
 } ki_leg_search;
 
 /* Make queries first..first+count of the leg ready in work->queries: packed floats, or bits. KITH_E_DATA names one that

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The log: what one write did, as bytes. One body a version; the catalog keeps them until their rows are in segments.
- * It says effects, not wishes: after an update it has the whole item. So applying a body needs nothing but the body, the
- * writer applies its own bodies as a reader or the next opening does, and doing it twice changes nothing.
+ * It says effects, not wishes: after an update it has the whole item. So applying a body needs nothing but the body,
+ * the writer applies its own bodies as a reader or the next opening does, and doing it twice changes nothing.
  *
  *   0   u32 format 1           16  u64 next_key, after this write
  *   4   u32 operations         24  u32 named vectors

@@ -8,7 +8,8 @@
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
- *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later. This also
+ *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
+ *   This also
  *            where nothing else is to be done in the background
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.

@@ -86,8 +86,8 @@ kith_status ki_job_build(ki_job *job, kith_error *error);
 uint64_t ki_job_take_number(kith_collection *collection);
 /* Put the new segment in the place of the origins, in memory and in the catalog, and end the origins. */
 kith_status ki_job_publish(ki_job *job, kith_error *error);
-/* Whether files may go that the catalog names no more: with relaxed durability a crash of the machine might bring its word
- * of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
+/* Whether files may go that the catalog names no more: with relaxed durability a crash of the machine might bring its
+ * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
 int ki_job_may_remove(kith_collection *collection);
 
 /* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */

@@ -29,6 +29,7 @@ struct search {
     kith_collection *collection;
     kith_ask ask;
     kith_ask_report told, *report; /* NULL: nobody wants to know */
+    kith_explain explain;
     ki_search_work *work;
     leg *legs;
     size_t queries, depth; /* depth: hits of each leg and query */
@@ -112,6 +113,7 @@ static ki_search_work *work_of(kith_result *result) {
 static kith_status read_ask(struct search *s, const kith_ask *ask) {
     kith_status status = ki_grown_read(KI_GROWN_ASK, ask, &s->ask, s->error);
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_ASK_REPORT, s->ask.report, s->error);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, s->ask.explain, s->error);
     if (status == KITH_OK) status = check_ask(s);
     if (status != KITH_OK) return status;
     s->work = work_of(s->result);
@@ -121,7 +123,7 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (status != KITH_OK) return status;
     s->queries = s->legs[0].queries.count;
     s->depth = s->ask.leg_count > 1 ? ki_fuse_depth(s->ask.k) : s->ask.k;
-    s->report = s->ask.report ? &s->told : NULL;
+    s->report = s->ask.report || s->ask.explain ? &s->told : NULL;
     return KITH_OK;
 }
 
@@ -192,7 +194,8 @@ static kith_status search_legs(struct search *s, size_t first, size_t count) {
                                       .spec = s->legs[i].spec,
                                       .k = s->depth,
                                       .terms = &s->terms,
-                                      .report = s->report};
+                                      .report = s->report,
+                                      .explain = &s->explain};
         kith_status status = ki_leg_load(&search, &s->legs[i].queries, first, count, s->work, s->error);
         if (status == KITH_OK)
             status = ki_leg_run(&search, count, s->work, hits + i * each, hit_count + i * count, s->error);
@@ -266,7 +269,7 @@ static kith_status run_rounds(struct search *s) {
 /* The report's sums are over rounds and legs; what is of the state is not. */
 static void tell(struct search *s, uint64_t start) {
     if (!s->report) return;
-    kith_explain *search = &s->told.search;
+    kith_explain *search = &s->explain;
     if (!search->plan_name) { /* no segment was looked at */
         search->plan = KITH_PLAN_PLAIN;
         search->plan_name = kith_plan_name(KITH_PLAN_PLAIN);
@@ -278,6 +281,7 @@ static void tell(struct search *s, uint64_t start) {
     s->told.exact = search->exact;
     s->told.total_ns = ki_now_ns() - start;
     ki_grown_write(KI_GROWN_ASK_REPORT, &s->told, s->ask.report);
+    ki_grown_write(KI_GROWN_EXPLAIN, search, s->ask.explain);
 }
 
 kith_status kith_collection_search(kith_collection *collection, const kith_ask *ask, kith_result *result,
@@ -285,8 +289,12 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
     if (!collection || !ask || !result)
         return ki_fail(error, KITH_E_ARG, "kith_collection_search: collection, ask or result is NULL");
     const uint64_t start = ki_now_ns();
-    struct search s = {
-        .collection = collection, .ask = KITH_ASK_INIT, .told = KITH_ASK_REPORT_INIT, .result = result, .error = error};
+    struct search s = {.collection = collection,
+                       .ask = KITH_ASK_INIT,
+                       .told = KITH_ASK_REPORT_INIT,
+                       .explain = KITH_EXPLAIN_INIT,
+                       .result = result,
+                       .error = error};
     kith_status status = read_ask(&s, ask);
     if (status != KITH_OK) return status;
     set_terms(&s, start);

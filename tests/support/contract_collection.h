@@ -143,6 +143,45 @@ static kith_status call_collection_compact(unsigned missing, kith_error *error) 
     return kith_collection_compact(P(1, shop), NULL, NULL, error);
 }
 
+/* A collection in a folder, and names beside it that nothing has yet. */
+static const char *kept_shop(void) {
+    static char path[1024];
+    const kith_collection_options made = shop_options();
+    if (path[0]) return path;
+    snprintf(path, sizeof(path), "%s", data_path("kept"));
+    assert_int_equal(kith_collection_create(path, &made, NULL), KITH_OK);
+    return path;
+}
+
+static const char *new_name(void) {
+    static char path[1024];
+    static int made;
+    char name[32];
+    snprintf(name, sizeof(name), "copy%d", made++);
+    snprintf(path, sizeof(path), "%s", data_path(name));
+    return path;
+}
+
+static kith_status call_collection_snapshot(unsigned missing, kith_error *error) {
+    kith_collection *kept = NULL;
+    assert_int_equal(kith_collection_open(kept_shop(), NULL, &kept, NULL), KITH_OK);
+    const kith_status status = kith_collection_snapshot(P(1, kept), P(2, new_name()), error);
+    kith_collection_close(kept);
+    return status;
+}
+
+static kith_status call_collection_restore(unsigned missing, kith_error *error) {
+    return kith_collection_restore(P(1, kept_shop()), P(2, new_name()), NULL, NULL, error);
+}
+
+static kith_status call_collection_verify(unsigned missing, kith_error *error) {
+    return kith_collection_verify(P(1, kept_shop()), NULL, NULL, NULL, error);
+}
+
+static kith_status call_collection_repair(unsigned missing, kith_error *error) {
+    return kith_collection_repair(P(1, kept_shop()), NULL, NULL, NULL, NULL, NULL, error);
+}
+
 /* ---- Every struct, in every size --------------------------------------------------------------------------------- */
 
 static kith_status open_and_close(const void *made, const void *options, kith_error *error) {
@@ -195,6 +234,10 @@ static kith_status give_ask_report(void *given, kith_error *error) {
 static kith_status give_collection_info(void *given, kith_error *error) {
     (void)error;
     return kith_collection_get_info(shop, given);
+}
+
+static kith_status give_repair_report(void *given, kith_error *error) {
+    return kith_collection_repair(kept_shop(), NULL, NULL, NULL, NULL, given, error);
 }
 
 /* What such a struct begins with, beside the _INIT values. */

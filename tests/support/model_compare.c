@@ -357,7 +357,7 @@ static int same_one_leg(const model *m, kith_collection *collection, kith_result
     kith_ask ask = KITH_ASK_INIT;
     kith_ask_report report = KITH_ASK_REPORT_INIT;
     kith_hits hits = KITH_HITS_INIT;
-    char what[600];
+    char what[640];
     ask.legs = &leg, ask.leg_count = 1, ask.k = k, ask.filter = filter, ask.report = &report;
     ask.with = ki_rng_below(rng, 3) == 0 ? WITH_ALL : 0;
     ask.min_version = m->version;

@@ -326,6 +326,10 @@ static const struct call {
     CALL(collection_vector, 2),
     CALL(collection_field, 2),
     CALL(collection_compact, 1),
+    CALL(collection_snapshot, 2),
+    CALL(collection_restore, 2),
+    CALL(collection_verify, 1),
+    CALL(collection_repair, 1),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
 
@@ -581,9 +585,10 @@ static const struct given {
     GIVE(write_report, unmet, 1),
     GIVE(scroll, from_start, 0),
     GIVE(hits, expires_ms, 1),
-    GIVE(ask, model, 0),
+    GIVE(ask, explain, 0),
     GIVE(ask_report, total_ns, 1),
     GIVE(collection_info, trouble, 1),
+    GIVE(repair_report, segments, 1),
 };
 #define STRUCTS (sizeof(structs) / sizeof(*structs))
 
