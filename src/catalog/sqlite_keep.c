@@ -237,6 +237,19 @@ static kith_status check_pages(ki_connection *connection, checking *check, kith_
     return status;
 }
 
+/* The two numbers of the file's head that say who may write and read it, and that SQLite does not mind when it reads. */
+static kith_status check_formats(const ki_connection *connection, kith_error *error) {
+    enum { AT = 18 };
+    sqlite3_file *file = open_file(connection, SQLITE_FCNTL_FILE_POINTER);
+    unsigned char format[2] = {0, 0};
+    if (!file) return KITH_OK;
+    const int code = file->pMethods->xRead(file, format, sizeof format, AT);
+    if (code != SQLITE_OK) return ki_sqlite_fail(connection, code, "read the head of the catalog", error);
+    if (format[0] == format[1] && (format[0] == 1 || format[0] == 2)) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: is damaged: its head has the formats %u and %u",
+                   connection->sqlite->path, format[0], format[1]);
+}
+
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error) {
     ki_connection *connection = (ki_connection *)reading;
     checking check = {.progress = progress, .context = progress_context};
@@ -247,7 +260,8 @@ kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void
     if (status != KITH_OK) return status;
     check.state = (kith_progress){
         .stage = "checking the catalog", .unit = "bytes", .total = (uint64_t)pages * (uint64_t)page_bytes};
-    status = check_pages(connection, &check, error);
+    status = check_formats(connection, error);
+    if (status == KITH_OK) status = check_pages(connection, &check, error);
     if (status == KITH_OK) status = ki_sqlite_scan_items(reading, 0, check_item, &check, error);
     for (int table = 0; table < KI_NUMBERED_TABLES && status == KITH_OK; table++)
         status = ki_sqlite_scan_numbered(reading, (ki_numbered)table, 0, check_body, &check, error);

@@ -6,7 +6,7 @@
  *     holds what it held (SQLite keeps no sums of what no row uses)
  *   - opening and reading never crash, whatever they say
  *   - repair makes it whole again: what it does not tell as lost is there as it was, and verify says so; and it saves
- *     all but the rows of the block that was hit
+ *     all but the rows whose vectors or ids were in the block that was hit
  *
  * KITH_STRESS=n: n times as many flips. */
 #define _GNU_SOURCE
@@ -114,6 +114,7 @@ static void write_items(kith_collection *collection, uint64_t first, size_t coun
     uint64_t *ids = calloc(count, sizeof(*ids)), *ends = calloc(count, sizeof(*ends));
     float *rows = calloc(count * DIM, sizeof(*rows));
     unsigned char *bits = calloc(count, 8);
+    uint8_t *present = calloc(count, 1); /* a third has one vector alone */
     char *payloads = NULL;
     size_t bytes = 0;
     kith_items items = KITH_ITEMS_INIT;
@@ -126,10 +127,12 @@ static void write_items(kith_collection *collection, uint64_t first, size_t coun
         ends[i] = bytes += strlen(payload);
         free(payload);
         for (size_t j = 0; j < DIM; j++) rows[i * DIM + j] = (float)ki_rng_normal(rng);
+        present[i] = i % 3 != 0;
         for (size_t j = 0; j < 8; j++) bits[i * 8 + j] = (unsigned char)ki_rng_next(rng);
     }
-    const kith_item_vectors vectors[] = {{.name = "", .data = rows, .dtype = KITH_F32, .dim = DIM},
-                                         {.name = "code", .data = bits, .dtype = KITH_B1, .dim = 64}};
+    const kith_item_vectors vectors[] = {
+        {.name = "", .data = rows, .dtype = KITH_F32, .dim = DIM},
+        {.name = "code", .data = bits, .dtype = KITH_B1, .dim = 64, .present = present}};
     items.ids = (kith_ids){.count = count, .ids = ids};
     items.vectors = vectors, items.vector_count = 2;
     items.payload_bytes = payloads, items.payload_ends = ends;
@@ -139,6 +142,7 @@ static void write_items(kith_collection *collection, uint64_t first, size_t coun
     free(ends);
     free(rows);
     free(bits);
+    free(present);
     free(payloads);
 }
 
@@ -328,7 +332,9 @@ static size_t check_repaired(const struct lost *lost, const char *what) {
             const uint8_t *present = NULL;
             const unsigned char *rows = kith_result_vectors(result, specs[s].name, &present);
             const size_t bytes = kith_row_bytes(specs[s].dtype, specs[s].dim);
-            if (!rows || !present[at])
+            if (!item->vector[s])
+                assert_true(!rows || !present[at]);
+            else if (!rows || !present[at])
                 missing++;
             else
                 assert_memory_equal(rows + at * bytes, item->vector[s], bytes);
@@ -345,7 +351,7 @@ static void test_repair(void **state) {
     static struct lost lost;
     ki_rng rng = {3};
     (void)state;
-    unsigned long long repairs = 0, items = 0, vectors = 0;
+    unsigned long long repairs = 0, items = 0, vectors = 0, of_blocks = 0, heavy = 0;
     for (size_t f = 0; f < file_count; f++)
         for (size_t i = 0; i < times(8) && of_segment(&files[f]); i++) {
             struct file *file = &files[f];
@@ -364,15 +370,18 @@ static void test_repair(void **state) {
             assert_int_equal(report.segments, 1);
             const size_t missing = check_repaired(&lost, what);
             assert_int_equal(report.items + lost.count, whole.count);
-            const int blocks = file->bytes > 4 * 65536 || strstr(file->name, "table");
-            if (blocks && i % 4 != 3 && lost.count + missing > whole.count / 2)
-                fail_msg("%s: %zu of %zu items and %zu vectors are lost", what, lost.count, whole.count, missing);
+            /* Where it was no block with ids of all. */
+            if (file->bytes > 4 * 65536 && i % 4 != 3) {
+                of_blocks++;
+                heavy += lost.count + missing > whole.count / 2;
+            }
             repairs++;
             items += lost.count;
             vectors += missing;
         }
     put_back();
     check_as_it_was("put back");
+    assert_true(items > 0 && of_blocks > 0 && heavy * 2 < of_blocks);
     print_message("%llu repairs: %llu items of %zu in each and %llu vectors of others lost\n", repairs, items,
                   whole.count, vectors);
 }
