@@ -183,7 +183,8 @@ def unpack(texts: tuple[bytes, np.ndarray]) -> list[str]:
 
 
 def bodies(texts: tuple[bytes, np.ndarray]) -> list[dict[str, Any] | None]:
-    return [json.loads(text) if text else None for text in unpack_bytes(texts)]
+    """JSON's objects, parsed in one call, which takes a fraction of many."""
+    return json.loads((b"[" + b",".join([text or b"null" for text in unpack_bytes(texts)]) + b"]").decode())
 
 
 def _blanked(rows: np.ndarray, present: np.ndarray) -> np.ndarray:

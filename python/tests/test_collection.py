@@ -649,6 +649,41 @@ def test_what_was_written_survives_a_kill(tmp_path, rows):
         assert len(shop) == 2 and shop[1].payload == {"a": 1}
 
 
+INTERRUPTED = """
+    import os, signal, sys, threading, time
+    import numpy as np, kith
+    rows = np.random.default_rng(1).standard_normal((40_000, 32), dtype=np.float32)
+    shop = kith.Collection.create(sys.argv[1], dim=32, background=False, durability="relaxed")
+    shop.add(range(40_000), rows)
+    reader = kith.Collection(sys.argv[1], read_only=True)
+    work = {
+        "search": lambda: shop.search(rows, 100, plan="plain"),
+        "wait": lambda: shop.search(rows[0], min_version=1000, timeout=500),
+        "wait of a reader": lambda: reader.search(rows[0], min_version=1000, timeout=500),
+        "verify": lambda: kith.Collection.verify(sys.argv[1]),
+        "export": lambda: shop.export(sys.argv[1] + ".npy"),
+        "compact": lambda: (shop.add([1], rows[:1]), shop.compact()),
+    }[sys.argv[2]]
+
+    def press():
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=press, daemon=True).start()
+    try:
+        while True:
+            work()
+    except KeyboardInterrupt:
+        print("interrupted", shop.search(rows[5], 1).ids.tolist())
+"""
+
+
+@pytest.mark.parametrize("work", ["search", "wait", "wait of a reader", "verify", "export", "compact"])
+def test_ctrl_c_stops(work, tmp_path):
+    done = run(INTERRUPTED, tmp_path / "x", work)
+    assert done.stdout == "interrupted [5]\n", done.stderr
+
+
 def test_a_fork_is_refused_and_harmless(shop, rows):
     shop.add([1], rows[:1])
     child = os.fork()

@@ -209,6 +209,7 @@ static void test_a_reader_in_another_process_follows(void **state) {
     kith_collection_close(collection);
 }
 
+<<<<<<< HEAD
 static size_t segments_of(kith_collection *collection, const ki_sealed **first, uint64_t *alive) {
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     const size_t count = snapshot->sealed_count;
@@ -244,6 +245,11 @@ static void test_a_reader_keeps_what_it_has_open(void **state) {
     assert_int_equal(there(reader, 4), 1);
     kith_collection_close(reader);
     kith_collection_close(collection);
+=======
+static int third_time(void *context) {
+    int *asked = context;
+    return ++*asked >= 3;
+>>>>>>> col-py
 }
 
 static void test_waiting_has_an_end(void **state) {
@@ -251,10 +257,15 @@ static void test_waiting_has_an_end(void **state) {
     fresh_path();
     kith_collection *collection = make_at(path, KITH_ID_U64), *reader = open_at(path, 1);
     must(put(collection, 1, 1, NULL, KITH_UPSERT, NULL));
-    must(ki_collection_wait(collection, 1, 0, &error));
-    must(ki_collection_wait(reader, 1, UINT64_MAX, &error));
-    refused(ki_collection_wait(collection, 2, 1000, &error), KITH_E_DEADLINE, "the collection is at 1");
-    refused(ki_collection_wait(reader, 2, 1000, &error), KITH_E_DEADLINE, "the collection is at 1");
+    must(ki_collection_wait(collection, 1, 0, NULL, NULL, &error));
+    must(ki_collection_wait(reader, 1, UINT64_MAX, NULL, NULL, &error));
+    refused(ki_collection_wait(collection, 2, 1000, NULL, NULL, &error), KITH_E_DEADLINE, "the collection is at 1");
+    refused(ki_collection_wait(reader, 2, 1000, NULL, NULL, &error), KITH_E_DEADLINE, "the collection is at 1");
+    int asked[2] = {0};
+    refused(ki_collection_wait(collection, 2, UINT64_MAX, third_time, &asked[0], &error), KITH_E_CANCELLED,
+            "cancelled");
+    refused(ki_collection_wait(reader, 2, UINT64_MAX, third_time, &asked[1], &error), KITH_E_CANCELLED, "cancelled");
+    assert_int_equal(asked[0] + asked[1], 6);
     kith_collection_close(reader);
     kith_collection_close(collection);
 }
