@@ -209,7 +209,6 @@ static void test_a_reader_in_another_process_follows(void **state) {
     kith_collection_close(collection);
 }
 
-<<<<<<< HEAD
 static size_t segments_of(kith_collection *collection, const ki_sealed **first, uint64_t *alive) {
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     const size_t count = snapshot->sealed_count;
@@ -245,11 +244,11 @@ static void test_a_reader_keeps_what_it_has_open(void **state) {
     assert_int_equal(there(reader, 4), 1);
     kith_collection_close(reader);
     kith_collection_close(collection);
-=======
+}
+
 static int third_time(void *context) {
     int *asked = context;
     return ++*asked >= 3;
->>>>>>> col-py
 }
 
 static void test_waiting_has_an_end(void **state) {
