@@ -237,12 +237,15 @@ static kith_status check_pages(ki_connection *connection, checking *check, kith_
     return status;
 }
 
-/* The two numbers of the file's head that say who may write and read it, and that SQLite does not mind when it reads. */
+/* The two numbers of the file's head that say who may write and read it, and that SQLite does not mind when it reads.
+ * Beside a log the head may lie there, and what the file has of it may be torn. */
 static kith_status check_formats(const ki_connection *connection, kith_error *error) {
     enum { AT = 18 };
     sqlite3_file *file = open_file(connection, SQLITE_FCNTL_FILE_POINTER);
+    sqlite3_file *log = open_file(connection, SQLITE_FCNTL_JOURNAL_POINTER);
+    sqlite3_int64 logged = 0;
     unsigned char format[2] = {0, 0};
-    if (!file) return KITH_OK;
+    if (!file || (log && (log->pMethods->xFileSize(log, &logged) != SQLITE_OK || logged > 0))) return KITH_OK;
     const int code = file->pMethods->xRead(file, format, sizeof format, AT);
     if (code != SQLITE_OK) return ki_sqlite_fail(connection, code, "read the head of the catalog", error);
     if (format[0] == format[1] && (format[0] == 1 || format[0] == 2)) return KITH_OK;
