@@ -203,7 +203,8 @@ class Collection(_kith.Collection):
         source
             What :meth:`export` wrote: a Parquet file, or the ``.npy`` file of a pair. Or a Parquet file, a pandas or
             polars frame or an Arrow table with the columns id and vector (or the vectors' names), perhaps expires, and
-            payload, or else a column a key. Or anything that :func:`kith.read` takes.
+            payload, or else a column a key. Or lines of JSON as ``kith add`` reads them. Or anything that
+            :func:`kith.read` takes.
         ids, payloads
             With a source of vectors: as of :meth:`add`. Payloads may also be the path of a file with a JSON object a
             line; without ids, those of the source, or the numbers of its rows.

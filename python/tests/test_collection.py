@@ -387,7 +387,8 @@ def test_a_refused_read_says_why(shop, rows, number):
     ({"dim": 0}, kith.ArgumentError, "dim is 0"), ({"dim": "2"}, TypeError, "dim"),
     ({"dim": 2, "metric": "near"}, kith.ArgumentError, "near"), ({"dim": 2, "ids": "uuid"}, kith.ArgumentError, "uuid"),
     ({"vectors": {}}, kith.ArgumentError, "vector"),
-    ({"vectors": {"a": (2, "f4", "l2", 1)}}, kith.ArgumentError, "'a'"), ({"vectors": {5: 2}}, TypeError, "name"), ({"vectors": {"a": 2}, "metric": "l2"}, kith.ArgumentError, "gives each"),
+    ({"vectors": {"a": (2, "f4", "l2", 1)}}, kith.ArgumentError, "'a'"), ({"vectors": {5: 2}}, TypeError, "name"),
+    ({"vectors": {"a": 2}, "metric": "l2"}, kith.ArgumentError, "gives each"),
     ({"dim": 2, "fields": {"x": "text"}}, kith.ArgumentError, "text"), ({"dim": 2, "fields": {"x": 5}}, TypeError, "5"),
     ({"dim": 2, "segment_field": "x"}, kith.ArgumentError, "x"), ({"dim": 2, "durability": "none"}, kith.ArgumentError,
                                                                   "durability"),
@@ -802,6 +803,24 @@ def test_loading_vectors(tmp_path, rows):
         (tmp_path / "p.jsonl").write_text('{"n": 1}\n{"n"\n')
         with pytest.raises(kith.FormatError, match="p.jsonl: line 2"):
             shop.load(rows[:2], payloads=tmp_path / "p.jsonl")
+
+
+def test_loading_lines(tmp_path, named):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": "a", "vectors": {"title": [1, 2]}, "payload": {"n": 1}}\n'
+                    '{"id": "b", "vectors": {"title": [3, 4], "image": [1, 0, 0, 0]}, "n": 2, '
+                    '"expires": 4000000000000}\n'
+                    '{"id": "c"}\n')
+    assert named.load(path).inserted == 3
+    assert [item.payload for item in named.scroll()] == [{"n": 1}, {"n": 2}, None]
+    assert list(named["a"].vectors) == ["title"] and len(named["b"].vectors) == 2 and not named["c"].vectors
+    assert named["b"].expires.year == 2096
+    path.write_text('{"id": "a"}\n{"id": "b", "vector": [1, 2]}\n')
+    with pytest.raises(kith.FormatError, match="x.jsonl: line 2: the collection has no vector called ''"):
+        named.load(path)
+    with kith.Collection.create(None, dim=2) as shop:
+        path.write_text('{"id": 1, "vector": [1, 2], "n": 1}\n')
+        assert shop.load(path).inserted == 1 and shop[1].payload == {"n": 1} and shop[1].vector.tolist() == [1, 2]
 
 
 def test_pairs_that_do_not_go_together(tmp_path, shop, rows):
