@@ -63,6 +63,7 @@ def test_items_by_number(shop, rows):
     assert np.array_equal(item.vector, rows[7]) and item.expires is None and list(item.vectors) == [""]
     assert [item.id for item in shop.get([5, 999, 3])] == [5, 3] and shop.get([5])[0].vectors is None
     assert shop.get([]) == [] and shop.exists([1, 1000]).tolist() == [True, False]
+    assert shop.add([], [], [])[1:] == shop.delete([])[1:] == (0, 0, 0, 0)
     assert shop.delete([7, 1000]).removed == 1 and 7 not in shop
     with pytest.raises(kith.MissingIdError, match="no item 7"):
         shop[7]
@@ -329,6 +330,7 @@ BAD_WRITES = [
     (lambda s, r: s.delete(where="price >"), kith.ArgumentError, "column"),
     (lambda s, r: s.delete(where="price > 0\0 and color = red"), kith.ArgumentError, "where: has a null character"),
     (lambda s, r: s.declare("price", "tag"), kith.ArgumentError, "price"),
+    (lambda s, r: s.declare("x\0", "tag"), kith.ArgumentError, "null character"),
     (lambda s, r: s.declare("x", "text"), kith.ArgumentError, "'text' is no type"),
     (lambda s, r: s.update(77, r[0]), kith.NotFoundError, "77"),
 ]
@@ -358,10 +360,16 @@ BAD_READS = [
     (lambda s, r: s.search(r[0], weights={"": 1}), kith.ArgumentError, "weights belong"),
     (lambda s, r: s.search({"": r[0]}, weights={"x": 1}), kith.ArgumentError, "weights: there are no queries of 'x'"),
     (lambda s, r: s.search({"": r[0]}, weights={"": 0}), kith.ArgumentError, "weights: that of '' is 0"),
+    (lambda s, r: s.search({"": r[0]}, weights=[1]), TypeError, "weights must be a dict"),
     (lambda s, r: s.search({"": r[0]}, vector=""), kith.ArgumentError, "cannot both"),
     (lambda s, r: s.search({}), kith.ArgumentError, "one vector at least"),
     (lambda s, r: s.search(r[0], target_recall=2), kith.ArgumentError, "target_recall is 2"),
     (lambda s, r: s.search(r[0], plan="fast"), kith.ArgumentError, "fast"),
+    (lambda s, r: s.search(r[0], segment=5), TypeError, "segment must be a text, not 5"),
+    (lambda s, r: s.search(r[0], timeout="1"), TypeError, "timeout must be a number"),
+    (lambda s, r: s.search(r[0], target_recall="high"), TypeError, "target_recall must be a number"),
+    (lambda s, r: s.search(r[0], min_version=None), TypeError, "min_version must be a whole number"),
+    (lambda s, r: s.search(r[0], model="m\0"), kith.ArgumentError, "model: has a null character, at byte 1"),
     (lambda s, r: s.search(r[0], timeout=0), kith.ArgumentError, "timeout is 0"),
     (lambda s, r: s.search(r[0], min_version=-1), kith.ArgumentError, "min_version is -1"),
     (lambda s, r: s.search(r[0], min_version=1000, timeout=0.05), kith.DeadlineError, "1000"),
@@ -394,7 +402,8 @@ def test_a_refused_read_says_why(shop, rows, number):
                                                                   "durability"),
     ({"dim": 2, "threads": 0}, kith.ArgumentError, "threads"), ({"dim": 2, "head_bytes": 0}, kith.ArgumentError,
                                                                 "head_bytes"),
-    ({"dim": 2, "nothing": 1}, TypeError, "nothing"),
+    ({"dim": 2, "nothing": 1}, TypeError, "nothing"), ({"dim": 2, "fields": ["a"]}, TypeError, "a dict of name to type"),
+    ({"dim": 2, "model": "a\0"}, kith.ArgumentError, "model: 'a.x00' has a null"),
 ])
 def test_a_collection_that_cannot_be_made(tmp_path, options, error, text):
     for path in (tmp_path / "x", None):
