@@ -82,8 +82,10 @@ kpy_shop *kpy_shop_hold(PyObject *self) {
 
 bool kpy_take_text(PyObject *object, const char *what, const char **text) {
     Py_ssize_t bytes = 0;
-    *text = object == Py_None ? NULL : PyUnicode_AsUTF8AndSize(object, &bytes);
-    if (!*text) return !PyErr_Occurred();
+    *text = NULL;
+    if (object == Py_None) return true;
+    if (!PyUnicode_Check(object)) return PyErr_Format(PyExc_TypeError, "%s must be a text, not %R", what, object);
+    if (!(*text = PyUnicode_AsUTF8AndSize(object, &bytes))) return false;
     if (strlen(*text) == (size_t)bytes) return true;
     kpy_raise(KITH_E_ARG, "%s: has a null character, at byte %zu", what, strlen(*text));
     return false;
