@@ -16,7 +16,7 @@ static const double THRESHOLD = 0.7; /* a guess: pictures and texts of one sort 
 static const uint64_t AHEAD_MS = UINT64_C(24) * 60 * 60 * 1000; /* clocks differ; times in microseconds are refused */
 enum { SEEN_DEFAULT = 1000 };
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------- */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 static ki_bytes bytes_of(const char *name) {
     return (ki_bytes){name, strlen(name)};
@@ -97,7 +97,7 @@ kith_status kith_collection_profile_get(kith_collection *collection, const char 
     return status;
 }
 
-/* ---- Telling it of events ------------------------------------------------------------------------------------------ */
+/* ---- Telling it of events ---------------------------------------------------------------------------------------- */
 
 /* One call's work. */
 struct telling {
@@ -263,7 +263,7 @@ kith_status kith_collection_profile_event(kith_collection *collection, const cha
     return status;
 }
 
-/* ---- Forgetting ---------------------------------------------------------------------------------------------------- */
+/* ---- Forgetting -------------------------------------------------------------------------------------------------- */
 
 static kith_status remove_record(kith_collection *collection, void *context, kith_error *error) {
     const char *name = context;

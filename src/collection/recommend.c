@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Queries ------------------------------------------------------------------------------------------------------- */
+/* ---- Queries ----------------------------------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b) {
     const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
@@ -59,7 +59,7 @@ void ki_recommend_end(ki_recommend *r) {
     *r = (ki_recommend){0};
 }
 
-/* ---- Results ------------------------------------------------------------------------------------------------------- */
+/* ---- Results ----------------------------------------------------------------------------------------------------- */
 
 size_t ki_recommend_leave_out(const ki_recommend *r, ki_leg_hit *hits, size_t count) {
     size_t kept = 0;

@@ -45,7 +45,7 @@ kith_status ki_profile_encode(const ki_profile *p, void **data, size_t *bytes, k
     return KITH_OK;
 }
 
-/* ---- Back ---------------------------------------------------------------------------------------------------------- */
+/* ---- Back -------------------------------------------------------------------------------------------------------- */
 
 static kith_status damaged(const char *name, const char *what, kith_error *error) {
     return ki_fail(error, KITH_E_CORRUPT, "the profile \"%s\" is damaged: %s", name, what);

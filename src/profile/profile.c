@@ -40,7 +40,7 @@ static double similar(const ki_profile *profile, const float *a, const float *b)
     return below > 0 ? dot / below : 1; /* two zeros are the same */
 }
 
-/* ---- Interests ----------------------------------------------------------------------------------------------------- */
+/* ---- Interests --------------------------------------------------------------------------------------------------- */
 
 static void drop(ki_profile *profile, uint32_t interest) {
     const uint32_t behind = profile->interest_count - interest - 1;
@@ -87,7 +87,7 @@ static uint32_t nearest(const ki_profile *profile, uint32_t count, const float *
     return at;
 }
 
-/* ---- Events -------------------------------------------------------------------------------------------------------- */
+/* ---- Events ------------------------------------------------------------------------------------------------------ */
 
 /* Weights as of the time of an event; what its own counts for: less than 1 if it comes late. */
 static double advance(ki_profile *profile, uint64_t time_ms) {
@@ -165,7 +165,7 @@ void ki_profile_apply(ki_profile *profile, const ki_profile_event *event) {
     profile->events++;
 }
 
-/* ---- Making -------------------------------------------------------------------------------------------------------- */
+/* ---- Making ------------------------------------------------------------------------------------------------------ */
 
 void ki_profile_free(ki_profile *profile) {
     free(profile->mean);
@@ -207,7 +207,7 @@ kith_status ki_profile_set(ki_profile *profile, const ki_profile_settings *setti
     return KITH_OK;
 }
 
-/* ---- Queries ------------------------------------------------------------------------------------------------------- */
+/* ---- Queries ----------------------------------------------------------------------------------------------------- */
 
 void ki_profile_query(const ki_profile *profile, uint32_t interest, float *query) {
     const float *mean = row(profile, interest);

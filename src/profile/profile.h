@@ -52,7 +52,7 @@ typedef struct ki_profile {
     ki_profile_seen *seen; /* in the order of their coming, the latest last: room for seen_max */
 } ki_profile;
 
-/* ---- profile.c ---------------------------------------------------------------------------------------------------- */
+/* ---- profile.c --------------------------------------------------------------------------------------------------- */
 
 /* What may change later. */
 typedef struct ki_profile_settings {
@@ -83,7 +83,7 @@ void ki_profile_query(const ki_profile *profile, uint32_t interest, float *query
  * is left as it is. */
 int ki_profile_blend(const ki_profile *profile, const float *context, double blend, float *query);
 
-/* ---- encode.c ----------------------------------------------------------------------------------------------------- */
+/* ---- encode.c ---------------------------------------------------------------------------------------------------- */
 
 /* *data is the caller's to free. KITH_E_NOMEM. */
 kith_status ki_profile_encode(const ki_profile *profile, void **data, size_t *bytes, kith_error *error);
@@ -91,7 +91,7 @@ kith_status ki_profile_encode(const ki_profile *profile, void **data, size_t *by
  * KITH_E_VERSION (of a newer kith), KITH_E_NOMEM. */
 kith_status ki_profile_decode(const void *data, size_t bytes, const char *name, ki_profile *profile, kith_error *error);
 
-/* ---- spread.c ----------------------------------------------------------------------------------------------------- */
+/* ---- spread.c ---------------------------------------------------------------------------------------------------- */
 
 /* Candidates in the order of a search. */
 typedef struct ki_spread {

@@ -24,7 +24,7 @@ static kith_hits hits;
 static const kith_vector_spec specs[] = {
     {"", WIDE, KITH_F32, KITH_COSINE}, {"plain", WIDE, KITH_F16, KITH_L2SQ}, {"bits", 8, KITH_B1, KITH_HAMMING}};
 
-/* ---- A collection in two groups: even ids lie about one axis, odd ones about another --------------------------------- */
+/* ---- A collection in two groups: even ids lie about one axis, odd ones about another ----------------------------- */
 
 static kith_status write_rows(kith_collection *collection, uint64_t first, uint64_t count, int with_vectors) {
     uint64_t ids[ITEMS], ends[ITEMS];
@@ -117,7 +117,7 @@ static void expect_search_by(kith_collection *collection, const float *vector, c
     assert_memory_equal(hits.distances, distances, count * sizeof(*distances));
 }
 
-/* ---- Kept ------------------------------------------------------------------------------------------------------------ */
+/* ---- Kept -------------------------------------------------------------------------------------------------------- */
 
 static void test_durable_and_followed(void **state) {
     char path[512];
@@ -159,7 +159,7 @@ static void test_durable_and_followed(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Searched by ------------------------------------------------------------------------------------------------------ */
+/* ---- Searched by ------------------------------------------------------------------------------------------------- */
 
 static void test_a_search_by_the_profiles_vector(void **state) {
     float vectors[KITH_INTERESTS_MAX * WIDE], blended[WIDE];
@@ -301,7 +301,7 @@ static void test_diversity_of_any_search(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Refused --------------------------------------------------------------------------------------------------------- */
+/* ---- Refused ----------------------------------------------------------------------------------------------------- */
 
 static void test_events_are_checked(void **state) {
     kith_profile_options options = KITH_PROFILE_OPTIONS_INIT;

@@ -52,7 +52,7 @@ static void vector_near(const float *value, double a, double b, double c, double
 
 static const float EAST[DIM] = {1, 0, 0, 0}, NORTH[DIM] = {0, 1, 0, 0}, WEST[DIM] = {-1, 0, 0, 0};
 
-/* ---- Weights and time ---------------------------------------------------------------------------------------------- */
+/* ---- Weights and time -------------------------------------------------------------------------------------------- */
 
 static void test_weights_halve(void **state) {
     (void)state;
@@ -95,7 +95,7 @@ static void test_without_half_life_weights_stay(void **state) {
     ki_profile_free(&p);
 }
 
-/* ---- Interests ----------------------------------------------------------------------------------------------------- */
+/* ---- Interests --------------------------------------------------------------------------------------------------- */
 
 static void noisy(ki_rng *rng, const float *center, float *to) {
     for (int d = 0; d < DIM; d++) to[d] = 3 * (center[d] + (float)ki_rng_below(rng, 100) * 0.001f);
@@ -263,7 +263,7 @@ static void test_blending(void **state) {
     ki_profile_free(&p);
 }
 
-/* ---- Seen ---------------------------------------------------------------------------------------------------------- */
+/* ---- Seen -------------------------------------------------------------------------------------------------------- */
 
 static void test_the_oldest_seen_go(void **state) {
     (void)state;
@@ -280,7 +280,7 @@ static void test_the_oldest_seen_go(void **state) {
     ki_profile_free(&p);
 }
 
-/* ---- Bytes --------------------------------------------------------------------------------------------------------- */
+/* ---- Bytes ------------------------------------------------------------------------------------------------------- */
 
 static ki_profile some(void) {
     ki_profile p = made(KITH_COSINE, 3, 5, DAY);
@@ -352,7 +352,7 @@ static void test_damage_is_found(void **state) {
     ki_profile_free(&p);
 }
 
-/* ---- Results that differ ------------------------------------------------------------------------------------------- */
+/* ---- Results that differ ----------------------------------------------------------------------------------------- */
 
 enum { CANDIDATES = 60 };
 
