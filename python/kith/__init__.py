@@ -61,7 +61,8 @@ __all__ = [
 
 
 for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu,
-                distance, get_threads, set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError, NoSpaceError):
+                distance, get_threads, set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError,
+                NoSpaceError):
     _public.__module__ = "kith"  # where people find it, and where pickles look
 del _public
 

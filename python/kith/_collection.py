@@ -15,7 +15,7 @@ import numpy as np
 from . import _kith
 from ._errors import ArgumentError, MissingIdError
 from ._hits import Hits, Item, Written, items_of
-from ._items import filter_text, is_id, one_row, pack_ids, pack_payloads, pack_rows, pack_times, pack_versions
+from ._items import filter_text, is_id, one_row, pack_id, pack_ids, pack_payloads, pack_rows, pack_times, pack_versions
 from ._options import dtype as _dtype
 from ._options import metric as _metric
 from ._options import whole
@@ -154,8 +154,10 @@ class Collection(_kith.Collection):
         (1, 0, 0, 1)
         """
         if is_id(ids):
-            ids, payloads, vectors = [ids], None if payloads is None else [payloads], one_row(vectors)
-        packed, count = pack_ids(ids, self._strings)
+            payloads, vectors = None if payloads is None else [payloads], one_row(vectors)
+            packed, count = pack_id(ids, self._strings), 1
+        else:
+            packed, count = pack_ids(ids, self._strings)
         if mode not in _MODES:
             raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
         return Written(*self._write(packed, self._columns(vectors), pack_payloads(payloads, count),
@@ -191,7 +193,7 @@ class Collection(_kith.Collection):
             if if_version is not None:
                 raise ArgumentError("if_version belongs to ids, not to where=")
             return Written(*self._delete(filter_text(where), None))
-        packed, count = pack_ids([ids] if is_id(ids) else ids, self._strings)
+        packed, count = (pack_id(ids, self._strings), 1) if is_id(ids) else pack_ids(ids, self._strings)
         return Written(*self._delete(packed, pack_versions(if_version, count)))
 
     def load(self, source: Any, ids: Any = None, payloads: Any = None, *, mode: str = "upsert",
@@ -275,7 +277,7 @@ class Collection(_kith.Collection):
         """The number that stands for an id."""
         if id is None:
             return None
-        packed, _ = pack_ids([id], self._strings)
+        packed = pack_id(id, self._strings)
         if not self._strings:
             return int(packed[0])
         found = self._get(packed, 0)[0]
@@ -513,7 +515,7 @@ class Collection(_kith.Collection):
         return [(self._number(name), rows, weights.get(name)) for name, rows in Q.items()]
 
     def __getitem__(self, id: int | str) -> Item:
-        found = self.get([id], vectors=True)
+        found = items_of(self._get(pack_id(id, self._strings), _PAYLOAD | _VERSION | _VECTORS))
         if not found:
             raise MissingIdError(f"the collection has no item {id!r}")
         return found[0]
@@ -523,7 +525,7 @@ class Collection(_kith.Collection):
             return False
         if id == "" if self._strings else not 0 <= id < 2**64 - 1:  # type: ignore[operator]
             return False
-        return bool(self._exists(pack_ids([id], self._strings)[0])[0])
+        return bool(self._exists(pack_id(id, self._strings))[0])
 
     def __len__(self) -> int:
         return self._count(None)

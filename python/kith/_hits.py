@@ -52,8 +52,8 @@ class Hits:
         (q, k), or (k,) for a single query: int64 (uint64 where ids are beyond that), an object array of ``str`` with
         string ids. Where fewer than k items match, rows end in -1 (2**64 - 1, None).
     distances
-        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of the
-        ranks' reciprocals.
+        float32 in the same shape, ascending, ties by id; padded with inf. Of several fused vectors: minus the sum of
+        the ranks' reciprocals.
 
     What else was asked for are `payloads`, `versions`, `vectors` and `explain`.
     """
@@ -183,7 +183,8 @@ def unpack(texts: tuple[bytes, np.ndarray]) -> list[str]:
 
 
 def bodies(texts: tuple[bytes, np.ndarray]) -> list[dict[str, Any] | None]:
-    return [json.loads(text) if text else None for text in unpack_bytes(texts)]
+    """JSON's objects, parsed in one call, which takes a fraction of many."""
+    return json.loads((b"[" + b",".join([text or b"null" for text in unpack_bytes(texts)]) + b"]").decode())
 
 
 def _blanked(rows: np.ndarray, present: np.ndarray) -> np.ndarray:

@@ -2,10 +2,10 @@
 """Collections to files and back: a pair of .npy and .jsonl, or Parquet, a few thousand items at a time.
 
 A pair is `x.npy`, the vectors, and `x.jsonl` with a line an item, in their order: {"id": ..., "payload": {...},
-"expires": milliseconds since 1970}; payload and expires are left out where there are none. Vectors that have names are in
-`x.NAME.npy`; a line has "lacks": [NAME, ...] for those that its item lacks, whose row is zeros. Parquet has the columns
-id, payload (JSON text), expires (timestamps) and one of fixed-size lists for each vector, by its name; the unnamed one is
-"vector". Numbers are float32 there (which f16, bf16, i8 and u8 are without loss), bits uint8."""
+"expires": milliseconds since 1970}; payload and expires are left out where there are none. Vectors that have names are
+in `x.NAME.npy`; a line has "lacks": [NAME, ...] for those that its item lacks, whose row is zeros. Parquet has the
+columns id, payload (JSON text), expires (timestamps) and one of fixed-size lists for each vector, by its name; the
+unnamed one is "vector". Numbers are float32 there (which f16, bf16, i8 and u8 are without loss), bits uint8."""
 
 from __future__ import annotations
 

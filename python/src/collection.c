@@ -158,7 +158,7 @@ static PyObject *collection_closed(PyObject *self, void *unused) {
     return PyBool_FromLong(((kpy_collection *)self)->shop == NULL);
 }
 
-/* ---- Looking ------------------------------------------------------------------------------------------------------ */
+/* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
 static PyObject *vector_list(const kpy_shop *held) {
     PyObject *list = PyList_New(0);

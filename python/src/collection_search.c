@@ -150,8 +150,8 @@ static bool shaped(const struct asking *asking, const kith_hits *hits, PyObject 
     return true;
 }
 
-/* (ids, distances, ends, texts or None, payloads or None, versions or None, expiries or None, vectors or None, report or
- * None): the arrays beyond the second one have an entry a hit. */
+/* (ids, distances, ends, texts or None, payloads or None, versions or None, expiries or None, vectors or None, report
+ * or None): the arrays beyond the second one have an entry a hit. */
 static PyObject *answer_of(const struct asking *asking) {
     kith_hits hits = KITH_HITS_INIT;
     PyObject *ids = NULL, *distances = NULL;

@@ -3,7 +3,8 @@
  * What the files of Collection share (collection*.c). kith/_collection.py derives the public class; kith/_items.py and
  * kith/_hits.py turn what people give into arrays and packed texts, and what comes back into items.
  *
- * S1. Every call holds the open collection, so that close() in another thread waits for nobody: the last call closes it.
+ * S1. Every call holds the open collection, so that close() in another thread waits for nobody: the last call closes
+ *     it.
  * S2. Calls run without the GIL. Results are copied out of a kith_result, of which a few are kept.
  * S3. In a child of fork() a collection of the parent's is refused, and never closed: its threads and locks are the
  *     parent's. */

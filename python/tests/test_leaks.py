@@ -67,8 +67,8 @@ def shop_calls():
         "search": lambda s: s.search(Q, 5),
         "one": lambda s: list(s.search(Q[0].astype("f8")[::-1], 5, where="n < 2", payload=True, versions=True,
                                        vectors=True, explain=True, timeout=5.0, target_recall=0.5)),
-        "parts": lambda s: (lambda hits: (hits.payloads, hits.versions, hits.vectors, hits.explain, hits._repr_html_()))(
-            s.search(Q, 5, payload=True, versions=True, vectors=True, explain=True)),
+        "parts": lambda s: [(hits.payloads, hits.versions, hits.vectors, hits.explain, hits._repr_html_()) for hits in [
+            s.search(Q, 5, payload=True, versions=True, vectors=True, explain=True)]],
         "legs": lambda s: s.search({"": Q}, 5, weights={"": 2}),
         "get": lambda s: (s.get([1, 2], vectors=True), s[1], 1 in s, s.exists([1, 9]), s.count("n > 1"), len(s)),
         "scroll": lambda s: list(s.scroll("n > 0", vectors=True)),
@@ -107,8 +107,8 @@ def growth(call, index):
 
 
 def refuse_to_grow(call, thing):
-    """A call that keeps something keeps it each time. Now and then others keep something too: the interpreter's cache of
-    attributes has a strong hold of the strings that were looked up, found again by where they lie, until it is full."""
+    """A call that keeps something keeps it each time. Now and then others keep something too: the interpreter's cache
+    of attributes has a strong hold of the strings that were looked up, found again by where they lie, until it is full."""
     for _ in range(20):
         call(thing)
     gc.collect()

@@ -97,8 +97,10 @@ kith_status ki_collection_vector_number(const kith_collection *collection, const
                                         kith_error *error);
 /* Read only: take over what another process has committed meanwhile. Else nothing. */
 kith_status ki_collection_refresh(kith_collection *collection, kith_error *error);
-/* Wait until the current version is at least this one. KITH_E_DEADLINE. */
-kith_status ki_collection_wait(kith_collection *collection, uint64_t version, uint64_t timeout_ns, kith_error *error);
+/* Wait until the current version is at least this one. KITH_E_DEADLINE; KITH_E_CANCELLED when `cancelled` (or NULL),
+ * which is asked now and then, says so. */
+kith_status ki_collection_wait(kith_collection *collection, uint64_t version, uint64_t timeout_ns,
+                               int (*cancelled)(void *), void *context, kith_error *error);
 /* Items whose time is up live no longer (in memory at once; the maintainer removes them from the catalog). Before every
  * read; costs a look at the clock. */
 kith_status ki_collection_expire(kith_collection *collection, kith_error *error);

@@ -34,33 +34,52 @@ static uint64_t current_version(kith_collection *collection) {
     return version;
 }
 
+struct waiting {
+    uint64_t version, until;
+    int (*cancelled)(void *);
+    void *context;
+};
+
+static int is_cancelled(const struct waiting *waiting) {
+    return waiting->cancelled && waiting->cancelled(waiting->context);
+}
+
 /* Nobody tells us of another process's commits: we look each millisecond. */
-static kith_status wait_and_look(kith_collection *collection, uint64_t version, uint64_t until, kith_error *error) {
+static kith_status wait_and_look(kith_collection *collection, const struct waiting *waiting, kith_error *error) {
     const struct timespec pause = time_of(1000000);
     for (;;) {
         const kith_status status = ki_collection_refresh(collection, error);
-        if (status != KITH_OK || current_version(collection) >= version) return status;
-        if (ki_now_ns() >= until) return KITH_E_DEADLINE;
+        if (status != KITH_OK || current_version(collection) >= waiting->version) return status;
+        if (ki_now_ns() >= waiting->until) return KITH_E_DEADLINE;
+        if (is_cancelled(waiting)) return KITH_E_CANCELLED;
         nanosleep(&pause, NULL);
     }
 }
 
-static kith_status wait_for_publishing(kith_collection *collection, uint64_t version, uint64_t until) {
-    const struct timespec deadline = time_of(until);
-    int over = 0;
-    pthread_mutex_lock(&collection->publishing);
-    while (collection->current->version < version && !over)
-        over = pthread_cond_timedwait(&collection->published, &collection->publishing, &deadline) != 0;
-    const int there = collection->current->version >= version;
-    pthread_mutex_unlock(&collection->publishing);
-    return there ? KITH_OK : KITH_E_DEADLINE;
+/* Whoever publishes wakes us; we look each hundredth of a second whether we are still wanted. */
+static kith_status wait_for_publishing(kith_collection *collection, const struct waiting *waiting) {
+    for (;;) {
+        const uint64_t soon = ki_now_ns() + 10000000;
+        const struct timespec turn = time_of(soon < waiting->until ? soon : waiting->until);
+        int over = 0;
+        pthread_mutex_lock(&collection->publishing);
+        while (collection->current->version < waiting->version && !over)
+            over = pthread_cond_timedwait(&collection->published, &collection->publishing, &turn) != 0;
+        const int there = collection->current->version >= waiting->version;
+        pthread_mutex_unlock(&collection->publishing);
+        if (there) return KITH_OK;
+        if (ki_now_ns() >= waiting->until) return KITH_E_DEADLINE;
+        if (is_cancelled(waiting)) return KITH_E_CANCELLED;
+    }
 }
 
-kith_status ki_collection_wait(kith_collection *collection, uint64_t version, uint64_t timeout_ns, kith_error *error) {
+kith_status ki_collection_wait(kith_collection *collection, uint64_t version, uint64_t timeout_ns,
+                               int (*cancelled)(void *), void *context, kith_error *error) {
     const uint64_t most = UINT64_C(1) << 62, now = ki_now_ns();
-    const uint64_t until = timeout_ns > most - now ? most : now + timeout_ns;
-    const kith_status status = collection->options.read_only ? wait_and_look(collection, version, until, error)
-                                                             : wait_for_publishing(collection, version, until);
+    const struct waiting waiting = {version, timeout_ns > most - now ? most : now + timeout_ns, cancelled, context};
+    const kith_status status = collection->options.read_only ? wait_and_look(collection, &waiting, error)
+                                                             : wait_for_publishing(collection, &waiting);
+    if (status == KITH_E_CANCELLED) return ki_fail(error, status, "waiting for a version was cancelled");
     if (status != KITH_E_DEADLINE) return status;
     return ki_fail(error, status, "version %llu was not there in time: the collection is at %llu",
                    (unsigned long long)version, (unsigned long long)current_version(collection));

@@ -193,9 +193,10 @@ static kith_status take_state(struct search *s) {
     kith_collection *collection = s->collection;
     kith_status status = ki_collection_refresh(collection, s->error);
     if (status == KITH_OK && s->ask.min_version)
-        status = ki_collection_wait(
-            collection, s->ask.min_version,
-            s->ask.timeout_ns ? s->ask.timeout_ns : (uint64_t)DEFAULT_WAIT_SECONDS * 1000 * 1000 * 1000, s->error);
+        status = ki_collection_wait(collection, s->ask.min_version,
+                                    s->ask.timeout_ns ? s->ask.timeout_ns
+                                                      : (uint64_t)DEFAULT_WAIT_SECONDS * 1000 * 1000 * 1000,
+                                    s->ask.cancelled, s->ask.cancelled_context, s->error);
     if (status == KITH_OK) status = ki_collection_expire(collection, s->error);
     if (status != KITH_OK) return status;
     s->snapshot = ki_snapshot_pin(collection);

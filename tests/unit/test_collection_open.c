@@ -184,15 +184,25 @@ static void test_a_reader_in_another_process_follows(void **state) {
     kith_collection_close(collection);
 }
 
+static int third_time(void *context) {
+    int *asked = context;
+    return ++*asked >= 3;
+}
+
 static void test_waiting_has_an_end(void **state) {
     (void)state;
     fresh_path();
     kith_collection *collection = make_at(path, KITH_ID_U64), *reader = open_at(path, 1);
     must(put(collection, 1, 1, NULL, KITH_UPSERT, NULL));
-    must(ki_collection_wait(collection, 1, 0, &error));
-    must(ki_collection_wait(reader, 1, UINT64_MAX, &error));
-    refused(ki_collection_wait(collection, 2, 1000, &error), KITH_E_DEADLINE, "the collection is at 1");
-    refused(ki_collection_wait(reader, 2, 1000, &error), KITH_E_DEADLINE, "the collection is at 1");
+    must(ki_collection_wait(collection, 1, 0, NULL, NULL, &error));
+    must(ki_collection_wait(reader, 1, UINT64_MAX, NULL, NULL, &error));
+    refused(ki_collection_wait(collection, 2, 1000, NULL, NULL, &error), KITH_E_DEADLINE, "the collection is at 1");
+    refused(ki_collection_wait(reader, 2, 1000, NULL, NULL, &error), KITH_E_DEADLINE, "the collection is at 1");
+    int asked[2] = {0};
+    refused(ki_collection_wait(collection, 2, UINT64_MAX, third_time, &asked[0], &error), KITH_E_CANCELLED,
+            "cancelled");
+    refused(ki_collection_wait(reader, 2, UINT64_MAX, third_time, &asked[1], &error), KITH_E_CANCELLED, "cancelled");
+    assert_int_equal(asked[0] + asked[1], 6);
     kith_collection_close(reader);
     kith_collection_close(collection);
 }

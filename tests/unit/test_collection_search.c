@@ -522,6 +522,7 @@ static void test_refusals(void **state) {
     REFUSED(leg.queries = &two, KITH_E_DATA, "query 1 is a zero vector");
     leg.queries = &queries;
     REFUSED(ask.cancelled = stop_at_once, KITH_E_CANCELLED, "cancelled");
+    REFUSED((ask.cancelled = stop_at_once, ask.min_version = 1000000), KITH_E_CANCELLED, "cancelled");
     REFUSED(ask.timeout_ns = 1, KITH_E_DEADLINE, "time");
     REFUSED((ask.min_version = 1000000, ask.timeout_ns = 1000), KITH_E_DEADLINE, "version");
     kith_hits hits = KITH_HITS_INIT;
