@@ -231,8 +231,27 @@ const struct command command_table[COMMANDS] = {
          "exists; or JSON. Docs/filters.md has all of it.",
          {{"kith query shop --id 42 -k 5", "more like item 42"},
           {"kith query shop --id 42 --where 'price < 20 and not sold'", "among some items only"},
+          {"kith query shop --profile ann", "what a profile likes and has not seen"},
           {"kith query shop queries.npy --segment user7 --json", "among one user's items, for programs"}},
          command_query},
+    [COMMAND_PROFILE] =
+        {COMMAND_PROFILE,
+         "profile",
+         "FOLDER NAME",
+         2,
+         2,
+         "tell a profile of a collection what is liked, or show it",
+         "A profile is what somebody likes, as a few vectors that each like and dislike moves at once, and what was "
+         "seen. It is made by the first call that tells it something, and kept with the collection. kith query "
+         "--profile searches by it.\n"
+         "\n"
+         "Without options the profile is shown. With --interests it may have several, and items that do not resemble "
+         "each other begin one each. Items that a call names count as seen.",
+         {{"kith profile shop ann --like 42,43 --dislike 7", "moves it, or makes it"},
+          {"kith profile shop ann --like 44 --half-life 30d --interests 4", "and how"},
+          {"kith query shop --profile ann --diversity 0.3", "what ann may like"},
+          {"kith profile shop ann --json --vectors", "for programs"}},
+         command_profile},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
                      "FOLDER",

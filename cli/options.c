@@ -93,7 +93,14 @@ bool parse_size(const char *text, uint64_t *bytes) {
 
 bool parse_duration(const char *text, uint64_t *nanoseconds) {
     static const struct unit units[] = {
-        {"ns", 1}, {"us", 1000}, {"ms", 1000000}, {"s", 1000000000}, {"m", UINT64_C(60000000000)}, {NULL, 0},
+        {"ns", 1},
+        {"us", 1000},
+        {"ms", 1000000},
+        {"s", 1000000000},
+        {"m", UINT64_C(60000000000)},
+        {"h", UINT64_C(3600000000000)},
+        {"d", UINT64_C(86400000000000)},
+        {NULL, 0},
     };
     return parse_with_unit(text, units, nanoseconds);
 }

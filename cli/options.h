@@ -29,6 +29,7 @@ enum command_id {
     COMMAND_GET,
     COMMAND_DELETE,
     COMMAND_QUERY,
+    COMMAND_PROFILE,
     COMMAND_TOP,
     COMMAND_SNAPSHOT,
     COMMAND_RESTORE,
@@ -104,6 +105,18 @@ enum option_id {
     OPTION_LIMIT,
     OPTION_COUNT_ONLY,
     OPTION_WITH_VECTORS,
+    OPTION_PROFILE,
+    OPTION_BLEND,
+    OPTION_DIVERSITY,
+    OPTION_WITH_SEEN,
+    OPTION_LIKE,
+    OPTION_DISLIKE,
+    OPTION_VIEW,
+    OPTION_SHOWN,
+    OPTION_INTERESTS,
+    OPTION_HALF_LIFE,
+    OPTION_THRESHOLD,
+    OPTION_FORGET,
     OPTION_THREADS,
     OPTION_JSON,
     OPTION_JSON_FILE, /* bench: --json FILE */
@@ -123,7 +136,7 @@ enum option_kind {
     OPTION_KIND_NUMBER,   /* decimal, minimum..maximum; or one of the row's words, where it has any */
     OPTION_KIND_NUMBERS,  /* decimal numbers separated by commas, each minimum..maximum */
     OPTION_KIND_SIZE,     /* bytes: K, M, G, T are powers of 1024 */
-    OPTION_KIND_DURATION, /* nanoseconds: ns, us, ms, s, m; a bare number is refused */
+    OPTION_KIND_DURATION, /* nanoseconds: ns, us, ms, s, m, h, d; a bare number is refused */
     OPTION_KIND_REAL,
     OPTION_KIND_WORD
 };

@@ -1137,6 +1137,13 @@ typedef struct kith_ask {
     const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
     kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
                               * most. Written on success only */
+    const char *profile; /* NULL, or the name of one: its interests are the queries, several are fused by their weights.
+                          * Then there are no legs, or one with one query of the profile's vector: the context */
+    double blend;        /* how far the interests are moved towards the context, 0..1; 0 stands for 0.5 */
+    double diversity;    /* 0: none. Up to 1: results are chosen so that they differ, by maximal marginal relevance
+                          * among max(4 k, 100) candidates; distances do not ascend then */
+    int leave_out_seen;  /* non-zero: without items that the profile has seen: min(k, matches that it has not seen) */
+    int reserved;        /* 0 */
 } kith_ask;
 #define KITH_ASK_INIT                                                                                                  \
     { .struct_size = sizeof(kith_ask), .k = 10 }
@@ -1144,9 +1151,85 @@ typedef struct kith_ask {
 /* Find the k live items nearest to each query: min(k, matches) of them, ascending distance, ties by id. With
  * target_recall 0 the same bits that a plain scan over the state would give, whatever is in segments and what in
  * memory. Errors as of kith_search(), KITH_E_ARG (filter: names line and column), KITH_E_NOTFOUND (no vector of that
- * name, no segment field). Any thread. Since 0.3. */
+ * name, no segment field, no such profile, or one without interests and no context), KITH_E_LIMIT (seen items fill the
+ * KITH_K_MAX nearest ones). Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_search(kith_collection *collection, const kith_ask *ask,
                                                             kith_result *result, kith_error *error);
+
+/* ---- Profiles ------------------------------------------------------------------------------------------------------
+ *
+ * A *profile* stands for somebody, or something, that likes items: up to KITH_INTERESTS_MAX *interests*, each the
+ * weighted mean of items that resemble each other, and the items that were *seen*. Events move it; it is durable, and
+ * belongs to one named vector of numbers. Its name is UTF-8 of 1..255 bytes without control characters.
+ *
+ * An item that is liked joins the most similar interest, or begins one; where there are too many, the two most similar
+ * ones become one. A dislike takes weight from the nearest interest and moves it away. Similarity is the cosine of two
+ * vectors; under KITH_L2SQ 2ab / (aa + bb). docs/collections.md has more. */
+
+#define KITH_INTERESTS_MAX 16u
+#define KITH_SEEN_MAX      5000u
+
+typedef enum kith_event_kind {
+    KITH_EVENT_LIKE = 1,
+    KITH_EVENT_DISLIKE = 2,
+    KITH_EVENT_VIEW = 3, /* a weak like */
+    KITH_EVENT_SEEN = 4  /* it was shown: nothing moves, and the item may be one without a vector */
+} kith_event_kind;
+
+/* What happened to an item. All kinds mark it as seen. Never grows. Since 0.3. */
+typedef struct kith_profile_event {
+    kith_event_kind kind;
+    int reserved;     /* 0 */
+    double weight;    /* up to 1e6; 0 stands for 1, of a view for 0.25 */
+    uint64_t time_ms; /* since 1970, at most a day ahead; 0: now. One that comes late weighs what it would by now */
+} kith_profile_event;
+
+/* How a profile is made; given later, what is not 0 changes. */
+typedef struct kith_profile_options {
+    size_t struct_size;
+    const char *vector;    /* name; NULL: "", or what it was made with. KITH_E_ARG when it was made with another one */
+    size_t interests;      /* at most so many: 1..KITH_INTERESTS_MAX; 0: 1 */
+    size_t seen;           /* so many are remembered, the latest: 1..KITH_SEEN_MAX; 0: 1,000 */
+    uint64_t half_life_ms; /* in which weights halve; UINT64_MAX: never; 0: UINT64_MAX */
+    double threshold;      /* 0..1: an item that is less similar to all interests begins one; 0: 0.7 */
+} kith_profile_options;
+#define KITH_PROFILE_OPTIONS_INIT                                                                                      \
+    { .struct_size = sizeof(kith_profile_options) }
+
+/* Tell a profile of events, one an item, in their order: all or none. It is made when it is not there. options may be
+ * NULL. Returns when it is durable as writes are; searches that begin later see it. KITH_E_ARG, KITH_E_NOTFOUND (names
+ * the item that is not there, or the vector), KITH_E_DATA (an item without that vector), and what
+ * kith_collection_write() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_event(kith_collection *collection, const char *profile,
+                                                                   const kith_ids *items,
+                                                                   const kith_profile_event *events,
+                                                                   const kith_profile_options *options,
+                                                                   kith_error *error);
+
+/* A profile as it is. Since 0.3. */
+typedef struct kith_profile_report {
+    size_t struct_size;
+    const char *vector; /* name: lives as long as the collection */
+    size_t dim;
+    size_t interests, interests_max;
+    double weights[KITH_INTERESTS_MAX]; /* of the interests, as of time_ms */
+    size_t seen, seen_max;
+    uint64_t events;       /* all that ever came */
+    uint64_t time_ms;      /* of the latest */
+    uint64_t half_life_ms; /* UINT64_MAX: weights do not fall */
+    double threshold;
+} kith_profile_report;
+#define KITH_PROFILE_REPORT_INIT                                                                                       \
+    { .struct_size = sizeof(kith_profile_report) }
+
+/* Read a profile. vectors: NULL, or room for `room` floats, KITH_INTERESTS_MAX times dim are always enough: a row an
+ * interest, as a search takes them. KITH_E_NOTFOUND, KITH_E_ARG (room), KITH_E_CORRUPT. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_get(kith_collection *collection, const char *profile,
+                                                                 kith_profile_report *report, float *vectors,
+                                                                 size_t room, kith_error *error);
+/* Forget a profile. KITH_E_NOTFOUND, and as kith_collection_profile_event(). Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_delete(kith_collection *collection, const char *profile,
+                                                                    kith_error *error);
 
 /* ---- Keeping a collection */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith query`: the items of a collection that are nearest to queries of a file, to one of the command line, or to a
- * stored item. */
+ * `kith query`: the items of a collection that are nearest to queries of a file, to one of the command line, to a
+ * stored item, or to what a profile likes. */
 #include "approximate.h"
 #include "collection/collection.h"
 #include "progress.h"
@@ -130,21 +130,25 @@ static void explain_text(const kith_ask_report *report, const kith_explain *expl
 
 /* ---- Searching --------------------------------------------------------------------------------------------------- */
 
+static int search_and_print(struct asking *asking, uint64_t first) {
+    kith_error error = {0};
+    asking->report = (kith_ask_report)KITH_ASK_REPORT_INIT;
+    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
+    const kith_status status =
+        kith_collection_search(asking->shop.collection, &asking->ask, asking->shop.result, &error);
+    return status == KITH_OK ? print_hits(asking, first) : fail_status(status, &error);
+}
+
 static int search_rows(struct asking *asking, const void *data, kith_dtype dtype, size_t count, uint64_t first) {
     kith_queries queries = KITH_QUERIES_INIT;
     kith_leg leg = {.vector = asking->spec.name, .queries = &queries};
-    kith_error error = {0};
     queries.data = data;
     queries.dtype = dtype;
     queries.count = count;
     queries.dim = asking->spec.dim;
     asking->ask.legs = &leg;
     asking->ask.leg_count = 1;
-    asking->report = (kith_ask_report)KITH_ASK_REPORT_INIT;
-    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
-    const kith_status status =
-        kith_collection_search(asking->shop.collection, &asking->ask, asking->shop.result, &error);
-    return status == KITH_OK ? print_hits(asking, first) : fail_status(status, &error);
+    return search_and_print(asking, first);
 }
 
 static int search_file(struct asking *asking) {
@@ -210,9 +214,45 @@ static int search_single(struct asking *asking) {
 static int check_sources(const struct arguments *arguments) {
     const int sources =
         (arguments->operand_count > 1) + option_given(arguments, OPTION_QUERY) + option_given(arguments, OPTION_ID);
-    if (sources == 1) return EXIT_OK;
-    return fail_usage(COMMAND_QUERY, "query takes one of a file of queries, --query and --id, but %d were given",
-                      sources);
+    const bool profile = option_given(arguments, OPTION_PROFILE);
+    if (profile && (sources > 1 || arguments->operand_count > 1))
+        return fail_usage(COMMAND_QUERY, "with --profile, query takes one of --query and --id at most");
+    if (!profile && (option_given(arguments, OPTION_BLEND) || option_given(arguments, OPTION_WITH_SEEN)))
+        return fail_usage(COMMAND_QUERY, "--blend and --with-seen are of a --profile");
+    if (profile || sources == 1) return EXIT_OK;
+    return fail_usage(COMMAND_QUERY,
+                      "query takes one of a file of queries, --query, --id and --profile, but %d were given", sources);
+}
+
+/* The vector that queries are of: that of the profile, if there is one. */
+static int query_vector(struct asking *asking) {
+    const char *name = option_text(asking->arguments, OPTION_PROFILE, NULL);
+    kith_profile_report report = KITH_PROFILE_REPORT_INIT;
+    kith_error error = {0};
+    if (!name || option_given(asking->arguments, OPTION_VECTOR))
+        return shop_vector(asking->arguments, &asking->shop, &asking->spec);
+    const kith_status status = kith_collection_profile_get(asking->shop.collection, name, &report, NULL, 0, &error);
+    if (status != KITH_OK) return fail_status(status, &error);
+    for (size_t i = 0; kith_collection_vector(asking->shop.collection, i, &asking->spec) == KITH_OK; i++)
+        if (strcmp(asking->spec.name, report.vector) == 0) return EXIT_OK;
+    return fail(EXIT_OTHER, "%s has no vector \"%s\"", asking->shop.path, report.vector);
+}
+
+static void ask_profile(struct asking *asking) {
+    const struct arguments *arguments = asking->arguments;
+    asking->ask.profile = option_text(arguments, OPTION_PROFILE, NULL);
+    asking->ask.blend = option_real(arguments, OPTION_BLEND, 0);
+    asking->ask.diversity = option_real(arguments, OPTION_DIVERSITY, 0);
+    asking->ask.leave_out_seen = asking->ask.profile && !option_given(arguments, OPTION_WITH_SEEN);
+}
+
+/* By a profile alone, by a context too, or by queries. */
+static int search_all(struct asking *asking) {
+    const struct arguments *arguments = asking->arguments;
+    if (arguments->operand_count > 1) return search_file(asking);
+    if (asking->ask.profile && !option_given(arguments, OPTION_QUERY) && !option_given(arguments, OPTION_ID))
+        return search_and_print(asking, 0);
+    return search_single(asking);
 }
 
 static int prepare(struct asking *asking) {
@@ -225,7 +265,7 @@ static int prepare(struct asking *asking) {
     kith_search_options wishes = KITH_SEARCH_OPTIONS_INIT;
     int failed = approximate_options(arguments, &wishes);
     if (!failed) failed = shop_open(arguments, true, &asking->shop);
-    if (!failed) failed = shop_vector(arguments, &asking->shop, &asking->spec);
+    if (!failed) failed = query_vector(asking);
     if (failed) return failed;
     asking->k = (size_t)option_number(arguments, OPTION_K, 10);
     asking->ask.k = asking->k;
@@ -235,6 +275,7 @@ static int prepare(struct asking *asking) {
     asking->ask.plan = wishes.plan;
     asking->ask.model = option_text(arguments, OPTION_MODEL, NULL);
     asking->ask.with = KITH_WITH_PAYLOAD;
+    ask_profile(asking);
     asking->ask.timeout_ns = option_number(arguments, OPTION_TIMEOUT, 0);
     asking->ask.cancelled = interrupt_asked;
     asking->ask.report = &asking->report;
@@ -249,7 +290,7 @@ int command_query(const struct arguments *arguments) {
     asking.ask = (kith_ask)KITH_ASK_INIT;
     int failed = check_sources(arguments);
     if (!failed) failed = prepare(&asking);
-    if (!failed) failed = arguments->operand_count > 1 ? search_file(&asking) : search_single(&asking);
+    if (!failed) failed = search_all(&asking);
     if (!failed && option_given(arguments, OPTION_EXPLAIN)) {
         if (asking.table) {
             explain_text(&asking.report, &asking.explain);

@@ -296,11 +296,12 @@ class Collection(_kith.Collection):
 
     # ---- Searching ---------------------------------------------------------------------------------------------------
 
-    def search(self, Q: Any, k: int = 10, *, where: Any = None, segment: str | None = None,
+    def search(self, Q: Any = None, k: int = 10, *, where: Any = None, segment: str | None = None,
                target_recall: float | None = None, vector: str | None = None, weights: Any = None,
                plan: str | None = None, payload: bool = False, versions: bool = False, vectors: bool = False,
                min_version: int = 0, timeout: float | None = None, model: str | None = None,
-               explain: bool = False) -> Hits:
+               explain: bool = False, profile: str | None = None, blend: float | None = None,
+               leave_out_seen: bool | None = None, diversity: float = 0.0) -> Hits:
         """Find the k items nearest to each query: exactly, unless a target recall is given.
 
         Q
@@ -324,6 +325,11 @@ class Collection(_kith.Collection):
             What made the queries: ArgumentError when the collection's is another.
         explain
             True: ``hits.explain`` tells what was done.
+        profile
+            What the profile of this name likes, in place of queries; a single query beside it is the context, towards
+            which it is moved by `blend` (0 to 1; 0.5). Without what it has seen, unless `leave_out_seen` is False.
+        diversity
+            More than 0, up to 1: results are chosen so that they differ; distances do not ascend then.
 
         >>> shop = kith.Collection.create(None, dim=2, fields={"price": "float"})
         >>> _ = shop.add(range(100), [[i, 0] for i in range(100)], [{"price": i % 10} for i in range(100)])
@@ -331,14 +337,73 @@ class Collection(_kith.Collection):
         >>> hits.ids.tolist(), hits.distances.tolist(), hits.payloads[0]
         ([50, 51, 41], [0.0, 1.0, 81.0], {'price': 0})
         """
-        legs: Any = (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
+        if Q is None and profile is None:
+            raise ArgumentError("search needs queries, or profile=")
+        if profile is not None and leave_out_seen is None:
+            leave_out_seen = True
+        chosen = None if profile is None and not diversity and blend is None and not leave_out_seen else \
+            (profile, 0.0 if blend is None else _share(blend, "blend"), bool(leave_out_seen),
+             0.0 if not diversity else _share(diversity, "diversity"))
+        legs: Any = None if Q is None else (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
             self._legs(Q, vector, weights)
         return Hits(self._search(legs, k, where if where is None else filter_text(where), segment,
                                  0.0 if target_recall is None else _recall(target_recall), plan,
                                  (_PAYLOAD if payload else 0) | (_VERSION if versions else 0) |
                                  (_VECTORS if vectors else 0),
                                  0 if min_version == 0 else whole(min_version, "min_version", 0, 2**64 - 1),
-                                 0 if timeout is None else _nanoseconds(timeout), model, bool(explain)))
+                                 0 if timeout is None else _nanoseconds(timeout), model, bool(explain), chosen))
+
+    # ---- Profiles ----------------------------------------------------------------------------------------------------
+
+    def event(self, name: str, *, like: Any = None, dislike: Any = None, view: Any = None, seen: Any = None,
+              weight: float | None = None, time: datetime.datetime | float | None = None, vector: str | None = None,
+              interests: int | None = None, remember: int | None = None,
+              half_life: datetime.timedelta | float | None = None, threshold: float | None = None) -> None:
+        """Tell a profile what was liked; it is made when it is not there. All or nothing, and durable on return.
+
+        like, dislike, view, seen
+            Ids, or one. A view is a quarter of a like; `seen` moves nothing. All of them are left out of searches by the
+            profile. They happen in the order: seen, view, like, dislike.
+        weight
+            Of each event, in place of 1, or 0.25.
+        time
+            When it happened: a datetime, or seconds since 1970. Now, otherwise.
+        vector, interests, remember, half_life, threshold
+            How the profile is made: which named vector it is of, how many interests it may have (1 to 16; 1), how many
+            seen items it remembers (1,000), in which time weights halve (a timedelta or seconds; never), and how similar
+            an item must be to an interest not to begin one (0 to 1; 0.7). All but `vector` may be changed later.
+
+        >>> shop = kith.Collection.create(None, dim=2, metric="cosine")
+        >>> _ = shop.add([1, 2, 3, 4], [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]])
+        >>> shop.event("ann", like=1)
+        >>> shop.search(profile="ann", k=1).ids.tolist()
+        [2]
+        """
+        kinds = ((seen, 4), (view, 3), (like, 1), (dislike, 2))
+        ids: list[Any] = []
+        events = []
+        moment = 0 if time is None else _event_time(time)
+        for given, kind in kinds:
+            some = [] if given is None else [given] if is_id(given) else list(given)
+            ids += some
+            events += [(kind, 0.0 if weight is None else float(weight), moment)] * len(some)
+        packed, _ = pack_ids(ids if ids or self._strings else np.empty(0, np.uint64), self._strings)
+        self._event(name, packed, events, vector,
+                    0 if interests is None else whole(interests, "interests", 1, 16),
+                    0 if remember is None else whole(remember, "remember", 1, 5000),
+                    0 if half_life is None else _half_life(half_life),
+                    0.0 if threshold is None else _share(threshold, "threshold"))
+
+    def profile(self, name: str) -> dict[str, Any]:
+        """A profile: ``vectors``, a row for each interest, and their ``weights``; what it remembers, and how it was made.
+        NotFoundError when there is none."""
+        about = self._profile(name)
+        about["vectors"] = about["vectors"].reshape(-1, about["dim"])
+        return about
+
+    def forget(self, name: str) -> None:
+        """Remove a profile. NotFoundError when there is none."""
+        self._forget(name)
 
     # ---- Keeping -----------------------------------------------------------------------------------------------------
 
@@ -389,6 +454,10 @@ class Collection(_kith.Collection):
     async def asearch(self, *args: Any, **options: Any) -> Hits:
         """:meth:`search` in a thread, to be awaited."""
         return await _in_thread(self.search, *args, **options)
+
+    async def aevent(self, *args: Any, **options: Any) -> None:
+        """:meth:`event` in a thread, to be awaited."""
+        await _in_thread(self.event, *args, **options)
 
     async def aadd(self, *args: Any, **options: Any) -> Written:
         """:meth:`add` in a thread, to be awaited. Writes of many tasks share one synchronisation of the disk."""
@@ -588,6 +657,26 @@ def _recall(target: float) -> float:
     if not 0 < target <= 1:
         raise ArgumentError(f"target_recall is {target}, it must be above 0 and at most 1")
     return target
+
+
+def _share(value: float, name: str) -> float:
+    if not 0 <= value <= 1:
+        raise ArgumentError(f"{name} is {value}, 0 to 1 are possible")
+    return float(value)
+
+
+def _half_life(value: datetime.timedelta | float) -> int:
+    seconds = value.total_seconds() if isinstance(value, datetime.timedelta) else float(value)
+    if not seconds >= 0.001:
+        raise ArgumentError(f"half_life is {seconds} seconds, it must be a millisecond at least")
+    return 2**64 - 1 if seconds >= 1e13 else int(seconds * 1000)
+
+
+def _event_time(value: datetime.datetime | float) -> int:
+    seconds = value.timestamp() if isinstance(value, datetime.datetime) else float(value)
+    if not 0.001 <= seconds < 1e13:
+        raise ArgumentError(f"time is {value}, it must be after 1970")
+    return int(seconds * 1000)
 
 
 def _nanoseconds(seconds: float) -> int:

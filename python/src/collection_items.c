@@ -26,12 +26,7 @@ static bool texts_view(PyObject *pair, const char **bytes, const uint64_t **ends
     return true;
 }
 
-struct ids {
-    kith_ids ids;
-    PyArrayObject *holder;
-};
-
-static bool ids_view(const kpy_shop *held, PyObject *object, struct ids *ids) {
+bool kpy_ids_view(const kpy_shop *held, PyObject *object, kpy_ids *ids) {
     if (PyTuple_Check(object)) {
         if (!held->strings) {
             PyErr_SetString(PyExc_TypeError, "the ids of this collection are numbers");
@@ -51,7 +46,7 @@ static bool ids_view(const kpy_shop *held, PyObject *object, struct ids *ids) {
 /* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 struct write {
-    struct ids ids;
+    kpy_ids ids;
     kith_items items;
     kith_item_vectors *vectors;
     kpy_rows *rows;
@@ -84,7 +79,7 @@ static bool take_column(const kpy_shop *held, struct write *write, Py_ssize_t at
 
 static bool take_write(const kpy_shop *held, struct write *write, PyObject *const *args) {
     size_t payloads = 0;
-    if (!ids_view(held, args[0], &write->ids)) return false;
+    if (!kpy_ids_view(held, args[0], &write->ids)) return false;
     const size_t count = write->ids.ids.count;
     write->items = (kith_items)KITH_ITEMS_INIT;
     write->items.ids = write->ids.ids;
@@ -162,7 +157,7 @@ PyObject *kpy_collection_write(PyObject *self, PyObject *const *args, Py_ssize_t
 /* _delete(ids or a filter's text, if_version or None) */
 PyObject *kpy_collection_delete(PyObject *self, PyObject *args) {
     PyObject *what, *versions;
-    struct ids ids = {0};
+    kpy_ids ids = {0};
     PyArrayObject *holder = NULL;
     const uint64_t *if_version = NULL;
     kith_write_report report = KITH_WRITE_REPORT_INIT;
@@ -172,7 +167,7 @@ PyObject *kpy_collection_delete(PyObject *self, PyObject *args) {
     kpy_shop *held = kpy_shop_hold(self);
     if (!held) return NULL;
     const char *filter = NULL;
-    bool fine = PyUnicode_Check(what) ? kpy_take_text(what, "where", &filter) : ids_view(held, what, &ids);
+    bool fine = PyUnicode_Check(what) ? kpy_take_text(what, "where", &filter) : kpy_ids_view(held, what, &ids);
     if (fine && versions != Py_None)
         fine = (if_version = u64_view(versions, "if_version", ids.ids.count, &holder)) != NULL;
     if (fine) {
@@ -195,12 +190,12 @@ PyObject *kpy_collection_delete(PyObject *self, PyObject *args) {
 PyObject *kpy_collection_get(PyObject *self, PyObject *args) {
     PyObject *what, *items = NULL;
     unsigned with;
-    struct ids ids = {0};
+    kpy_ids ids = {0};
     kith_error error = {0};
     if (!PyArg_ParseTuple(args, "OI:_get", &what, &with)) return NULL;
     kpy_shop *held = kpy_shop_hold(self);
     if (!held) return NULL;
-    kith_result *result = ids_view(held, what, &ids) ? kpy_result_take(held) : NULL;
+    kith_result *result = kpy_ids_view(held, what, &ids) ? kpy_result_take(held) : NULL;
     if (result) {
         kith_status status;
         Py_BEGIN_ALLOW_THREADS;
@@ -216,12 +211,12 @@ PyObject *kpy_collection_get(PyObject *self, PyObject *args) {
 
 /* _exists(ids): uint8 array */
 PyObject *kpy_collection_exists(PyObject *self, PyObject *what) {
-    struct ids ids = {0};
+    kpy_ids ids = {0};
     kith_error error = {0};
     PyObject *array = NULL;
     kpy_shop *held = kpy_shop_hold(self);
     if (!held) return NULL;
-    if (ids_view(held, what, &ids)) {
+    if (kpy_ids_view(held, what, &ids)) {
         npy_intp length = (npy_intp)ids.ids.count;
         array = PyArray_SimpleNew(1, &length, NPY_UBYTE);
     }

@@ -31,11 +31,13 @@ static bool take_leg(struct asking *asking, Py_ssize_t at, PyObject *number, PyO
     return !PyErr_Occurred();
 }
 
-/* A tuple (number of the vector, queries), or a list of (number, queries, weight or None). */
+/* A tuple (number of the vector, queries), or a list of (number, queries, weight or None); None: a profile alone. */
 static bool take_legs(struct asking *asking, PyObject *legs) {
     asking->legs = &asking->one;
     asking->rows = &asking->one_rows;
-    asking->leg_count = 1;
+    asking->leg_count = legs == Py_None ? 0 : 1;
+    asking->one_rows.single = true;
+    if (legs == Py_None) return true;
     if (PyTuple_Check(legs) && PyTuple_Size(legs) == 2)
         return take_leg(asking, 0, PyTuple_GetItem(legs, 0), PyTuple_GetItem(legs, 1), NULL);
     const Py_ssize_t count = PyList_Size(legs);
@@ -55,8 +57,30 @@ static bool take_legs(struct asking *asking, PyObject *legs) {
     return true;
 }
 
-/* legs, k, filter, segment, target recall, plan, with, least version, timeout in ns, model, explain */
-enum { A_LEGS, A_K, A_FILTER, A_SEGMENT, A_TARGET, A_PLAN, A_WITH, A_VERSION, A_TIMEOUT, A_MODEL, A_EXPLAIN, A_COUNT };
+/* None, or (profile or None, blend, leave out what was seen, diversity) */
+static bool take_profile(kith_ask *ask, PyObject *tuple) {
+    PyObject *name;
+    if (tuple == Py_None) return true;
+    return PyArg_ParseTuple(tuple, "Odpd", &name, &ask->blend, &ask->leave_out_seen, &ask->diversity) &&
+           kpy_take_text(name, "profile", &ask->profile);
+}
+
+/* legs, k, filter, segment, target recall, plan, with, least version, timeout in ns, model, explain, profile */
+enum {
+    A_LEGS,
+    A_K,
+    A_FILTER,
+    A_SEGMENT,
+    A_TARGET,
+    A_PLAN,
+    A_WITH,
+    A_VERSION,
+    A_TIMEOUT,
+    A_MODEL,
+    A_EXPLAIN,
+    A_PROFILE,
+    A_COUNT
+};
 
 static bool take_ask(struct asking *asking, PyObject *const *args) {
     kith_ask *ask = &asking->ask;
@@ -76,7 +100,7 @@ static bool take_ask(struct asking *asking, PyObject *const *args) {
     ask->cancelled_context = &asking->poll;
     ask->report = args[A_EXPLAIN] == Py_True ? &asking->report : NULL;
     ask->explain = args[A_EXPLAIN] == Py_True ? &asking->explain : NULL;
-    if (PyErr_Occurred() || !take_legs(asking, args[A_LEGS])) return false;
+    if (PyErr_Occurred() || !take_profile(ask, args[A_PROFILE]) || !take_legs(asking, args[A_LEGS])) return false;
     ask->legs = asking->legs;
     ask->leg_count = (size_t)asking->leg_count;
     return true;

@@ -34,6 +34,13 @@ void kpy_shop_drop(kpy_shop *shop);      /* NULL is fine */
 /* None or a text without null characters, which the library would take for its end. what: names it. */
 bool kpy_take_text(PyObject *object, const char *what, const char **text);
 
+/* Ids on their way in: an array of numbers, or texts as (bytes, ends). The holder is to be let go of, also on failure. */
+typedef struct kpy_ids {
+    kith_ids ids;
+    PyArrayObject *holder;
+} kpy_ids;
+bool kpy_ids_view(const kpy_shop *held, PyObject *object, kpy_ids *ids);
+
 /* ---- Making one (collection_make.c) ------------------------------------------------------------------------------ */
 
 /* From (strings, [(name, dim, dtype, metric)], [(name, type)], segment field or None, model or None); texts are
@@ -64,6 +71,9 @@ PyObject *kpy_collection_exists(PyObject *self, PyObject *what);
 PyObject *kpy_collection_count(PyObject *self, PyObject *filter);
 PyObject *kpy_collection_scroll(PyObject *self, PyObject *args);
 PyObject *kpy_collection_search(PyObject *self, PyObject *const *args, Py_ssize_t count);
+PyObject *kpy_collection_event(PyObject *self, PyObject *args);
+PyObject *kpy_collection_profile(PyObject *self, PyObject *name);
+PyObject *kpy_collection_forget(PyObject *self, PyObject *name);
 PyObject *kpy_collection_compact(PyObject *self, PyObject *function);
 PyObject *kpy_collection_snapshot(PyObject *self, PyObject *path);
 #endif

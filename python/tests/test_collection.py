@@ -847,3 +847,63 @@ def test_pairs_that_do_not_go_together(tmp_path, shop, rows):
     (tmp_path / "y.parquet").write_bytes(b"PAR1 nonsense")
     with pytest.raises(kith.FormatError, match="y.parquet"):
         shop.load(tmp_path / "y.parquet")
+
+
+# ---- Profiles --------------------------------------------------------------------------------------------------------
+
+
+def test_a_profile(shop, rows):
+    shop.add(range(300), rows)
+    with pytest.raises(kith.NotFoundError):
+        shop.profile("ann")
+    shop.event("ann", like=7)
+    about = shop.profile("ann")
+    assert about["vectors"].shape == (1, DIM) and about["weights"].tolist() == [1.0] and about["seen"] == 1
+    assert about["half_life"] is None and about["interests"] == 1 and about["vector"] == ""
+    plain = shop.search(rows[7], k=11)
+    hits = shop.search(profile="ann", k=10)
+    assert hits.ids.shape == (10,) and hits.ids.tolist() == plain.ids.tolist()[1:]
+    assert shop.search(profile="ann", k=10, leave_out_seen=False).ids.tolist() == plain.ids.tolist()[:10]
+    shop.event("ann", seen=hits.ids[:3].tolist())  # and they change at once
+    assert shop.search(profile="ann", k=5).ids.tolist() == plain.ids.tolist()[4:9]
+    blended = shop.search(rows[9], profile="ann", blend=1.0, k=5).ids
+    assert blended.tolist() == [i for i in shop.search(rows[9], k=20).ids.tolist() if i not in
+                                {7, *hits.ids[:3].tolist()}][:5]
+    diverse = shop.search(rows[7], k=10, diversity=0.9).ids.tolist()
+    assert len(set(diverse)) == 10 and diverse[0] == 7 and diverse != plain.ids.tolist()[:10]
+    shop.forget("ann")
+    with pytest.raises(kith.NotFoundError):
+        shop.search(profile="ann")
+
+
+def test_interests_and_time(named):
+    named.add(["a", "b", "c"], {"image": [[1, 0, 0, 0], [0, 1, 0, 0], [1, 0.1, 0, 0]], "title": np.eye(3, 2)})
+    day = datetime.timedelta(days=1)
+    now = datetime.datetime.now(UTC)
+    named.event("x", like="a", time=now - day, vector="image", interests=4, half_life=day)
+    named.event("x", like="b", time=now)
+    about = named.profile("x")
+    assert about["weights"] == pytest.approx([0.5, 1], abs=1e-6) and about["half_life"] == 86400
+    assert about["vectors"] == pytest.approx(np.eye(2, 4))
+    assert named.search(profile="x").ids.tolist()[0] == "c"
+    named.event("x", dislike=["b"], view="c")
+    assert len(named.profile("x")["weights"]) == 1
+    asyncio.run(named.aevent("x", like="c"))
+
+
+def test_mistakes_with_profiles(shop, rows):
+    shop.add(range(300), rows)
+    for wrong in ({"like": 999}, {"like": [1, 999]}):
+        with pytest.raises(kith.NotFoundError, match="999"):
+            shop.event("x", **wrong)
+    for wrong in ({"interests": 17}, {"threshold": 2}, {"half_life": 0}, {"weight": -1.0}, {"remember": 0}, {"time": -5}):
+        with pytest.raises(kith.ArgumentError):
+            shop.event("x", like=1, **wrong)
+    for wrong in ({}, {"diversity": 2, "Q": rows[0]}, {"blend": 0.5, "Q": rows[0]}, {"profile": "x\0"}):
+        with pytest.raises(kith.ArgumentError):
+            shop.search(**wrong)
+    shop.event("x", seen=3)
+    with pytest.raises(kith.NotFoundError, match="no interests yet"):
+        shop.search(profile="x")
+    with pytest.raises(kith.ArgumentError):
+        shop.search(rows[:2], profile="x")

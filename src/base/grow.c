@@ -44,8 +44,10 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_COLLECTION_INFO] = SHAPE(kith_collection_info, KITH_COLLECTION_INFO_INIT, trouble),
     [KI_GROWN_REPAIR_REPORT] = SHAPE(kith_repair_report, KITH_REPAIR_REPORT_INIT, segments),
     [KI_GROWN_HITS] = SHAPE(kith_hits, KITH_HITS_INIT, expires_ms),
-    [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, explain),
+    [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, reserved),
     [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, total_ns),
+    [KI_GROWN_PROFILE_OPTIONS] = SHAPE(kith_profile_options, KITH_PROFILE_OPTIONS_INIT, threshold),
+    [KI_GROWN_PROFILE_REPORT] = SHAPE(kith_profile_report, KITH_PROFILE_REPORT_INIT, threshold),
 };
 
 /* Callers' structs need not be ones of today's types. */

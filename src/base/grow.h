@@ -43,6 +43,8 @@ typedef enum ki_grown {
     KI_GROWN_HITS,
     KI_GROWN_ASK,
     KI_GROWN_ASK_REPORT,
+    KI_GROWN_PROFILE_OPTIONS,
+    KI_GROWN_PROFILE_REPORT,
     KI_GROWN_COUNT
 } ki_grown;
 

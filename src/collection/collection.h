@@ -12,6 +12,7 @@
  *   head, bits, sealed  what states are made of
  *   items, info         get, exists, count, scroll; what it is
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
+ *   profile, recommend  profiles, kept in the catalog; searching by one, and results that differ
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
@@ -111,6 +112,8 @@ kith_status ki_collection_expire(kith_collection *collection, kith_error *error)
 typedef kith_status (*ki_commit_fn)(kith_collection *collection, void *context, kith_error *error);
 kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
                            kith_error *error);
+/* Under `writing`: a change of the catalog's records alone, which no state knows of. */
+kith_status ki_commit_records(kith_collection *collection, ki_commit_fn put, void *context, kith_error *error);
 /* The largest version all of whose rows are in segments or in frozen heads before `head`: what of the log may go once
  * they are sealed. Only a `put` of ki_commit_edit may drop it (made.h M2). */
 uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *head);

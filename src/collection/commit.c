@@ -86,6 +86,13 @@ kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit
     return KITH_OK;
 }
 
+kith_status ki_commit_records(kith_collection *collection, ki_commit_fn put, void *context, kith_error *error) {
+    kith_status status = ki_collection_writable(collection, error);
+    if (status == KITH_OK) status = ki_catalog_begin(collection->catalog, error);
+    if (status != KITH_OK) return status;
+    return end_change(collection, put(collection, context, error), error);
+}
+
 /* Versions ascend with the serials: the first row of the first head that stays is of the first version that is needed,
  * and rows of it may lie in the head before, too. */
 uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *head) {

@@ -20,9 +20,9 @@ ki_search_work *ki_search_work_create(void) {
 void ki_search_work_destroy(void *memory) {
     ki_search_work *work = memory;
     if (!work) return;
-    ki_area *const all[] = {&work->queries,    &work->sources,     &work->ids,  &work->distances,
-                            &work->head_hits,  &work->head_counts, &work->legs, &work->hits,
-                            &work->hit_counts, &work->ranks,       &work->fused};
+    ki_area *const all[] = {&work->queries,     &work->sources, &work->ids,        &work->distances,  &work->head_hits,
+                            &work->head_counts, &work->legs,    &work->hits,       &work->hit_counts, &work->ranks,
+                            &work->fused,       &work->spread,  &work->spread_rows};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < work->workers; i++) {
         ki_desk_destroy(work->worker[i].desk);
@@ -356,4 +356,19 @@ kith_status ki_leg_run(const ki_leg_search *leg, size_t count, ki_search_work *w
     for (size_t q = 0; q < count && status == KITH_OK; q++)
         hit_count[q] = merge_query(sources, run.sources, q, leg->k, hits + q * leg->k);
     return status;
+}
+
+kith_status ki_leg_place(const ki_snapshot *snapshot, const ki_leg_hit *hit, int row, ki_place *place,
+                         kith_error *error) {
+    *place = (ki_place){SIZE_MAX, SIZE_MAX, hit->row};
+    if (hit->place >= snapshot->sealed_count) {
+        place->head = hit->place - snapshot->sealed_count;
+        return KITH_OK;
+    }
+    place->sealed = hit->place;
+    if (!row) return KITH_OK;
+    const ki_sealed *sealed = snapshot->sealed[hit->place].sealed;
+    if (ki_table_find(sealed->table, hit->key, &place->row)) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: the table lacks key %llu, which an index has", sealed->folder,
+                   (unsigned long long)hit->key);
 }

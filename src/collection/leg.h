@@ -29,7 +29,8 @@ typedef struct ki_search_work {
     ki_area queries, sources, ids, distances, head_hits, head_counts; /* of one leg at work */
     ki_area legs, hits, hit_counts;                                   /* of all: search.c */
     ki_area ranks, fused;
-    ki_match *match; /* kept from ask to ask */
+    ki_area spread, spread_rows; /* of candidates among which is chosen */
+    ki_match *match;             /* kept from ask to ask */
 } ki_search_work;
 
 ki_search_work *ki_search_work_create(void); /* NULL: out of memory */
@@ -52,6 +53,10 @@ typedef struct ki_leg_hit {
     float distance;
     uint32_t place, row;
 } ki_leg_hit;
+
+/* Where a hit lives. row: whether the row of a sealed one is looked up. KITH_E_CORRUPT. */
+kith_status ki_leg_place(const ki_snapshot *snapshot, const ki_leg_hit *hit, int row, ki_place *place,
+                         kith_error *error);
 
 typedef struct ki_leg_search {
     kith_collection *collection;

@@ -2,13 +2,13 @@
  *
  * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
- * it. */
+ * it. By a profile: its interests are the legs (recommend.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/fuse.h"
-#include "collection/leg.h"
+#include "collection/recommend.h"
 #include "collection/result.h"
 #include "search/plans.h"
 
@@ -32,7 +32,9 @@ struct search {
     kith_explain explain;
     ki_search_work *work;
     leg *legs;
-    size_t queries, depth; /* depth: hits of each leg and query */
+    size_t leg_count;
+    size_t queries, base, depth; /* base: hits of each leg and query; depth: with those that are left out */
+    ki_recommend by;             /* a profile */
     ki_ask_terms terms;
     ki_snapshot *snapshot;
     ki_match *match;
@@ -44,9 +46,10 @@ struct search {
 
 static kith_status check_ask(const struct search *s) {
     const kith_ask *ask = &s->ask;
-    if (!ask->legs || ask->leg_count == 0 || ask->leg_count > LEGS_MAX)
-        return ki_fail(s->error, KITH_E_ARG, "search: %zu legs, 1 to %d are possible", ask->legs ? ask->leg_count : 0,
-                       LEGS_MAX);
+    const size_t legs = ask->legs ? ask->leg_count : 0;
+    if (ask->profile ? legs > 1 : legs == 0 || legs > LEGS_MAX)
+        return ki_fail(s->error, KITH_E_ARG, "search: %zu legs, %s are possible", legs,
+                       ask->profile ? "with a profile 0 or 1" : "1 to 64");
     if (ask->k == 0 || ask->k > KITH_K_MAX)
         return ki_fail(s->error, KITH_E_ARG, "search: k is %zu, 1 to %u are possible", ask->k, KITH_K_MAX);
     if (!(ask->target_recall >= 0 && ask->target_recall <= 1))
@@ -57,6 +60,13 @@ static kith_status check_ask(const struct search *s) {
                        "search: plan %s cannot be asked of a collection, only auto and exact ones: less than exact "
                        "answers come by target_recall",
                        kith_plan_name(ask->plan));
+    if (!(ask->blend >= 0 && ask->blend <= 1) || !(ask->diversity >= 0 && ask->diversity <= 1))
+        return ki_fail(s->error, KITH_E_ARG, "search: blend is %g and diversity %g, 0 to 1 are possible", ask->blend,
+                       ask->diversity);
+    if (!ask->profile && (ask->blend > 0 || ask->leave_out_seen))
+        return ki_fail(s->error, KITH_E_ARG, "search: %s needs a profile",
+                       ask->leave_out_seen ? "leave_out_seen" : "blend");
+    if (ask->reserved) return ki_fail(s->error, KITH_E_ARG, "search: a reserved member is set");
     if (ask->model && strcmp(ask->model, s->collection->made.model) != 0)
         return ki_fail(s->error, KITH_E_ARG, "search: the queries are of the model \"%s\", the collection's of \"%s\"",
                        ask->model, s->collection->made.model);
@@ -109,6 +119,44 @@ static ki_search_work *work_of(kith_result *result) {
     return result->work;
 }
 
+/* The profile's interests become the legs; a leg that was given is the context. */
+static kith_status aim(struct search *s) {
+    const float *context = NULL;
+    const int given = s->ask.legs && s->ask.leg_count;
+    kith_status status = ki_recommend_begin(&s->by, s->collection, &s->ask, s->error);
+    if (status == KITH_OK && given) status = resolve_leg(s, 0);
+    if (status == KITH_OK && given && s->legs[0].spec != s->by.profile.vector)
+        status = ki_fail(s->error, KITH_E_ARG, "search: the context is of another vector than the profile \"%s\"",
+                         s->ask.profile);
+    if (status == KITH_OK && given && s->legs[0].queries.count != 1)
+        status = ki_fail(s->error, KITH_E_ARG, "search: %zu queries as the context of a profile, 1 is possible",
+                         s->legs[0].queries.count);
+    if (status == KITH_OK && given) {
+        const ki_leg_search search = {.collection = s->collection, .spec = s->legs[0].spec};
+        status = ki_leg_load(&search, &s->legs[0].queries, 0, 1, s->work, s->error);
+        context = s->work->queries.data;
+    }
+    const double blend = s->ask.blend > 0 ? s->ask.blend : 0.5;
+    if (status == KITH_OK) status = ki_recommend_aim(&s->by, context, blend, s->ask.profile, s->error);
+    s->leg_count = s->by.legs;
+    for (size_t i = 0; i < s->leg_count && status == KITH_OK; i++) {
+        s->legs[i] = (leg){.queries = KITH_QUERIES_INIT, .spec = s->by.profile.vector, .weight = s->by.weight[i]};
+        s->legs[i].queries.data = s->by.queries + i * s->by.profile.dim;
+        s->legs[i].queries.dtype = KITH_F32;
+        s->legs[i].queries.count = 1;
+        s->legs[i].queries.dim = s->by.profile.dim;
+    }
+    return status;
+}
+
+/* How many hits are looked at. */
+static void set_depth(struct search *s) {
+    const size_t seen = s->by.seen_count;
+    s->queries = s->legs[0].queries.count;
+    s->base = s->leg_count > 1 || s->ask.diversity > 0 ? ki_fuse_depth(s->ask.k) : s->ask.k;
+    s->depth = ki_min_size(s->base + ki_min_size(seen, s->base), KITH_K_MAX);
+}
+
 /* The caller's structs, checked; nothing is done yet. */
 static kith_status read_ask(struct search *s, const kith_ask *ask) {
     kith_status status = ki_grown_read(KI_GROWN_ASK, ask, &s->ask, s->error);
@@ -116,13 +164,17 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, s->ask.explain, s->error);
     if (status == KITH_OK) status = check_ask(s);
     if (status != KITH_OK) return status;
+    s->leg_count = s->ask.profile ? KITH_INTERESTS_MAX : s->ask.leg_count;
     s->work = work_of(s->result);
-    s->legs = s->work ? ki_area_take(&s->work->legs, s->ask.leg_count, sizeof(leg)) : NULL;
+    s->legs = s->work ? ki_area_take(&s->work->legs, s->leg_count, sizeof(leg)) : NULL;
     if (!s->legs) return ki_fail(s->error, KITH_E_NOMEM, "out of memory for a search");
-    for (size_t i = 0; i < s->ask.leg_count && status == KITH_OK; i++) status = resolve_leg(s, i);
+    if (s->ask.profile) status = aim(s);
+    for (size_t i = 0; !s->ask.profile && i < s->leg_count && status == KITH_OK; i++) status = resolve_leg(s, i);
     if (status != KITH_OK) return status;
-    s->queries = s->legs[0].queries.count;
-    s->depth = s->ask.leg_count > 1 ? ki_fuse_depth(s->ask.k) : s->ask.k;
+    const ki_vector *vector = &s->collection->made.vector[s->legs[0].spec];
+    if (s->ask.diversity > 0 && vector->dtype == KITH_B1)
+        return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
+    set_depth(s);
     s->report = s->ask.report || s->ask.explain ? &s->told : NULL;
     return KITH_OK;
 }
@@ -178,17 +230,17 @@ static void tell_state(struct search *s) {
 
 /* Queries of one round. */
 static size_t round_of(const struct search *s) {
-    const uint64_t places = s->snapshot->sealed_count + s->snapshot->head_count + s->ask.leg_count;
+    const uint64_t places = s->snapshot->sealed_count + s->snapshot->head_count + s->leg_count;
     const uint64_t fit = ROUND_BYTES / (places * s->depth * sizeof(ki_leg_hit));
     return ki_min_size(s->queries, fit < KI_POOL_QUERIES ? KI_POOL_QUERIES : (size_t)fit);
 }
 
 static kith_status search_legs(struct search *s, size_t first, size_t count) {
     const uint64_t each = (uint64_t)count * s->depth;
-    ki_leg_hit *hits = ki_area_take(&s->work->hits, each * s->ask.leg_count, sizeof(*hits));
-    size_t *hit_count = ki_area_take(&s->work->hit_counts, (uint64_t)count * s->ask.leg_count, sizeof(size_t));
+    ki_leg_hit *hits = ki_area_take(&s->work->hits, each * s->leg_count, sizeof(*hits));
+    size_t *hit_count = ki_area_take(&s->work->hit_counts, (uint64_t)count * s->leg_count, sizeof(size_t));
     if (!hits || !hit_count) return ki_fail(s->error, KITH_E_NOMEM, "out of memory for a search of %zu queries", count);
-    for (size_t i = 0; i < s->ask.leg_count; i++) {
+    for (size_t i = 0; i < s->leg_count; i++) {
         const ki_leg_search search = {.collection = s->collection,
                                       .snapshot = s->snapshot,
                                       .match = s->match,
@@ -205,41 +257,68 @@ static kith_status search_legs(struct search *s, size_t first, size_t count) {
     return KITH_OK;
 }
 
-/* The hits of one query of a round: those of the only leg, or of all fused. */
-static const ki_leg_hit *hits_of(struct search *s, size_t query, size_t count, size_t *found) {
+/* Take what the profile has seen from the hits of all legs, of one query. *lacks: some leg has fewer than `base` now, and
+ * would have more if it went deeper. */
+static kith_status leave_out(struct search *s, int *lacks) {
+    ki_leg_hit *hits = s->work->hits.data;
+    size_t *hit_count = s->work->hit_counts.data;
+    *lacks = 0;
+    for (size_t i = 0; i < s->leg_count; i++) {
+        const int full = hit_count[i] == s->depth;
+        const size_t kept = ki_recommend_leave_out(&s->by, hits + i * s->depth, hit_count[i]);
+        *lacks |= full && kept < s->base && s->depth < KITH_K_MAX;
+        if (full && kept < s->ask.k && s->depth == KITH_K_MAX)
+            return ki_fail(s->error, KITH_E_LIMIT,
+                           "search: only %zu of the %u nearest items are not seen yet, and no search looks at more",
+                           kept, KITH_K_MAX);
+        hit_count[i] = ki_min_size(kept, s->base);
+    }
+    return KITH_OK;
+}
+
+/* Those who have seen much have seen what is near: the search goes deeper until there is enough. */
+static kith_status search_round(struct search *s, size_t first, size_t count) {
+    int lacks = 0;
+    do {
+        if (lacks) s->depth = ki_min_size(s->depth * 4, KITH_K_MAX);
+        kith_status status = search_legs(s, first, count);
+        if (status == KITH_OK && s->by.seen_count) status = leave_out(s, &lacks);
+        if (status != KITH_OK) return status;
+    } while (lacks);
+    return KITH_OK;
+}
+
+/* The hits of one query of a round: those of the only leg, or of all fused. NULL: no memory. */
+static const ki_leg_hit *ranked(struct search *s, size_t query, size_t count, size_t *found) {
     const ki_leg_hit *hits = s->work->hits.data;
-    const size_t *hit_count = s->work->hit_counts.data, legs = s->ask.leg_count;
+    const size_t *hit_count = s->work->hit_counts.data, legs = s->leg_count;
+    const size_t wanted = s->ask.diversity > 0 ? s->base : s->ask.k;
     *found = hit_count[query];
     if (legs == 1) return hits + query * s->depth;
     ki_ranking rankings[LEGS_MAX];
     for (size_t i = 0; i < legs; i++)
         rankings[i] =
             (ki_ranking){hits + (i * count + query) * s->depth, hit_count[i * count + query], s->legs[i].weight};
-    ki_leg_hit *fused = ki_area_take(&s->work->fused, s->ask.k, sizeof(*fused));
-    *found = fused ? ki_fuse(rankings, legs, s->ask.k, &s->work->ranks, fused) : SIZE_MAX;
-    return fused;
+    ki_leg_hit *fused = ki_area_take(&s->work->fused, wanted, sizeof(*fused));
+    *found = fused ? ki_fuse(rankings, legs, wanted, &s->work->ranks, fused) : SIZE_MAX;
+    return *found == SIZE_MAX ? NULL : fused;
 }
 
-/* Where a hit lives. The row of a sealed one is looked up only where something is to be read there. */
-static kith_status place_of(const struct search *s, const ki_leg_hit *hit, ki_place *place) {
-    const size_t sealed_count = s->snapshot->sealed_count;
-    *place = (ki_place){SIZE_MAX, SIZE_MAX, hit->row};
-    if (hit->place >= sealed_count) {
-        place->head = hit->place - sealed_count;
-        return KITH_OK;
-    }
-    place->sealed = hit->place;
-    if (!s->result->texts && !(s->ask.with & KITH_WITH_VECTORS)) return KITH_OK;
-    const ki_sealed *sealed = s->snapshot->sealed[hit->place].sealed;
-    if (ki_table_find(sealed->table, hit->key, &place->row)) return KITH_OK;
-    return ki_fail(s->error, KITH_E_CORRUPT, "%s: the table lacks key %llu, which an index has", sealed->folder,
-                   (unsigned long long)hit->key);
+/* The same; where they shall differ, those that were chosen among them. */
+static kith_status hits_of(struct search *s, size_t query, size_t count, const ki_leg_hit **hits, size_t *found) {
+    *hits = ranked(s, query, count, found);
+    if (!*hits) return ki_fail(s->error, KITH_E_NOMEM, "out of memory for %zu legs", s->leg_count);
+    if (!(s->ask.diversity > 0) || *found == 0) return KITH_OK;
+    const ki_leg_search where = {
+        .collection = s->collection, .snapshot = s->snapshot, .spec = s->legs[0].spec, .k = s->ask.k};
+    return ki_recommend_spread(&where, s->ask.diversity, *hits, *found, s->work, hits, found, s->error);
 }
 
 static kith_status put_hits(struct search *s, const ki_leg_hit *hits, size_t count) {
+    const int rows = s->result->texts || (s->ask.with & KITH_WITH_VECTORS);
     for (size_t i = 0; i < count; i++) {
         ki_place place;
-        kith_status status = place_of(s, &hits[i], &place);
+        kith_status status = ki_leg_place(s->snapshot, &hits[i], rows, &place, s->error);
         if (status == KITH_OK)
             status =
                 ki_result_put(s->result, s->collection, s->snapshot, hits[i].key, &place, hits[i].distance, s->error);
@@ -252,14 +331,13 @@ static kith_status run_rounds(struct search *s) {
     const size_t most = s->queries ? round_of(s) : 0;
     for (size_t first = 0; first < s->queries; first += most) {
         const size_t count = ki_min_size(most, s->queries - first);
-        kith_status status = search_legs(s, first, count);
+        kith_status status = search_round(s, first, count);
         const uint64_t start = s->report ? ki_now_ns() : 0;
         for (size_t q = 0; q < count && status == KITH_OK; q++) {
             size_t found;
-            const ki_leg_hit *hits = hits_of(s, q, count, &found);
-            if (found == SIZE_MAX)
-                return ki_fail(s->error, KITH_E_NOMEM, "out of memory for %zu legs", s->ask.leg_count);
-            status = put_hits(s, hits, found);
+            const ki_leg_hit *hits;
+            status = hits_of(s, q, count, &hits, &found);
+            if (status == KITH_OK) status = put_hits(s, hits, found);
         }
         if (status != KITH_OK) return status;
         if (s->report) s->told.read_ns += ki_now_ns() - start;
@@ -285,6 +363,17 @@ static void tell(struct search *s, uint64_t start) {
     ki_grown_write(KI_GROWN_EXPLAIN, search, s->ask.explain);
 }
 
+static kith_status answer(struct search *s) {
+    kith_status status = take_state(s);
+    if (status == KITH_OK) {
+        tell_state(s);
+        status = run_rounds(s);
+    }
+    ki_match_empty(s->match);
+    ki_snapshot_release(s->snapshot);
+    return status;
+}
+
 kith_status kith_collection_search(kith_collection *collection, const kith_ask *ask, kith_result *result,
                                    kith_error *error) {
     if (!collection || !ask || !result)
@@ -297,20 +386,13 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
                        .result = result,
                        .error = error};
     kith_status status = read_ask(&s, ask);
-    if (status != KITH_OK) return status;
-    set_terms(&s, start);
-    status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
-    if (status == KITH_OK) status = take_state(&s);
     if (status == KITH_OK) {
-        tell_state(&s);
-        status = run_rounds(&s);
+        set_terms(&s, start);
+        status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
+        if (status == KITH_OK) status = answer(&s);
+        if (status != KITH_OK) ki_result_forget(result);
     }
-    ki_match_empty(s.match);
-    ki_snapshot_release(s.snapshot);
-    if (status != KITH_OK) {
-        ki_result_forget(result);
-        return status;
-    }
-    tell(&s, start);
-    return KITH_OK;
+    ki_recommend_end(&s.by);
+    if (status == KITH_OK) tell(&s, start);
+    return status;
 }

@@ -269,6 +269,50 @@ def test_a_damaged_code_costs_nothing(shop):
     assert answers(good("query", shop, "--query", text, "-k", 5, "--json").stdout) == [nearest(range(300), q, 5)]
 
 
+def test_profiles(shop):
+    absent = refused(ABSENT, "profile", shop, "ann")
+    assert 'no profile "ann"' in absent
+    made = good("profile", shop, "ann", "--like", "4,6", "--dislike", 7, "--interests", 3, "--half-life", "30d").stdout
+    assert "seen" in made and "3 items" in made
+    shown = json.loads(good("profile", shop, "ann", "--json", "--vectors").stdout)
+    assert (shown["events"], shown["seen"], shown["interests_max"]) == (3, 3, 3)
+    assert shown["half_life_ms"] == 30 * 24 * 3600 * 1000 and shown["threshold"] == 0.7
+    assert all(len(interest["vector"]) == DIM and interest["weight"] > 0 for interest in shown["interests"])
+    # One interest alone: the nearest to its vector, without what was seen.
+    good("profile", shop, "bo", "--like", 4, "--quiet")
+    center = json.loads(good("profile", shop, "bo", "--json", "--vectors").stdout)["interests"][0]["vector"]
+    ranked = nearest(range(300), center, 12)
+    assert answers(good("query", shop, "--profile", "bo", "-k", 5, "--with-seen", "--json").stdout) == [ranked[:5]]
+    ranked = [hit for hit in ranked if hit[0] != 4]
+    assert answers(good("query", shop, "--profile", "bo", "-k", 5, "--json").stdout) == [ranked[:5]]
+    # Recommendations change at once.
+    good("profile", shop, "bo", "--seen", f"{ranked[0][0]},{ranked[1][0]}")
+    assert answers(good("query", shop, "--profile", "bo", "-k", 5, "--json").stdout) == [ranked[2:7]]
+    by_context = answers(good("query", shop, "--profile", "bo", "--id", 9, "--blend", 0.3, "--json").stdout)[0]
+    assert len(by_context) == 10
+    assert not {4, 9, ranked[0][0], ranked[1][0]} & {number for number, _ in by_context}
+    diverse = answers(good("query", shop, "--profile", "bo", "-k", 5, "--diversity", 0.9, "--json").stdout)[0]
+    assert len(set(diverse)) == 5 and diverse[0] == ranked[2] and diverse != ranked[2:7]
+    assert len(answers(good("query", shop, "--profile", "ann", "-k", 300, "--json").stdout)[0]) == 297
+    good("profile", shop, "bo", "--forget")
+    refused(ABSENT, "query", shop, "--profile", "bo")
+    refused(ABSENT, "profile", shop, "bo", "--forget")
+    good("verify", shop)
+
+
+def test_mistakes_with_profiles(shop):
+    assert "999" in refused(ABSENT, "profile", shop, "cy", "--like", "4,999")
+    refused(ABSENT, "profile", shop, "cy")
+    refused(USAGE, "profile", shop, "cy", "--like", "4,,5")
+    refused(USAGE, "profile", shop, "cy", "--half-life", "30")
+    refused(USAGE, "profile", shop, "cy", "--interests", 17)
+    refused(USAGE, "profile", shop, "cy", "--forget", "--like", 4)
+    refused(USAGE, "query", shop, "--id", 4, "--with-seen")
+    refused(USAGE, "query", shop, "--profile", "cy", "--id", 4, "--query", "1")
+    good("profile", shop, "cy", "--seen", 4)
+    assert "no interests yet" in refused(ABSENT, "query", shop, "--profile", "cy")
+
+
 def test_one_writer(shop, tmp_path):
     with subprocess.Popen([KITH, "add", shop, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                           env=environment()) as writer:

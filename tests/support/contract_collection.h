@@ -182,7 +182,22 @@ static kith_status call_collection_repair(unsigned missing, kith_error *error) {
     return kith_collection_repair(P(1, kept_shop()), NULL, NULL, NULL, NULL, NULL, error);
 }
 
-/* ---- Every struct, in every size --------------------------------------------------------------------------------- */
+static kith_status call_collection_profile_event(unsigned missing, kith_error *error) {
+    static const kith_profile_event likes[] = {{.kind = KITH_EVENT_LIKE}, {.kind = KITH_EVENT_LIKE}};
+    const kith_ids ids = shop_some();
+    return kith_collection_profile_event(P(1, shop), P(2, "somebody"), P(3, &ids), P(4, likes), NULL, error);
+}
+
+static kith_status call_collection_profile_get(unsigned missing, kith_error *error) {
+    return kith_collection_profile_get(P(1, shop), P(2, "reader"), P(3, &out.profile), NULL, 0, error);
+}
+
+static kith_status call_collection_profile_delete(unsigned missing, kith_error *error) {
+    if (!missing) assert_int_equal(call_collection_profile_event(0, error), KITH_OK);
+    return kith_collection_profile_delete(P(1, shop), P(2, "somebody"), error);
+}
+
+/* ---- Every struct, in every size ----------------------------------------------------------------------------------- */
 
 static kith_status open_and_close(const void *made, const void *options, kith_error *error) {
     kith_collection *collection = NULL;
@@ -231,6 +246,16 @@ static kith_status give_ask_report(void *given, kith_error *error) {
     return kith_collection_search(shop, &ask, found, error);
 }
 
+static kith_status give_profile_options(void *given, kith_error *error) {
+    static const kith_profile_event seen[] = {{.kind = KITH_EVENT_SEEN}, {.kind = KITH_EVENT_SEEN}};
+    const kith_ids ids = shop_some();
+    return kith_collection_profile_event(shop, "reader", &ids, seen, given, error);
+}
+
+static kith_status give_profile_report(void *given, kith_error *error) {
+    return kith_collection_profile_get(shop, "reader", given, NULL, 0, error);
+}
+
 static kith_status give_collection_info(void *given, kith_error *error) {
     (void)error;
     return kith_collection_get_info(shop, given);
@@ -263,6 +288,7 @@ static kith_status make_shop(kith_error *error) {
     kith_status status = kith_collection_create(data_path("shop"), &made, error);
     if (status == KITH_OK) status = kith_collection_open_memory(&made, &options, &shop, error);
     if (status == KITH_OK) status = kith_collection_write(shop, &items, KITH_UPSERT, NULL, error);
+    if (status == KITH_OK) status = give_profile_options(NULL, error);
     return status == KITH_OK ? kith_result_create(&found, error) : status;
 }
 

@@ -50,6 +50,7 @@ static struct outputs {
     kith_hits hits;
     kith_write_report written;
     kith_collection_info collection_info;
+    kith_profile_report profile;
     kith_vector_spec spec;
     kith_field field;
     uint8_t exists[ROOM];
@@ -330,6 +331,9 @@ static const struct call {
     CALL(collection_restore, 2),
     CALL(collection_verify, 1),
     CALL(collection_repair, 1),
+    CALL(collection_profile_event, 4),
+    CALL(collection_profile_get, 3),
+    CALL(collection_profile_delete, 2),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
 
@@ -344,6 +348,7 @@ static void mark_outputs(void) {
     out.hits.struct_size = sizeof(out.hits);
     out.written.struct_size = sizeof(out.written);
     out.collection_info.struct_size = sizeof(out.collection_info);
+    out.profile.struct_size = sizeof(out.profile);
 }
 
 /* Free the handles that a good call made: those that are no longer marked. */
@@ -585,8 +590,10 @@ static const struct given {
     GIVE(write_report, unmet, 1),
     GIVE(scroll, from_start, 0),
     GIVE(hits, expires_ms, 1),
-    GIVE(ask, explain, 0),
+    GIVE(ask, reserved, 0),
     GIVE(ask_report, total_ns, 1),
+    GIVE(profile_options, threshold, 0),
+    GIVE(profile_report, threshold, 1),
     GIVE(collection_info, trouble, 1),
     GIVE(repair_report, segments, 1),
 };
