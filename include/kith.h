@@ -858,12 +858,12 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * executes another program (SQLite keeps a table of its locks a process). One that is open for writing keeps its lock
  * until the child, too, has ended or executed another program. */
 
-#define KITH_VECTORS_MAX 64u               /* named vectors of a collection */
-#define KITH_FIELDS_MAX  1024u             /* declared fields of a collection */
-#define KITH_PAYLOAD_MAX (16u * 1048576u)  /* bytes of one payload */
-#define KITH_ITEMS_MAX   UINT64_C(1048576) /* items of one write */
+#define KITH_VECTORS_MAX     64u               /* named vectors of a collection */
+#define KITH_FIELDS_MAX      1024u             /* declared fields of a collection */
+#define KITH_PAYLOAD_MAX     (16u * 1048576u)  /* bytes of one payload */
+#define KITH_ITEMS_MAX       UINT64_C(1048576) /* items of one write */
 #define KITH_WRITE_BYTES_MAX (512u * 1048576u) /* of one write: ids, payloads and vectors, as they are stored */
-#define KITH_VERSION_ANY UINT64_MAX        /* kith_items.if_version: whatever is there */
+#define KITH_VERSION_ANY     UINT64_MAX        /* kith_items.if_version: whatever is there */
 
 typedef struct kith_collection kith_collection;
 
@@ -932,6 +932,8 @@ typedef struct kith_collection_open_options {
     uint64_t head_bytes; /* vectors in memory before they are sealed; 0: 16 MiB */
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;          /* 0 */
+    uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
+                            * not changed gives the same without searching; 0: none */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1114,6 +1116,8 @@ typedef struct kith_ask_report {
     const char *filter_how; /* "", "indexed", "payloads": static */
     kith_explain search;    /* sums over segments; plan and parameters of the one that scanned most. Set struct_size */
     uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
+    int cached; /* non-zero: the answer was kept (cache_bytes), and nothing was looked at */
+    int reserved;
 } kith_ask_report;
 #define KITH_ASK_REPORT_INIT                                                                                           \
     { .struct_size = sizeof(kith_ask_report), .search = KITH_EXPLAIN_INIT }
@@ -1165,7 +1169,9 @@ typedef struct kith_collection_info {
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "": static */
     uint64_t work_done, work_total; /* rows */
-    const char *trouble; /* why background work failed last and what happens now, ""; lives until the next such call */
+    const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
+    uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
+    uint64_t cache_hits, cache_misses, cache_evictions;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }

@@ -2,13 +2,14 @@
  *
  * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
- * it. */
+ * it. Where the same was asked of the same before, the answer may be kept (pages.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/fuse.h"
 #include "collection/leg.h"
+#include "collection/pages.h"
 #include "collection/result.h"
 #include "search/plans.h"
 
@@ -18,12 +19,7 @@
 enum { LEGS_MAX = KITH_VECTORS_MAX, DEFAULT_WAIT_SECONDS = 10 };
 static const uint64_t ROUND_BYTES = (uint64_t)64 << 20; /* hits of one round, about */
 
-/* A leg, resolved. */
-typedef struct leg {
-    kith_queries queries;
-    size_t spec;
-    double weight;
-} leg;
+typedef ki_asked_leg leg;
 
 struct search {
     kith_collection *collection;
@@ -33,6 +29,8 @@ struct search {
     leg *legs;
     size_t queries, depth; /* depth: hits of each leg and query */
     ki_ask_terms terms;
+    ki_page_search page;
+    int pageable; /* its answer may be kept, or have been */
     ki_snapshot *snapshot;
     ki_match *match;
     kith_result *result;
@@ -121,7 +119,9 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (status != KITH_OK) return status;
     s->queries = s->legs[0].queries.count;
     s->depth = s->ask.leg_count > 1 ? ki_fuse_depth(s->ask.k) : s->ask.k;
-    s->report = s->ask.report ? &s->told : NULL;
+    s->page = (ki_page_search){.collection = s->collection, .ask = &s->ask, .legs = s->legs, .memory = &s->work->key};
+    s->pageable = ki_page_begin(&s->page);
+    s->report = s->ask.report || s->pageable ? &s->told : NULL;
     return KITH_OK;
 }
 
@@ -147,12 +147,18 @@ static kith_status take_state(struct search *s) {
     if (status == KITH_OK) status = ki_collection_expire(collection, s->error);
     if (status != KITH_OK) return status;
     s->snapshot = ki_snapshot_pin(collection);
+    return KITH_OK;
+}
+
+static kith_status match_state(struct search *s) {
+    kith_collection *collection = s->collection;
     if (!s->ask.filter && !s->ask.segment) return KITH_OK;
     const uint64_t start = ki_now_ns();
     atomic_int stop;
     atomic_init(&stop, 0);
     const ki_limits limits = {s->terms.deadline_ns, &stop, s->terms.cancelled, s->terms.cancelled_context};
-    status = ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
+    const kith_status status =
+        ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
     if (status == KITH_OK) s->match = s->work->match;
     if (status == KITH_OK && s->report) s->told.filter_ns = ki_now_ns() - start;
     return status;
@@ -263,6 +269,14 @@ static kith_status run_rounds(struct search *s) {
     return KITH_OK;
 }
 
+/* Search the state: there is no kept answer. */
+static kith_status search_state(struct search *s) {
+    const kith_status status = match_state(s);
+    if (status != KITH_OK) return status;
+    tell_state(s);
+    return run_rounds(s);
+}
+
 /* The report's sums are over rounds and legs; what is of the state is not. */
 static void tell(struct search *s, uint64_t start) {
     if (!s->report) return;
@@ -292,10 +306,8 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
     set_terms(&s, start);
     status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
     if (status == KITH_OK) status = take_state(&s);
-    if (status == KITH_OK) {
-        tell_state(&s);
-        status = run_rounds(&s);
-    }
+    const int kept = status == KITH_OK && s.pageable && ki_page_find(&s.page, s.snapshot, result, &s.told);
+    if (status == KITH_OK && !kept) status = search_state(&s);
     ki_match_empty(s.match);
     ki_snapshot_release(s.snapshot);
     if (status != KITH_OK) {
@@ -303,5 +315,6 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
         return status;
     }
     tell(&s, start);
+    if (s.pageable && !kept) ki_page_keep(&s.page, result, &s.told);
     return KITH_OK;
 }
