@@ -155,7 +155,8 @@ class Collection(_kith.Collection):
     _path: str | None
 
     def __new__(cls, path: str | os.PathLike[str], *, read_only: bool = False, durability: str = "full",
-                background: bool = True, threads: int | None = None, head_bytes: int | None = None) -> Collection:
+                background: bool = True, threads: int | None = None, head_bytes: int | None = None,
+                cache_bytes: int | None = None) -> Collection:
         """Open a collection.
 
         read_only
@@ -169,11 +170,13 @@ class Collection(_kith.Collection):
             Of batches and merges; None: :func:`kith.get_threads`.
         head_bytes
             Vectors that are kept in memory before they become a segment; None: 16 MiB.
+        cache_bytes
+            Memory for answers that are asked for often; None: none are kept.
 
         MissingFileError, BusyError (another process has it open for writing: the text names it), CorruptError,
         VersionError, FileError.
         """
-        options = _open_options(read_only, durability, background, threads, head_bytes)
+        options = _open_options(read_only, durability, background, threads, head_bytes, cache_bytes)
         return _opened(super().__new__(cls, path, options, None), os.path.abspath(os.fspath(path)))
 
     @classmethod
@@ -206,7 +209,7 @@ class Collection(_kith.Collection):
             _kith.create_collection(path, made)
             return cls(path, **options)
         opened = _open_options(**{"read_only": False, "durability": "full", "background": True, "threads": None,
-                                  "head_bytes": None, **options})
+                                  "head_bytes": None, "cache_bytes": None, **options})
         return _opened(_kith.Collection.__new__(cls, None, opened, made), None)
 
     # ---- Writing -----------------------------------------------------------------------------------------------------
@@ -496,7 +499,7 @@ async def _in_thread(call: Any, *args: Any, **options: Any) -> Any:
 
 
 def _open_options(read_only: bool, durability: str, background: bool, threads: int | None,
-                  head_bytes: int | None) -> dict[str, Any]:
+                  head_bytes: int | None, cache_bytes: int | None) -> dict[str, Any]:
     if durability not in _DURABILITY:
         raise ArgumentError(f"durability {durability!r} is unknown: 'full' and 'relaxed' are")
     options = {"read_only": int(read_only), "durability": _DURABILITY.index(durability),
@@ -504,6 +507,8 @@ def _open_options(read_only: bool, durability: str, background: bool, threads: i
                "threads": whole(_kith.get_threads() if threads is None else threads, "threads", 1, _kith.THREADS_MAX)}
     if head_bytes is not None:
         options["head_bytes"] = whole(head_bytes, "head_bytes", 1, 2**63)
+    if cache_bytes is not None:
+        options["cache_bytes"] = whole(cache_bytes, "cache_bytes", 0, 2**63)
     return options
 
 

@@ -576,14 +576,14 @@ static const struct given {
     GIVE(join_report, output_bytes, 1),
     GIVE(tune_options, progress_context, 0),
     GIVE(collection_options, model, 0),
-    GIVE(collection_open_options, reserved, 0),
+    GIVE(collection_open_options, cache_bytes, 0),
     GIVE(items, if_version, 0),
     GIVE(write_report, unmet, 1),
     GIVE(scroll, from_start, 0),
     GIVE(hits, expires_ms, 1),
     GIVE(ask, model, 0),
-    GIVE(ask_report, total_ns, 1),
-    GIVE(collection_info, trouble, 1),
+    GIVE(ask_report, reserved, 1),
+    GIVE(collection_info, cache_evictions, 1),
 };
 #define STRUCTS (sizeof(structs) / sizeof(*structs))
 
