@@ -833,7 +833,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *qu
  * with one that is damaged or of another version (searches then go on without). Since 0.1. */
 KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned);
 
-/* ---- Collections --------------------------------------------------------------------------------------------------
+/* ---- Collections ----------------------------------------------------------------------------------------------------
  *
  * A *collection* is a folder of items that takes inserts, updates and deletes while it is searched. An *item* has an id
  * (u64 or string, as the collection was made), a version, a *payload* (a JSON object), up to one vector of each of the
@@ -849,7 +849,8 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * called "" (the unnamed one). Payloads are UTF-8 JSON objects of at most KITH_PAYLOAD_MAX bytes.
  *
  * Filters are texts, `color = "red" and price < 20 and not sold`, or JSON, `{"must": [{"key": "color", "match":
- * {"value": "red"}}]}`: docs/filters.md has both. Fields that are declared are indexed; filters on others read payloads.
+ * {"value": "red"}}]}`: docs/filters.md has both. Fields that are declared are indexed; filters on others read
+ * payloads.
  *
  * Threads and processes. Any number of threads may use one kith_collection at once. One process at a time may open a
  * folder for writing, any number for reading. Readers never wait for the writer.
@@ -1217,8 +1218,8 @@ typedef struct kith_repair_report {
 #define KITH_REPAIR_REPORT_INIT                                                                                        \
     { .struct_size = sizeof(kith_repair_report) }
 
-/* Make a damaged collection whole again as far as that can be: what can be read of damaged segments is saved, the rest is
- * listed by id. Nobody may have it open for writing (KITH_E_BUSY). Since 0.3. */
+/* Make a damaged collection whole again as far as that can be: what can be read of damaged segments is saved, the rest
+ * is listed by id. Nobody may have it open for writing (KITH_E_BUSY). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_repair(const char *path, kith_lost_fn lost, void *lost_context,
                                                             kith_progress_fn progress, void *progress_context,
                                                             kith_repair_report *report, kith_error *error);

@@ -9,7 +9,8 @@
 ((3, 5), [0, 1, 2])
 
 Index.build makes an index from vectors, open() maps one from a file, Index.search finds neighbours. Answers are exact,
-to the last bit of each distance, unless a target recall is given. Index.join answers many queries into files.
+to the last bit of each distance, unless a target recall is given. Index.join answers many queries into files. A
+Collection is a folder of items that change while they are searched.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import _kith
-from ._collection import Collection, Hits, Item, Written
+from ._collection import Collection
 from ._convert import to_queries as _to_queries
 from ._cpu import cpu, distance, get_threads, set_threads
 from ._errors import (
@@ -41,6 +42,7 @@ from ._errors import (
 )
 from ._filter import Filter
 from ._filter import make_filter as _make_filter
+from ._hits import Hits, Item, Written
 from ._index import Index, open, verify
 from ._result import Explain, RangeResult, Result
 from ._tune import tune
@@ -51,14 +53,16 @@ version = __version__ = _kith.version
 
 __all__ = [
     "ArgumentError", "BusyError", "CancelledError", "Collection", "CorruptError", "DataError", "DeadlineError", "Error",
-    "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult", "LimitError", "MissingFileError", "MissingIdError",
-    "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source", "UnsupportedError", "VersionError", "Written", "cpu", "distance",
-    "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
+    "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult", "LimitError",
+    "MissingFileError", "MissingIdError", "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source",
+    "UnsupportedError", "VersionError", "Written", "cpu", "distance", "get_threads", "open", "read", "set_threads",
+    "tune", "verify", "version",
 ]
 
 
-for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu, distance, get_threads,
-                set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError, NoSpaceError):
+for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu,
+                distance, get_threads, set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError,
+                NoSpaceError):
     _public.__module__ = "kith"  # where people find it, and where pickles look
 del _public
 

@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import datetime
-import json
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import _kith
-from ._convert import is_single, pack_strings
-from ._errors import ArgumentError, DataError, MissingIdError
+from ._errors import ArgumentError, MissingIdError
+from ._hits import Hits, Item, Written, items_of
+from ._items import filter_text, is_id, one_row, pack_ids, pack_payloads, pack_rows, pack_times, pack_versions
 from ._options import dtype as _dtype
 from ._options import metric as _metric
 from ._options import whole
@@ -23,111 +24,7 @@ from ._progress import Progress, Report
 _PAYLOAD, _VERSION, _VECTORS = 1, 2, 4
 _MODES = ("upsert", "insert", "update", "merge")
 _DURABILITY = ("full", "relaxed")
-_ANY = 2**64 - 1
 _PORTION = 1000  # items of one read of a scroll
-
-
-class Written(NamedTuple):
-    """What a write did. `unmet`: items whose version was another one than was asked for, and which are as they were."""
-
-    version: int
-    inserted: int
-    replaced: int
-    removed: int
-    unmet: int
-
-
-class Item(NamedTuple):
-    """A stored item. `vectors` is a dict of name to array where vectors were asked for, else None."""
-
-    id: int | str
-    payload: dict[str, Any] | None
-    version: int
-    expires: datetime.datetime | None
-    vectors: dict[str, np.ndarray] | None
-
-    @property
-    def vector(self) -> np.ndarray | None:
-        """The only vector, or the unnamed one."""
-        if not self.vectors:
-            return None
-        return self.vectors[""] if "" in self.vectors else next(iter(self.vectors.values()))
-
-
-class Hits:
-    """What a search of a collection found.
-
-    ``ids`` and ``distances`` are arrays of shape (q, k), or (k,) for a single query, ascending by distance, ties by id;
-    where fewer than k items match, rows end in -1 (None for string ids) and infinity. ``payloads``, ``versions`` and
-    ``vectors`` have one entry a hit, row after row. Iterating gives ids and distances, as a pair.
-    """
-
-    __slots__ = ("ids", "distances", "_ends", "_answer", "_payloads")
-
-    def __init__(self, answer: tuple[Any, ...]) -> None:
-        ids, self.distances, self._ends, texts = answer[:4]
-        self.ids = ids if texts is None else _spread(_unpack(texts), self._ends, ids.shape)
-        self._answer = answer
-        self._payloads: list[Any] | None = None
-
-    @property
-    def payloads(self) -> list[list[dict[str, Any] | None]] | list[dict[str, Any] | None]:
-        """A list of payloads for each query; for a single query that list. None: search with ``payload=False``."""
-        if self._answer[4] is None:
-            raise ArgumentError("payloads were not asked for: search(..., payload=True) reads them")
-        if self._payloads is None:
-            self._payloads = _rows([json.loads(text) if text else None for text in _unpack_bytes(self._answer[4])],
-                                   self._ends)
-        return self._payloads[0] if self.ids.ndim == 1 else self._payloads
-
-    @property
-    def vectors(self) -> dict[str, np.ndarray]:
-        """name: an array with a row a hit, zeros where an item lacks the vector."""
-        if self._answer[7] is None:
-            raise ArgumentError("vectors were not asked for: search(..., vectors=True) reads them")
-        return {name: rows for name, (rows, _) in self._answer[7].items()}
-
-    @property
-    def versions(self) -> np.ndarray:
-        """The versions of the hits, row after row."""
-        if self._answer[5] is None:
-            raise ArgumentError("versions were not asked for: search(..., versions=True) reads them")
-        return self._answer[5]
-
-    @property
-    def explain(self) -> dict[str, Any]:
-        """What the search did: search with ``explain=True``."""
-        if self._answer[8] is None:
-            raise ArgumentError("no report was asked for: search(..., explain=True) makes one")
-        return self._answer[8]
-
-    def to_pandas(self) -> Any:
-        """A frame with a row a hit: query, rank, id, distance, and a column a key of the payloads, if they were read."""
-        import pandas
-
-        counts = np.diff(np.concatenate([[0], self._ends.astype(np.int64)]))
-        flat = np.atleast_2d(self.ids), np.atleast_2d(self.distances)
-        taken = [np.concatenate([rows[q, :n] for q, n in enumerate(counts)] or [[]]) for rows in flat]
-        frame = pandas.DataFrame({"query": np.repeat(np.arange(len(counts)), counts),
-                                  "rank": np.concatenate([np.arange(1, n + 1) for n in counts] or [[]]).astype(int),
-                                  "id": taken[0], "distance": taken[1]})
-        if self._answer[4] is None:
-            return frame
-        rows = self.payloads if self.ids.ndim == 2 else [self.payloads]
-        extra = pandas.DataFrame([payload or {} for row in rows for payload in row], index=frame.index)
-        return frame.join(extra, rsuffix="_payload")
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter((self.ids, self.distances))
-
-    def __len__(self) -> int:
-        return 2
-
-    def __getitem__(self, place: int) -> np.ndarray:
-        return (self.ids, self.distances)[place]
-
-    def __repr__(self) -> str:
-        return f"Hits(ids={self.ids!r}, distances={self.distances!r})"
 
 
 class Collection(_kith.Collection):
@@ -151,8 +48,12 @@ class Collection(_kith.Collection):
     >>> shop.close()
     """
 
-    __slots__ = ("_path", "_numbers", "_strings", "__weakref__")
+    __slots__ = ("_path", "_numbers", "_bits", "_single", "_strings", "__weakref__")
     _path: str | None
+    _numbers: dict[str, int]  # of the vectors
+    _bits: list[bool]  # whether each vector is of bits
+    _single: bool  # there is one vector
+    _strings: bool  # ids are
 
     def __new__(cls, path: str | os.PathLike[str], *, read_only: bool = False, durability: str = "full",
                 background: bool = True, threads: int | None = None, head_bytes: int | None = None,
@@ -183,7 +84,8 @@ class Collection(_kith.Collection):
     def create(cls, path: str | os.PathLike[str] | None, *, dim: int | None = None, metric: str | None = None,
                dtype: Any = None, vectors: Mapping[str, Any] | None = None, fields: Mapping[str, Any] | None = None,
                ids: str = "number", segment_field: str | None = None, model: str | None = None,
-               **options: Any) -> Collection:
+               durability: str = "full", background: bool = True, threads: int | None = None,
+               head_bytes: int | None = None, cache_bytes: int | None = None) -> Collection:
         """Make an empty collection, and open it.
 
         path
@@ -201,16 +103,23 @@ class Collection(_kith.Collection):
             The declared tag that divides the items: a tenant, a user, a region.
         model
             What makes the vectors; searches may name it, and another one is refused.
-        options
+        durability, background, threads, head_bytes, cache_bytes
             As of opening.
+
+        ArgumentError names the option; BusyError: there is something in the folder; FileError, NoSpaceError.
+
+        >>> shop = kith.Collection.create(None, vectors={"image": (4, "f16", "cosine"), "title": 2}, ids="string")
+        >>> shop.add(["a", "b"], {"image": [[1, 0, 0, 0], None], "title": [[1, 2], [3, 4]]}).inserted
+        2
+        >>> shop.search({"image": [1, 0, 0, 0], "title": [3, 4]}, k=2, weights={"title": 2}).ids.tolist()
+        ['b', 'a']
         """
+        options = _open_options(False, durability, background, threads, head_bytes, cache_bytes)
         made = _made(dim, metric, dtype, vectors, fields, ids, segment_field, model)
         if path is not None:
             _kith.create_collection(path, made)
-            return cls(path, **options)
-        opened = _open_options(**{"read_only": False, "durability": "full", "background": True, "threads": None,
-                                  "head_bytes": None, "cache_bytes": None, **options})
-        return _opened(_kith.Collection.__new__(cls, None, opened, made), None)
+        opened = _kith.Collection.__new__(cls, path, options, made if path is None else None)
+        return _opened(opened, None if path is None else os.path.abspath(os.fspath(path)))
 
     # ---- Writing -----------------------------------------------------------------------------------------------------
 
@@ -222,12 +131,14 @@ class Collection(_kith.Collection):
             Numbers or strings, as the collection has them; or one, with one vector and one payload. Of an id that is
             there twice the last one stays.
         vectors
-            (n, d), as of :meth:`kith.Index.build`; or a dict of name to such. None: no vectors. A dict may hold lists
-            with None for items that lack that vector.
+            (n, d), an array or anything that :func:`kith.read` takes; or a dict of name to such. None: no vectors. In
+            a list None stands for an item that lacks the vector.
         payloads
-            n dicts, or None in their place; or a pandas or polars frame, or an Arrow table, with a row an item.
+            n dicts, or None in their place; or a pandas or polars frame, or an Arrow table, with a row an item, of
+            which values that are missing (null, NaN) are left out. Times become RFC 3339 texts; those without a zone
+            are local time, as Python has it, but UTC where they come from pandas or NumPy.
         expires
-            When items end: datetimes, or seconds since 1970, or one for all. None: never.
+            When items end: datetimes, or seconds since 1970, or timedeltas from now, or one for all. None: never.
         if_version
             n versions, or one for all: an item is written only if it has that version (0: only if it is not there).
         mode
@@ -235,32 +146,94 @@ class Collection(_kith.Collection):
             is given replaces what was there, the rest stays. "merge": of payloads only the given keys change; a None
             removes a key. The last two raise NotFoundError for ids that are not there.
 
-        DataError names the item and what is wrong with it; NoSpaceError: nothing was written.
-        """
-        single = isinstance(ids, (str, int, np.integer)) and not isinstance(ids, bool)
-        if single:
-            ids, payloads = [ids], None if payloads is None else [payloads]
-            vectors = _one_row(vectors)
-        packed, count = self._ids(ids)
-        if mode not in _MODES:
-            raise ArgumentError(f"mode {mode!r} is unknown: {', '.join(map(repr, _MODES))} are")
-        return Written(*self._write(packed, self._columns(vectors, count), _pack_payloads(payloads, count),
-                                    _pack_times(expires, count), _pack_versions(if_version, count),
-                                    _MODES.index(mode)))
+        DataError names the item and what is wrong with it, and ArgumentError, TypeError what does not fit; LimitError:
+        more than a million items; NoSpaceError: nothing was written.
 
-    def update(self, ids: Any, vectors: Any = None, payloads: Any = None, *, merge: bool = False,
-               **options: Any) -> Written:
-        """Change items that are there: vectors, payloads (with ``merge`` only the given keys) or expiry."""
-        return self.add(ids, vectors, payloads, mode="merge" if merge else "update", **options)
+        >>> shop = kith.Collection.create(None, dim=2)
+        >>> first = shop.add(7, [1, 2], {"name": "salmon", "price": 9.5})
+        >>> shop.add(7, [1, 3], {"name": "coral"}, if_version=first.version).replaced
+        1
+        >>> shop.add([7, 8], [[0, 0], [0, 0]], if_version=[first.version, 0])[1:]
+        (1, 0, 0, 1)
+        """
+        if is_id(ids):
+            ids, payloads, vectors = [ids], None if payloads is None else [payloads], one_row(vectors)
+        packed, count = pack_ids(ids, self._strings)
+        if mode not in _MODES:
+            raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
+        return Written(*self._write(packed, self._columns(vectors), pack_payloads(payloads, count),
+                                    pack_times(expires, count), pack_versions(if_version, count), _MODES.index(mode)))
+
+    def update(self, ids: Any, vectors: Any = None, payloads: Any = None, *, expires: Any = None,
+               if_version: Any = None, merge: bool = False) -> Written:
+        """Change items that are there: vectors, payloads or expiry; what is not given stays.
+
+        merge
+            True: of the payloads only the given keys change; a None removes a key.
+
+        Everything else is as of :meth:`add`. NotFoundError names an item that is not there, and nothing is changed.
+
+        >>> shop = kith.Collection.create(None, dim=2)
+        >>> _ = shop.add([1, 2], [[1, 2], [3, 4]], [{"price": 9, "sold": False}, {"price": 8}])
+        >>> _ = shop.update(1, payloads={"sold": True, "price": None}, merge=True)
+        >>> shop[1].payload, shop[1].vector.tolist()
+        ({'sold': True}, [1.0, 2.0])
+        """
+        return self.add(ids, vectors, payloads, expires=expires, if_version=if_version,
+                        mode="merge" if merge else "update")
 
     def delete(self, ids: Any = None, *, where: Any = None, if_version: Any = None) -> Written:
-        """Remove items by their ids (those that are not there are passed over), or all that a filter matches."""
+        """Remove items by their ids (those that are not there are passed over), or all that a filter matches.
+
+        if_version
+            As of :meth:`add`; only with ids.
+        """
         if (ids is None) == (where is None):
             raise ArgumentError("delete takes ids, or where=")
         if where is not None:
-            return Written(*self._delete(_filter_text(where), None))
-        packed, count = self._ids([ids] if isinstance(ids, (str, int, np.integer)) else ids)
-        return Written(*self._delete(packed, _pack_versions(if_version, count)))
+            if if_version is not None:
+                raise ArgumentError("if_version belongs to ids, not to where=")
+            return Written(*self._delete(filter_text(where), None))
+        packed, count = pack_ids([ids] if is_id(ids) else ids, self._strings)
+        return Written(*self._delete(packed, pack_versions(if_version, count)))
+
+    def load(self, source: Any, ids: Any = None, payloads: Any = None, *, mode: str = "upsert",
+             progress: bool | Report | None = None) -> Written:
+        """Write the items of a file or a table, some thousand at a time, and say what that did in all.
+
+        source
+            What :meth:`export` wrote: a Parquet file, or the ``.npy`` file of a pair. Or a Parquet file, a pandas or
+            polars frame or an Arrow table with the columns id and vector (or the vectors' names), perhaps expires, and
+            payload, or else a column a key. Or anything that :func:`kith.read` takes.
+        ids, payloads
+            With a source of vectors: as of :meth:`add`. Payloads may also be the path of a file with a JSON object a
+            line; without ids, those of the source, or the numbers of its rows.
+        mode
+            As of :meth:`add`.
+
+        Each batch is a write of its own: what is written before an error stays. Needs pyarrow for tables.
+        """
+        if mode not in _MODES:
+            raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
+        from . import _transfer
+
+        with Progress(progress) as watcher:
+            return _transfer.load(self, source, ids, payloads, mode, watcher.report)
+
+    def export(self, path: str | os.PathLike[str], where: Any = None, *, progress: bool | Report | None = None) -> int:
+        """Write the items that a filter matches to files, some thousand at a time; returns how many.
+
+        path
+            ``x.parquet``: the columns id, payload (JSON), expires, and a list a vector, which needs pyarrow. Anything
+            else, as ``x`` or ``x.npy``: ``x.npy`` with the vectors (``x.NAME.npy`` for named ones) and ``x.jsonl`` with
+            a line an item. Files appear whole or not at all, and replace older ones.
+
+        What is written meanwhile may be among them or not: a snapshot is a state.
+        """
+        from . import _transfer
+
+        with Progress(progress) as watcher:
+            return _transfer.export(self, path, filter_text(where), watcher.report)
 
     def declare(self, name: str, type: Any) -> None:
         """Index a field of the payloads, so that filters on it are fast. What is there is indexed in the background."""
@@ -269,30 +242,52 @@ class Collection(_kith.Collection):
     # ---- Reading -----------------------------------------------------------------------------------------------------
 
     def get(self, ids: Any, *, vectors: bool = False) -> list[Item]:
-        """The items with these ids, in that order; those that are not there are passed over."""
-        packed, _ = self._ids(ids)
-        return self._items(self._get(packed, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0)))
+        """The items with these ids, in that order; those that are not there are passed over. ``shop[id]`` is one, with
+        its vectors, or MissingIdError."""
+        packed, _ = pack_ids(ids, self._strings)
+        return items_of(self._get(packed, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0)))
 
     def exists(self, ids: Any) -> np.ndarray:
         """Whether there is an item of each id: an array of bools."""
-        return self._exists(self._ids(ids)[0]).astype(bool)
+        return self._exists(pack_ids(ids, self._strings)[0]).astype(bool)
 
     def count(self, where: Any = None) -> int:
         """How many items a filter matches; None: all."""
-        return self._count(_filter_text(where))
+        return self._count(filter_text(where))
 
-    def scroll(self, where: Any = None, *, vectors: bool = False, after: int | None = None) -> Iterator[Item]:
-        """All items that a filter matches, by ascending id (strings: in the order of their first insertion)."""
-        text, portion = _filter_text(where), _PORTION
+    def scroll(self, where: Any = None, *, vectors: bool = False, after: int | str | None = None) -> Iterator[Item]:
+        """All items that a filter matches, by ascending id (strings: in the order of their first insertion).
+
+        after
+            Begin behind this id: that of the last item that was seen.
+
+        Items are read a thousand at a time: what is written meanwhile may be among them or not.
+        """
+        text = filter_text(where)
+        return (item for answer in self._pages(text, self._key(after), vectors) for item in items_of(answer))
+
+    def _pages(self, where: str | None, after: int | None, vectors: bool) -> Iterator[tuple[Any, ...]]:
         while True:
-            answer = self._scroll(text, after, portion, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0))
-            yield from self._items(answer)
-            if len(answer[0]) < portion:
+            answer = self._scroll(where, after, _PORTION, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0))
+            yield answer
+            if len(answer[0]) < _PORTION:
                 return
             after = int(answer[0][-1])
 
+    def _key(self, id: int | str | None) -> int | None:
+        """The number that stands for an id."""
+        if id is None:
+            return None
+        packed, _ = pack_ids([id], self._strings)
+        if not self._strings:
+            return int(packed[0])
+        found = self._get(packed, 0)[0]
+        if len(found) == 0:
+            raise MissingIdError(f"after: the collection has no item {id!r}")
+        return int(found[0])
+
     def to_pandas(self, where: Any = None) -> Any:
-        """A frame of payloads with the ids as its index."""
+        """A frame with a row an item: the ids are its index, the keys of the payloads its columns."""
         import pandas
 
         items = list(self.scroll(where))
@@ -325,14 +320,24 @@ class Collection(_kith.Collection):
             process too. DeadlineError if it has not in `timeout`, or ten seconds.
         timeout
             Seconds; DeadlineError.
+        model
+            What made the queries: ArgumentError when the collection's is another.
+        explain
+            True: ``hits.explain`` tells what was done.
+
+        >>> shop = kith.Collection.create(None, dim=2, fields={"price": "float"})
+        >>> _ = shop.add(range(100), [[i, 0] for i in range(100)], [{"price": i % 10} for i in range(100)])
+        >>> hits = shop.search([50, 0], k=3, where="price < 2", payload=True)
+        >>> hits.ids.tolist(), hits.distances.tolist(), hits.payloads[0]
+        ([50, 51, 41], [0.0, 1.0, 81.0], {'price': 0})
         """
-        with_ = (_PAYLOAD if payload else 0) | (_VERSION if versions else 0) | (_VECTORS if vectors else 0)
-        legs = [(self._number(vector), Q, None)] if not isinstance(Q, Mapping) else \
-            [(self._number(name), rows, (weights or {}).get(name)) for name, rows in Q.items()]
-        if not legs:
-            raise ArgumentError("search needs queries of one vector at least")
-        return Hits(self._search(legs, k, where if where is None else _filter_text(where), segment,
-                                 0.0 if target_recall is None else _recall(target_recall), plan, with_, min_version,
+        legs: Any = (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
+            self._legs(Q, vector, weights)
+        return Hits(self._search(legs, k, where if where is None else filter_text(where), segment,
+                                 0.0 if target_recall is None else _recall(target_recall), plan,
+                                 (_PAYLOAD if payload else 0) | (_VERSION if versions else 0) |
+                                 (_VECTORS if vectors else 0),
+                                 min_version and whole(min_version, "min_version", 0, 2**64 - 1),
                                  0 if timeout is None else _nanoseconds(timeout), model, bool(explain)))
 
     # ---- Keeping -----------------------------------------------------------------------------------------------------
@@ -403,41 +408,43 @@ class Collection(_kith.Collection):
 
     # ---- Inside ------------------------------------------------------------------------------------------------------
 
-    def _ids(self, ids: Any) -> tuple[Any, int]:
-        if is_single(ids):
-            raise ArgumentError(f"ids: a list or an array of ids was expected, not {ids!r}")
-        if self._strings:
-            texts = list(ids)
-            for row, text in enumerate(texts):
-                if not isinstance(text, str):
-                    raise TypeError(f"ids: row {row}: {text!r} is no string, but the ids of this collection are")
-            return pack_strings(texts, "ids"), len(texts)
-        return _numbers(ids), len(ids)
-
     def _number(self, name: str | None) -> int:
+        """The number of a named vector. None: the only one, or the unnamed one."""
         if name is None:
             if len(self._numbers) == 1:
                 return 0
+            if "" not in self._numbers:
+                raise ArgumentError(f"which vector is meant? There are {_words(self._numbers)}")
             name = ""
         if name not in self._numbers:
-            raise ArgumentError(f"vector {name!r} is unknown: {', '.join(map(repr, self._numbers))} are")
+            raise ArgumentError(f"vector {name!r} is unknown: {_words(self._numbers)} are")
         return self._numbers[name]
 
-    def _columns(self, vectors: Any, count: int) -> list[tuple[int, Any, Any]]:
+    def _columns(self, vectors: Any) -> list[tuple[int, Any, Any]]:
         if vectors is None:
             return []
         if not isinstance(vectors, Mapping):
-            return [(self._number(None), _table(vectors, count), None)]
-        return [(self._number(name), *_column(rows, name)) for name, rows in vectors.items()]
+            number = self._number(None)
+            return [(number, *pack_rows(vectors, "", self._bits[number]))]
+        numbers = {name: self._number(name) for name in vectors}
+        return [(number, *pack_rows(vectors[name], name, self._bits[number])) for name, number in numbers.items()]
 
-    def _items(self, answer: tuple[Any, ...]) -> list[Item]:
-        ids, texts, payloads, versions, expiries, vectors = answer
-        names = ids.tolist() if texts is None else _unpack(texts)
-        bodies = [json.loads(text) if text else None for text in _unpack_bytes(payloads)]
-        return [Item(name, body, version, _moment(expiry), None if vectors is None else
-                     {key: rows[i] for key, (rows, present) in vectors.items() if present[i]})
-                for i, (name, body, version, expiry) in
-                enumerate(zip(names, bodies, versions.tolist(), expiries.tolist()))]
+    def _legs(self, Q: Any, vector: str | None, weights: Any) -> Any:
+        if not isinstance(Q, Mapping):
+            if weights is not None:
+                raise ArgumentError("weights belong to queries of several vectors: a dict of name to queries")
+            return self._number(vector), Q
+        if vector is not None:
+            raise ArgumentError("vector= and a dict of queries cannot both be given: the dict names the vectors")
+        if not Q:
+            raise ArgumentError("search needs queries of one vector at least")
+        weights = {} if weights is None else weights
+        for name, weight in weights.items():
+            if name not in Q:
+                raise ArgumentError(f"weights: there are no queries of {name!r}")
+            if not weight > 0:
+                raise ArgumentError(f"weights: that of {name!r} is {weight}, it must be above 0")
+        return [(self._number(name), rows, weights.get(name)) for name, rows in Q.items()]
 
     def __getitem__(self, id: int | str) -> Item:
         found = self.get([id], vectors=True)
@@ -446,20 +453,28 @@ class Collection(_kith.Collection):
         return found[0]
 
     def __contains__(self, id: object) -> bool:
-        if self._strings != isinstance(id, str):
+        if not is_id(id) or self._strings != isinstance(id, str):
             return False
-        return bool(self.exists([id])[0])
+        if id == "" if self._strings else not 0 <= id < 2**64 - 1:  # type: ignore[operator]
+            return False
+        return bool(self._exists(pack_ids([id], self._strings)[0])[0])
 
     def __len__(self) -> int:
-        return self.count()
+        return self._count(None)
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ArgumentError("the collection is closed")
 
     def __enter__(self) -> Collection:
+        self._check_open()
         return self
 
     def __exit__(self, *failure: object) -> None:
         self.close()
 
     def __reduce__(self) -> tuple:
+        self._check_open()
         if self._path is None:
             raise ArgumentError("a collection in memory cannot be pickled")
         return _reopen, (self._path,)
@@ -477,7 +492,12 @@ class Collection(_kith.Collection):
         return f"<table><caption>kith.Collection</caption><tbody>{lines}</tbody></table>"
 
 
+def _words(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
 def _reopen(path: str) -> Collection:
+    """What a pickle of a collection becomes: one that reads, since another process has it open for writing."""
     return Collection(path, read_only=True)
 
 
@@ -485,6 +505,8 @@ def _opened(collection: Collection, path: str | None) -> Collection:
     collection._path = path
     info = collection._info()
     collection._numbers = {name: number for number, (name, *_) in enumerate(info["vectors"])}
+    collection._bits = [dtype == "b1" for _, _, dtype, _ in info["vectors"]]
+    collection._single = len(collection._bits) == 1
     collection._strings = info["ids"] == "string"
     return collection
 
@@ -527,7 +549,11 @@ def _made(dim: int | None, metric: str | None, dtype: Any, vectors: Mapping[str,
 
 
 def _spec(name: str, spec: Any) -> tuple[str, int, int, int]:
+    if not isinstance(name, str):
+        raise TypeError(f"vectors: the name of a vector must be a string, not {name!r}")
     parts = tuple(spec) if isinstance(spec, Sequence) and not isinstance(spec, str) else (spec,)
+    if not 1 <= len(parts) <= 3:
+        raise ArgumentError(f"vectors: {name!r} has {spec!r}; a dim, or (dim, dtype, metric), was expected")
     dim, kind, metric = (*parts, None, None)[:3]
     return (name, whole(dim, "dim", 1, 65536), 0 if kind is None else _dtype(kind),
             0 if metric is None else _metric(metric))
@@ -541,15 +567,7 @@ def _field_type(kind: Any) -> str:
     return word
 
 
-def _filter_text(where: Any) -> str | None:
-    if where is None or isinstance(where, str):
-        return where
-    if isinstance(where, Mapping):
-        return json.dumps(where)
-    raise TypeError(f"a filter is a text or a dict, not {where!r}")
-
-
-def _recall(target: Any) -> float:
+def _recall(target: float) -> float:
     if not 0 < target <= 1:
         raise ArgumentError(f"target_recall is {target}, it must be above 0 and at most 1")
     return float(target)
@@ -558,143 +576,4 @@ def _recall(target: Any) -> float:
 def _nanoseconds(seconds: float) -> int:
     if not seconds > 0:
         raise ArgumentError(f"timeout is {seconds}, it must be more than 0 seconds")
-    return int(min(np.ceil(seconds * 1e9), 9e18))
-
-
-# ---- Values on their way in ------------------------------------------------------------------------------------------
-
-
-def _numbers(ids: Any) -> np.ndarray:
-    from ._sources.labels import refuse_unordered, to_ids
-
-    refuse_unordered(ids, "ids")
-    found = to_ids(ids if hasattr(ids, "dtype") else list(ids), "ids")
-    if isinstance(found, list):
-        if found:
-            raise TypeError(f"ids: {found[0]!r} is a string, but the ids of this collection are numbers")
-        found = np.empty(0, np.uint64)
-    return np.ascontiguousarray(found).view(np.uint64) if found.dtype.itemsize == 8 else found.astype(np.uint64)
-
-
-def _one_row(vectors: Any) -> Any:
-    if vectors is None:
-        return None
-    if isinstance(vectors, Mapping):
-        return {name: [row] for name, row in vectors.items()}
-    return [vectors] if not isinstance(vectors, np.ndarray) else vectors[None] if vectors.ndim == 1 else vectors
-
-
-def _table(rows: Any, count: int) -> Any:
-    """Rows as the extension views them: an array stays as it is."""
-    if isinstance(rows, np.ndarray):
-        if rows.ndim == 1 and count == 1:
-            return rows[None]
-        if rows.ndim != 2:
-            raise ArgumentError(f"vectors: have the shape {rows.shape}; (n, d) was expected")
-        return rows
-    if isinstance(rows, (list, tuple)) and len(rows) == 0:
-        raise ArgumentError("vectors: there are none")
-    from ._sources import as_source
-
-    return rows if isinstance(rows, (list, tuple)) else as_source(rows).array
-
-
-def _column(rows: Any, name: str) -> tuple[Any, Any]:
-    """(rows, which of them are there or None): None stands for an item that lacks the vector."""
-    if isinstance(rows, np.ndarray) or not any(row is None for row in rows):
-        return _table(rows, len(rows)), None
-    there = [row for row in rows if row is not None]
-    if not there:
-        raise ArgumentError(f"vectors: no item has one of {name!r}: leave the name out")
-    blank = np.zeros_like(np.asarray(there[0]))
-    return (np.stack([blank if row is None else np.asarray(row) for row in rows]),
-            np.array([row is not None for row in rows], np.uint8))
-
-
-def _pack_payloads(payloads: Any, count: int) -> tuple[bytes, np.ndarray] | None:
-    if payloads is None:
-        return None
-    if hasattr(payloads, "to_pylist"):  # Arrow
-        payloads = payloads.to_pylist()
-    elif hasattr(payloads, "to_dicts"):  # polars
-        payloads = payloads.to_dicts()
-    elif hasattr(payloads, "to_dict") and hasattr(payloads, "columns"):  # pandas
-        payloads = json.loads(payloads.to_json(orient="records", date_format="iso"))
-    if isinstance(payloads, Mapping) or len(payloads) != count:
-        raise ArgumentError(f"payloads: {count} are needed, one for each item")
-    parts = [_payload(payload, row) for row, payload in enumerate(payloads)]
-    return b"".join(parts), np.cumsum([len(part) for part in parts], dtype=np.uint64)
-
-
-def _payload(payload: Any, row: int) -> bytes:
-    if payload is None:
-        return b""
-    if not isinstance(payload, Mapping):
-        raise DataError(f"payloads: row {row}: is {payload!r}; a dict was expected")
-    try:
-        return json.dumps(payload, ensure_ascii=False, allow_nan=False, separators=(",", ":"),
-                          default=_plain).encode()
-    except (TypeError, ValueError) as error:
-        raise DataError(f"payloads: row {row}: {error}") from None
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has no type for, but people have: times, and NumPy's numbers and arrays."""
-    if isinstance(value, (datetime.datetime, datetime.date)):
-        return value.isoformat()
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    if isinstance(value, (set, frozenset, tuple)):
-        return list(value)
-    raise TypeError(f"{type(value).__name__} is no type of JSON")
-
-
-def _pack_times(times: Any, count: int) -> np.ndarray | None:
-    if times is None:
-        return None
-    if isinstance(times, (datetime.datetime, int, float, np.number)):
-        times = [times] * count
-    return np.array([0 if time is None else round((time.timestamp() if isinstance(time, datetime.datetime) else
-                                                   float(time)) * 1000) for time in times], np.uint64)
-
-
-def _pack_versions(versions: Any, count: int) -> np.ndarray | None:
-    if versions is None:
-        return None
-    if isinstance(versions, (int, np.integer)):
-        versions = [versions] * count
-    return np.array([_ANY if version is None else version for version in versions], np.uint64)
-
-
-# ---- Values on their way out -----------------------------------------------------------------------------------------
-
-
-def _unpack_bytes(texts: tuple[bytes, np.ndarray]) -> Iterable[bytes]:
-    packed, ends = texts
-    begin = 0
-    for end in ends.tolist():
-        yield packed[begin:end]
-        begin = end
-
-
-def _unpack(texts: tuple[bytes, np.ndarray]) -> list[str]:
-    return [text.decode("utf-8", "replace") for text in _unpack_bytes(texts)]
-
-
-def _spread(values: list[str], ends: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Values of the queries one after the other as an array of that shape, None where a query has fewer."""
-    table = np.full(shape, None, object)
-    begin = 0
-    for row, end in zip(np.atleast_2d(table), ends.tolist()):
-        row[:end - begin] = values[begin:end]
-        begin = end
-    return table
-
-
-def _rows(values: list[Any], ends: np.ndarray) -> list[list[Any]]:
-    begins = [0, *ends.tolist()]
-    return [values[begin:end] for begin, end in zip(begins, begins[1:])]
-
-
-def _moment(expires_ms: int) -> datetime.datetime | None:
-    return datetime.datetime.fromtimestamp(expires_ms / 1000, datetime.timezone.utc) if expires_ms else None
+    return int(min(math.ceil(min(seconds, 9e9) * 1e9), 9e18))

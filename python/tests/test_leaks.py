@@ -61,6 +61,36 @@ CALLS = {
 }
 
 
+def shop_calls():
+    many = [{"n": i, "t": ["a"]} for i in range(3)]
+    return {
+        "search": lambda s: s.search(Q, 5),
+        "one": lambda s: list(s.search(Q[0].astype("f8")[::-1], 5, where="n < 2", payload=True, versions=True,
+                                       vectors=True, explain=True, timeout=5.0, target_recall=0.5)),
+        "parts": lambda s: [(hits.payloads, hits.versions, hits.vectors, hits.explain, hits._repr_html_()) for hits in [
+            s.search(Q, 5, payload=True, versions=True, vectors=True, explain=True)]],
+        "legs": lambda s: s.search({"": Q}, 5, weights={"": 2}),
+        "get": lambda s: (s.get([1, 2], vectors=True), s[1], 1 in s, s.exists([1, 9]), s.count("n > 1"), len(s)),
+        "scroll": lambda s: list(s.scroll("n > 0", vectors=True)),
+        "look": lambda s: (s.info, repr(s), s._repr_html_(), s.path, s.closed),
+        "bad add": refused(lambda s: s.add([1, 2, 3], Q * np.nan, many)),
+        "bad value": refused(lambda s: s.add([1, 2, 3], Q, [{}, {}, {"x": object()}])),
+        "bad ids": refused(lambda s: s.add(["a", "b", "c"], Q)),
+        "bad shape": refused(lambda s: s.add([1, 2, 3], Q[:, :3], many, expires=[1, 2, 3], if_version=[0, 0, 0])),
+        "bad present": refused(lambda s: s.add([1, 2], {"": [Q[0], None, Q[1]]})),
+        "bad count": refused(lambda s: s.add([1, 2, 3], Q, many[:2])),
+        "bad update": refused(lambda s: s.update([77], Q[:1])),
+        "bad filter": refused(lambda s: s.search(Q, where="n <")),
+        "bad legs": refused(lambda s: s.search({"": Q, "x": Q})),
+        "bad query": refused(lambda s: s.search(Q[:, :3])),
+        "bad field": refused(lambda s: s.declare("n", "text")),
+        "bad place": refused(lambda s: kith.Collection("/nonexistent/x")),
+        "bad make": refused(lambda s: kith.Collection.create(None, vectors={"a": 2, "b": 0})),
+        "bad copy": refused(lambda s: s.snapshot("/nonexistent/x/y")),
+        "bad verify": refused(lambda s: kith.Collection.verify("/nonexistent/x")),
+    }
+
+
 def growth(call, index):
     """Bytes of Python's memory that 100 calls leave behind."""
     tracemalloc.start()
@@ -76,20 +106,44 @@ def growth(call, index):
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_memory_of_python_does_not_grow(name, index):
-    """A call that keeps something keeps it each time. Now and then others keep something too: the interpreter's cache of
-    attributes has a strong hold of the strings that were looked up, found again by where they lie, until it is full."""
-    call = CALLS[name]
+def refuse_to_grow(call, thing):
+    """A call that keeps something keeps it each time. Now and then others keep something too: the interpreter's cache
+    of attributes has a strong hold of the strings that were looked up, found again by where they lie, until it is full."""
     for _ in range(20):
-        call(index)
+        call(thing)
     gc.collect()
-    references = sys.getrefcount(Q), sys.getrefcount(index), sys.getrefcount(kith.Result)
+    references = sys.getrefcount(Q), sys.getrefcount(thing), sys.getrefcount(kith.Result)
     grown = []
     while not grown or grown[-1] >= 3000:
-        grown.append(growth(call, index))
+        grown.append(growth(call, thing))
         assert len(grown) < 20, f"bytes that 100 calls kept, again and again: {grown}"
-    assert (sys.getrefcount(Q), sys.getrefcount(index), sys.getrefcount(kith.Result)) == references
+    assert (sys.getrefcount(Q), sys.getrefcount(thing), sys.getrefcount(kith.Result)) == references
+
+
+@pytest.fixture(scope="module")
+def shop():
+    with kith.Collection.create(None, dim=24, fields={"n": "int"}, background=False, threads=1) as made:
+        made.add(range(50), np.ones((50, 24)), [{"n": i} for i in range(50)])
+        made.compact()
+        yield made
+
+
+@pytest.mark.parametrize("name", shop_calls())
+def test_memory_does_not_grow_by_collections(name, shop):
+    refuse_to_grow(shop_calls()[name], shop)
+
+
+def test_memory_does_not_grow_by_writes():
+    """Each write grows the head of the collection, which is not memory of Python's."""
+    with kith.Collection.create(None, dim=24, background=False, threads=1) as made:
+        refuse_to_grow(lambda s: (s.add([1, 2, 3], {"": [Q[0], None, Q[1]]}, [{"n": i} for i in range(3)], expires=4e9,
+                                        if_version=[None] * 3), s.update(1, payloads={"n": None}, merge=True),
+                                  s.delete([2]), s.delete(where="n = 7")), made)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_memory_of_python_does_not_grow(name, index):
+    refuse_to_grow(CALLS[name], index)
 
 
 def test_growth_is_seen(index):

@@ -91,10 +91,28 @@ def parameters(node):
 
 def test_the_stubs_parameters_are_those_of_the_methods():
     tree = ast.parse((FOLDER / "__init__.pyi").read_text())
-    (index,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Index"]
-    for node in index.body:
-        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and not node.decorator_list:
-            assert parameters(node) == list(inspect.signature(getattr(kith.Index, node.name)).parameters), node.name
+    for stub in [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name in ("Index", "Collection")]:
+        there = getattr(kith, stub.name)
+        for node in stub.body:
+            if isinstance(node, ast.FunctionDef) and not node.name.startswith("_") and "property" not in words(node):
+                given = parameters(node)[1:] if "classmethod" in words(node) else parameters(node)
+                assert given == list(inspect.signature(getattr(there, node.name)).parameters), node.name
+
+
+def words(node):
+    return [decorator.id for decorator in node.decorator_list]
+
+
+def test_the_stub_of_collections_says_what_they_have():
+    tree = ast.parse((FOLDER / "__init__.pyi").read_text())
+    for name in ("Collection", "Hits", "Item", "Written"):
+        (stub,) = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name]
+        there = {member for base in getattr(kith, name).__mro__[:2] for member in vars(base)}
+        public = {member for member in there if not member.startswith("_")}
+        inherited = {"count", "index"} if issubclass(getattr(kith, name), tuple) else set()
+        told = {node.name for node in stub.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        told |= {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}
+        assert {member for member in told if not member.startswith("_")} == public - inherited
 
 
 def test_the_stub_of_the_extension_says_what_there_is():

@@ -9,8 +9,9 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* BYTES_A_PAGE: about what an entry takes; so many counters and buckets there are (a guess, which costs a little memory or
- * a little precision). OVERHEAD: of the allocator, about. VICTIMS_MOST: a large candidate looks at no more. */
+/* BYTES_A_PAGE: about what an entry takes; so many counters and buckets there are (a guess, which costs a little
+ * memory or a little precision). OVERHEAD: of the allocator, about. VICTIMS_MOST: a large candidate looks at no
+ * more. */
 enum {
     SHARDS_MOST = 16,
     SHARD_BYTES_LEAST = 1 << 20,
@@ -55,7 +56,7 @@ struct ki_cache {
     struct shard *shard;
 };
 
-/* ---- Making and ending --------------------------------------------------------------------------------------------- */
+/* ---- Making and ending ------------------------------------------------------------------------------------------- */
 
 static uint64_t fixed_of(uint64_t counters) {
     return sizeof(struct shard) + counters * sizeof(ki_cache_entry *) + ki_sketch_bytes(counters);
@@ -108,7 +109,7 @@ void ki_cache_destroy(ki_cache *cache) {
     free(cache);
 }
 
-/* ---- Entries ------------------------------------------------------------------------------------------------------- */
+/* ---- Entries ----------------------------------------------------------------------------------------------------- */
 
 /* What an entry takes; 0: more than there can be. */
 static uint64_t bytes_of(size_t key_bytes, uint64_t value_bytes) {
@@ -148,7 +149,7 @@ void ki_cache_release(ki_cache_entry *entry) {
     if (entry && atomic_fetch_sub_explicit(&entry->references, 1, memory_order_acq_rel) == 1) free(entry);
 }
 
-/* ---- Lists and buckets: under the shard's mutex -------------------------------------------------------------------- */
+/* ---- Lists and buckets: under the shard's mutex ------------------------------------------------------------------ */
 
 static void push(struct shard *shard, ki_cache_entry *entry, enum place place) {
     struct list *list = &shard->list[place];
@@ -195,7 +196,7 @@ static void evict(struct shard *shard, ki_cache_entry *entry, ki_cache_entry **g
     *gone = entry;
 }
 
-/* ---- The policy: likewise ------------------------------------------------------------------------------------------ */
+/* ---- The policy: likewise ---------------------------------------------------------------------------------------- */
 
 /* One that was asked for again. */
 static void touch(struct shard *shard, ki_cache_entry *entry) {
@@ -247,7 +248,7 @@ static void settle(struct shard *shard, ki_cache_entry *candidate, ki_cache_entr
     push(shard, candidate, PROBATION);
 }
 
-/* ---- Getting and putting ------------------------------------------------------------------------------------------- */
+/* ---- Getting and putting ----------------------------------------------------------------------------------------- */
 
 static struct shard *shard_of(const ki_cache *cache, uint64_t hash) {
     return &cache->shard[(hash >> 48) & (cache->shard_count - 1)];

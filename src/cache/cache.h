@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Immutable values by byte strings, in memory, within a budget: what is asked for often stays, and what is asked for once
- * does not push it out.
+ * Immutable values by byte strings, in memory, within a budget: what is asked for often stays, and what is asked for
+ * once does not push it out.
  *
- * The policy is W-TinyLFU [Einziger, Friedman, Manes 2017]. New entries begin in a window of 1 % of the budget, by recency.
- * What leaves the window is a candidate for the rest, a segmented LRU of probation and protection (80 %): it is taken in
- * where there is room, or where it was asked for more often lately than all entries together that would have to go for it.
- * How often a key was asked for is estimated by a count-min sketch of 4-bit counters, halved now and then, which knows
- * keys that are not in the cache, too.
+ * The policy is W-TinyLFU [Einziger, Friedman, Manes 2017]. New entries begin in a window of 1 % of the budget, by
+ * recency. What leaves the window is a candidate for the rest, a segmented LRU of probation and protection (80 %):
+ * it is taken in where there is room, or where it was asked for more often lately than all entries together that
+ * would have to go for it. How often a key was asked for is estimated by a count-min sketch of 4-bit counters,
+ * halved now and then, which knows keys that are not in the cache, too.
  *
  * H1. The keys are compared in full: a hash alone decides nothing.
- * H2. The entries in the cache, its tables and its sketch together never exceed the budget, if that is 4 KiB or more. An
- *     entry that was evicted while somebody held it lives on outside, until it is let go of.
+ * H2. The entries in the cache, its tables and its sketch together never exceed the budget, if that is 4 KiB or
+ *     more. An entry that was evicted while somebody held it lives on outside, until it is let go of.
  * H3. Entries of one key have one value: who puts a key that is there already changes nothing.
  * H4. Shards by hash, with a mutex each, that is held for a look-up or an eviction, never for copying or freeing.
  *

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How often keys were seen lately, about: a count-min sketch of four rows of 4-bit counters. It never says too little, but
- * for what ageing took: after ten times as many notes as a row has counters all are halved, so that what was asked for
- * long ago is forgotten. One owner at a time. */
+ * How often keys were seen lately, about: a count-min sketch of four rows of 4-bit counters. It never says too
+ * little, but for what ageing took: after ten times as many notes as a row has counters all are halved, so that what
+ * was asked for long ago is forgotten. One owner at a time. */
 #ifndef KI_CACHE_SKETCH_H
 #define KI_CACHE_SKETCH_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies of segments, written and read. The dead rows are encoded straight from the words of the set of live ones, 1,024
- * words (2^16 rows) a container: a scan over them costs a tenth of a millisecond for ten million rows, which is what it
- * may cost while writers wait. Any thread. */
+ * Bodies of segments, written and read. The dead rows are encoded straight from the words of the set of live ones,
+ * 1,024 words (2^16 rows) a container: a scan over them costs a tenth of a millisecond for ten million rows, which is
+ * what it may cost while writers wait. Any thread. */
 #include "collection/body.h"
 
 #include "base/bytes.h"

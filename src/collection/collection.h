@@ -88,7 +88,7 @@ struct kith_collection {
     uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 
-/* ---- open.c ------------------------------------------------------------------------------------------------------- */
+/* ---- open.c ------------------------------------------------------------------------------------------------------ */
 
 /* KITH_E_ARG unless the collection takes writes: it is read only. */
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
@@ -105,7 +105,7 @@ kith_status ki_collection_wait(kith_collection *collection, uint64_t version, ui
  * read; costs a look at the clock. */
 kith_status ki_collection_expire(kith_collection *collection, kith_error *error);
 
-/* ---- commit.c ----------------------------------------------------------------------------------------------------- */
+/* ---- commit.c ---------------------------------------------------------------------------------------------------- */
 
 /* Under `writing`: a change of the catalog's segments and settings that makes no version, with the edit that goes with
  * it. `put` is called between begin and commit. The edit is published, or abandoned on failure. */
@@ -119,7 +119,7 @@ uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *he
  * most some thousands. */
 kith_status ki_commit_expired(kith_collection *collection, uint64_t *removed, kith_error *error);
 
-/* ---- match.c: which rows of a state a filter lets through ------------------------------------------------------------ */
+/* ---- match.c: which rows of a state a filter lets through -------------------------------------------------------- */
 
 /* What is kept of filters from search to search: their parsed forms and the rows that they let through, by content. A
  * collection without one (NULL) works everything out each time. */
@@ -129,8 +129,8 @@ uint64_t ki_match_cache_bytes(ki_match_cache *cache);
 
 typedef struct ki_match ki_match;
 
-/* What ask.filter and ask.segment let through of a snapshot, which the caller holds as long as the match is used. filter
- * NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from the
+/* What ask.filter and ask.segment let through of a snapshot, which the caller holds as long as the match is used.
+ * filter NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from the
  * catalog's payloads, which may be newer than the snapshot where something was written meanwhile.
  *
  * KITH_E_ARG (the filter), KITH_E_NOTFOUND (segment without a segment field), KITH_E_LIMIT, KITH_E_NOMEM, and what the
@@ -160,14 +160,14 @@ kith_status ki_match_positions_of(ki_match *match, size_t sealed, size_t spec, k
 /* Live rows of a head that match, by serial (NULL: all live ones of the snapshot). Borrowed. */
 const ki_bits *ki_match_serials(const ki_match *match, size_t head);
 
-/* ---- maintain.c --------------------------------------------------------------------------------------------------- */
+/* ---- maintain.c -------------------------------------------------------------------------------------------------- */
 
 /* Begin background work, if the options allow it; what it knows of itself is there in any case. */
 kith_status ki_maintain_start(kith_collection *collection, kith_error *error);
 void ki_maintain_stop(kith_collection *collection); /* also where none was started */
 /* Something was published, or the head is large: look whether there is work. Any thread that holds no lock of the
- * collection. Cheap; but with no_background heads that are full are sealed here, by the caller, and a failure is trouble
- * of ki_maintain_info. */
+ * collection. Cheap; but with no_background heads that are full are sealed here, by the caller, and a failure is
+ * trouble of ki_maintain_info. */
 void ki_maintain_wake(kith_collection *collection);
 /* Fills in working, work, work_done, work_total and trouble. */
 void ki_maintain_info(kith_collection *collection, kith_collection_info *info);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Compacting, on the caller's thread: what the maintainer does little by little, at once and to the end. Background work
- * is sent away meanwhile. */
+ * Compacting, on the caller's thread: what the maintainer does little by little, at once and to the end. Background
+ * work is sent away meanwhile. */
 #include "base/status.h"
 #include "collection/maintain.h"
 

@@ -34,7 +34,7 @@ static kith_status find(kith_collection *collection, const ki_snapshot *snapshot
     return KITH_OK;
 }
 
-/* ---- By id --------------------------------------------------------------------------------------------------------- */
+/* ---- By id ------------------------------------------------------------------------------------------------------- */
 
 static kith_status put_items(kith_collection *collection, const ki_snapshot *snapshot, const kith_ids *ids,
                              kith_result *result, kith_error *error) {
@@ -86,7 +86,7 @@ kith_status kith_collection_exists(kith_collection *collection, const kith_ids *
     return status;
 }
 
-/* ---- By filter ----------------------------------------------------------------------------------------------------- */
+/* ---- By filter --------------------------------------------------------------------------------------------------- */
 
 kith_status kith_collection_count(kith_collection *collection, const char *filter, uint64_t *count, kith_error *error) {
     kith_status status;
@@ -101,7 +101,7 @@ kith_status kith_collection_count(kith_collection *collection, const char *filte
     return status;
 }
 
-/* ---- In order ------------------------------------------------------------------------------------------------------
+/* ---- In order -------------------------------------------------------------------------------------------------------
  *
  * Keys come from as many runs as there are segments and heads: a segment's table is in order of keys, the first of a
  * head's live rows are sorted. The least of what the runs offer is the next item; a key lives in one of them only. */

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Memory ------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 ki_search_work *ki_search_work_create(void) {
     return ki_alloc_array_zeroed(1, sizeof(ki_search_work));
@@ -45,7 +45,7 @@ static int take_workers(ki_search_work *work, size_t wanted) {
     return work->workers == wanted;
 }
 
-/* ---- Queries ------------------------------------------------------------------------------------------------------ */
+/* ---- Queries ----------------------------------------------------------------------------------------------------- */
 
 static kith_status refuse(size_t query, ki_row_fault fault, kith_error *error) {
     static const char *const why[] = {"", "holds a NaN or an infinity", "is longer than 2^62, the largest norm",
@@ -75,7 +75,7 @@ kith_status ki_leg_load(const ki_leg_search *leg, const kith_queries *queries, s
     return KITH_OK;
 }
 
-/* ---- Places ------------------------------------------------------------------------------------------------------- */
+/* ---- Places ------------------------------------------------------------------------------------------------------ */
 
 /* One place's answers: count rows of k. */
 typedef struct source {
@@ -208,7 +208,7 @@ static kith_status search_segments(struct run *run, source *sources) {
     return KITH_OK;
 }
 
-/* ---- Heads -------------------------------------------------------------------------------------------------------- */
+/* ---- Heads ------------------------------------------------------------------------------------------------------- */
 
 enum { HEAD_QUERIES = 64 }; /* of one piece */
 
@@ -301,7 +301,7 @@ static kith_status search_heads(struct run *run, source *sources) {
     return KITH_OK;
 }
 
-/* ---- Merging ------------------------------------------------------------------------------------------------------ */
+/* ---- Merging ----------------------------------------------------------------------------------------------------- */
 
 /* The next hit of a source for one query; false: it has no more. */
 static int next_of(const source *from, size_t query, size_t k, ki_leg_hit *hit) {

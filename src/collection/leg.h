@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One leg of a search: one named vector, sought in all segments and heads of a snapshot, and the places' answers merged.
+ * One leg of a search: one named vector, sought in all segments and heads of a snapshot, and the places' answers
+ * merged.
  *
  * E1. Places answer for themselves, each with its min(k, matches) best; what is merged is the min(k, matches) best of
  *     all. Exact places make an exact leg, to the bit: distances are the defining kernel's wherever a vector lies.
@@ -44,7 +45,8 @@ typedef struct ki_ask_terms {
     kith_pool *pool; /* NULL: the calling thread alone */
 } ki_ask_terms;
 
-/* A hit and where it lives. place: below the snapshot's sealed_count a segment, else a head. row: of heads the serial. */
+/* A hit and where it lives. place: below the snapshot's sealed_count a segment, else a head. row: of heads the serial.
+ * */
 typedef struct ki_leg_hit {
     uint64_t key;
     float distance;

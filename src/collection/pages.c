@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Pages: the keys of searches, and results as bytes. A hit copies the page into the result's memory and allocates nothing
- * that an earlier search of its kind has not allocated. */
+ * Pages: the keys of searches, and results as bytes. A hit copies the page into the result's memory and allocates
+ * nothing that an earlier search of its kind has not allocated. */
 #include "collection/pages.h"
 
 #include "base/checked.h"
@@ -11,7 +11,7 @@
 
 enum { QUERIES_MOST = 16, K_MOST = 1000, WORDS = KI_STRIPES / 64 };
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 ki_pages *ki_pages_create(uint64_t budget, const ki_made *made) {
     ki_pages *pages = ki_alloc_array_zeroed(1, sizeof(*pages));
@@ -41,7 +41,7 @@ void ki_pages_stop(ki_pages *pages) {
     if (pages) atomic_store(&pages->stopped, 1);
 }
 
-/* ---- Keys ---------------------------------------------------------------------------------------------------------- */
+/* ---- Keys -------------------------------------------------------------------------------------------------------- */
 
 /* The head of a key: numbers alone, so that no byte of it is left to chance. */
 enum {
@@ -131,7 +131,7 @@ static int make_key(ki_page_search *search, const ki_snapshot *snapshot) {
     return 1;
 }
 
-/* ---- Results as bytes ---------------------------------------------------------------------------------------------- */
+/* ---- Results as bytes -------------------------------------------------------------------------------------------- */
 
 /* What begins a page; the arrays follow. Texts are static. */
 typedef struct page {
@@ -224,7 +224,7 @@ static void tell(const page *from, const ki_snapshot *snapshot, kith_ask_report 
     report->search.threads = from->threads;
 }
 
-/* ---- Finding and keeping ------------------------------------------------------------------------------------------- */
+/* ---- Finding and keeping ----------------------------------------------------------------------------------------- */
 
 int ki_page_find(ki_page_search *search, const ki_snapshot *snapshot, kith_result *result, kith_ask_report *report) {
     size_t bytes;

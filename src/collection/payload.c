@@ -34,7 +34,7 @@ struct merging {
     kith_error *error;
 };
 
-/* ---- Walking over text that is JSON -------------------------------------------------------------------------------- */
+/* ---- Walking over text that is JSON ------------------------------------------------------------------------------ */
 
 static void skip_space(struct span *s) {
     while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) s->at++;
@@ -97,7 +97,7 @@ static int is_null(struct span value) {
     return length(value) == 4 && memcmp(value.at, "null", 4) == 0;
 }
 
-/* ---- Names --------------------------------------------------------------------------------------------------------- */
+/* ---- Names ------------------------------------------------------------------------------------------------------- */
 
 /* The name without quotes and escapes, in m->name[which]; SIZE_MAX: it is not well formed. */
 static size_t decode(struct merging *m, int which, struct span name) {
@@ -188,7 +188,7 @@ static kith_status gather(struct merging *m, struct span object, struct members 
     return KITH_OK;
 }
 
-/* ---- Merging ------------------------------------------------------------------------------------------------------- */
+/* ---- Merging ----------------------------------------------------------------------------------------------------- */
 
 static kith_status put(struct merging *m, const char *text, size_t bytes) {
     void *data = m->out->data;

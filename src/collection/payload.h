@@ -6,7 +6,7 @@
  * Why not by a tree of a JSON library: what the patch does not name keeps its very bytes, so that a number of twenty
  * digits or 1.10 stays what it was.
  *
- * Both texts were checked before (filter/schema.h): here only the ends of values are looked for. One owner at a time. */
+ * Both texts were checked before (filter/schema.h): only the ends of values are looked for. One owner at a time. */
 #ifndef KI_COLLECTION_PAYLOAD_H
 #define KI_COLLECTION_PAYLOAD_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealed segments: opened, held and let go of, positions of rows in their indexes, and scratches that are lent. Files of
- * a segment are looked at by what the catalog says of them: size and hash of each. */
+ * Sealed segments: opened, held and let go of, positions of rows in their indexes, and scratches that are lent. Files
+ * of a segment are looked at by what the catalog says of them: size and hash of each. */
 #define _GNU_SOURCE
 #include "collection/sealed.h"
 

@@ -37,7 +37,7 @@ struct search {
     kith_error *error;
 };
 
-/* ---- Checking ----------------------------------------------------------------------------------------------------- */
+/* ---- Checking ---------------------------------------------------------------------------------------------------- */
 
 static kith_status check_ask(const struct search *s) {
     const kith_ask *ask = &s->ask;
@@ -135,7 +135,7 @@ static void set_terms(struct search *s, uint64_t start) {
         s->terms.deadline_ns = UINT64_MAX;
 }
 
-/* ---- The state ---------------------------------------------------------------------------------------------------- */
+/* ---- The state --------------------------------------------------------------------------------------------------- */
 
 static kith_status take_state(struct search *s) {
     kith_collection *collection = s->collection;
@@ -177,7 +177,7 @@ static void tell_state(struct search *s) {
     }
 }
 
-/* ---- Rounds ------------------------------------------------------------------------------------------------------- */
+/* ---- Rounds ------------------------------------------------------------------------------------------------------ */
 
 /* Queries of one round. */
 static size_t round_of(const struct search *s) {

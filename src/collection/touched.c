@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Which segments' items an edit changes, and when each was changed last (pages.h P1, P2). Notes take no memory and cannot
- * fail: what cannot be told counts as a change of everything. */
+ * Which segments' items an edit changes, and when each was changed last (pages.h P1, P2). Notes take no memory and
+ * cannot fail: what cannot be told counts as a change of everything. */
 #include "base/checked.h"
 #include "collection/pages.h"
 
@@ -14,7 +14,7 @@ static size_t stripe_of(const char *segment, size_t bytes) {
     return (size_t)(XXH3_64bits(segment, bytes) & (KI_STRIPES - 1));
 }
 
-/* ---- Noting -------------------------------------------------------------------------------------------------------- */
+/* ---- Noting ------------------------------------------------------------------------------------------------------ */
 
 void ki_touched_begin(ki_pages *pages) {
     if (pages) atomic_fetch_add(&pages->touched.edits, 1);
@@ -99,7 +99,7 @@ void ki_touched_publish(ki_pages *pages, uint64_t publication) {
                                   memory_order_relaxed);
 }
 
-/* ---- Asking -------------------------------------------------------------------------------------------------------- */
+/* ---- Asking ------------------------------------------------------------------------------------------------------ */
 
 int ki_touched_tag(ki_pages *pages, const ki_snapshot *snapshot, const char *segment, uint64_t *tag) {
     ki_touched *touched = &pages->touched;

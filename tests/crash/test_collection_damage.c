@@ -5,8 +5,8 @@
  *   - verify finds every flip in a segment's files and names the file; one in the catalog it finds, or the collection
  *     holds what it held (SQLite keeps no sums of what no row uses)
  *   - opening and reading never crash, whatever they say
- *   - repair makes it whole again: what it does not tell as lost is there as it was, and verify says so; and it saves all
- *     but the rows of the block that was hit
+ *   - repair makes it whole again: what it does not tell as lost is there as it was, and verify says so; and it saves
+ *     all but the rows of the block that was hit
  *
  * KITH_STRESS=n: n times as many flips. */
 #define _GNU_SOURCE

@@ -47,7 +47,7 @@ static kith_ask shop_ask(kith_queries *queries, kith_leg *leg) {
     return ask;
 }
 
-/* ---- Every function once ------------------------------------------------------------------------------------------- */
+/* ---- Every function once ----------------------------------------------------------------------------------------- */
 
 static kith_status call_collection_create(unsigned missing, kith_error *error) {
     static unsigned made;
@@ -143,7 +143,7 @@ static kith_status call_collection_compact(unsigned missing, kith_error *error) 
     return kith_collection_compact(P(1, shop), NULL, NULL, error);
 }
 
-/* ---- Every struct, in every size ----------------------------------------------------------------------------------- */
+/* ---- Every struct, in every size --------------------------------------------------------------------------------- */
 
 static kith_status open_and_close(const void *made, const void *options, kith_error *error) {
     kith_collection *collection = NULL;
@@ -211,7 +211,7 @@ static void prepare_for_shop(void *given, const char *name) {
     if (strcmp(name, "kith_ask") == 0) memcpy(given, &ask, sizeof(ask));
 }
 
-/* ---- Set-up -------------------------------------------------------------------------------------------------------- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static kith_status make_shop(kith_error *error) {
     const kith_collection_options made = shop_options();

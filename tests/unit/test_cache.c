@@ -147,11 +147,12 @@ static void test_what_is_held_outlives_its_eviction(void **state) {
     ki_cache_release(held);
 }
 
-/* ---- How good it is ------------------------------------------------------------------------------------------------ */
+/* ---- How good it is ---------------------------------------------------------------------------------------------- */
 
 enum { KEYS = 4000, ASKED = 200000, ROOM = 200 };
 
-/* The keys that are asked for: by Zipf's law, 1 / rank; between them, time and again, a scan of keys that never return. */
+/* The keys that are asked for: by Zipf's law, 1 / rank; between them, time and again, a scan of keys that never
+ * return. */
 struct trace {
     ki_rng rng;
     double sum[KEYS];
@@ -256,7 +257,7 @@ static void test_sketch_counts_and_ages(void **state) {
     ki_sketch_free(&sketch);
 }
 
-/* ---- Threads ------------------------------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 enum { EACH = 10000 };
 

@@ -33,8 +33,9 @@ static int with_tail(void **state) {
     static int number;
     char name[30];
     snprintf(name, sizeof name, "t%d", number++);
-    *state = open_file(data_path(name),
-                       (ki_catalog_options){.create = 1, .durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"});
+    *state = open_file(
+        data_path(name),
+        (ki_catalog_options){.create = 1, .durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     return 0;
 }
 

@@ -438,7 +438,8 @@ static void test_sync_fails(void **state) {
     FAILS(KITH_E_IO, "opened again", put_much(catalog, 3));
     assert_int_equal(count_log(catalog), 1);
     OK(look_at_all(catalog) == KITH_E_NOTFOUND ? KITH_OK : KITH_E_DATA);
-    catalog = reopened(catalog, path, (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"});
+    catalog = reopened(catalog, path,
+                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     OK(put_much(catalog, 4));
     atomic_store(&faulty_vfs_sync_fails, 1);
     OK(put_much(catalog, 5)); /* relaxed: nobody syncs */
@@ -461,7 +462,7 @@ static void test_durability(void **state) {
         assert_true(atomic_load(&faulty_vfs_syncs) > before);
     }
     catalog = reopened(catalog, data_path("durable"),
-                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"});
+                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     OK(put_much(catalog, 5));
     const long before = atomic_load(&faulty_vfs_syncs);
     OK(put_much(catalog, 6));
@@ -486,8 +487,11 @@ static void test_reads_fail(void **state) {
 
 /* ---- Tails ------------------------------------------------------------------------------------------------------- */
 
-static const ki_catalog_options TAIL_NEW = {.create = 1, .durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"},
-                                TAIL = {.durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"};
+static const ki_catalog_options TAIL_NEW = {.create = 1,
+                                            .durability = KITH_DURABILITY_RELAXED,
+                                            .gather = 1,
+                                            .vfs = "faulty"},
+                                TAIL = {.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"};
 
 static void commit_small(ki_catalog *catalog, uint64_t number) {
     OK(ki_catalog_begin(catalog, &error));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealed segments by themselves: the bytes that the catalog keeps of them, opening what those name, positions, scratches,
- * and when files go. */
+ * Sealed segments by themselves: the bytes that the catalog keeps of them, opening what those name, positions,
+ * scratches, and when files go. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,13 +10,12 @@
 
 #include <cmocka.h>
 
-#include "support/faulty_io.h"
 #include "support/faulty_malloc.h"
 #include "support/sealing.h"
 
 #include <roaring/roaring.h>
 
-/* ---- Bodies -------------------------------------------------------------------------------------------------------- */
+/* ---- Bodies ------------------------------------------------------------------------------------------------------ */
 
 static ki_body some_body(uint64_t rows, size_t count) {
     ki_body body = {.rows = rows, .generation = 77, .specs = count, .table = {4096, 12345, "table.0.kith"}};
@@ -152,7 +151,7 @@ static void test_names(void **state) {
     ki_bits_release(alive);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 struct opened {
     kith_collection *collection;
@@ -265,7 +264,7 @@ static void test_open_memory(void **state) {
     end(&o);
 }
 
-/* ---- Scratches ----------------------------------------------------------------------------------------------------- */
+/* ---- Scratches --------------------------------------------------------------------------------------------------- */
 
 static void test_scratches(void **state) {
     (void)state;
@@ -295,7 +294,7 @@ static void test_scratches(void **state) {
     kith_pool_destroy(pool);
 }
 
-/* ---- Folders ------------------------------------------------------------------------------------------------------- */
+/* ---- Folders ----------------------------------------------------------------------------------------------------- */
 
 static void touch(const char *folder, const char *name) {
     char path[500];
