@@ -195,7 +195,7 @@ static kith_collection *open_one(const char *path, int read_only, int background
     options.head_bytes = 64 * (DIM * sizeof(float) + 64);
     options.cache_bytes = 300000;
     must(kith_collection_open(path, &options, &collection, &error));
-    collection->now_ms = tell_time;
+    if (!background) collection->now_ms = tell_time; /* nobody looks at it yet */
     return collection;
 }
 
@@ -249,7 +249,7 @@ static const char *change(struct world *w) {
     }
     if (what == 10) {
         kith_collection_close(w->collection);
-        w->collection = open_one(w->path, 0, ki_rng_below(&w->rng, 2) != 0);
+        w->collection = open_one(w->path, 0, 0);
         return "opening again";
     }
     if (what == 11 && !w->declared++) {
@@ -416,8 +416,76 @@ static void test_writes_to_others_leave_a_users_answers(void **state) {
     end_world(&w);
 }
 
+/* ---- What an answer is made of ------------------------------------------------------------------------------------ */
+
+enum { BATCH = 17 };
+
+/* String ids, two legs, several queries a call; and what is not kept. */
+static void test_shapes(void **state) {
+    static const kith_vector_spec specs[] = {{"a", DIM, KITH_F32, KITH_L2SQ}, {"b", DIM, KITH_F16, KITH_COSINE}};
+    static const char texts[] = "onetwothree";
+    static const uint64_t text_ends[] = {3, 6, 11}, payload_ends[] = {7, 7, 14};
+    static float rows[BATCH][DIM];
+    struct world w;
+    (void)state;
+    make_world(&w, "unused", 5);
+    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
+    kith_collection_open_options open = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    made.id_kind = KITH_ID_STRING;
+    made.vectors = specs, made.vector_count = 2;
+    open.no_background = 1;
+    open.cache_bytes = 1 << 20;
+    must(kith_collection_open_memory(&made, &open, &w.collection, &error));
+    for (int i = 0; i < BATCH * DIM; i++) rows[i / DIM][i % DIM] = (float)ki_rng_unit(&w.rng) + 1;
+    const kith_item_vectors vectors[] = {{.name = "a", .data = rows, .dtype = KITH_F32, .dim = DIM},
+                                         {.name = "b", .data = rows, .dtype = KITH_F32, .dim = DIM}};
+    kith_items items = KITH_ITEMS_INIT;
+    items.ids = (kith_ids){.count = 3, .id_bytes = texts, .id_ends = text_ends};
+    items.vectors = vectors, items.vector_count = 2;
+    items.payload_bytes = "{\"x\":1}{\"x\":2}", items.payload_ends = payload_ends;
+    must(kith_collection_write(w.collection, &items, KITH_UPSERT, NULL, &error));
+    struct question q;
+    kith_ask_report report;
+    make_question(&q, &w.rng, 0);
+    const kith_leg legs[] = {{.vector = "a", .queries = &q.queries, .weight = 2},
+                             {.vector = "b", .queries = &q.queries}};
+    q.queries.data = rows;
+    q.queries.count = 3;
+    q.ask.filter = q.ask.segment = NULL;
+    q.ask.k = 2;
+    q.ask.legs = legs, q.ask.leg_count = 2;
+    q.ask.with = KITH_WITH_PAYLOAD;
+    assert_int_equal(ask(w.collection, &q, 0, w.fresh, &report, &error), 0);
+    assert_int_equal(ask(w.collection, &q, 0, w.kept, &report, &error), 1);
+    assert_true(same(w.kept, w.fresh));
+    kith_hits a = KITH_HITS_INIT, b = KITH_HITS_INIT;
+    kith_result_hits(w.kept, &a);
+    kith_result_hits(w.fresh, &b);
+    assert_int_equal(a.queries, 3);
+    assert_int_equal(a.count, 6);
+    assert_memory_equal(a.ends, b.ends, 3 * sizeof(uint64_t));
+    assert_memory_equal(a.id_ends, b.id_ends, 6 * sizeof(uint64_t));
+    assert_memory_equal(a.id_bytes, b.id_bytes, b.id_ends[5]);
+    q.queries.stride_bytes = 2 * sizeof(rows[0]); /* other queries */
+    assert_int_equal(ask(w.collection, &q, 0, w.kept, &report, &error), 0);
+    q.ask.leg_count = 1;
+    for (int what = 0; what < 4; what++) {
+        struct question other = q;
+        other.queries.stride_bytes = 0;
+        const kith_leg leg = {.vector = "a", .queries = &other.queries};
+        other.ask.legs = &leg;
+        if (what == 0) other.queries.count = BATCH;
+        if (what == 1) other.ask.k = 1001;
+        if (what == 2) other.ask.with = KITH_WITH_VECTORS;
+        if (what == 3) other.ask.plan = KITH_PLAN_PLAIN;
+        for (int i = 0; i < 2; i++) assert_int_equal(ask(w.collection, &other, 0, w.kept, &report, &error), 0);
+    }
+    end_world(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_writes_to_others_leave_a_users_answers),
         cmocka_unit_test(test_kept_answers_are_fresh),
         cmocka_unit_test(test_with_writers_and_readers),
