@@ -933,6 +933,8 @@ typedef struct kith_collection_open_options {
     uint64_t head_bytes; /* vectors in memory before they are sealed; 0: 16 MiB */
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;          /* 0 */
+    uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
+                            * not changed gives the same without searching; 0: none */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1114,6 +1116,8 @@ typedef struct kith_ask_report {
     int read_payloads;      /* the filter names fields that are not declared, or not indexed yet: slower */
     const char *filter_how; /* "", "indexed", "payloads": static */
     uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
+    int cached; /* non-zero: the answer was kept (cache_bytes), and nothing was looked at */
+    int reserved;
 } kith_ask_report;
 #define KITH_ASK_REPORT_INIT                                                                                           \
     { .struct_size = sizeof(kith_ask_report) }
@@ -1250,7 +1254,9 @@ typedef struct kith_collection_info {
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "": static */
     uint64_t work_done, work_total; /* rows */
-    const char *trouble; /* why background work failed last and what happens now, ""; lives until the next such call */
+    const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
+    uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
+    uint64_t cache_hits, cache_misses, cache_evictions;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }

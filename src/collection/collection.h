@@ -16,6 +16,7 @@
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
+ *   pages, touched      answers that are kept; what writes changed since
  *
  * C1. Order of locks: writing > catalog > publishing > a segment's own. Searches take none but `publishing` (for a
  *     pointer) and a segment's (for a free scratch).
@@ -53,6 +54,7 @@ typedef struct ki_made {
 typedef struct ki_commit_queue ki_commit_queue; /* commit.c */
 typedef struct ki_maintainer ki_maintainer;     /* maintain.c */
 typedef struct ki_match_cache ki_match_cache;   /* match.c */
+typedef struct ki_pages ki_pages;               /* pages.c */
 
 struct kith_collection {
     char *path; /* folder; for memory alone its temporary folder */
@@ -83,7 +85,8 @@ struct kith_collection {
     uint64_t (*now_ms)(void);  /* the clock of expiry: ki_wall_ms, but in tests */
     ki_maintainer *maintainer; /* NULL: read only */
     ki_match_cache *matches;
-    uint64_t stamp; /* read only: of the catalog when the current snapshot was made; guarded by writing */
+    ki_pages *pages; /* NULL: no answers are kept */
+    uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 
 /* ---- open.c ------------------------------------------------------------------------------------------------------ */

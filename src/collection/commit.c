@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/made.h"
+#include "collection/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,7 @@ kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, k
 static void poison(kith_collection *collection, kith_status status, const kith_error *why) {
     if (status == KITH_OK || status == KITH_E_NOSPACE || status == KITH_E_BUSY) return;
     collection->poisoned = KITH_E_IO;
+    ki_pages_stop(collection->pages); /* what reads of the catalog give from now on is unknown */
     memcpy(collection->poison, why->text, sizeof(collection->poison));
 }
 

@@ -20,9 +20,9 @@ ki_search_work *ki_search_work_create(void) {
 void ki_search_work_destroy(void *memory) {
     ki_search_work *work = memory;
     if (!work) return;
-    ki_area *const all[] = {&work->queries,     &work->sources, &work->ids,        &work->distances,  &work->head_hits,
-                            &work->head_counts, &work->legs,    &work->hits,       &work->hit_counts, &work->ranks,
-                            &work->fused,       &work->spread,  &work->spread_rows};
+    ki_area *const all[] = {&work->queries,     &work->sources, &work->ids,    &work->distances,  &work->head_hits,
+                            &work->head_counts, &work->legs,    &work->hits,   &work->hit_counts, &work->ranks,
+                            &work->fused,       &work->key,     &work->spread, &work->spread_rows};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < work->workers; i++) {
         ki_desk_destroy(work->worker[i].desk);

@@ -28,7 +28,7 @@ typedef struct ki_search_work {
     size_t workers;
     ki_area queries, sources, ids, distances, head_hits, head_counts; /* of one leg at work */
     ki_area legs, hits, hit_counts;                                   /* of all: search.c */
-    ki_area ranks, fused;
+    ki_area ranks, fused, key;
     ki_area spread, spread_rows; /* of candidates among which is chosen */
     ki_match *match;             /* kept from ask to ask */
 } ki_search_work;

@@ -11,6 +11,7 @@
 #include "collection/create.h"
 #include "collection/home.h"
 #include "collection/lock.h"
+#include "collection/pages.h"
 #include "collection/state.h"
 
 #include <stdio.h>
@@ -30,6 +31,7 @@ void kith_collection_close(kith_collection *collection) {
     ki_maintain_stop(collection);
     if (collection->matches) ki_match_cache_destroy(collection->matches);
     ki_snapshot_release(collection->current);
+    ki_pages_destroy(collection->pages);
     ki_catalog_close(collection->catalog);
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
@@ -143,6 +145,9 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
 static kith_status start(kith_collection *collection, kith_error *error) {
+    const uint64_t cache_bytes = collection->options.cache_bytes;
+    if (cache_bytes && !(collection->pages = ki_pages_create(cache_bytes, &collection->made)))
+        return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
     kith_status status = take_pool(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);

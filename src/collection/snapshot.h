@@ -31,6 +31,7 @@ typedef struct ki_snapshot {
     _Atomic uint64_t references;
     uint64_t version;        /* the collection's at this state */
     uint64_t generation;     /* counts the segments that came and went */
+    uint64_t publication;    /* counts the states of this kith_collection: no two of them have one in common */
     uint64_t items;          /* live */
     uint64_t next_expiry_ms; /* at or before the first expiry of a live item; 0: none */
     const ki_schema *schema; /* declared fields: lives as long as the collection */
@@ -87,6 +88,8 @@ kith_status ki_edit_freeze(ki_edit *edit, kith_error *error);
 kith_status ki_edit_remove_sealed(ki_edit *edit, uint64_t number, kith_error *error);
 kith_status ki_edit_remove_head(ki_edit *edit, const ki_head *head, kith_error *error);
 kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* What the edit does may have changed any item: it reads a state anew. */
+void ki_edit_touch_all(ki_edit *edit);
 /* Other declared fields from now on: rows are appended with the values of these. What the head holds is frozen. */
 kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *error);
 void ki_edit_publish(ki_edit *edit, uint64_t version);

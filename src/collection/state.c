@@ -152,6 +152,7 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
 static kith_status clear(ki_edit *edit, kith_error *error) {
     const ki_snapshot *state = ki_edit_state(edit);
     kith_status status = ki_edit_freeze(edit, error);
+    ki_edit_touch_all(edit);
     while (status == KITH_OK && state->sealed_count)
         status = ki_edit_remove_sealed(edit, state->sealed[0].sealed->number, error);
     while (status == KITH_OK && state->head_count > 1) status = ki_edit_remove_head(edit, state->head[0].head, error);
