@@ -190,7 +190,8 @@ static kith_collection *open_one(const char *path, int read_only, int background
     kith_collection *collection = NULL;
     options.read_only = read_only;
     options.no_background = !background;
-    options.durability = KITH_DURABILITY_RELAXED;
+    /* Full: relaxed writes may reach a follower between two of its questions. */
+    options.durability = background ? KITH_DURABILITY_RELAXED : KITH_DURABILITY_FULL;
     options.threads = 1;
     options.head_bytes = 64 * (DIM * sizeof(float) + 64);
     options.cache_bytes = 300000;
@@ -416,7 +417,7 @@ static void test_writes_to_others_leave_a_users_answers(void **state) {
     end_world(&w);
 }
 
-/* ---- What an answer is made of ------------------------------------------------------------------------------------ */
+/* ---- What an answer is made of ----------------------------------------------------------------------------------- */
 
 enum { BATCH = 17 };
 
