@@ -190,7 +190,8 @@ static kith_collection *open_one(const char *path, int read_only, int background
     kith_collection *collection = NULL;
     options.read_only = read_only;
     options.no_background = !background;
-    options.durability = KITH_DURABILITY_RELAXED;
+    /* Full: relaxed writes may reach a follower between two of its questions. */
+    options.durability = background ? KITH_DURABILITY_RELAXED : KITH_DURABILITY_FULL;
     options.threads = 1;
     options.head_bytes = 64 * (DIM * sizeof(float) + 64);
     options.cache_bytes = 300000;
@@ -416,7 +417,31 @@ static void test_writes_to_others_leave_a_users_answers(void **state) {
     end_world(&w);
 }
 
-/* ---- What an answer is made of ------------------------------------------------------------------------------------ */
+/* What was written and sealed before a follower looks again it finds in a segment, and in no log. */
+static void test_a_follower_that_missed_a_write(void **state) {
+    struct world w;
+    (void)state;
+    make_world(&w, "missed", 1);
+    w.collection = open_one(w.path, 0, 0);
+    put_one(&w, 1, "anna");
+    kith_collection *writer = w.collection, *reader = open_one(w.path, 1, 0);
+    w.collection = reader;
+    assert_int_equal(kept(&w, "anna"), 0);
+    assert_int_equal(kept(&w, "anna"), 1);
+    w.collection = writer;
+    put_one(&w, 2, "anna");
+    must(kith_collection_compact(writer, NULL, NULL, &error));
+    w.collection = reader;
+    assert_int_equal(kept(&w, "anna"), 0);
+    kith_hits hits = KITH_HITS_INIT;
+    kith_result_hits(w.kept, &hits);
+    assert_int_equal(hits.count, 2);
+    w.collection = writer;
+    w.follower = reader;
+    end_world(&w);
+}
+
+/* ---- What an answer is made of ----------------------------------------------------------------------------------- */
 
 enum { BATCH = 17 };
 
@@ -487,6 +512,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_writes_to_others_leave_a_users_answers),
+        cmocka_unit_test(test_a_follower_that_missed_a_write),
         cmocka_unit_test(test_kept_answers_are_fresh),
         cmocka_unit_test(test_with_writers_and_readers),
     };
