@@ -833,7 +833,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *qu
  * with one that is damaged or of another version (searches then go on without). Since 0.1. */
 KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tuned);
 
-/* ---- Collections --------------------------------------------------------------------------------------------------
+/* ---- Collections ----------------------------------------------------------------------------------------------------
  *
  * A *collection* is a folder of items that takes inserts, updates and deletes while it is searched. An *item* has an id
  * (u64 or string, as the collection was made), a version, a *payload* (a JSON object), up to one vector of each of the
@@ -849,13 +849,15 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * called "" (the unnamed one). Payloads are UTF-8 JSON objects of at most KITH_PAYLOAD_MAX bytes.
  *
  * Filters are texts, `color = "red" and price < 20 and not sold`, or JSON, `{"must": [{"key": "color", "match":
- * {"value": "red"}}]}`: docs/filters.md has both. Fields that are declared are indexed; filters on others read payloads.
+ * {"value": "red"}}]}`: docs/filters.md has both. Fields that are declared are indexed; filters on others read
+ * payloads.
  *
  * Threads and processes. Any number of threads may use one kith_collection at once. One process at a time may open a
  * folder for writing, any number for reading. Readers never wait for the writer.
  *
- * fork(). A kith_collection may not be used in a child: open it there again. One that is open for writing keeps its
- * lock until the child, too, has ended or executed another program. */
+ * fork(). A child may neither use a kith_collection that its parent had open nor open the same folder itself before it
+ * executes another program (SQLite keeps a table of its locks a process). One that is open for writing keeps its lock
+ * until the child, too, has ended or executed another program. */
 
 #define KITH_VECTORS_MAX     64u               /* named vectors of a collection */
 #define KITH_FIELDS_MAX      1024u             /* declared fields of a collection */
@@ -931,6 +933,8 @@ typedef struct kith_collection_open_options {
     uint64_t head_bytes; /* vectors in memory before they are sealed; 0: 16 MiB */
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;          /* 0 */
+    uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
+                            * not changed gives the same without searching; 0: none */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1111,11 +1115,12 @@ typedef struct kith_ask_report {
     int exact;              /* 0: some of it was approximate */
     int read_payloads;      /* the filter names fields that are not declared, or not indexed yet: slower */
     const char *filter_how; /* "", "indexed", "payloads": static */
-    kith_explain search;    /* sums over segments; plan and parameters of the one that scanned most. Set struct_size */
     uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
+    int cached; /* non-zero: the answer was kept (cache_bytes), and nothing was looked at */
+    int reserved;
 } kith_ask_report;
 #define KITH_ASK_REPORT_INIT                                                                                           \
-    { .struct_size = sizeof(kith_ask_report), .search = KITH_EXPLAIN_INIT }
+    { .struct_size = sizeof(kith_ask_report) }
 
 typedef struct kith_ask {
     size_t struct_size;
@@ -1134,6 +1139,8 @@ typedef struct kith_ask {
     void *cancelled_context;
     kith_ask_report *report; /* NULL, or where to report */
     const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
+    kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
+                              * most. Written on success only */
     const char *profile; /* NULL, or the name of one: its interests are the queries, several are fused by their weights.
                           * Then there are no legs, or one with one query of the profile's vector: the context */
     double blend;        /* how far the interests are moved towards the context, 0..1; 0 stands for 0.5 */
@@ -1247,7 +1254,9 @@ typedef struct kith_collection_info {
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "": static */
     uint64_t work_done, work_total; /* rows */
-    const char *trouble; /* why background work failed last and what happens now, ""; lives until the next such call */
+    const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
+    uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
+    uint64_t cache_hits, cache_misses, cache_evictions;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }
@@ -1293,8 +1302,8 @@ typedef struct kith_repair_report {
 #define KITH_REPAIR_REPORT_INIT                                                                                        \
     { .struct_size = sizeof(kith_repair_report) }
 
-/* Make a damaged collection whole again as far as that can be: what can be read of damaged segments is saved, the rest is
- * listed by id. Nobody may have it open for writing (KITH_E_BUSY). Since 0.3. */
+/* Make a damaged collection whole again as far as that can be: what can be read of damaged segments is saved, the rest
+ * is listed by id. Nobody may have it open for writing (KITH_E_BUSY). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_repair(const char *path, kith_lost_fn lost, void *lost_context,
                                                             kith_progress_fn progress, void *progress_context,
                                                             kith_repair_report *report, kith_error *error);

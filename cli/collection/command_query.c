@@ -23,6 +23,7 @@ struct asking {
     kith_vector_spec spec;
     kith_ask ask;
     kith_ask_report report; /* of the last call */
+    kith_explain explain;
     void *single;
     bool leaves_out; /* --id: the first hit that is that very item is left out */
     uint64_t left_out;
@@ -90,7 +91,7 @@ static int print_hits(struct asking *asking, uint64_t first) {
     return fflush(stdout) ? EXIT_BROKEN : EXIT_OK;
 }
 
-static void explain_json(const kith_ask_report *report) {
+static void explain_json(const kith_ask_report *report, const kith_explain *explain) {
     struct json json = JSON_LINES(stderr);
     emit_object(&json, NULL);
     emit_uint(&json, "version", report->version);
@@ -100,9 +101,9 @@ static void explain_json(const kith_ask_report *report) {
     emit_uint(&json, "head_rows", report->head_rows);
     emit_bool(&json, "exact", report->exact != 0);
     emit_text(&json, "filter", report->filter_how);
-    emit_text(&json, "plan", report->search.plan_name ? report->search.plan_name : "");
-    emit_uint(&json, "scanned_rows", report->search.scanned_rows);
-    emit_uint(&json, "reranked", report->search.reranked);
+    emit_text(&json, "plan", explain->plan_name ? explain->plan_name : "");
+    emit_uint(&json, "scanned_rows", explain->scanned_rows);
+    emit_uint(&json, "reranked", explain->reranked);
     emit_uint(&json, "filter_ns", report->filter_ns);
     emit_uint(&json, "segments_ns", report->segments_ns);
     emit_uint(&json, "head_ns", report->head_ns);
@@ -111,7 +112,7 @@ static void explain_json(const kith_ask_report *report) {
     emit_object_end(&json);
 }
 
-static void explain_text(const kith_ask_report *report) {
+static void explain_text(const kith_ask_report *report, const kith_explain *explain) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
     pair_line(stderr, "state", "version %llu, %s items, %s of them match", (unsigned long long)report->version,
               human_count(a, report->items), human_count(b, report->matched));
@@ -121,8 +122,7 @@ static void explain_text(const kith_ask_report *report) {
     pair_line(stderr, "searched", "%zu segments, %s rows in memory", report->segments,
               human_count(a, report->head_rows));
     pair_line(stderr, "answers", "%s%s%s", report->exact ? "exact" : "approximate",
-              report->search.plan_name && *report->search.plan_name ? ", plan " : "",
-              report->search.plan_name ? report->search.plan_name : "");
+              explain->plan_name && *explain->plan_name ? ", plan " : "", explain->plan_name ? explain->plan_name : "");
     pair_line(stderr, "time", "%s: filter %s, segments %s", human_duration(a, (double)report->total_ns * 1e-9),
               human_duration(b, (double)report->filter_ns * 1e-9),
               human_duration(c, (double)report->segments_ns * 1e-9));
@@ -133,6 +133,7 @@ static void explain_text(const kith_ask_report *report) {
 static int search_and_print(struct asking *asking, uint64_t first) {
     kith_error error = {0};
     asking->report = (kith_ask_report)KITH_ASK_REPORT_INIT;
+    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
     const kith_status status =
         kith_collection_search(asking->shop.collection, &asking->ask, asking->shop.result, &error);
     return status == KITH_OK ? print_hits(asking, first) : fail_status(status, &error);
@@ -278,6 +279,7 @@ static int prepare(struct asking *asking) {
     asking->ask.timeout_ns = option_number(arguments, OPTION_TIMEOUT, 0);
     asking->ask.cancelled = interrupt_asked;
     asking->ask.report = &asking->report;
+    asking->ask.explain = &asking->explain;
     if (option_given(arguments, OPTION_JSON)) return EXIT_OK;
     asking->table = table_create(stdout, columns, sizeof(columns) / sizeof(*columns));
     return asking->table ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
@@ -291,9 +293,9 @@ int command_query(const struct arguments *arguments) {
     if (!failed) failed = search_all(&asking);
     if (!failed && option_given(arguments, OPTION_EXPLAIN)) {
         if (asking.table) {
-            explain_text(&asking.report);
+            explain_text(&asking.report, &asking.explain);
         } else {
-            explain_json(&asking.report);
+            explain_json(&asking.report, &asking.explain);
         }
     }
     table_destroy(asking.table);

@@ -50,6 +50,10 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "segment_bytes", info->segment_bytes);
     emit_uint(json, "memory_bytes", info->memory_bytes);
     emit_uint(json, "head_memory_bytes", info->head_memory_bytes);
+    emit_uint(json, "cache_bytes", info->cache_bytes);
+    emit_uint(json, "cache_hits", info->cache_hits);
+    emit_uint(json, "cache_misses", info->cache_misses);
+    emit_uint(json, "cache_evictions", info->cache_evictions);
     emit_text(json, "work", info->work);
     emit_uint(json, "work_done", info->work_done);
     emit_uint(json, "work_total", info->work_total);

@@ -56,7 +56,8 @@ class Collection(_kith.Collection):
     _strings: bool  # ids are
 
     def __new__(cls, path: str | os.PathLike[str], *, read_only: bool = False, durability: str = "full",
-                background: bool = True, threads: int | None = None, head_bytes: int | None = None) -> Collection:
+                background: bool = True, threads: int | None = None, head_bytes: int | None = None,
+                cache_bytes: int | None = None) -> Collection:
         """Open a collection.
 
         read_only
@@ -70,11 +71,13 @@ class Collection(_kith.Collection):
             Of batches and merges; None: :func:`kith.get_threads`.
         head_bytes
             Vectors that are kept in memory before they become a segment; None: 16 MiB.
+        cache_bytes
+            Memory for answers that are asked for often; None: none are kept.
 
         MissingFileError, BusyError (another process has it open for writing: the text names it), CorruptError,
         VersionError, FileError.
         """
-        options = _open_options(read_only, durability, background, threads, head_bytes)
+        options = _open_options(read_only, durability, background, threads, head_bytes, cache_bytes)
         return _opened(super().__new__(cls, path, options, None), os.path.abspath(os.fspath(path)))
 
     @classmethod
@@ -82,7 +85,7 @@ class Collection(_kith.Collection):
                dtype: Any = None, vectors: Mapping[str, Any] | None = None, fields: Mapping[str, Any] | None = None,
                ids: str = "number", segment_field: str | None = None, model: str | None = None,
                durability: str = "full", background: bool = True, threads: int | None = None,
-               head_bytes: int | None = None) -> Collection:
+               head_bytes: int | None = None, cache_bytes: int | None = None) -> Collection:
         """Make an empty collection, and open it.
 
         path
@@ -100,7 +103,7 @@ class Collection(_kith.Collection):
             The declared tag that divides the items: a tenant, a user, a region.
         model
             What makes the vectors; searches may name it, and another one is refused.
-        durability, background, threads, head_bytes
+        durability, background, threads, head_bytes, cache_bytes
             As of opening.
 
         ArgumentError names the option; BusyError: there is something in the folder; FileError, NoSpaceError.
@@ -111,7 +114,7 @@ class Collection(_kith.Collection):
         >>> shop.search({"image": [1, 0, 0, 0], "title": [3, 4]}, k=2, weights={"title": 2}).ids.tolist()
         ['b', 'a']
         """
-        options = _open_options(False, durability, background, threads, head_bytes)
+        options = _open_options(False, durability, background, threads, head_bytes, cache_bytes)
         made = _made(dim, metric, dtype, vectors, fields, ids, segment_field, model)
         if path is not None:
             _kith.create_collection(path, made)
@@ -160,7 +163,7 @@ class Collection(_kith.Collection):
             packed, count = pack_ids(ids, self._strings)
         if mode not in _MODES:
             raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
-        return Written(*self._write(packed, self._columns(vectors), pack_payloads(payloads, count),
+        return Written(*self._write(packed, self._columns(vectors) if count else [], pack_payloads(payloads, count),
                                     pack_times(expires, count), pack_versions(if_version, count), _MODES.index(mode)))
 
     def update(self, ids: Any, vectors: Any = None, payloads: Any = None, *, expires: Any = None,
@@ -203,7 +206,8 @@ class Collection(_kith.Collection):
         source
             What :meth:`export` wrote: a Parquet file, or the ``.npy`` file of a pair. Or a Parquet file, a pandas or
             polars frame or an Arrow table with the columns id and vector (or the vectors' names), perhaps expires, and
-            payload, or else a column a key. Or anything that :func:`kith.read` takes.
+            payload, or else a column a key. Or lines of JSON as ``kith add`` reads them. Or anything that
+            :func:`kith.read` takes.
         ids, payloads
             With a source of vectors: as of :meth:`add`. Payloads may also be the path of a file with a JSON object a
             line; without ids, those of the source, or the numbers of its rows.
@@ -236,7 +240,7 @@ class Collection(_kith.Collection):
 
     def declare(self, name: str, type: Any) -> None:
         """Index a field of the payloads, so that filters on it are fast. What is there is indexed in the background."""
-        self._declare(name, _field_type(type))
+        self._declare(_word(name, "the name of a field"), _field_type(type))
 
     # ---- Reading -----------------------------------------------------------------------------------------------------
 
@@ -350,7 +354,7 @@ class Collection(_kith.Collection):
                                  0.0 if target_recall is None else _recall(target_recall), plan,
                                  (_PAYLOAD if payload else 0) | (_VERSION if versions else 0) |
                                  (_VECTORS if vectors else 0),
-                                 min_version and whole(min_version, "min_version", 0, 2**64 - 1),
+                                 0 if min_version == 0 else whole(min_version, "min_version", 0, 2**64 - 1),
                                  0 if timeout is None else _nanoseconds(timeout), model, bool(explain), chosen))
 
     # ---- Profiles ----------------------------------------------------------------------------------------------------
@@ -509,10 +513,12 @@ class Collection(_kith.Collection):
         if not Q:
             raise ArgumentError("search needs queries of one vector at least")
         weights = {} if weights is None else weights
+        if not isinstance(weights, Mapping):
+            raise TypeError(f"weights must be a dict of name to number, not {weights!r}")
         for name, weight in weights.items():
             if name not in Q:
                 raise ArgumentError(f"weights: there are no queries of {name!r}")
-            if not weight > 0:
+            if not _real(weight, "weights: a weight") > 0:
                 raise ArgumentError(f"weights: that of {name!r} is {weight}, it must be above 0")
         return [(self._number(name), rows, weights.get(name)) for name, rows in Q.items()]
 
@@ -591,7 +597,7 @@ async def _in_thread(call: Any, *args: Any, **options: Any) -> Any:
 
 
 def _open_options(read_only: bool, durability: str, background: bool, threads: int | None,
-                  head_bytes: int | None) -> dict[str, Any]:
+                  head_bytes: int | None, cache_bytes: int | None) -> dict[str, Any]:
     if durability not in _DURABILITY:
         raise ArgumentError(f"durability {durability!r} is unknown: 'full' and 'relaxed' are")
     options = {"read_only": int(read_only), "durability": _DURABILITY.index(durability),
@@ -599,6 +605,8 @@ def _open_options(read_only: bool, durability: str, background: bool, threads: i
                "threads": whole(_kith.get_threads() if threads is None else threads, "threads", 1, _kith.THREADS_MAX)}
     if head_bytes is not None:
         options["head_bytes"] = whole(head_bytes, "head_bytes", 1, 2**63)
+    if cache_bytes is not None:
+        options["cache_bytes"] = whole(cache_bytes, "cache_bytes", 0, 2**63)
     return options
 
 
@@ -612,18 +620,20 @@ def _made(dim: int | None, metric: str | None, dtype: Any, vectors: Mapping[str,
         raise ArgumentError("vectors= gives each vector its dtype and metric: {name: (dim, dtype, metric)}")
     specs = [_spec("", (dim, dtype, metric))] if vectors is None else \
         [_spec(name, spec) for name, spec in vectors.items()]
-    return (ids == "string", specs, [(name, _field_type(kind)) for name, kind in (fields or {}).items()],
-            segment_field, model)
+    if not isinstance(fields or {}, Mapping):
+        raise TypeError(f"fields must be a dict of name to type, not {fields!r}")
+    return (ids == "string", specs,
+            [(_word(name, "the name of a field"), _field_type(kind)) for name, kind in (fields or {}).items()],
+            segment_field if segment_field is None else _word(segment_field, "segment_field"),
+            model if model is None else _word(model, "model"))
 
 
 def _spec(name: str, spec: Any) -> tuple[str, int, int, int]:
-    if not isinstance(name, str):
-        raise TypeError(f"vectors: the name of a vector must be a string, not {name!r}")
     parts = tuple(spec) if isinstance(spec, Sequence) and not isinstance(spec, str) else (spec,)
     if not 1 <= len(parts) <= 3:
         raise ArgumentError(f"vectors: {name!r} has {spec!r}; a dim, or (dim, dtype, metric), was expected")
     dim, kind, metric = (*parts, None, None)[:3]
-    return (name, whole(dim, "dim", 1, 65536), 0 if kind is None else _dtype(kind),
+    return (_word(name, "the name of a vector"), whole(dim, "dim", 1, 65536), 0 if kind is None else _dtype(kind),
             0 if metric is None else _metric(metric))
 
 
@@ -632,13 +642,28 @@ def _field_type(kind: Any) -> str:
     word = known.get(kind, kind) if isinstance(kind, type) else kind
     if not isinstance(word, str):
         raise TypeError(f"the type of a field must be a word, not {kind!r}")
-    return word
+    return _word(word, "the type of a field")
+
+
+def _word(text: Any, what: str) -> str:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} must be a text, not {text!r}")
+    if "\0" in text:
+        raise ArgumentError(f"{what}: {text!r} has a null character")
+    return text
+
+
+def _real(value: Any, name: str) -> float:
+    if isinstance(value, str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name} must be a number, not {value!r}")
+    return float(value)
 
 
 def _recall(target: float) -> float:
+    target = _real(target, "target_recall")
     if not 0 < target <= 1:
         raise ArgumentError(f"target_recall is {target}, it must be above 0 and at most 1")
-    return float(target)
+    return target
 
 
 def _share(value: float, name: str) -> float:
@@ -662,6 +687,7 @@ def _event_time(value: datetime.datetime | float) -> int:
 
 
 def _nanoseconds(seconds: float) -> int:
+    seconds = _real(seconds, "timeout")
     if not seconds > 0:
         raise ArgumentError(f"timeout is {seconds}, it must be more than 0 seconds")
     return int(min(math.ceil(min(seconds, 9e9) * 1e9), 9e18))

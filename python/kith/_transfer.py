@@ -219,8 +219,10 @@ def _open(source: Any, ids: Any, payloads: Any, specs: list[tuple[Any, ...]],
     if path is not None and ids is None and payloads is None:
         if path.lower().endswith(_PARQUET):
             return _of_parquet(path, specs)
+        if path.lower().endswith(_LINES):
+            return _of_lines(path, specs)
         stem = path[:-4] if path.lower().endswith(".npy") else path
-        if os.path.exists(f"{stem}.jsonl") and not path.lower().endswith(_LINES):
+        if os.path.exists(f"{stem}.jsonl"):
             return _of_pair(stem, specs)
     if path is None and ids is None and payloads is None and hasattr(source, "columns"):
         return _of_table(source, specs)
@@ -310,6 +312,37 @@ def _pair_batch(lines: list[dict[str, Any]], arrays: dict[str, Any]) -> Batch:
     expires = [item["expires"] / 1000 if item.get("expires") else None for item in lines]
     return Batch([item["id"] for item in lines], vectors or None,
                  [item.get("payload") for item in lines], expires if any(expires) else None)
+
+
+def _of_lines(path: str, specs: list[tuple[Any, ...]]) -> tuple[int, Iterator[Batch]]:
+    """Items as `kith add` reads them: {"id": 7, "vector": [...], "payload": {...}}. Their number is not known."""
+    names = [name for name, *_ in specs]
+
+    def batches() -> Iterator[Batch]:
+        at = 0
+        with _files.refusals(path), open(path, encoding="utf-8") as file:
+            while lines := [_item(line, path, at + i + 1) for i, line in zip(range(BATCH), file)]:
+                yield _line_batch(lines, names, path, at)
+                at += len(lines)
+
+    return 0, batches()
+
+
+def _line_batch(lines: list[dict[str, Any]], names: list[str], path: str, first: int) -> Batch:
+    columns: dict[str, list[Any]] = {}
+    bodies = []
+    for row, item in enumerate(lines):
+        given = dict(item.get("vectors") or {})
+        if item.get("vector") is not None:
+            given[names[0] if len(names) == 1 else ""] = item["vector"]
+        for name, vector in given.items():
+            if name not in names:
+                raise FormatError(f"{path}: line {first + row + 1}: the collection has no vector called {name!r}")
+            columns.setdefault(name, [None] * len(lines))[row] = vector
+        rest = {key: value for key, value in item.items() if key not in ("id", "vector", "vectors", "expires")}
+        bodies.append(item["payload"] if "payload" in item else rest or None)
+    expires = [item["expires"] / 1000 if item.get("expires") else None for item in lines]
+    return Batch([item["id"] for item in lines], columns or None, bodies, expires if any(expires) else None)
 
 
 # ---- Tables ----------------------------------------------------------------------------------------------------------

@@ -82,8 +82,10 @@ kpy_shop *kpy_shop_hold(PyObject *self) {
 
 bool kpy_take_text(PyObject *object, const char *what, const char **text) {
     Py_ssize_t bytes = 0;
-    *text = object == Py_None ? NULL : PyUnicode_AsUTF8AndSize(object, &bytes);
-    if (!*text) return !PyErr_Occurred();
+    *text = NULL;
+    if (object == Py_None) return true;
+    if (!PyUnicode_Check(object)) return PyErr_Format(PyExc_TypeError, "%s must be a text, not %R", what, object);
+    if (!(*text = PyUnicode_AsUTF8AndSize(object, &bytes))) return false;
     if (strlen(*text) == (size_t)bytes) return true;
     kpy_raise(KITH_E_ARG, "%s: has a null character, at byte %zu", what, strlen(*text));
     return false;
@@ -95,6 +97,7 @@ static const kpy_option open_options[] = {
     {"no_background", offsetof(kith_collection_open_options, no_background), KPY_NARROW},
     {"threads", offsetof(kith_collection_open_options, threads), KPY_NARROW},
     {"head_bytes", offsetof(kith_collection_open_options, head_bytes), KPY_WIDE},
+    {"cache_bytes", offsetof(kith_collection_open_options, cache_bytes), KPY_WIDE},
 };
 
 /* Collection(path or None, options, made): made None opens what is there; else a tuple that kpy_made_of() takes, for a
@@ -215,6 +218,10 @@ static PyObject *collection_info(PyObject *self, PyObject *none) {
         {"segment_bytes", kpy_u64(info.segment_bytes)},
         {"memory_bytes", kpy_u64(info.memory_bytes)},
         {"head_memory_bytes", kpy_u64(info.head_memory_bytes)},
+        {"cache_bytes", kpy_u64(info.cache_bytes)},
+        {"cache_hits", kpy_u64(info.cache_hits)},
+        {"cache_misses", kpy_u64(info.cache_misses)},
+        {"cache_evictions", kpy_u64(info.cache_evictions)},
         {"work", PyUnicode_FromString(info.work)},
         {"work_done", kpy_u64(info.work_done)},
         {"work_total", kpy_u64(info.work_total)},

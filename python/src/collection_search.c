@@ -13,6 +13,7 @@ struct asking {
     kpy_rows *rows, one_rows;
     Py_ssize_t leg_count;
     kith_ask_report report;
+    kith_explain explain;
     kpy_poll poll;
     kith_result *result;
     kith_error error;
@@ -85,6 +86,7 @@ static bool take_ask(struct asking *asking, PyObject *const *args) {
     kith_ask *ask = &asking->ask;
     *ask = (kith_ask)KITH_ASK_INIT;
     asking->report = (kith_ask_report)KITH_ASK_REPORT_INIT;
+    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
     if (!kpy_parse_k(args[A_K], &ask->k) || !kpy_take_text(args[A_FILTER], "where", &ask->filter) ||
         !kpy_take_text(args[A_SEGMENT], "segment", &ask->segment) ||
         !kpy_take_text(args[A_MODEL], "model", &ask->model))
@@ -97,13 +99,14 @@ static bool take_ask(struct asking *asking, PyObject *const *args) {
     ask->cancelled = kpy_poll_signals;
     ask->cancelled_context = &asking->poll;
     ask->report = args[A_EXPLAIN] == Py_True ? &asking->report : NULL;
+    ask->explain = args[A_EXPLAIN] == Py_True ? &asking->explain : NULL;
     if (PyErr_Occurred() || !take_profile(ask, args[A_PROFILE]) || !take_legs(asking, args[A_LEGS])) return false;
     ask->legs = asking->legs;
     ask->leg_count = (size_t)asking->leg_count;
     return true;
 }
 
-static PyObject *ask_report_dict(const kith_ask_report *report) {
+static PyObject *ask_report_dict(const kith_ask_report *report, const kith_explain *explain) {
     const kpy_entry entries[] = {
         {"version", kpy_u64(report->version)},
         {"items", kpy_u64(report->items)},
@@ -119,7 +122,7 @@ static PyObject *ask_report_dict(const kith_ask_report *report) {
         {"head_seconds", PyFloat_FromDouble((double)report->head_ns * 1e-9)},
         {"read_seconds", PyFloat_FromDouble((double)report->read_ns * 1e-9)},
         {"seconds", PyFloat_FromDouble((double)report->total_ns * 1e-9)},
-        {"search", kpy_explain_dict(&report->search)},
+        {"search", kpy_explain_dict(explain)},
     };
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }
@@ -170,7 +173,7 @@ static PyObject *answer_of(const struct asking *asking) {
         kpy_copy(hits.expires_ms, hits.count, NPY_UINT64, sizeof(uint64_t)),
         asking->ask.with & KITH_WITH_VECTORS ? kpy_vectors_of(asking->held, asking->result, hits.count)
                                              : Py_NewRef(Py_None),
-        asking->ask.report ? ask_report_dict(&asking->report) : Py_NewRef(Py_None),
+        asking->ask.report ? ask_report_dict(&asking->report, &asking->explain) : Py_NewRef(Py_None),
     };
     return kpy_tuple_of(parts, sizeof(parts) / sizeof(*parts));
 }

@@ -63,6 +63,7 @@ def test_items_by_number(shop, rows):
     assert np.array_equal(item.vector, rows[7]) and item.expires is None and list(item.vectors) == [""]
     assert [item.id for item in shop.get([5, 999, 3])] == [5, 3] and shop.get([5])[0].vectors is None
     assert shop.get([]) == [] and shop.exists([1, 1000]).tolist() == [True, False]
+    assert shop.add([], [], [])[1:] == shop.delete([])[1:] == (0, 0, 0, 0)
     assert shop.delete([7, 1000]).removed == 1 and 7 not in shop
     with pytest.raises(kith.MissingIdError, match="no item 7"):
         shop[7]
@@ -329,6 +330,7 @@ BAD_WRITES = [
     (lambda s, r: s.delete(where="price >"), kith.ArgumentError, "column"),
     (lambda s, r: s.delete(where="price > 0\0 and color = red"), kith.ArgumentError, "where: has a null character"),
     (lambda s, r: s.declare("price", "tag"), kith.ArgumentError, "price"),
+    (lambda s, r: s.declare("x\0", "tag"), kith.ArgumentError, "null character"),
     (lambda s, r: s.declare("x", "text"), kith.ArgumentError, "'text' is no type"),
     (lambda s, r: s.update(77, r[0]), kith.NotFoundError, "77"),
 ]
@@ -358,10 +360,16 @@ BAD_READS = [
     (lambda s, r: s.search(r[0], weights={"": 1}), kith.ArgumentError, "weights belong"),
     (lambda s, r: s.search({"": r[0]}, weights={"x": 1}), kith.ArgumentError, "weights: there are no queries of 'x'"),
     (lambda s, r: s.search({"": r[0]}, weights={"": 0}), kith.ArgumentError, "weights: that of '' is 0"),
+    (lambda s, r: s.search({"": r[0]}, weights=[1]), TypeError, "weights must be a dict"),
     (lambda s, r: s.search({"": r[0]}, vector=""), kith.ArgumentError, "cannot both"),
     (lambda s, r: s.search({}), kith.ArgumentError, "one vector at least"),
     (lambda s, r: s.search(r[0], target_recall=2), kith.ArgumentError, "target_recall is 2"),
     (lambda s, r: s.search(r[0], plan="fast"), kith.ArgumentError, "fast"),
+    (lambda s, r: s.search(r[0], segment=5), TypeError, "segment must be a text, not 5"),
+    (lambda s, r: s.search(r[0], timeout="1"), TypeError, "timeout must be a number"),
+    (lambda s, r: s.search(r[0], target_recall="high"), TypeError, "target_recall must be a number"),
+    (lambda s, r: s.search(r[0], min_version=None), TypeError, "min_version must be a whole number"),
+    (lambda s, r: s.search(r[0], model="m\0"), kith.ArgumentError, "model: has a null character, at byte 1"),
     (lambda s, r: s.search(r[0], timeout=0), kith.ArgumentError, "timeout is 0"),
     (lambda s, r: s.search(r[0], min_version=-1), kith.ArgumentError, "min_version is -1"),
     (lambda s, r: s.search(r[0], min_version=1000, timeout=0.05), kith.DeadlineError, "1000"),
@@ -387,13 +395,15 @@ def test_a_refused_read_says_why(shop, rows, number):
     ({"dim": 0}, kith.ArgumentError, "dim is 0"), ({"dim": "2"}, TypeError, "dim"),
     ({"dim": 2, "metric": "near"}, kith.ArgumentError, "near"), ({"dim": 2, "ids": "uuid"}, kith.ArgumentError, "uuid"),
     ({"vectors": {}}, kith.ArgumentError, "vector"),
-    ({"vectors": {"a": (2, "f4", "l2", 1)}}, kith.ArgumentError, "'a'"), ({"vectors": {5: 2}}, TypeError, "name"), ({"vectors": {"a": 2}, "metric": "l2"}, kith.ArgumentError, "gives each"),
+    ({"vectors": {"a": (2, "f4", "l2", 1)}}, kith.ArgumentError, "'a'"), ({"vectors": {5: 2}}, TypeError, "name"),
+    ({"vectors": {"a": 2}, "metric": "l2"}, kith.ArgumentError, "gives each"),
     ({"dim": 2, "fields": {"x": "text"}}, kith.ArgumentError, "text"), ({"dim": 2, "fields": {"x": 5}}, TypeError, "5"),
     ({"dim": 2, "segment_field": "x"}, kith.ArgumentError, "x"), ({"dim": 2, "durability": "none"}, kith.ArgumentError,
                                                                   "durability"),
     ({"dim": 2, "threads": 0}, kith.ArgumentError, "threads"), ({"dim": 2, "head_bytes": 0}, kith.ArgumentError,
                                                                 "head_bytes"),
-    ({"dim": 2, "nothing": 1}, TypeError, "nothing"),
+    ({"dim": 2, "nothing": 1}, TypeError, "nothing"), ({"dim": 2, "fields": ["a"]}, TypeError, "a dict of name to type"),
+    ({"dim": 2, "model": "a\0"}, kith.ArgumentError, "model: 'a.x00' has a null"),
 ])
 def test_a_collection_that_cannot_be_made(tmp_path, options, error, text):
     for path in (tmp_path / "x", None):
@@ -802,6 +812,24 @@ def test_loading_vectors(tmp_path, rows):
         (tmp_path / "p.jsonl").write_text('{"n": 1}\n{"n"\n')
         with pytest.raises(kith.FormatError, match="p.jsonl: line 2"):
             shop.load(rows[:2], payloads=tmp_path / "p.jsonl")
+
+
+def test_loading_lines(tmp_path, named):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"id": "a", "vectors": {"title": [1, 2]}, "payload": {"n": 1}}\n'
+                    '{"id": "b", "vectors": {"title": [3, 4], "image": [1, 0, 0, 0]}, "n": 2, '
+                    '"expires": 4000000000000}\n'
+                    '{"id": "c"}\n')
+    assert named.load(path).inserted == 3
+    assert [item.payload for item in named.scroll()] == [{"n": 1}, {"n": 2}, None]
+    assert list(named["a"].vectors) == ["title"] and len(named["b"].vectors) == 2 and not named["c"].vectors
+    assert named["b"].expires.year == 2096
+    path.write_text('{"id": "a"}\n{"id": "b", "vector": [1, 2]}\n')
+    with pytest.raises(kith.FormatError, match="x.jsonl: line 2: the collection has no vector called ''"):
+        named.load(path)
+    with kith.Collection.create(None, dim=2) as shop:
+        path.write_text('{"id": 1, "vector": [1, 2], "n": 1}\n')
+        assert shop.load(path).inserted == 1 and shop[1].payload == {"n": 1} and shop[1].vector.tolist() == [1, 2]
 
 
 def test_pairs_that_do_not_go_together(tmp_path, shop, rows):

@@ -23,6 +23,10 @@
  * G2. KITH_E_NOSPACE, KITH_E_BUSY and KITH_E_NOMEM do not poison: the next begin may succeed.
  * G3. Reads see what was committed, and between begin and commit the writing thread's own changes, if it reads through
  *     the same ki_catalog. Any thread may read at any time; a scan sees one state.
+ *     With KITH_DURABILITY_RELAXED and `gather` small commits are gathered (tail.h). Readers in this process see them
+ *     at once, but may wait for a transaction that is open: who is between begin and commit waits for nobody who reads.
+ *     Other processes see them after some 20 ms of further commits, or a ki_catalog_sync, which the owner calls every
+ *     tenth of a second; and what a killed process committed last, when somebody has opened it for writing.
  * G4. Keys are u64 and scans ascend by them as u64, whatever SQLite thinks of the upper half.
  * G5. Every blob that is read has a checksum beside it that was compared: KITH_E_CORRUPT names table and key.
  * G6. Who writes a read-only catalog, and a change outside of begin and commit, gets KITH_E_ARG. After a fork() the
@@ -41,6 +45,7 @@ typedef struct ki_catalog_options {
     int create;    /* make it; KITH_E_BUSY: there is one already */
     int read_only; /* changes are KITH_E_ARG; also of one that another process writes */
     kith_durability durability;
+    int gather; /* with KITH_DURABILITY_RELAXED: gather small commits (G3); for who calls ki_catalog_sync regularly */
     const char *vfs; /* SQLite's name of the file system, NULL: the usual one (tests) */
 } ki_catalog_options;
 

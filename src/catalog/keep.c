@@ -19,7 +19,11 @@ kith_status ki_catalog_sync(ki_catalog *catalog, kith_error *error) {
     kith_error reason = {0};
     kith_status status = ki_catalog_usable(catalog, error);
     if (status != KITH_OK || catalog->read_only) return status;
-    status = catalog->keeper->sync(catalog->self, &reason);
+    status = ki_catalog_lock(catalog, error);
+    if (status != KITH_OK) return status;
+    status = catalog->keeper->publish(catalog->self, &reason);
+    ki_catalog_unlock(catalog);
+    if (status == KITH_OK) status = catalog->keeper->sync(catalog->self, &reason);
     if (status == KITH_OK) return KITH_OK;
     if (status == KITH_E_IO && ki_catalog_lock(catalog, NULL) == KITH_OK) {
         ki_catalog_poison(catalog, status, &reason);
@@ -36,7 +40,7 @@ kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *e
     if (!path) return ki_fail(error, KITH_E_ARG, "the path of a copy is NULL");
     if (ki_catalog_is_changer(catalog))
         return ki_fail(error, KITH_E_ARG, "a catalog is not copied between begin and commit");
-    status = ki_reading_enter(catalog, 1, &reading, error);
+    status = ki_reading_enter(catalog, KI_READ_SEVERAL, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->copy(catalog->self, reading, path, error);
     ki_reading_leave(catalog, reading);
@@ -46,7 +50,7 @@ kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *e
 kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, void *progress_context,
                              kith_error *error) {
     ki_reading *reading = NULL;
-    kith_status status = ki_reading_enter(catalog, 1, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_SEVERAL, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->check(reading, progress, progress_context, error);
     ki_reading_leave(catalog, reading);

@@ -43,6 +43,12 @@ typedef struct ki_keeper {
     kith_status (*put_named)(void *self, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error);
     kith_status (*remove_named)(void *self, int64_t kind, ki_bytes name, kith_error *error);
 
+    /* Commits that only `own` shows yet. By a thread that has the lock: make sure that it does (a fault may have undone
+     * them there), and show them to all readings. */
+    uint64_t (*pending)(void *self);
+    kith_status (*settle)(void *self, kith_error *error);
+    kith_status (*publish)(void *self, kith_error *error);
+
     ki_reading *(*own)(void *self);
     kith_status (*reading_create)(void *self, ki_reading **reading, kith_error *error);
     void (*reading_destroy)(ki_reading *reading);
@@ -84,6 +90,7 @@ struct ki_catalog {
     pthread_cond_t ended;  /* nobody changes any more */
     int changing;
     pthread_t changer;
+    int borrowed;         /* the lock is a reader's, who reads what is pending */
     kith_status failed;   /* of the transaction that is open, or KITH_OK */
     kith_status poisoned; /* KITH_OK, or why there are no more changes */
     ki_reading *lent, *spare;
@@ -107,7 +114,8 @@ int ki_catalog_is_changer(ki_catalog *catalog);
 void ki_catalog_poison(ki_catalog *catalog, kith_status status, const kith_error *reason);
 
 /* reading.c: the calling thread's way to read: its own changes, what it has begun, or another one until leave. */
-kith_status ki_reading_enter(ki_catalog *catalog, int several, ki_reading **reading, kith_error *error);
+typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL } ki_reading_kind;
+kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error);
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading);
 void ki_reading_close_all(ki_catalog *catalog);
 

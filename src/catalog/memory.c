@@ -375,6 +375,11 @@ static kith_status stamp(void *self, uint64_t *stamp, kith_error *error) {
     return KITH_OK;
 }
 
+static uint64_t nothing_pending(void *self) {
+    (void)self;
+    return 0;
+}
+
 static kith_status sync_nothing(void *self, kith_error *error) {
     (void)self;
     (void)error;
@@ -463,6 +468,9 @@ static const ki_keeper MEMORY_KEEPER = {
     .remove_numbered = remove_numbered,
     .put_named = put_named,
     .remove_named = remove_named,
+    .pending = nothing_pending,
+    .settle = sync_nothing,
+    .publish = sync_nothing,
     .own = own,
     .reading_create = reading_create,
     .reading_destroy = reading_destroy,

@@ -47,19 +47,11 @@ static void take_back(ki_catalog *catalog, ki_reading *reading) {
     if (reading) catalog->keeper->reading_destroy(reading);
 }
 
-kith_status ki_reading_enter(ki_catalog *catalog, int several, ki_reading **reading, kith_error *error) {
+/* A spare reading, begun; the mutex is given up. */
+static kith_status lend_spare(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error) {
     const pthread_t self = pthread_self();
-    kith_status status = ki_catalog_usable(catalog, error);
-    if (status != KITH_OK) return status;
-    pthread_mutex_lock(&catalog->mutex);
-    ki_reading *found = find_lent(catalog, self);
-    if (found) {
-        found->depth++; /* of the changer's own nobody asks */
-        pthread_mutex_unlock(&catalog->mutex);
-        *reading = found;
-        return KITH_OK;
-    }
-    found = catalog->spare;
+    ki_reading *found = catalog->spare;
+    kith_status status = KITH_OK;
     if (found) {
         catalog->spare = found->next;
         catalog->spares--;
@@ -73,7 +65,7 @@ kith_status ki_reading_enter(ki_catalog *catalog, int several, ki_reading **read
         lend(catalog, found, self);
         pthread_mutex_unlock(&catalog->mutex);
     }
-    status = catalog->keeper->reading_start(found, several, error);
+    status = catalog->keeper->reading_start(found, kind == KI_READ_SEVERAL, error);
     if (status == KITH_OK) {
         *reading = found;
         return KITH_OK;
@@ -83,8 +75,59 @@ kith_status ki_reading_enter(ki_catalog *catalog, int several, ki_reading **read
     return status;
 }
 
+/* Commits are there that other readings do not show. One row is read as the changer would, in its place; who reads more
+ * has them shown first, because changes must not wait for it. */
+static kith_status enter_pending(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error) {
+    kith_status status = ki_catalog_lock(catalog, error);
+    if (status != KITH_OK) return status;
+    if (kind == KI_READ_ONE && catalog->keeper->pending(catalog->self)) {
+        status = catalog->keeper->settle(catalog->self, error);
+        if (status == KITH_OK) {
+            pthread_mutex_lock(&catalog->mutex);
+            catalog->borrowed = 1;
+            pthread_mutex_unlock(&catalog->mutex);
+            *reading = catalog->keeper->own(catalog->self);
+            return KITH_OK;
+        }
+    } else {
+        status = catalog->keeper->publish(catalog->self, error);
+    }
+    ki_catalog_unlock(catalog);
+    if (status != KITH_OK) return status;
+    pthread_mutex_lock(&catalog->mutex);
+    return lend_spare(catalog, kind, reading, error);
+}
+
+kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error) {
+    const pthread_t self = pthread_self();
+    kith_status status = ki_catalog_usable(catalog, error);
+    if (status != KITH_OK) return status;
+    pthread_mutex_lock(&catalog->mutex);
+    ki_reading *found = find_lent(catalog, self);
+    if (found) {
+        const int is_own = found == catalog->keeper->own(catalog->self);
+        found->depth++; /* of the changer's own nobody asks */
+        pthread_mutex_unlock(&catalog->mutex);
+        if (is_own) status = catalog->keeper->settle(catalog->self, error);
+        if (status == KITH_OK) *reading = found;
+        return status;
+    }
+    if (catalog->keeper->pending(catalog->self)) {
+        pthread_mutex_unlock(&catalog->mutex);
+        return enter_pending(catalog, kind, reading, error);
+    }
+    status = lend_spare(catalog, kind, &found, error);
+    if (status == KITH_OK) *reading = found;
+    return status;
+}
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading) {
     pthread_mutex_lock(&catalog->mutex);
+    if (catalog->borrowed && pthread_equal(catalog->changer, pthread_self())) {
+        catalog->borrowed = 0;
+        pthread_mutex_unlock(&catalog->mutex);
+        ki_catalog_unlock(catalog);
+        return;
+    }
     reading->depth--;
     const int goes_on = reading->depth || reading == catalog->keeper->own(catalog->self);
     pthread_mutex_unlock(&catalog->mutex);
@@ -108,7 +151,7 @@ void ki_reading_close_all(ki_catalog *catalog) {
 
 kith_status ki_catalog_read_begin(ki_catalog *catalog, kith_error *error) {
     ki_reading *reading = NULL;
-    return ki_reading_enter(catalog, 1, &reading, error);
+    return ki_reading_enter(catalog, KI_READ_SEVERAL, &reading, error);
 }
 
 void ki_catalog_read_end(ki_catalog *catalog) {
@@ -140,7 +183,7 @@ static kith_status refuse_null(kith_error *error) {
 static kith_status get_named(ki_catalog *catalog, int64_t kind, ki_bytes name, ki_found *found, kith_error *error) {
     ki_reading *reading = NULL;
     if (!found || !name.data) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_ONE, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->get_named(reading, kind, name, found, error);
     ki_reading_leave(catalog, reading);
@@ -159,7 +202,7 @@ kith_status ki_catalog_get_record(ki_catalog *catalog, uint32_t kind, ki_bytes n
 kith_status ki_catalog_get_item(ki_catalog *catalog, uint64_t key, ki_found *found, kith_error *error) {
     ki_reading *reading = NULL;
     if (!found) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_ONE, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->get_item(reading, key, found, error);
     ki_reading_leave(catalog, reading);
@@ -170,7 +213,7 @@ kith_status ki_catalog_find_text(ki_catalog *catalog, ki_bytes text, uint64_t *k
     ki_reading *reading = NULL;
     if (!key || (text.bytes && !text.data)) return refuse_null(error);
     if (!text.bytes) return KITH_E_NOTFOUND;
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_ONE, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->find_text(reading, text, key, error);
     ki_reading_leave(catalog, reading);
@@ -180,7 +223,7 @@ kith_status ki_catalog_find_text(ki_catalog *catalog, ki_bytes text, uint64_t *k
 kith_status ki_catalog_next_expiry(ki_catalog *catalog, uint64_t *expires_ms, kith_error *error) {
     ki_reading *reading = NULL;
     if (!expires_ms) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_ONE, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->next_expiry(reading, expires_ms, error);
     ki_reading_leave(catalog, reading);
@@ -191,7 +234,7 @@ kith_status ki_catalog_scan_items(ki_catalog *catalog, uint64_t first, ki_catalo
                                   kith_error *error) {
     ki_reading *reading = NULL;
     if (!fn) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_SCAN, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->scan_items(reading, first, fn, context, error);
     ki_reading_leave(catalog, reading);
@@ -202,7 +245,7 @@ kith_status ki_catalog_scan_expired(ki_catalog *catalog, uint64_t now_ms, ki_cat
                                     kith_error *error) {
     ki_reading *reading = NULL;
     if (!fn) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_SCAN, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->scan_expired(reading, ki_min_u64(now_ms, INT64_MAX), fn, context, error);
     ki_reading_leave(catalog, reading);
@@ -213,7 +256,7 @@ static kith_status scan_numbered(ki_catalog *catalog, ki_numbered table, uint64_
                                  void *context, kith_error *error) {
     ki_reading *reading = NULL;
     if (!fn) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_SCAN, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->scan_numbered(reading, table, first, fn, context, error);
     ki_reading_leave(catalog, reading);
@@ -234,7 +277,7 @@ kith_status ki_catalog_scan_records(ki_catalog *catalog, uint32_t kind, ki_catal
                                     kith_error *error) {
     ki_reading *reading = NULL;
     if (!fn) return refuse_null(error);
-    kith_status status = ki_reading_enter(catalog, 0, &reading, error);
+    kith_status status = ki_reading_enter(catalog, KI_READ_SCAN, &reading, error);
     if (status != KITH_OK) return status;
     status = catalog->keeper->scan_named(reading, kind, fn, context, error);
     ki_reading_leave(catalog, reading);

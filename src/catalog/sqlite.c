@@ -376,16 +376,19 @@ static kith_status open_writer(ki_sqlite *sqlite, const ki_catalog_options *opti
         return ki_fail(error, KITH_E_IO, "%s: cannot be written: open it for reading only", sqlite->path);
     status = options->create ? create(sqlite->writer, error) : check_made(sqlite->writer, error);
     if (status == KITH_OK && !options->create) status = ki_sqlite_renew_log(sqlite->writer, error);
-    return status == KITH_OK ? prepare_writer(sqlite->writer, options->durability, error) : status;
+    if (status == KITH_OK) status = prepare_writer(sqlite->writer, options->durability, error);
+    const int gather = options->durability == KITH_DURABILITY_RELAXED && options->gather;
+    return status == KITH_OK ? ki_tail_open(sqlite, gather, error) : status;
 }
 
+/* 1, 0, or -1 without memory. */
 static int exists(const ki_sqlite *sqlite, const char *tail) {
     sqlite3_vfs *vfs = sqlite3_vfs_find(sqlite->vfs);
     char *path = sqlite3_mprintf("%s%s", sqlite->path, tail);
     int result = 0;
-    if (!vfs || !path || vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &result) != SQLITE_OK) result = 0;
+    const int access = vfs && path ? vfs->xAccess(vfs, path, SQLITE_ACCESS_EXISTS, &result) : SQLITE_NOMEM;
     sqlite3_free(path);
-    return result;
+    return access == SQLITE_OK ? result : access == SQLITE_NOMEM || access == SQLITE_IOERR_NOMEM ? -1 : 0;
 }
 
 /* Readers of a log need an index in shared memory beside it, which SQLite makes where it may. Where it may not, a file
@@ -404,6 +407,7 @@ static kith_status open_reader(ki_sqlite *sqlite, kith_error *error) {
 
 static void close_file(void *self) {
     ki_sqlite *sqlite = self;
+    ki_tail_close(sqlite);
     ki_connection_close(sqlite->watch);
     ki_connection_close(sqlite->writer); /* the last one: it moves the log into the file */
     pthread_mutex_destroy(&sqlite->watching);
@@ -423,6 +427,9 @@ static const ki_keeper SQLITE_KEEPER = {
     .remove_numbered = ki_sqlite_remove_numbered,
     .put_named = ki_sqlite_put_named,
     .remove_named = ki_sqlite_remove_named,
+    .pending = ki_sqlite_pending,
+    .settle = ki_sqlite_settle,
+    .publish = ki_sqlite_publish,
     .own = own,
     .reading_create = reading_create,
     .reading_destroy = reading_destroy,
@@ -473,6 +480,8 @@ static kith_status check_options(const char *path, const ki_catalog_options *opt
     if (!path || !*path || !options) return ki_fail(error, KITH_E_ARG, "the path or the options of a catalog are NULL");
     if (options->create && options->read_only)
         return ki_fail(error, KITH_E_ARG, "%s: a catalog cannot be made for reading only", path);
+    if (sqlite3_initialize() != SQLITE_OK)
+        return ki_fail(error, KITH_E_NOMEM, "%s: SQLite has no memory to begin with", path);
     if (!sqlite3_vfs_find(options->vfs))
         return ki_fail(error, KITH_E_ARG, "SQLite knows no file system '%s'", options->vfs ? options->vfs : "");
     return KITH_OK;
@@ -485,7 +494,10 @@ kith_status ki_catalog_open_sqlite(const char *path, const ki_catalog_options *o
     if (status == KITH_OK && !catalog) status = ki_fail(error, KITH_E_ARG, "the place for a catalog is NULL");
     if (status == KITH_OK) status = make(path, options, &sqlite, error);
     if (status != KITH_OK) return status;
-    if (!options->create && !exists(sqlite, ""))
+    const int there = options->create ? 1 : exists(sqlite, "");
+    if (there < 0)
+        status = ki_fail(error, KITH_E_NOMEM, "out of memory");
+    else if (!there)
         status = ki_fail(error, KITH_E_NOTFOUND, "%s: there is no such catalog", path);
     else
         status = options->read_only ? open_reader(sqlite, error) : open_writer(sqlite, options, error);

@@ -15,6 +15,7 @@
 #define KI_CATALOG_SQLITE_H
 
 #include "catalog/keeper.h"
+#include "catalog/tail.h"
 
 #include <sqlite3.h>
 
@@ -66,7 +67,8 @@ struct ki_sqlite {
     ki_connection *writer; /* NULL: read only */
     pthread_mutex_t watching;
     ki_connection *watch; /* made when it is needed */
-    _Atomic uint64_t writer_bytes;
+    _Atomic uint64_t writer_bytes, commits;
+    ki_tail tail;
 };
 
 static inline int64_t ki_signed(uint64_t key) {
@@ -100,7 +102,26 @@ uint64_t ki_item_sum(const ki_catalog_item *item);
 uint64_t ki_numbered_sum(ki_numbered table, uint64_t number, ki_bytes body);
 uint64_t ki_named_sum(int64_t kind, ki_bytes name, ki_bytes body);
 
+/* sqlite_tail.c */
+/* Do again what a killed process left in the tail; keep one from now on if `relaxed`. */
+kith_status ki_tail_open(ki_sqlite *sqlite, int relaxed, kith_error *error);
+/* Commit what is pending, and remove the file if there is nothing in it that SQLite has not. */
+void ki_tail_close(ki_sqlite *sqlite);
+/* Remember a change that SQLite's transaction has made. */
+kith_status ki_tail_note(ki_sqlite *sqlite, const ki_change *change, kith_error *error);
+/* Whether changes would still belong to the transaction that was begun. */
+kith_status ki_tail_still_open(const ki_sqlite *sqlite, kith_error *error);
+kith_status ki_tail_begin(ki_sqlite *sqlite, kith_error *error);
+kith_status ki_tail_commit(ki_sqlite *sqlite, int *unknown, kith_error *error);
+void ki_tail_rollback(ki_sqlite *sqlite);
+
+/* sqlite_write.c: a change as it stands in the tail. */
+kith_status ki_sqlite_apply(ki_sqlite *sqlite, const ki_change *change, kith_error *error);
+
 /* The functions of the keeper, by file. */
+uint64_t ki_sqlite_pending(void *self);
+kith_status ki_sqlite_settle(void *self, kith_error *error);
+kith_status ki_sqlite_publish(void *self, kith_error *error);
 kith_status ki_sqlite_begin(void *self, kith_error *error);
 kith_status ki_sqlite_commit(void *self, int *unknown, kith_error *error);
 void ki_sqlite_rollback(void *self);
@@ -130,9 +151,9 @@ kith_status ki_sqlite_scan_all_named(ki_reading *reading, ki_catalog_record_fn f
 
 kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error);
 kith_status ki_sqlite_sync(void *self, kith_error *error);
-/* When a sync failed, the kernel forgets that what it was for is not on the disk, and shows it all the same: SQLite, which
- * finds such a log after its writer's death, takes it for whole and builds on it, and a crash then leaves a hole in the
- * middle. So a log that a former writer left is brought to the disk again before anything is made of it. */
+/* When a sync failed, the kernel forgets that what it was for is not on the disk, and shows it all the same: SQLite,
+ * which finds such a log after its writer's death, takes it for whole and builds on it, and a crash then leaves a hole
+ * in the middle. So a log that a former writer left is brought to the disk again before anything is made of it. */
 kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error);
 kith_status ki_sqlite_copy(void *self, ki_reading *reading, const char *path, kith_error *error);
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error);

@@ -45,6 +45,8 @@ kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error) {
     kith_status status = ki_sqlite_watch(sqlite, error);
     if (status == KITH_OK && sqlite->immutable) status = check_untouched(sqlite, error);
     if (status == KITH_OK) status = data_version(sqlite->watch, stamp, error);
+    /* SQLite's number changes with what the tail gave it, too, and with what others committed. */
+    if (status == KITH_OK) *stamp = (*stamp << 32) + atomic_load_explicit(&sqlite->commits, memory_order_relaxed);
     pthread_mutex_unlock(&sqlite->watching);
     return status;
 }
@@ -71,7 +73,7 @@ kith_status ki_sqlite_sync(void *self, kith_error *error) {
     return status;
 }
 
-/* Read and write again all of the log's bytes, in pieces of at most 64 KiB: SQLite itself writes no longer ones, and its
+/* Read and write again all bytes of the log, in pieces of at most 64 KiB: SQLite itself writes no longer ones, and its
  * usual file system drops the upper bits of lengths. */
 static int write_again(sqlite3_file *log) {
     enum { PIECE = 1 << 16 };
@@ -235,6 +237,22 @@ static kith_status check_pages(ki_connection *connection, checking *check, kith_
     return status;
 }
 
+/* The two numbers of the file's head that say who may write and read it, and that SQLite does not mind when it reads.
+ * Beside a log the head may lie there, and what the file has of it may be torn. */
+static kith_status check_formats(const ki_connection *connection, kith_error *error) {
+    enum { AT = 18 };
+    sqlite3_file *file = open_file(connection, SQLITE_FCNTL_FILE_POINTER);
+    sqlite3_file *log = open_file(connection, SQLITE_FCNTL_JOURNAL_POINTER);
+    sqlite3_int64 logged = 0;
+    unsigned char format[2] = {0, 0};
+    if (!file || (log && (log->pMethods->xFileSize(log, &logged) != SQLITE_OK || logged > 0))) return KITH_OK;
+    const int code = file->pMethods->xRead(file, format, sizeof format, AT);
+    if (code != SQLITE_OK) return ki_sqlite_fail(connection, code, "read the head of the catalog", error);
+    if (format[0] == format[1] && (format[0] == 1 || format[0] == 2)) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "%s: is damaged: its head has the formats %u and %u",
+                   connection->sqlite->path, format[0], format[1]);
+}
+
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error) {
     ki_connection *connection = (ki_connection *)reading;
     checking check = {.progress = progress, .context = progress_context};
@@ -245,7 +263,8 @@ kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void
     if (status != KITH_OK) return status;
     check.state = (kith_progress){
         .stage = "checking the catalog", .unit = "bytes", .total = (uint64_t)pages * (uint64_t)page_bytes};
-    status = check_pages(connection, &check, error);
+    status = check_formats(connection, error);
+    if (status == KITH_OK) status = check_pages(connection, &check, error);
     if (status == KITH_OK) status = ki_sqlite_scan_items(reading, 0, check_item, &check, error);
     for (int table = 0; table < KI_NUMBERED_TABLES && status == KITH_OK; table++)
         status = ki_sqlite_scan_numbered(reading, (ki_numbered)table, 0, check_body, &check, error);
@@ -300,7 +319,8 @@ kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, kith_error *error) {
     kith_status status = move_log(sqlite, error);
     if (status == KITH_OK) status = ki_catalog_lock(catalog, error);
     if (status != KITH_OK) return status;
-    status = shrink(sqlite, error);
+    status = ki_sqlite_publish(self, error);
+    if (status == KITH_OK) status = shrink(sqlite, error);
     ki_catalog_unlock(catalog);
     return status;
 }

@@ -5,22 +5,17 @@
 #include "catalog/sqlite.h"
 
 kith_status ki_sqlite_begin(void *self, kith_error *error) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
-    kith_status status = ki_sql_undo(writer, error);
-    return status == KITH_OK ? ki_sql_run(writer, KI_SQL_BEGIN, "begin a transaction", error) : status;
+    return ki_tail_begin(self, error);
 }
 
 void ki_sqlite_rollback(void *self) {
-    (void)ki_sql_undo(((ki_sqlite *)self)->writer, NULL);
+    ki_tail_rollback(self);
 }
 
 kith_status ki_sqlite_commit(void *self, int *unknown, kith_error *error) {
     ki_sqlite *sqlite = self;
-    const kith_status status = ki_sql_run(sqlite->writer, KI_SQL_COMMIT, "commit", error);
-    if (status != KITH_OK) {
-        ki_sqlite_rollback(self);
-        *unknown = status != KITH_E_NOSPACE && status != KITH_E_BUSY && status != KITH_E_NOMEM;
-    }
+    const kith_status status = ki_tail_commit(sqlite, unknown, error);
+    if (status == KITH_OK) atomic_fetch_add_explicit(&sqlite->commits, 1, memory_order_relaxed);
     atomic_store_explicit(&sqlite->writer_bytes, ki_connection_memory(sqlite->writer), memory_order_relaxed);
     return status;
 }
@@ -40,8 +35,7 @@ static int step(sqlite3_stmt *statement, int code) {
     return code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
-kith_status ki_sqlite_put_item(void *self, const ki_catalog_item *item, kith_error *error) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
+static kith_status put_item(ki_connection *writer, const ki_catalog_item *item, kith_error *error) {
     sqlite3_stmt *put = NULL;
     kith_status status = ki_sql_take(writer, KI_SQL_PUT_ITEM, &put, error);
     if (status != KITH_OK) return status;
@@ -61,8 +55,7 @@ kith_status ki_sqlite_put_item(void *self, const ki_catalog_item *item, kith_err
     return status;
 }
 
-kith_status ki_sqlite_remove_item(void *self, uint64_t key, kith_error *error) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
+static kith_status remove_item(ki_connection *writer, uint64_t key, kith_error *error) {
     sqlite3_stmt *statement = NULL;
     kith_status status = ki_sql_take(writer, KI_SQL_REMOVE_ITEM, &statement, error);
     if (status != KITH_OK) return status;
@@ -72,9 +65,9 @@ kith_status ki_sqlite_remove_item(void *self, uint64_t key, kith_error *error) {
     return status;
 }
 
-kith_status ki_sqlite_put_numbered(void *self, ki_numbered table, uint64_t number, ki_bytes body, kith_error *error) {
+static kith_status put_numbered(ki_connection *writer, ki_numbered table, uint64_t number, ki_bytes body,
+                                kith_error *error) {
     const ki_sql which = table == KI_LOG ? KI_SQL_APPEND_LOG : KI_SQL_PUT_SEGMENT;
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
     sqlite3_stmt *put = NULL;
     kith_status status = ki_sql_take(writer, which, &put, error);
     if (status != KITH_OK) return status;
@@ -90,9 +83,9 @@ kith_status ki_sqlite_put_numbered(void *self, ki_numbered table, uint64_t numbe
     return status;
 }
 
-kith_status ki_sqlite_remove_numbered(void *self, ki_numbered table, uint64_t first, uint64_t last, kith_error *error) {
+static kith_status remove_numbered(ki_connection *writer, ki_numbered table, uint64_t first, uint64_t last,
+                                   kith_error *error) {
     const ki_sql which = table == KI_LOG ? KI_SQL_REMOVE_LOG : KI_SQL_REMOVE_SEGMENT;
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
     sqlite3_stmt *statement = NULL;
     kith_status status = ki_sql_take(writer, which, &statement, error);
     if (status != KITH_OK) return status;
@@ -105,8 +98,7 @@ kith_status ki_sqlite_remove_numbered(void *self, ki_numbered table, uint64_t fi
     return status;
 }
 
-kith_status ki_sqlite_put_named(void *self, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
+static kith_status put_named(ki_connection *writer, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error) {
     sqlite3_stmt *put = NULL;
     kith_status status = ki_sql_take(writer, KI_SQL_PUT_RECORD, &put, error);
     if (status != KITH_OK) return status;
@@ -120,8 +112,7 @@ kith_status ki_sqlite_put_named(void *self, int64_t kind, ki_bytes name, ki_byte
     return status;
 }
 
-kith_status ki_sqlite_remove_named(void *self, int64_t kind, ki_bytes name, kith_error *error) {
-    ki_connection *writer = ((ki_sqlite *)self)->writer;
+static kith_status remove_named(ki_connection *writer, int64_t kind, ki_bytes name, kith_error *error) {
     sqlite3_stmt *statement = NULL;
     kith_status status = ki_sql_take(writer, KI_SQL_REMOVE_RECORD, &statement, error);
     if (status != KITH_OK) return status;
@@ -131,4 +122,71 @@ kith_status ki_sqlite_remove_named(void *self, int64_t kind, ki_bytes name, kith
     if (code != SQLITE_OK) status = ki_sqlite_fail(writer, code, "remove a record", error);
     ki_sql_give(writer, KI_SQL_REMOVE_RECORD, statement);
     return status;
+}
+
+/* ---- Changes as values ------------------------------------------------------------------------------------------ */
+
+kith_status ki_sqlite_apply(ki_sqlite *sqlite, const ki_change *change, kith_error *error) {
+    ki_connection *writer = sqlite->writer;
+    const ki_numbered table = change->table == KI_LOG ? KI_LOG : KI_SEGMENTS;
+    switch (change->what) {
+    case KI_CHANGE_PUT_ITEM: {
+        const ki_catalog_item item = {.key = change->a,
+                                      .version = change->b,
+                                      .expires_ms = change->c,
+                                      .text = change->name,
+                                      .payload = change->body};
+        return put_item(writer, &item, error);
+    }
+    case KI_CHANGE_REMOVE_ITEM:
+        return remove_item(writer, change->a, error);
+    case KI_CHANGE_PUT_NUMBERED:
+        return put_numbered(writer, table, change->a, change->body, error);
+    case KI_CHANGE_REMOVE_NUMBERED:
+        return remove_numbered(writer, table, change->a, change->b, error);
+    case KI_CHANGE_PUT_NAMED:
+        return put_named(writer, (int64_t)change->a, change->name, change->body, error);
+    case KI_CHANGE_REMOVE_NAMED:
+        return remove_named(writer, (int64_t)change->a, change->name, error);
+    }
+    return ki_fail(error, KITH_E_CORRUPT, "%s: the tail has a change of an unknown kind", sqlite->path);
+}
+
+static kith_status make(void *self, const ki_change *change, kith_error *error) {
+    kith_status status = ki_tail_still_open(self, error);
+    if (status == KITH_OK) status = ki_sqlite_apply(self, change, error);
+    return status == KITH_OK ? ki_tail_note(self, change, error) : status;
+}
+
+kith_status ki_sqlite_put_item(void *self, const ki_catalog_item *item, kith_error *error) {
+    const ki_change change = {.what = KI_CHANGE_PUT_ITEM,
+                              .a = item->key,
+                              .b = item->version,
+                              .c = item->expires_ms,
+                              .name = item->text,
+                              .body = item->payload};
+    return make(self, &change, error);
+}
+
+kith_status ki_sqlite_remove_item(void *self, uint64_t key, kith_error *error) {
+    return make(self, &(ki_change){.what = KI_CHANGE_REMOVE_ITEM, .a = key}, error);
+}
+
+kith_status ki_sqlite_put_numbered(void *self, ki_numbered table, uint64_t number, ki_bytes body, kith_error *error) {
+    const ki_change change = {.what = KI_CHANGE_PUT_NUMBERED, .table = (uint64_t)table, .a = number, .body = body};
+    return make(self, &change, error);
+}
+
+kith_status ki_sqlite_remove_numbered(void *self, ki_numbered table, uint64_t first, uint64_t last, kith_error *error) {
+    const ki_change change = {.what = KI_CHANGE_REMOVE_NUMBERED, .table = (uint64_t)table, .a = first, .b = last};
+    return make(self, &change, error);
+}
+
+kith_status ki_sqlite_put_named(void *self, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error) {
+    const ki_change change = {.what = KI_CHANGE_PUT_NAMED, .a = (uint64_t)kind, .name = name, .body = body};
+    return make(self, &change, error);
+}
+
+kith_status ki_sqlite_remove_named(void *self, int64_t kind, ki_bytes name, kith_error *error) {
+    return make(self, &(ki_change){.what = KI_CHANGE_REMOVE_NAMED, .a = (uint64_t)kind, .name = name}, error);
 }

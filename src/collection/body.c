@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies of segments, written and read. The dead rows are encoded straight from the words of the set of live ones, 1,024
- * words (2^16 rows) a container: a scan over them costs a tenth of a millisecond for ten million rows, which is what it
- * may cost while writers wait. Any thread. */
+ * Bodies of segments, written and read. The dead rows are encoded straight from the words of the set of live ones,
+ * 1,024 words (2^16 rows) a container: a scan over them costs a tenth of a millisecond for ten million rows, which is
+ * what it may cost while writers wait. Any thread. */
 #include "collection/body.h"
 
 #include "base/bytes.h"
@@ -209,20 +209,31 @@ static kith_status get_head(const unsigned char *from, size_t bytes, uint64_t nu
     return KITH_OK;
 }
 
-kith_status ki_body_decode(const void *data, size_t bytes, uint64_t number, ki_body *body, ki_bits **alive,
-                           kith_error *error) {
-    const unsigned char *from = data;
+kith_status ki_body_files(const void *data, size_t bytes, uint64_t number, ki_body *body, kith_error *error) {
     ki_body read;
-    const kith_status status = get_head(from, bytes, number, &read, error);
-    if (status != KITH_OK) return status;
-    const size_t files = HEAD_BYTES + FILE_BYTES * (1 + read.specs);
-    ki_bits *bits = ki_bits_create(read.rows, 1);
-    if (!bits) return ki_fail(error, KITH_E_NOMEM, "out of memory for %llu rows", (unsigned long long)read.rows);
-    if (!get_dead(from + files, bytes - files, bits)) {
+    const kith_status status = get_head(data, bytes, number, &read, error);
+    if (status == KITH_OK) *body = read;
+    return status;
+}
+
+kith_status ki_body_alive(const void *data, size_t bytes, uint64_t number, const ki_body *body, ki_bits **alive,
+                          kith_error *error) {
+    const size_t files = HEAD_BYTES + FILE_BYTES * (1 + body->specs);
+    ki_bits *bits = ki_bits_create(body->rows, 1);
+    if (!bits) return ki_fail(error, KITH_E_NOMEM, "out of memory for %llu rows", (unsigned long long)body->rows);
+    if (!get_dead((const unsigned char *)data + files, bytes - files, bits)) {
         ki_bits_release(bits);
         return corrupt(number, "its dead rows are none of it", error);
     }
-    *body = read;
     *alive = bits;
     return KITH_OK;
+}
+
+kith_status ki_body_decode(const void *data, size_t bytes, uint64_t number, ki_body *body, ki_bits **alive,
+                           kith_error *error) {
+    ki_body read;
+    kith_status status = ki_body_files(data, bytes, number, &read, error);
+    if (status == KITH_OK) status = ki_body_alive(data, bytes, number, &read, alive, error);
+    if (status == KITH_OK) *body = read;
+    return status;
 }

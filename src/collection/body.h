@@ -35,5 +35,9 @@ kith_status ki_body_encode(const ki_body *body, const ki_bits *alive, void **dat
 /* number: of the segment, for messages. KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM. */
 kith_status ki_body_decode(const void *data, size_t bytes, uint64_t number, ki_body *body, ki_bits **alive,
                            kith_error *error);
+/* The same in two steps, so that nothing is allocated for rows before somebody has seen the file that has so many. */
+kith_status ki_body_files(const void *data, size_t bytes, uint64_t number, ki_body *body, kith_error *error);
+kith_status ki_body_alive(const void *data, size_t bytes, uint64_t number, const ki_body *body, ki_bits **alive,
+                          kith_error *error);
 
 #endif

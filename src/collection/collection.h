@@ -16,6 +16,7 @@
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
+ *   pages, touched      answers that are kept; what writes changed since
  *
  * C1. Order of locks: writing > catalog > publishing > a segment's own. Searches take none but `publishing` (for a
  *     pointer) and a segment's (for a free scratch).
@@ -53,6 +54,7 @@ typedef struct ki_made {
 typedef struct ki_commit_queue ki_commit_queue; /* commit.c */
 typedef struct ki_maintainer ki_maintainer;     /* maintain.c */
 typedef struct ki_match_cache ki_match_cache;   /* match.c */
+typedef struct ki_pages ki_pages;               /* pages.c */
 
 struct kith_collection {
     char *path; /* folder; for memory alone its temporary folder */
@@ -83,10 +85,11 @@ struct kith_collection {
     uint64_t (*now_ms)(void);  /* the clock of expiry: ki_wall_ms, but in tests */
     ki_maintainer *maintainer; /* NULL: read only */
     ki_match_cache *matches;
-    uint64_t stamp; /* read only: of the catalog when the current snapshot was made; guarded by writing */
+    ki_pages *pages; /* NULL: no answers are kept */
+    uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 
-/* ---- open.c ------------------------------------------------------------------------------------------------------- */
+/* ---- open.c ------------------------------------------------------------------------------------------------------ */
 
 /* KITH_E_ARG unless the collection takes writes: it is read only. */
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
@@ -105,7 +108,7 @@ kith_status ki_collection_wait(kith_collection *collection, uint64_t version, ui
  * read; costs a look at the clock. */
 kith_status ki_collection_expire(kith_collection *collection, kith_error *error);
 
-/* ---- commit.c ----------------------------------------------------------------------------------------------------- */
+/* ---- commit.c ---------------------------------------------------------------------------------------------------- */
 
 /* Under `writing`: a change of the catalog's segments and settings that makes no version, with the edit that goes with
  * it. `put` is called between begin and commit. The edit is published, or abandoned on failure. */
@@ -121,7 +124,7 @@ uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *he
  * most some thousands. */
 kith_status ki_commit_expired(kith_collection *collection, uint64_t *removed, kith_error *error);
 
-/* ---- match.c: which rows of a state a filter lets through ------------------------------------------------------------ */
+/* ---- match.c: which rows of a state a filter lets through -------------------------------------------------------- */
 
 /* What is kept of filters from search to search: their parsed forms and the rows that they let through, by content. A
  * collection without one (NULL) works everything out each time. */
@@ -131,9 +134,9 @@ uint64_t ki_match_cache_bytes(ki_match_cache *cache);
 
 typedef struct ki_match ki_match;
 
-/* What ask.filter and ask.segment let through of a snapshot, which the caller holds as long as the match is used. filter
- * NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from the
- * catalog's payloads, which may be newer than the snapshot where something was written meanwhile.
+/* What ask.filter and ask.segment let through of a snapshot, which the caller holds as long as the match is used.
+ * filter NULL and segment NULL: everything that lives. Fields that are not declared, or not indexed yet, are read from
+ * the catalog's payloads, which may be newer than the snapshot where something was written meanwhile.
  *
  * KITH_E_ARG (the filter), KITH_E_NOTFOUND (segment without a segment field), KITH_E_LIMIT, KITH_E_NOMEM, and what the
  * catalog and tables fail with. */
@@ -162,14 +165,14 @@ kith_status ki_match_positions_of(ki_match *match, size_t sealed, size_t spec, k
 /* Live rows of a head that match, by serial (NULL: all live ones of the snapshot). Borrowed. */
 const ki_bits *ki_match_serials(const ki_match *match, size_t head);
 
-/* ---- maintain.c --------------------------------------------------------------------------------------------------- */
+/* ---- maintain.c -------------------------------------------------------------------------------------------------- */
 
 /* Begin background work, if the options allow it; what it knows of itself is there in any case. */
 kith_status ki_maintain_start(kith_collection *collection, kith_error *error);
 void ki_maintain_stop(kith_collection *collection); /* also where none was started */
 /* Something was published, or the head is large: look whether there is work. Any thread that holds no lock of the
- * collection. Cheap; but with no_background heads that are full are sealed here, by the caller, and a failure is trouble
- * of ki_maintain_info. */
+ * collection. Cheap; but with no_background heads that are full are sealed here, by the caller, and a failure is
+ * trouble of ki_maintain_info. */
 void ki_maintain_wake(kith_collection *collection);
 /* Fills in working, work, work_done, work_total and trouble. */
 void ki_maintain_info(kith_collection *collection, kith_collection_info *info);

@@ -5,6 +5,7 @@
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/made.h"
+#include "collection/pages.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -37,7 +38,7 @@ void ki_commit_queue_destroy(ki_commit_queue *queue) {
     free(queue);
 }
 
-/* ---- The catalog's side -------------------------------------------------------------------------------------------- */
+/* ---- The catalog's side ------------------------------------------------------------------------------------------ */
 
 kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, kith_error *error) {
     unsigned char bytes[KI_STATE_BYTES];
@@ -52,6 +53,7 @@ kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, k
 static void poison(kith_collection *collection, kith_status status, const kith_error *why) {
     if (status == KITH_OK || status == KITH_E_NOSPACE || status == KITH_E_BUSY) return;
     collection->poisoned = KITH_E_IO;
+    ki_pages_stop(collection->pages); /* what reads of the catalog give from now on is unknown */
     memcpy(collection->poison, why->text, sizeof(collection->poison));
 }
 
@@ -107,7 +109,7 @@ uint64_t ki_commit_version_before(kith_collection *collection, const ki_head *he
     return version;
 }
 
-/* ---- A batch ------------------------------------------------------------------------------------------------------- */
+/* ---- A batch ----------------------------------------------------------------------------------------------------- */
 
 /* Take what waits, up to BATCH_BYTES; what looks at the whole state goes alone. Under the queue's mutex. */
 static ki_request *take_batch(ki_commit_queue *queue) {
@@ -195,7 +197,7 @@ static kith_status run_batch(kith_collection *collection, ki_request *first, kit
     return status;
 }
 
-/* ---- The queue ----------------------------------------------------------------------------------------------------- */
+/* ---- The queue --------------------------------------------------------------------------------------------------- */
 
 /* Writers are slowed down to what sealing keeps up with, so that memory is bounded. Woken by each published snapshot;
  * the time is for trouble, which publishes nothing. */
@@ -233,13 +235,13 @@ static void lead(kith_collection *collection, ki_request *batch) {
     }
     for (ki_request *request = batch; status != KITH_OK && request; request = request->next)
         if (request->status == KITH_OK) fail_request(request, status, &why);
-    if (status == KITH_OK) ki_maintain_wake(collection);
 }
 
 kith_status ki_commit(kith_collection *collection, ki_request *request, kith_error *error) {
     ki_commit_queue *queue = collection->queue;
     /* What is over is removed by who seals: that one must not wait for itself. */
     const kith_status room = request->verb == KI_VERB_REMOVE_EXPIRED ? KITH_OK : make_room(collection, error);
+    int led = 0;
     if (room != KITH_OK) return room;
     pthread_mutex_lock(&queue->mutex);
     request->done = 0;
@@ -251,7 +253,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
             pthread_cond_wait(&queue->changed, &queue->mutex);
             continue;
         }
-        queue->leading = 1;
+        queue->leading = led = 1;
         ki_request *batch = take_batch(queue);
         pthread_mutex_unlock(&queue->mutex);
         lead(collection, batch);
@@ -264,6 +266,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
         pthread_cond_broadcast(&queue->changed);
     }
     pthread_mutex_unlock(&queue->mutex);
+    if (led) ki_maintain_wake(collection); /* may seal here: others have their answers */
     if (request->status != KITH_OK) return ki_fail(error, request->status, "%s", request->error.text);
     return KITH_OK;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Group commit: callers queue their checked requests; one of them, the leader, takes what waits, and makes one change of
+ * Group commit: callers queue their checked requests; one of them, the leader, takes what waits and makes one change of
  * the catalog and one published snapshot of it all. The others sleep until their outcome is there.
  *
- *   resolve   a request -> the body of its log: keys, conditions, what an update keeps. Nothing is changed, so a request
+ *   resolve   a request -> the body of its log: keys, conditions, what an update keeps. Nothing is changed: a request
  *             that fails its own conditions fails alone
  *   apply     a body -> the edit, and the catalog's items. Opening and following do the same with the log's bodies
  *   commit    the catalog's transaction; then the snapshot is published; then callers hear of it (collection.h C2)

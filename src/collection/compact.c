@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Compacting, on the caller's thread: what the maintainer does little by little, at once and to the end. Background work
- * is sent away meanwhile. */
+ * Compacting, on the caller's thread: what the maintainer does little by little, at once and to the end. Background
+ * work is sent away meanwhile. */
 #include "base/status.h"
 #include "collection/maintain.h"
 
-/* Items whose time is up go first, some thousands at a time. Nothing is claimed yet: these are writes, which may wait for
- * sealing. */
+/* Items whose time is up go first, some thousands at a time. */
 static kith_status expire(kith_collection *collection, kith_error *error) {
     uint64_t removed = 0;
     kith_status status = ki_collection_expire(collection, error);

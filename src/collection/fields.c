@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Fields that were declared after a segment was made: it gets another table beside the old one, whose rows are the same,
- * and keeps its indexes. Who reads the old table goes on; its file goes with the last one who does. In memory alone,
- * where indexes are files without names, the whole segment is made anew. */
+ * Fields that were declared after a segment was made: it gets another table beside the old one, whose rows are the
+ * same, and keeps its indexes. Who reads the old table goes on; its file goes with the last one who does. In memory
+ * alone, where indexes are files without names, the whole segment is made anew. */
 #include "base/status.h"
 #include "collection/seal.h"
 
@@ -16,7 +16,7 @@ int ki_fields_lacking(const ki_sealed *sealed, const ki_schema *schema) {
     return 0;
 }
 
-/* ---- Another table ------------------------------------------------------------------------------------------------- */
+/* ---- Another table ----------------------------------------------------------------------------------------------- */
 
 /* "table.<n>.kith" follows "table.<n-1>.kith": a name that nobody reads. */
 static void next_name(const ki_sealed *sealed, char name[KI_BODY_NAME_BYTES]) {
@@ -45,7 +45,7 @@ static kith_status open_again(ki_job *job, kith_error *error) {
     return ki_sealed_open_made(&where, job->number, &job->made, &job->sealed, error);
 }
 
-/* ---- Its place ----------------------------------------------------------------------------------------------------- */
+/* ---- Its place --------------------------------------------------------------------------------------------------- */
 
 struct change {
     const ki_job *job;
@@ -101,7 +101,7 @@ static kith_status replace(ki_job *job, kith_error *error) {
     const int known = status == KITH_OK || collection->poisoned == KITH_OK;
     pthread_mutex_unlock(&collection->writing);
     if (status == KITH_OK) {
-        atomic_store(&old->retired, KI_RETIRED_TABLE);
+        if (ki_job_may_remove(collection)) atomic_store(&old->retired, KI_RETIRED_TABLE);
         job->origin[0].sealed = NULL;
         ki_maintain_bury(collection, old);
     } else if (known) {
@@ -110,7 +110,7 @@ static kith_status replace(ki_job *job, kith_error *error) {
     return status;
 }
 
-/* ---- The verb ------------------------------------------------------------------------------------------------------ */
+/* ---- The verb ---------------------------------------------------------------------------------------------------- */
 
 static kith_status write_table(ki_job *job, kith_error *error) {
     char name[KI_BODY_NAME_BYTES];

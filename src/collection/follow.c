@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-/* ---- Following a writer -------------------------------------------------------------------------------------------- */
+/* ---- Following a writer ------------------------------------------------------------------------------------------ */
 
 kith_status ki_collection_refresh(kith_collection *collection, kith_error *error) {
     uint64_t stamp;
@@ -85,7 +85,7 @@ kith_status ki_collection_wait(kith_collection *collection, uint64_t version, ui
                    (unsigned long long)version, (unsigned long long)current_version(collection));
 }
 
-/* ---- What is over -------------------------------------------------------------------------------------------------- */
+/* ---- What is over ------------------------------------------------------------------------------------------------ */
 
 /* Keys whose time is up, and when the next one's is. */
 struct over {

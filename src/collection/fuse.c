@@ -10,8 +10,8 @@ size_t ki_fuse_depth(size_t k) {
     return ki_min_size(depth, KITH_K_MAX);
 }
 
-/* One item of one ranking. In memory as a hit whose label is the key and whose position numbers it: sorted by key, those
- * of one item lie together. */
+/* One item of one ranking. In memory as a hit whose label is the key and whose position numbers it: sorted by key,
+ * those of one item lie together. */
 static const ki_leg_hit *entry(const ki_ranking *rankings, uint32_t number, double *share) {
     size_t r = 0;
     for (; number >= rankings[r].count; r++) number -= (uint32_t)rankings[r].count;

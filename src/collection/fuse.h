@@ -11,8 +11,8 @@
 #include "base/area.h"
 #include "collection/leg.h"
 
-/* How deep each ranking is looked at for k results of the fusion: what stands deeper adds little, and four times k leave
- * room for what is good in several and best in none. */
+/* How deep each ranking is looked at for k results of the fusion: what stands deeper adds little, and four times k
+ * leave room for what is good in several and best in none. */
 size_t ki_fuse_depth(size_t k);
 
 typedef struct ki_ranking {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Rows of a head: appending, cutting off, and what a row holds besides its vectors. Texts, payloads and values lie in an
- * arena of pieces that never move. */
+ * Rows of a head: appending, cutting off, and what a row holds besides its vectors. Texts, payloads and values lie in
+ * an arena of pieces that never move. */
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/head_state.h"
@@ -11,7 +11,7 @@
 
 enum { PIECE_BYTES = 64 << 10 };
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static void destroy(ki_head *head) {
     for (size_t s = 0; s < head->specs && head->blocks; s++) ki_head_block_destroy(&head->blocks[s]);
@@ -78,7 +78,7 @@ uint64_t ki_head_memory_bytes(const ki_head *head) {
     return bytes + atomic_load_explicit(&head->arena_bytes, memory_order_relaxed);
 }
 
-/* ---- The arena ----------------------------------------------------------------------------------------------------- */
+/* ---- The arena --------------------------------------------------------------------------------------------------- */
 
 /* Room for `bytes`, aligned to 8; NULL: no memory. Nothing is used of it yet. */
 static char *arena_room(ki_head *head, size_t bytes) {
@@ -114,7 +114,7 @@ static void arena_cut(ki_head *head, const ki_head_entry *row) {
     if (head->piece_count) pieces[head->piece_count - 1].used = row->used;
 }
 
-/* ---- Appending ----------------------------------------------------------------------------------------------------- */
+/* ---- Appending --------------------------------------------------------------------------------------------------- */
 
 static size_t fields_of(const ki_head *head) {
     return head->schema ? head->schema->count : 0;
@@ -202,7 +202,7 @@ void ki_head_cut(ki_head *head, size_t count) {
     atomic_store_explicit(&head->count, count, memory_order_relaxed);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 ki_head_view ki_head_row_at(const ki_head *head, uint32_t serial) {
     return head->entries[serial].view;

@@ -72,8 +72,8 @@ int ki_head_read_vector(const ki_head *head, size_t spec, uint32_t serial, void 
 int ki_head_values(const ki_head *head, uint32_t serial, ki_values *values);
 
 /* Find the k nearest live rows (`live`: bits by serial, NULL: all of the first `count`) that have vector `spec`, for
- * each query. queries: count x dim floats, checked; for bits count x row bytes. Hits carry keys as labels and serials as
- * positions; query q's begin at hits + q * k, hit_count[q] of them, ascending. k is at least 1. On failure hits and
+ * each query. queries: count x dim floats, checked; for bits count x row bytes. Hits carry keys as labels and serials
+ * as positions; query q's begin at hits + q * k, hit_count[q] of them, ascending. k is at least 1. On failure hits and
  * counts are unspecified; a stop status comes without a text. */
 typedef struct ki_head_search {
     const ki_head *head;

@@ -19,7 +19,7 @@
 /* Vectors that the centre is made from: their mean lies off that of all by a sixteenth of how they spread. */
 enum { SAMPLE = 256 };
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 /* Codes and factors of whole blocks, and what kernels may read past them. */
 static uint64_t code_bytes(const ki_head_block *block, size_t blocks) {
@@ -93,7 +93,7 @@ size_t ki_head_block_places(const ki_head_block *block, size_t count) {
     return place & KI_HEAD_ABSENT ? place & ~KI_HEAD_ABSENT : place + 1;
 }
 
-/* ---- Coding -------------------------------------------------------------------------------------------------------- */
+/* ---- Coding ------------------------------------------------------------------------------------------------------ */
 
 /* A row as floats; cosine: of unit length. */
 static void sample_row(const ki_head_block *block, size_t place, float *to) {
@@ -157,7 +157,7 @@ static void code_whole_blocks(ki_head_block *block) {
     }
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 void ki_head_block_append(ki_head_block *block, uint32_t serial, uint64_t key, const void *vector) {
     const size_t place = block->places;

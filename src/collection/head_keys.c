@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The keys of a head: a hash table from a key to its first row, and from each row to the next one of its key. The writer
- * changes it, readers look through it without a lock.
+ * The keys of a head: a hash table from a key to its first row, and from each row to the next one of its key. The
+ * writer changes it, readers look through it without a lock.
  *
  * K1. What a reader needs was there when its count was published, and stays: the first row of a key, in its slot, and
- *     the chain of the key's rows up to the count. Everything beyond, which may come and go under its eyes, is told by a
- *     row number that the count does not reach, and is passed over.
- * K2. A slot on the way to a key was taken by keys that came before it. Cutting undoes rows from the last one back, so it
- *     never empties a slot on the way to a key that stays.
+ *     the chain of the key's rows up to the count. Everything beyond, which may come and go under its eyes, is told by
+ *     a row number that the count does not reach, and is passed over.
+ * K2. A slot on the way to a key was taken by keys that came before it. Cutting undoes rows from the last one back, so
+ *     it never empties a slot on the way to a key that stays.
  * K3. A table that grew too small is kept until the head goes, for readers that are in it; all of them together are no
  *     larger than the last one. */
 #include "base/checked.h"

@@ -11,8 +11,8 @@
 #include "collection/head.h"
 #include "flat/build.h"
 
-/* The vectors of one name. Row r of the head has its vector at place[r], or, with KI_HEAD_ABSENT set there, has none and
- * place[r] says how many vectors the rows before it have. */
+/* The vectors of one name. Row r of the head has its vector at place[r], or, with KI_HEAD_ABSENT set there, has none
+ * and place[r] says how many vectors the rows before it have. */
 typedef struct ki_head_block {
     kith_metric metric;
     kith_dtype dtype;
@@ -99,7 +99,7 @@ int ki_head_keys_newest(const ki_head_keys *keys, size_t count, uint64_t key, ui
 int ki_head_keys_find(const ki_head_keys *keys, size_t count, uint64_t key, uint32_t *serial);
 uint64_t ki_head_keys_bytes(const ki_head_keys *keys, size_t rows);
 
-/* ---- head_block.c -------------------------------------------------------------------------------------------------- */
+/* ---- head_block.c ------------------------------------------------------------------------------------------------ */
 
 kith_status ki_head_block_create(const kith_vector_spec *spec, size_t capacity, ki_head_block *block,
                                  kith_error *error);

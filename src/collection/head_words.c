@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The rows of each segment of vectors (tenant) in a head: a hash table of the segment field's words, made by searches and
- * lengthened by the rows that came since, so that a question about one tenant looks at no other one's rows. Known by the
- * head and its first row, as sieves are (matching.h M1, M4). */
+ * The rows of each segment of vectors (tenant) in a head: a hash table of the segment field's words, made by searches
+ * and lengthened by the rows that came since, so that a question about one tenant looks at no other one's rows. Known
+ * by the head and its first row, as sieves are (matching.h M1, M4). */
 #include "collection/matching.h"
 
 #include "base/checked.h"
@@ -70,7 +70,7 @@ static int reserve(ki_head_words *words, size_t rows) {
     return 1;
 }
 
-/* Know the rows up to `count`. Those without a word have one that nobody asks for by chance alone: it is compared. */
+/* Know the rows up to `count`. Those without a word lie among those of hash 0: words are compared, too. */
 static int learn(ki_head_words *words, const ki_head *head, size_t count, size_t field) {
     const ki_head_view first = ki_head_row_at(head, 0);
     if (words->head != head || words->first_key != first.key || words->first_version != first.version) {

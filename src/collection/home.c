@@ -72,7 +72,7 @@ kith_status ki_home_each(const char *path, ki_home_fn fn, void *context, kith_er
     return status;
 }
 
-/* ---- Removing ------------------------------------------------------------------------------------------------------ */
+/* ---- Removing ---------------------------------------------------------------------------------------------------- */
 
 struct removal {
     const char *path;
@@ -106,7 +106,7 @@ kith_status ki_home_remove(const char *path, kith_error *error) {
     return remove_at(path, 0, error);
 }
 
-/* ---- Whole or not at all ------------------------------------------------------------------------------------------- */
+/* ---- Whole or not at all ----------------------------------------------------------------------------------------- */
 
 static kith_status not_empty(void *context, const char *name, kith_error *error) {
     (void)name;

@@ -3,7 +3,7 @@
  * What a collection is, and how large. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/collection.h"
+#include "collection/pages.h"
 
 #include <string.h>
 
@@ -28,6 +28,16 @@ static void add_heads(const ki_snapshot *snapshot, kith_collection_info *info) {
     info->memory_bytes += info->head_memory_bytes;
 }
 
+static void add_cache(const kith_collection *collection, kith_collection_info *info) {
+    if (!collection->pages) return;
+    const ki_cache_counts counts = ki_cache_count(collection->pages->cache);
+    info->cache_bytes = counts.bytes;
+    info->cache_hits = counts.hits;
+    info->cache_misses = counts.misses;
+    info->cache_evictions = counts.evictions;
+    info->memory_bytes += counts.bytes;
+}
+
 kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *given) {
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     uint64_t catalog_memory = 0;
@@ -47,6 +57,7 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
     ki_snapshot_release(snapshot);
     ki_catalog_sizes(collection->catalog, &info.catalog_bytes, &catalog_memory);
     info.memory_bytes += catalog_memory + ki_match_cache_bytes(collection->matches);
+    add_cache(collection, &info);
     info.disk_bytes = info.catalog_bytes + info.segment_bytes;
     info.segment_field = collection->made.segment_field;
     info.model = collection->made.model;

@@ -34,7 +34,7 @@ static kith_status find(kith_collection *collection, const ki_snapshot *snapshot
     return KITH_OK;
 }
 
-/* ---- By id --------------------------------------------------------------------------------------------------------- */
+/* ---- By id ------------------------------------------------------------------------------------------------------- */
 
 static kith_status put_items(kith_collection *collection, const ki_snapshot *snapshot, const kith_ids *ids,
                              kith_result *result, kith_error *error) {
@@ -86,7 +86,7 @@ kith_status kith_collection_exists(kith_collection *collection, const kith_ids *
     return status;
 }
 
-/* ---- By filter ----------------------------------------------------------------------------------------------------- */
+/* ---- By filter --------------------------------------------------------------------------------------------------- */
 
 kith_status kith_collection_count(kith_collection *collection, const char *filter, uint64_t *count, kith_error *error) {
     kith_status status;
@@ -101,10 +101,10 @@ kith_status kith_collection_count(kith_collection *collection, const char *filte
     return status;
 }
 
-/* ---- In order ------------------------------------------------------------------------------------------------------
+/* ---- In order -------------------------------------------------------------------------------------------------------
  *
- * Keys come from as many runs as there are segments and heads: a segment's table is in order of keys, a head's live rows
- * are sorted. The least of what the runs offer is the next item; a key lives in one of them only. */
+ * Keys come from as many runs as there are segments and heads: a segment's table is in order of keys, the first of a
+ * head's live rows are sorted. The least of what the runs offer is the next item; a key lives in one of them only. */
 
 enum { SCROLL_DEFAULT = 100 };
 
@@ -146,28 +146,39 @@ static void begin_table(const ki_sealed *sealed, const ki_bits *bits, const kith
     if (!scroll->from_start) to->at = place_after(to->keys, rows, scroll->after);
 }
 
-/* The live rows of a head beyond `after`, sorted; 0: no memory. */
-static int begin_head(const ki_head *head, const ki_bits *bits, const kith_scroll *scroll, run *to) {
-    struct keyed *sorted = ki_alloc_array(bits->set, sizeof(*sorted));
+/* Sort what is gathered and keep the first `limit`. */
+static size_t keep_first(struct keyed *rows, size_t count, size_t limit) {
+    qsort(rows, count, sizeof(*rows), by_key);
+    return ki_min_size(count, limit);
+}
+
+/* The first live rows of a head beyond `after`, at most `limit`, sorted. Twice as many are gathered before they are
+ * sorted and half of them forgotten. */
+static size_t gather(const ki_head *head, const ki_bits *bits, const kith_scroll *scroll, size_t limit,
+                     struct keyed *rows) {
     size_t count = 0;
-    *to = (run){.owned_keys = ki_alloc_array(bits->set, sizeof(uint64_t)),
-                .owned_serials = ki_alloc_array(bits->set, sizeof(uint32_t))};
-    if (!sorted || !to->owned_keys || !to->owned_serials) {
-        free(sorted);
-        return 0;
-    }
-    for (uint64_t serial = 0; serial < bits->rows && count < bits->set; serial++) {
-        if (!ki_bits_get(bits, serial)) continue;
-        const uint64_t key = ki_head_key(head, (uint32_t)serial);
-        if (scroll->from_start || key > scroll->after) sorted[count++] = (struct keyed){key, (uint32_t)serial};
-    }
-    qsort(sorted, count, sizeof(*sorted), by_key);
-    for (size_t i = 0; i < count; i++) to->owned_keys[i] = sorted[i].key, to->owned_serials[i] = sorted[i].serial;
-    free(sorted);
+    for (uint64_t w = 0; w * 64 < bits->rows; w++)
+        for (uint64_t word = bits->word[w]; word; word &= word - 1) {
+            const uint32_t serial = (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(word));
+            const uint64_t key = ki_head_key(head, serial);
+            if (!scroll->from_start && key <= scroll->after) continue;
+            rows[count++] = (struct keyed){key, serial};
+            if (count == 2 * limit) count = keep_first(rows, count, limit);
+        }
+    return keep_first(rows, count, limit);
+}
+
+static int begin_head(const ki_head *head, const ki_bits *bits, const kith_scroll *scroll, size_t limit, run *to) {
+    struct keyed *rows = ki_alloc_array(ki_min_u64(bits->set + 1, 2 * limit), sizeof(*rows));
+    *to = (run){.owned_keys = ki_alloc_array(ki_min_u64(bits->set, limit), sizeof(uint64_t)),
+                .owned_serials = ki_alloc_array(ki_min_u64(bits->set, limit), sizeof(uint32_t))};
+    const int made = rows && to->owned_keys && to->owned_serials;
+    if (made) to->count = gather(head, bits, scroll, limit, rows);
+    for (size_t i = 0; i < to->count; i++) to->owned_keys[i] = rows[i].key, to->owned_serials[i] = rows[i].serial;
+    free(rows);
     to->keys = to->owned_keys;
     to->serials = to->owned_serials;
-    to->count = count;
-    return 1;
+    return made;
 }
 
 /* Step over rows of a table that are not let through. */
@@ -198,6 +209,7 @@ static kith_status put_in_order(kith_collection *collection, const ki_snapshot *
 static kith_status scroll_runs(kith_collection *collection, ki_snapshot *snapshot, const kith_scroll *scroll,
                                const ki_match *match, kith_result *result, kith_error *error) {
     const size_t tables = snapshot->sealed_count, count = tables + snapshot->head_count;
+    const size_t limit = scroll->limit ? scroll->limit : SCROLL_DEFAULT;
     run *runs = ki_alloc_array_zeroed(count, sizeof(*runs));
     int made = runs != NULL;
     for (size_t s = 0; s < tables && made; s++) {
@@ -206,9 +218,9 @@ static kith_status scroll_runs(kith_collection *collection, ki_snapshot *snapsho
     }
     for (size_t h = 0; h < snapshot->head_count && made; h++) {
         const ki_bits *bits = match ? ki_match_serials(match, h) : NULL;
-        made = begin_head(snapshot->head[h].head, bits ? bits : snapshot->head[h].live, scroll, &runs[tables + h]);
+        made =
+            begin_head(snapshot->head[h].head, bits ? bits : snapshot->head[h].live, scroll, limit, &runs[tables + h]);
     }
-    const size_t limit = scroll->limit ? scroll->limit : SCROLL_DEFAULT;
     const kith_status status = made ? put_in_order(collection, snapshot, runs, limit, result, error)
                                     : ki_fail(error, KITH_E_NOMEM, "out of memory for a scroll");
     for (size_t i = 0; runs && i < count; i++) {

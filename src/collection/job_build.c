@@ -29,7 +29,7 @@ enum {
 };
 static const uint64_t BUILD_BYTES = UINT64_C(256) << 20; /* a guess: a collection shares its machine with searches */
 
-/* ---- Being watched ------------------------------------------------------------------------------------------------- */
+/* ---- Being watched ----------------------------------------------------------------------------------------------- */
 
 /* Rows done so far, which never go back: each part counts alike. */
 static void note(ki_job *job, uint64_t done, uint64_t total) {
@@ -52,7 +52,7 @@ kith_status ki_job_tell(ki_job *job, uint64_t done, uint64_t total, kith_error *
     return watched(job, &progress) ? ki_fail(error, KITH_E_CANCELLED, "%s was cancelled", job->stage) : KITH_OK;
 }
 
-/* ---- Vectors ------------------------------------------------------------------------------------------------------- */
+/* ---- Vectors ----------------------------------------------------------------------------------------------------- */
 
 /* The rows that have one named vector. */
 struct vectors {
@@ -184,7 +184,7 @@ static kith_status write_vectors(ki_job *job, size_t spec, kith_error *error) {
     return status;
 }
 
-/* ---- The table ----------------------------------------------------------------------------------------------------- */
+/* ---- The table --------------------------------------------------------------------------------------------------- */
 
 /* Where values are put together, kept from row to row. */
 struct values {
@@ -269,7 +269,7 @@ kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error)
     return status;
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static kith_status open_made(ki_job *job, kith_error *error) {
     const kith_collection *c = job->collection;

@@ -3,8 +3,8 @@
  * How a new segment takes the place of what it was made of: one edit and one transaction of the catalog.
  *
  * What writers wait for is short: the last deaths are carried over (those before were, without the lock), bodies are
- * encoded from bits, and the catalog commits. When heads go, the log goes that holds their rows: so every segment whose
- * dead rows are more than the catalog has of it is put again, because some of those deaths were in that log.
+ * encoded from bits, and the catalog commits. When heads go, the log goes that holds their rows, soon: so every segment
+ * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log.
  *
  * Under `writing`, which these functions take. */
 #include "base/checked.h"
@@ -13,11 +13,11 @@
 
 #include <string.h>
 
-/* Rounds of carrying over before the lock is taken, while there are so many deaths. A guess: a death costs some tenths of
- * a microsecond. */
+/* Rounds of carrying over before the lock is taken, while there are so many deaths. A guess: a death costs some tenths
+ * of a microsecond. */
 enum { ROUNDS = 4, DEATHS_FEW = 2000 };
 
-/* ---- Deaths -------------------------------------------------------------------------------------------------------- */
+/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
 
 /* What lives of an origin in a state; NULL: it is not there any more. */
 static ki_bits *alive_in(const ki_snapshot *state, const ki_origin *origin) {
@@ -64,7 +64,7 @@ static void catch_up(ki_job *job) {
     }
 }
 
-/* ---- What the catalog is told -------------------------------------------------------------------------------------- */
+/* ---- What the catalog is told ------------------------------------------------------------------------------------ */
 
 struct body {
     ki_sealed *sealed; /* the edited state holds it */
@@ -121,12 +121,69 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
         status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
                                         error);
     }
-    if (status == KITH_OK && change->left)
-        status = ki_catalog_drop_log(collection->catalog, ki_commit_version_before(collection, change->left), error);
     return status;
 }
 
-/* ---- The edit ------------------------------------------------------------------------------------------------------ */
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
+
+/* What the new segment holds is dropped from the log piece by piece, from the oldest on, since the catalog looks at
+ * each page that becomes free (some 3 us) and writers wait. In between, and after a crash then, the log holds more than
+ * it must: replaying that changes nothing (C3). */
+enum { PIECE_BYTES = 2 << 20 };
+
+struct pieces {
+    uint64_t version; /* the last to be dropped */
+    uint64_t bytes, last;
+    uint64_t *end;
+    size_t count, capacity;
+};
+
+static kith_status end_piece(struct pieces *pieces, kith_error *error) {
+    void *end = pieces->end;
+    if (!ki_array_reserve(&end, &pieces->capacity, pieces->count + 1, sizeof(*pieces->end)))
+        return ki_fail(error, KITH_E_NOMEM, "out of memory for sealing");
+    pieces->end = end;
+    pieces->end[pieces->count++] = pieces->last;
+    pieces->bytes = 0;
+    return KITH_OK;
+}
+
+static kith_status note_piece(void *context, uint64_t number, ki_bytes body, kith_error *error) {
+    struct pieces *pieces = context;
+    kith_status status = KITH_OK;
+    if (number > pieces->version) return KITH_E_CANCELLED; /* enough; never seen outside */
+    if (pieces->bytes && pieces->bytes + body.bytes > PIECE_BYTES) status = end_piece(pieces, error);
+    pieces->bytes += body.bytes + 1;
+    pieces->last = number;
+    return status;
+}
+
+static kith_status put_drop(kith_collection *collection, void *context, kith_error *error) {
+    const uint64_t *version = context;
+    return ki_catalog_drop_log(collection->catalog, *version, error);
+}
+
+static kith_status drop_piece(kith_collection *collection, uint64_t version, kith_error *error) {
+    ki_edit *edit = NULL;
+    pthread_mutex_lock(&collection->writing);
+    kith_status status = ki_edit_begin(collection, &edit, error);
+    if (status == KITH_OK) status = ki_commit_edit(collection, edit, put_drop, &version, error);
+    pthread_mutex_unlock(&collection->writing);
+    return status;
+}
+
+static kith_status drop_log(kith_collection *collection, uint64_t version, kith_error *error) {
+    struct pieces pieces = {.version = version};
+    kith_status status = ki_catalog_scan_log(collection->catalog, 0, note_piece, &pieces, error);
+    if (status == KITH_E_CANCELLED) status = KITH_OK;
+    if (status == KITH_OK && pieces.bytes) status = end_piece(&pieces, error);
+    for (size_t p = 0; p < pieces.count && status == KITH_OK; p++)
+        status = drop_piece(collection, pieces.end[p], error);
+    free(pieces.end);
+    return status;
+}
+
+/* ---- The edit ---------------------------------------------------------------------------------------------------- */
 
 uint64_t ki_job_take_number(kith_collection *collection) {
     pthread_mutex_lock(&collection->writing);
@@ -151,8 +208,8 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
     return status;
 }
 
-/* `writing` is held. */
-static kith_status publish(ki_job *job, kith_error *error) {
+/* `writing` is held. *dropped: the last version that the log need not hold any longer, if heads were sealed. */
+static kith_status publish(ki_job *job, uint64_t *dropped, kith_error *error) {
     ki_edit *edit = NULL;
     struct change change = {.job = job};
     kith_status status = ki_edit_begin(job->collection, &edit, error);
@@ -160,6 +217,7 @@ static kith_status publish(ki_job *job, kith_error *error) {
         carry(job, ki_edit_state(edit));
         status = exchange(job, edit, &change, error);
     }
+    if (status == KITH_OK && change.left) *dropped = ki_commit_version_before(job->collection, change.left);
     if (status == KITH_OK) status = prepare(&change, ki_edit_state(edit), error);
     if (status == KITH_OK)
         status = ki_commit_edit(job->collection, edit, put, &change, error);
@@ -171,13 +229,19 @@ static kith_status publish(ki_job *job, kith_error *error) {
     return status;
 }
 
+int ki_job_may_remove(kith_collection *collection) {
+    if (collection->options.durability != KITH_DURABILITY_RELAXED) return 1;
+    return ki_catalog_sync(collection->catalog, NULL) == KITH_OK;
+}
+
 /* What was published, and what it replaced; the catalog names the one and not the other. */
 static void settle(ki_job *job) {
     if (job->sealed && job->alive->set) job->has_folder = 0;
+    const int may_remove = ki_job_may_remove(job->collection);
     for (size_t o = 0; o < job->origins; o++) {
         ki_sealed *sealed = job->origin[o].sealed;
         if (!sealed) continue;
-        atomic_store(&sealed->retired, KI_RETIRED_ALL);
+        if (may_remove) atomic_store(&sealed->retired, KI_RETIRED_ALL);
         job->origin[o].sealed = NULL;
         ki_maintain_bury(job->collection, sealed);
     }
@@ -185,11 +249,13 @@ static void settle(ki_job *job) {
 
 kith_status ki_job_publish(ki_job *job, kith_error *error) {
     kith_collection *collection = job->collection;
+    uint64_t dropped = 0;
     catch_up(job);
     pthread_mutex_lock(&collection->writing);
-    const kith_status status = publish(job, error);
+    const kith_status status = publish(job, &dropped, error);
     if (status != KITH_OK && collection->poisoned != KITH_OK) job->has_folder = 0; /* R2 */
     pthread_mutex_unlock(&collection->writing);
-    if (status == KITH_OK) settle(job);
-    return status;
+    if (status != KITH_OK) return status;
+    settle(job);
+    return dropped ? drop_log(collection, dropped, error) : KITH_OK;
 }

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- Memory ------------------------------------------------------------------------------------------------------- */
+/* ---- Memory ------------------------------------------------------------------------------------------------------ */
 
 ki_search_work *ki_search_work_create(void) {
     return ki_alloc_array_zeroed(1, sizeof(ki_search_work));
@@ -20,9 +20,9 @@ ki_search_work *ki_search_work_create(void) {
 void ki_search_work_destroy(void *memory) {
     ki_search_work *work = memory;
     if (!work) return;
-    ki_area *const all[] = {&work->queries,     &work->sources, &work->ids,        &work->distances,  &work->head_hits,
-                            &work->head_counts, &work->legs,    &work->hits,       &work->hit_counts, &work->ranks,
-                            &work->fused,       &work->spread,  &work->spread_rows};
+    ki_area *const all[] = {&work->queries,     &work->sources, &work->ids,    &work->distances,  &work->head_hits,
+                            &work->head_counts, &work->legs,    &work->hits,   &work->hit_counts, &work->ranks,
+                            &work->fused,       &work->key,     &work->spread, &work->spread_rows};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < work->workers; i++) {
         ki_desk_destroy(work->worker[i].desk);
@@ -45,7 +45,7 @@ static int take_workers(ki_search_work *work, size_t wanted) {
     return work->workers == wanted;
 }
 
-/* ---- Queries ------------------------------------------------------------------------------------------------------ */
+/* ---- Queries ----------------------------------------------------------------------------------------------------- */
 
 static kith_status refuse(size_t query, ki_row_fault fault, kith_error *error) {
     static const char *const why[] = {"", "holds a NaN or an infinity", "is longer than 2^62, the largest norm",
@@ -75,7 +75,7 @@ kith_status ki_leg_load(const ki_leg_search *leg, const kith_queries *queries, s
     return KITH_OK;
 }
 
-/* ---- Places ------------------------------------------------------------------------------------------------------- */
+/* ---- Places ------------------------------------------------------------------------------------------------------ */
 
 /* One place's answers: count rows of k. */
 typedef struct source {
@@ -142,8 +142,7 @@ static kith_status options_of(const struct run *run, const kith_index *index, co
 }
 
 /* Add what one segment did. The plan told is that of the segment where most rows were looked at. */
-static void tell_segment(kith_ask_report *report, const kith_explain *e) {
-    kith_explain *sum = &report->search;
+static void tell_segment(kith_explain *sum, const kith_explain *e) {
     const kith_explain before = *sum;
     if (!sum->plan_name || e->scanned_rows + e->reranked > sum->scanned_rows + sum->reranked) *sum = *e;
     sum->exact = e->exact && (before.exact || !before.plan_name);
@@ -181,7 +180,7 @@ static kith_status search_segment(struct run *run, size_t place, const kith_filt
     if (status != KITH_OK) return status;
     status = kith_search(index, &queries, leg->k, &options, scratch, ids, distances, run->error);
     ki_sealed_give(sealed, leg->spec, leg->terms->pool, scratch);
-    if (status == KITH_OK && leg->report) tell_segment(leg->report, &explain);
+    if (status == KITH_OK && leg->report) tell_segment(leg->explain, &explain);
     return status;
 }
 
@@ -208,7 +207,7 @@ static kith_status search_segments(struct run *run, source *sources) {
     return KITH_OK;
 }
 
-/* ---- Heads -------------------------------------------------------------------------------------------------------- */
+/* ---- Heads ------------------------------------------------------------------------------------------------------- */
 
 enum { HEAD_QUERIES = 64 }; /* of one piece */
 
@@ -254,16 +253,18 @@ static kith_status fail_head(kith_status status, kith_error *error) {
     return ki_fail(error, status, "out of memory for the search");
 }
 
-static void tell_heads(const struct run *run, kith_ask_report *report, size_t heads, uint64_t head_rows,
+static void tell_heads(const struct run *run, const ki_leg_search *leg, size_t heads, uint64_t head_rows,
                        uint64_t start) {
+    kith_ask_report *report = leg->report;
+    kith_explain *explain = leg->explain;
     for (size_t w = 0; w < run->work->workers; w++) {
         const ki_counts *counts = &run->work->worker[w].counts;
-        report->search.scanned_bytes += counts->scanned_bytes;
-        report->search.scanned_rows += counts->scanned_rows;
-        report->search.level1_survivors += counts->level1_survivors;
-        report->search.candidates += counts->candidates;
-        report->search.reranked += counts->reranked;
-        for (int i = 0; i < KITH_STAGES; i++) report->search.stage_ns[i] += counts->stage_ns[i];
+        explain->scanned_bytes += counts->scanned_bytes;
+        explain->scanned_rows += counts->scanned_rows;
+        explain->level1_survivors += counts->level1_survivors;
+        explain->candidates += counts->candidates;
+        explain->reranked += counts->reranked;
+        for (int i = 0; i < KITH_STAGES; i++) explain->stage_ns[i] += counts->stage_ns[i];
     }
     if (heads > report->heads) report->heads = heads;
     if (head_rows > report->head_rows) report->head_rows = head_rows;
@@ -297,11 +298,11 @@ static kith_status search_heads(struct run *run, source *sources) {
         heads++;
         head_rows += rows;
     }
-    if (leg->report) tell_heads(run, leg->report, heads, head_rows, start);
+    if (leg->report) tell_heads(run, leg, heads, head_rows, start);
     return KITH_OK;
 }
 
-/* ---- Merging ------------------------------------------------------------------------------------------------------ */
+/* ---- Merging ----------------------------------------------------------------------------------------------------- */
 
 /* The next hit of a source for one query; false: it has no more. */
 static int next_of(const source *from, size_t query, size_t k, ki_leg_hit *hit) {

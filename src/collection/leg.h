@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * One leg of a search: one named vector, sought in all segments and heads of a snapshot, and the places' answers merged.
+ * One leg of a search: one named vector, sought in all segments and heads of a snapshot, and the places' answers
+ * merged.
  *
  * E1. Places answer for themselves, each with its min(k, matches) best; what is merged is the min(k, matches) best of
  *     all. Exact places make an exact leg, to the bit: distances are the defining kernel's wherever a vector lies.
@@ -27,7 +28,7 @@ typedef struct ki_search_work {
     size_t workers;
     ki_area queries, sources, ids, distances, head_hits, head_counts; /* of one leg at work */
     ki_area legs, hits, hit_counts;                                   /* of all: search.c */
-    ki_area ranks, fused;
+    ki_area ranks, fused, key;
     ki_area spread, spread_rows; /* of candidates among which is chosen */
     ki_match *match;             /* kept from ask to ask */
 } ki_search_work;
@@ -45,7 +46,8 @@ typedef struct ki_ask_terms {
     kith_pool *pool; /* NULL: the calling thread alone */
 } ki_ask_terms;
 
-/* A hit and where it lives. place: below the snapshot's sealed_count a segment, else a head. row: of heads the serial. */
+/* A hit and where it lives. place: below the snapshot's sealed_count a segment, else a head. row: of heads the serial.
+ * */
 typedef struct ki_leg_hit {
     uint64_t key;
     float distance;
@@ -64,6 +66,7 @@ typedef struct ki_leg_search {
     size_t k;
     const ki_ask_terms *terms;
     kith_ask_report *report; /* NULL, or where counts are added */
+    kith_explain *explain;   /* beside a report: sums over segments */
 } ki_leg_search;
 
 /* Make queries first..first+count of the leg ready in work->queries: packed floats, or bits. KITH_E_DATA names one that

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The log: what one write did, as bytes. One body a version; the catalog keeps them until their rows are in segments. It
- * says effects, not wishes: after an update it has the whole item. So applying a body needs nothing but the body, the
- * writer applies its own bodies as a reader or the next opening does, and doing it twice changes nothing.
+ * The log: what one write did, as bytes. One body a version; the catalog keeps them until their rows are in segments.
+ * It says effects, not wishes: after an update it has the whole item. So applying a body needs nothing but the body,
+ * the writer applies its own bodies as a reader or the next opening does, and doing it twice changes nothing.
  *
  *   0   u32 format 1           16  u64 next_key, after this write
  *   4   u32 operations         24  u32 named vectors
@@ -41,7 +41,7 @@ typedef struct ki_log_operation {
     const void *vector[KITH_VECTORS_MAX]; /* NULL: the item lacks it */
 } ki_log_operation;
 
-/* ---- Writing ------------------------------------------------------------------------------------------------------ */
+/* ---- Writing ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ki_log_body {
     const ki_made *made;
@@ -56,7 +56,7 @@ kith_status ki_log_begin(ki_log_body *body, uint64_t version, kith_error *error)
 kith_status ki_log_add(ki_log_body *body, const ki_log_operation *operation, kith_error *error);
 kith_status ki_log_end(ki_log_body *body, uint64_t next_key, kith_error *error);
 
-/* ---- Reading ------------------------------------------------------------------------------------------------------ */
+/* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ki_log_head {
     uint64_t version, next_key;

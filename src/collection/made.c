@@ -20,7 +20,7 @@ int ki_name_valid(const char *name, size_t bytes) {
     return 1;
 }
 
-/* ---- From options -------------------------------------------------------------------------------------------------- */
+/* ---- From options ------------------------------------------------------------------------------------------------ */
 
 void ki_made_free(ki_made *made) {
     for (size_t v = 0; made->vector && v < made->vector_count; v++) free(made->vector[v].name);
@@ -129,7 +129,7 @@ kith_status ki_made_create(const kith_collection_options *options, ki_made *out,
     return KITH_OK;
 }
 
-/* ---- As JSON ------------------------------------------------------------------------------------------------------- */
+/* ---- As JSON ----------------------------------------------------------------------------------------------------- */
 
 /* Frees the value. */
 static kith_status dump(json_t *value, char **text, kith_error *error) {
@@ -168,7 +168,7 @@ kith_status ki_fields_encode(const ki_schema *schema, char **text, kith_error *e
     return dump(json_pack("{s:i, s:o}", "version", FORMAT, "fields", fields), text, error);
 }
 
-/* ---- And back ------------------------------------------------------------------------------------------------------ */
+/* ---- And back ---------------------------------------------------------------------------------------------------- */
 
 static kith_status damaged(const char *path, const char *setting, const char *what, kith_error *error) {
     return ki_fail(error, KITH_E_CORRUPT, "%s: the catalog's setting \"%s\" is damaged: %s", path, setting, what);
@@ -295,7 +295,7 @@ out:
     return status;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------------------------------------- */
+/* ---- Numbers ----------------------------------------------------------------------------------------------------- */
 
 void ki_state_encode(const ki_state *state, unsigned char bytes[KI_STATE_BYTES]) {
     memset(bytes, 0, KI_STATE_BYTES);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- Life ---------------------------------------------------------------------------------------------------------- */
+/* ---- Life -------------------------------------------------------------------------------------------------------- */
 
 static ki_maintainer *create(kith_collection *collection) {
     ki_maintainer *made = ki_alloc_array_zeroed(1, sizeof(*made));
@@ -41,7 +41,8 @@ kith_status ki_maintain_start(kith_collection *collection, kith_error *error) {
     ki_maintainer *maintainer = create(collection);
     if (!maintainer) return ki_fail(error, KITH_E_NOMEM, "out of memory");
     collection->maintainer = maintainer;
-    if (collection->options.no_background) return KITH_OK;
+    const int relaxed = collection->options.durability == KITH_DURABILITY_RELAXED;
+    if (collection->options.no_background && !relaxed) return KITH_OK;
     const int failed = pthread_create(&maintainer->thread, NULL, ki_maintain_run, maintainer);
     maintainer->has_thread = !failed;
     if (!failed) return KITH_OK;
@@ -62,7 +63,7 @@ void ki_maintain_stop(kith_collection *collection) {
     destroy(maintainer);
 }
 
-/* ---- Retired segments ---------------------------------------------------------------------------------------------- */
+/* ---- Retired segments -------------------------------------------------------------------------------------------- */
 
 void ki_maintain_bury(kith_collection *collection, ki_sealed *sealed) {
     ki_maintainer *maintainer = collection->maintainer;
@@ -95,7 +96,7 @@ void ki_maintain_dig(ki_maintainer *maintainer, int all) {
     for (ki_sealed *sealed; (sealed = next_buried(maintainer, all));) ki_sealed_release(sealed);
 }
 
-/* ---- Claims -------------------------------------------------------------------------------------------------------- */
+/* ---- Claims ------------------------------------------------------------------------------------------------------ */
 
 static int asked_to_stop(const ki_watch *watch) {
     const kith_progress progress = {.struct_size = sizeof(progress), .stage = "waiting", .unit = "rows"};
@@ -146,7 +147,7 @@ void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *nam
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
-/* ---- What others ask ----------------------------------------------------------------------------------------------- */
+/* ---- What others ask --------------------------------------------------------------------------------------------- */
 
 /* Whether a head waits to be sealed, or is as large as it may become. */
 static int has_full_head(kith_collection *collection) {
@@ -177,10 +178,8 @@ void ki_maintain_wake(kith_collection *collection) {
     ki_maintainer *maintainer = collection->maintainer;
     if (!maintainer) return;
     const int full = has_full_head(collection);
-    if (!maintainer->has_thread) {
-        if (full) seal_here(maintainer);
-        return;
-    }
+    if (full && collection->options.no_background) seal_here(maintainer);
+    if (!maintainer->has_thread) return;
     if (!full && !atomic_exchange(&maintainer->dozing, 0)) return;
     pthread_mutex_lock(&maintainer->mutex);
     maintainer->woken = 1;

@@ -50,7 +50,8 @@ struct ki_maintainer {
     atomic_int dozing; /* the thread sleeps until it is woken: any write wakes it */
     unsigned threads;  /* of builds; constant */
 
-    uint64_t seen_version, seen_ns; /* the thread's: when the version last changed, about */
+    uint64_t seen_version, seen_ns;       /* the thread's: when the version last changed, about */
+    uint64_t synced_version, unsynced_ns; /* the thread's, relaxed: what is on the disk; since when something is not */
 };
 
 /* Let go of retired segments that nobody else holds; all: whoever holds them. */
@@ -65,7 +66,7 @@ kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_wa
 /* What the job is called from now on. */
 void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *name);
 
-/* ---- maintain_thread.c --------------------------------------------------------------------------------------------- */
+/* ---- maintain_thread.c ------------------------------------------------------------------------------------------- */
 
 /* Note how one kind of work went. KITH_E_CANCELLED is no failure. */
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error);

@@ -2,19 +2,21 @@
  *
  * The background thread: it looks what there is to do, does the first of it, and looks again.
  *
- *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or holds
- *            something worth a segment and nobody writes. A few rows stay in the head for good: reading them from the
- *            log costs an opening less than a segment does
+ *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or
+ *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
+ *            the log costs an opening less than a segment does
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
+ *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
+ *   This also
+ *            where nothing else is to be done in the background
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
  * It sleeps until the first of these may be due, or for good until somebody writes (`dozing`). Its own priority is the
  * process's, since it holds locks that writers wait for; the files are built by helpers of low priority. */
 #define _GNU_SOURCE
-#include "collection/helper.h"
 #include "collection/maintain.h"
 
 #include "base/clock.h"
@@ -25,20 +27,25 @@
 
 static const uint64_t SECOND = UINT64_C(1000000000);
 static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
+static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits wait for the disk, and others for them */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
-    IDLE_PART = 16,  /* an idle head is sealed if it holds this part of what it may hold */
-    MEMORY_TIMES = 4 /* a head is sealed when its rows take so many times the bytes that their vectors may */
+    POLITE_HEADS = 1, /* with more frozen heads writers may soon wait for sealing: then it is as urgent as they are */
+    IDLE_PART = 16,   /* an idle head is sealed if it holds this part of what it may hold */
+    /* A head is sealed when its rows take so many times the bytes that their vectors may, and this. */
+    MEMORY_TIMES = 4,
+    MEMORY_LEAST = 1 << 20
 };
 
 /* What the thread decides by. */
 struct look {
     ki_snapshot *snapshot;
+    size_t heads;             /* frozen ones */
     uint64_t now_ns, wait_ns; /* wait_ns: until something may be due; UINT64_MAX: nothing will be */
     int idle;
 };
 
-/* ---- What there is to do ------------------------------------------------------------------------------------------- */
+/* ---- What there is to do ----------------------------------------------------------------------------------------- */
 
 static void due_in(struct look *look, uint64_t ns) {
     if (ns < look->wait_ns) look->wait_ns = ns;
@@ -47,9 +54,10 @@ static void due_in(struct look *look, uint64_t ns) {
 static int must_seal(const kith_collection *collection, struct look *look) {
     const ki_snapshot_head *last = &look->snapshot->head[look->snapshot->head_count - 1];
     const size_t capacity = ki_head_capacity(last->head);
-    const uint64_t most = collection->options.head_bytes ? collection->options.head_bytes : UINT64_C(16) << 20;
-    if (look->snapshot->head_count > 1 || last->count >= capacity) return 1;
-    if (ki_head_memory_bytes(last->head) > MEMORY_TIMES * most) return 1;
+    const uint64_t asked = collection->options.head_bytes, most = asked ? asked : UINT64_C(16) << 20;
+    if (look->snapshot->head_count > 1) return 1;
+    if (!last->count) return 0; /* an empty head takes memory too */
+    if (last->count >= capacity || ki_head_memory_bytes(last->head) > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
     return look->idle && last->count >= capacity / IDLE_PART;
 }
 
@@ -92,7 +100,7 @@ static int is_due(ki_maintainer *maintainer, struct look *look, ki_work work) {
     return 0;
 }
 
-/* ---- Doing it ------------------------------------------------------------------------------------------------------ */
+/* ---- Doing it ---------------------------------------------------------------------------------------------------- */
 
 static int asked(ki_maintainer *maintainer, ki_claim claim) {
     pthread_mutex_lock(&maintainer->mutex);
@@ -111,26 +119,10 @@ static int asked_rest(void *context, const kith_progress *progress) {
     return asked(context, KI_CLAIM_REST);
 }
 
-/* Removing what is over is a write, and writes may wait until heads are sealed, which is our part: so a helper does it. */
-struct expiry {
-    kith_collection *collection;
-    kith_error *error;
-    kith_status status;
-};
-
-static void expire_now(void *context) {
-    struct expiry *expiry = context;
+static kith_status expire(kith_collection *collection, kith_error *error) {
     uint64_t removed;
-    expiry->status = ki_collection_expire(expiry->collection, expiry->error);
-    if (expiry->status == KITH_OK) expiry->status = ki_commit_expired(expiry->collection, &removed, expiry->error);
-}
-
-static void seal_meanwhile(void *context);
-
-static kith_status expire(ki_maintainer *maintainer, kith_error *error) {
-    struct expiry expiry = {.collection = maintainer->collection, .error = error};
-    ki_help(expire_now, &expiry, 0, seal_meanwhile, maintainer);
-    return expiry.status;
+    const kith_status status = ki_collection_expire(collection, error);
+    return status == KITH_OK ? ki_commit_expired(collection, &removed, error) : status;
 }
 
 static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki_watch *watch, kith_error *error) {
@@ -143,7 +135,7 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
     case KI_WORK_FIELDS:
         return ki_fields_index(collection, watch, &done, error);
     case KI_WORK_EXPIRE:
-        return expire(maintainer, error);
+        return expire(collection, error);
     default:
         return ki_merge(collection, idle, watch, &merged, error);
     }
@@ -177,12 +169,13 @@ static int begin(ki_maintainer *maintainer, ki_claim claim, const char *name, ki
     return is_free;
 }
 
-/* ---- The loop ------------------------------------------------------------------------------------------------------ */
+/* ---- The loop ---------------------------------------------------------------------------------------------------- */
 
 static void look_around(ki_maintainer *maintainer, struct look *look) {
     look->snapshot = ki_snapshot_pin(maintainer->collection);
     look->now_ns = ki_now_ns();
     look->wait_ns = UINT64_MAX;
+    look->heads = look->snapshot->head_count - 1;
     if (look->snapshot->version != maintainer->seen_version || !maintainer->seen_ns) {
         maintainer->seen_version = look->snapshot->version;
         maintainer->seen_ns = look->now_ns;
@@ -191,19 +184,37 @@ static void look_around(ki_maintainer *maintainer, struct look *look) {
     if (!look->idle) due_in(look, maintainer->seen_ns + IDLE_NS - look->now_ns);
 }
 
+/* A sync that fails poisons the catalog: the next write says why. */
+static void sync_commits(ki_maintainer *maintainer, struct look *look) {
+    kith_collection *collection = maintainer->collection;
+    const uint64_t version = look->snapshot->version;
+    if (collection->options.durability != KITH_DURABILITY_RELAXED || version == maintainer->synced_version) return;
+    if (!maintainer->unsynced_ns) maintainer->unsynced_ns = look->now_ns;
+    const uint64_t age_ns = look->now_ns - maintainer->unsynced_ns;
+    if (age_ns < SYNC_NS) {
+        due_in(look, SYNC_NS - age_ns);
+        return;
+    }
+    (void)ki_catalog_sync(collection->catalog, NULL);
+    maintainer->synced_version = version;
+    maintainer->unsynced_ns = 0;
+}
+
+static void seal_meanwhile(void *context);
+
 /* Returns how long to wait before looking again. */
-static uint64_t try_work(ki_maintainer *maintainer, ki_work work, int idle) {
+static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct look *look) {
     static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
     const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
     ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,
                       .progress_context = maintainer,
                       .threads = maintainer->threads,
-                      .polite = 1,
+                      .polite = work != KI_WORK_SEAL || look->heads <= POLITE_HEADS,
                       .meanwhile = work == KI_WORK_SEAL ? NULL : seal_meanwhile,
                       .meanwhile_context = maintainer};
     if (!begin(maintainer, claim, names[work], &watch)) return SECOND / 10;
-    const kith_status status = perform(maintainer, work, idle, &watch, &error);
+    const kith_status status = perform(maintainer, work, look->idle, &watch, &error);
     ki_maintain_release(maintainer, claim);
     ki_maintain_note(maintainer, work, status, &error);
     return status == KITH_OK ? 0 : SECOND / 10;
@@ -214,9 +225,10 @@ static void seal_meanwhile(void *context) {
     ki_maintainer *maintainer = context;
     struct look look;
     look_around(maintainer, &look);
+    sync_commits(maintainer, &look);
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
-    if (due) (void)try_work(maintainer, KI_WORK_SEAL, 0);
+    if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
 }
 
 /* Do what is due first; returns how long to wait before looking again. */
@@ -224,10 +236,11 @@ static uint64_t work(ki_maintainer *maintainer) {
     struct look look;
     int due = KI_WORKS;
     look_around(maintainer, &look);
-    for (int w = KI_WORKS; w-- > 0;)
+    sync_commits(maintainer, &look);
+    for (int w = KI_WORKS; w-- > 0 && !maintainer->collection->options.no_background;)
         if (is_due(maintainer, &look, (ki_work)w)) due = w;
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */
-    if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, look.idle);
+    if (due < KI_WORKS) look.wait_ns = try_work(maintainer, (ki_work)due, &look);
     ki_maintain_dig(maintainer, 0);
     pthread_mutex_lock(&maintainer->mutex);
     if (maintainer->buried_count) due_in(&look, SECOND);

@@ -2,10 +2,10 @@
  *
  * Which rows of a state a filter and a segment let through, place by place.
  *
- * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as long
- * as the place. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field is not
- * declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads row by
- * row, and only the rows that came since the last time. */
+ * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as
+ * long as the place. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field
+ * is not declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads
+ * row by row, and only the rows that came since the last time. */
 #include "collection/matching.h"
 
 #include "base/checked.h"
@@ -13,8 +13,8 @@
 
 #include <string.h>
 
-/* LISTED_MAX: a segment's rows that meet a filter one by one. ROWS_A_SIEVE: a row read by itself costs about as much as so
- * many that a column is asked for (a guess). */
+/* LISTED_MAX: a segment's rows that meet a filter one by one. ROWS_A_SIEVE: a row read by itself costs about as much
+ * as so many that a column is asked for (a guess). */
 enum { LISTED_MAX = 256, POLL_ITEMS = 256, ROWS_A_SIEVE = 32 };
 
 /* What is let through of one place. */
@@ -68,7 +68,7 @@ static kith_status take_sieve(ki_match *match, place *at, ki_sieve *sieve, ki_bi
     return KITH_OK;
 }
 
-/* ---- Tables ------------------------------------------------------------------------------------------------------- */
+/* ---- Tables ------------------------------------------------------------------------------------------------------ */
 
 static ki_sieve_name sealed_name(const ki_match *match, const ki_sealed *sealed) {
     ki_sieve_name name = name_of(match);
@@ -127,7 +127,7 @@ static kith_status match_sealed(ki_match *match, size_t number, kith_error *erro
     return KITH_OK;
 }
 
-/* ---- Payloads ----------------------------------------------------------------------------------------------------- */
+/* ---- Payloads ---------------------------------------------------------------------------------------------------- */
 
 struct pass {
     ki_match *match;
@@ -195,7 +195,7 @@ static kith_status read_pending(ki_match *match, kith_error *error) {
     return status;
 }
 
-/* ---- Heads -------------------------------------------------------------------------------------------------------- */
+/* ---- Heads ------------------------------------------------------------------------------------------------------- */
 
 /* How a head's rows meet a filter: by their values, or by their payloads where it was begun before a field's
  * declaration. */
@@ -298,7 +298,7 @@ static kith_status match_head(ki_match *match, size_t number, kith_error *error)
     return take_sieve(match, at, sieve, in->live, error);
 }
 
-/* ---- Lists -------------------------------------------------------------------------------------------------------- */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
 
 /* Whether a table has the columns of all fields of a tree. */
 static int has_columns(const ki_table *table, const ki_schema *schema, const ki_filter_node *node) {
@@ -386,7 +386,7 @@ static kith_status match_segment(ki_match *match, size_t number, kith_error *err
     return match_sealed(match, number, error);
 }
 
-/* ---- All together ------------------------------------------------------------------------------------------------- */
+/* ---- All together ------------------------------------------------------------------------------------------------ */
 
 static kith_status match_places(ki_match *match, kith_error *error) {
     const ki_snapshot *snapshot = match->snapshot;
@@ -473,7 +473,7 @@ void ki_match_destroy(ki_match *match) {
     free(match);
 }
 
-/* ---- Answers ------------------------------------------------------------------------------------------------------ */
+/* ---- Answers ----------------------------------------------------------------------------------------------------- */
 
 uint64_t ki_match_count(const ki_match *match) {
     return match->count;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sieves and living sieves, and the cache that keeps them: a hash table by name, and a list by use, whose oldest go when
- * the budget is spent. */
+ * Sieves and living sieves, and the cache that keeps them: a hash table by name, and a list by use, whose oldest go
+ * when the budget is spent. */
 #include "collection/matching.h"
 
 #include "base/checked.h"
@@ -30,7 +30,7 @@ struct ki_match_cache {
     size_t next_head;               /* the table that a new head takes */
 };
 
-/* ---- Sieves -------------------------------------------------------------------------------------------------------- */
+/* ---- Sieves ------------------------------------------------------------------------------------------------------ */
 
 static uint64_t bytes_of(const ki_bits *bits) {
     return bits ? sizeof(*bits) + bits->words * sizeof(uint64_t) : 0;
@@ -77,7 +77,7 @@ static int same_name(const ki_sieve_name *a, const ki_sieve_name *b) {
            a->question_bytes == b->question_bytes && memcmp(a->question, b->question, a->question_bytes) == 0;
 }
 
-/* ---- Positions ---------------------------------------------------------------------------------------------------- */
+/* ---- Positions --------------------------------------------------------------------------------------------------- */
 
 /* The positions of rows, whether they live or not. */
 static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *rows) {
@@ -155,7 +155,7 @@ const ki_sieve_positions *ki_living_positions(ki_living *living, ki_sieve *sieve
     return known;
 }
 
-/* ---- Living sieves ------------------------------------------------------------------------------------------------- */
+/* ---- Living sieves ----------------------------------------------------------------------------------------------- */
 
 ki_living *ki_living_hold(ki_living *living) {
     atomic_fetch_add_explicit(&living->references, 1, memory_order_relaxed);
@@ -202,7 +202,7 @@ ki_living *ki_match_cache_living(ki_match_cache *cache, ki_sieve *sieve, ki_bits
     return living;
 }
 
-/* ---- The cache ---------------------------------------------------------------------------------------------------- */
+/* ---- The cache --------------------------------------------------------------------------------------------------- */
 
 ki_match_cache *ki_match_cache_create(void) {
     ki_match_cache *cache = ki_alloc_array_zeroed(1, sizeof(*cache));
@@ -311,7 +311,7 @@ void ki_match_cache_keep(ki_match_cache *cache, ki_sieve *sieve) {
     }
 }
 
-/* ---- Parsed filters ----------------------------------------------------------------------------------------------- */
+/* ---- Parsed filters ---------------------------------------------------------------------------------------------- */
 
 void ki_parsed_release(ki_parsed *parsed) {
     if (!parsed || atomic_fetch_sub_explicit(&parsed->references, 1, memory_order_acq_rel) != 1) return;
@@ -356,7 +356,7 @@ void ki_match_cache_keep_parsed(ki_match_cache *cache, ki_parsed *parsed) {
     ki_parsed_release(last);
 }
 
-/* ---- Words of heads ----------------------------------------------------------------------------------------------- */
+/* ---- Words of heads ---------------------------------------------------------------------------------------------- */
 
 ki_head_words *ki_match_cache_words(ki_match_cache *cache, const ki_head *head) {
     size_t at = 0;

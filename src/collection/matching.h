@@ -2,14 +2,14 @@
  *
  * Inner to matching: what is kept of filters between searches.
  *
- * A *sieve* is what a question lets through of one place (a segment or a head), dead rows too: it does not depend on what
- * was deleted since. A *living sieve* is that less the dead rows of one state, for searches also as positions.
+ * A *sieve* is what a question lets through of one place (a segment or a head), dead rows too: it does not depend on
+ * what was deleted since. A *living sieve* is that less the dead rows of one state, for searches also as positions.
  *
  * M1. A sieve's name holds all that it depends on: the question's canonical text, the segment's number and its table's
- *     hash, or the head and its first row (no two heads have both in common, also when one takes the other's memory); for
- *     answers that were read from payloads the state's version too. So a kept answer is what a fresh one would be.
- * M2. Sieves and living sieves never change once they are shown to others, but for what is worked out later at need (the
- *     positions): one of several equal answers is kept.
+ *     hash, or the head and its first row (no two heads have both in common, also when one takes the other's memory);
+ *     for answers that were read from payloads the state's version too. So a kept answer is what a fresh one would be.
+ * M2. Sieves and living sieves never change once they are shown to others, but for what is worked out later at need
+ *     (the positions): one of several equal answers is kept.
  * M3. The cache holds at most its budget; what is in use lives on until it is let go of.
  * M4. Kept sieves hold no segment and no head: files and memory go when their time has come.
  *
@@ -20,7 +20,7 @@
 #include "base/area.h"
 #include "collection/collection.h"
 
-/* ---- What is asked ------------------------------------------------------------------------------------------------ */
+/* ---- What is asked ----------------------------------------------------------------------------------------------- */
 
 /* A filter, parsed and checked against one schema. */
 typedef struct ki_parsed {
@@ -58,7 +58,7 @@ kith_status ki_question_ask(ki_question *question, kith_collection *collection, 
                             const char *filter, const char *segment, kith_error *error);
 void ki_question_end(ki_question *question); /* memory stays */
 
-/* ---- What is kept ------------------------------------------------------------------------------------------------- */
+/* ---- What is kept ------------------------------------------------------------------------------------------------ */
 
 /* Rows as the positions of one index. */
 typedef struct ki_sieve_positions {
@@ -120,14 +120,14 @@ ki_parsed *ki_match_cache_parsed(ki_match_cache *cache, const char *text, size_t
 void ki_match_cache_keep_parsed(ki_match_cache *cache, ki_parsed *parsed);
 void ki_parsed_release(ki_parsed *parsed); /* NULL is fine */
 
-/* ---- head_words.c -------------------------------------------------------------------------------------------------- */
+/* ---- head_words.c ------------------------------------------------------------------------------------------------ */
 
 typedef struct ki_head_words ki_head_words;
 
 ki_head_words *ki_head_words_create(void); /* NULL: out of memory */
 void ki_head_words_destroy(ki_head_words *words);
-/* The rows among a head's first `count` (at least 1) whose tag `field`, by its number in the head's schema, is `word`, in
- * any order; how many, or SIZE_MAX without memory. */
+/* The rows among a head's first `count` (at least 1) whose tag `field`, by its number in the head's schema, is `word`,
+ * in any order; how many, or SIZE_MAX without memory. */
 size_t ki_head_words_find(ki_head_words *words, const ki_head *head, size_t count, size_t field, const char *word,
                           size_t bytes, ki_area *rows);
 /* The cache's table for a head. Another head may have it the next time. */

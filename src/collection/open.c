@@ -11,6 +11,7 @@
 #include "collection/create.h"
 #include "collection/home.h"
 #include "collection/lock.h"
+#include "collection/pages.h"
 #include "collection/state.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- Closing, also of what is half open ---------------------------------------------------------------------------- */
+/* ---- Closing, also of what is half open -------------------------------------------------------------------------- */
 
 static void free_schemas(kith_collection *collection) {
     for (size_t s = 0; s < collection->schema_count; s++) ki_schema_destroy(collection->schemas[s]);
@@ -30,6 +31,7 @@ void kith_collection_close(kith_collection *collection) {
     ki_maintain_stop(collection);
     if (collection->matches) ki_match_cache_destroy(collection->matches);
     ki_snapshot_release(collection->current);
+    ki_pages_destroy(collection->pages);
     ki_catalog_close(collection->catalog);
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
@@ -45,7 +47,7 @@ void kith_collection_close(kith_collection *collection) {
     free(collection);
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------- */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 /* A collection that nothing was read of yet. */
 static kith_status begin(const char *path, const kith_collection_open_options *given, kith_collection **out,
@@ -88,7 +90,8 @@ static kith_status take_pool(kith_collection *collection, kith_error *error) {
 /* The catalog first: without one there is no collection, and no lock is to be left behind. */
 static kith_status open_catalog(kith_collection *collection, kith_error *error) {
     const ki_catalog_options options = {.read_only = collection->options.read_only,
-                                        .durability = collection->options.durability};
+                                        .durability = collection->options.durability,
+                                        .gather = 1}; /* the maintainer syncs */
     kith_error own = {0};
     char *path = ki_home_path(collection->path, KI_HOME_CATALOG);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");
@@ -112,9 +115,10 @@ static kith_status read_made(kith_collection *collection, kith_error *error) {
                    KI_SETTING_MADE);
 }
 
-/* ---- What a crash left in segments/ -------------------------------------------------------------------------------- */
+/* ---- What a crash left in segments/ ------------------------------------------------------------------------------ */
 
-/* Remove what is not a segment of the current state: half built, or merged away and not removed in time. */
+/* Remove what is not a segment of the current state: half built, or merged away and not removed in time. What cannot be
+ * removed does no harm, and is tried again at the next opening. */
 static kith_status remove_orphan(void *context, const char *name, kith_error *error) {
     kith_collection *collection = context;
     const ki_snapshot *current = collection->current;
@@ -127,9 +131,9 @@ static kith_status remove_orphan(void *context, const char *name, kith_error *er
     }
     char *path = ki_home_path(collection->segments_path, name);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");
-    const kith_status status = ki_home_remove(path, error);
+    (void)ki_home_remove(path, NULL);
     free(path);
-    return status;
+    return KITH_OK;
 }
 
 /* The segments' folder may be gone with all that was in it: then the catalog names none, or could not be read. */
@@ -138,9 +142,12 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
     return ki_home_each(collection->segments_path, remove_orphan, collection, error);
 }
 
-/* ---- The verbs ----------------------------------------------------------------------------------------------------- */
+/* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
 static kith_status start(kith_collection *collection, kith_error *error) {
+    const uint64_t cache_bytes = collection->options.cache_bytes;
+    if (cache_bytes && !(collection->pages = ki_pages_create(cache_bytes, &collection->made)))
+        return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
     kith_status status = take_pool(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);
@@ -199,7 +206,7 @@ kith_status kith_collection_open_memory(const kith_collection_options *made,
     return status;
 }
 
-/* ---- What others ask ----------------------------------------------------------------------------------------------- */
+/* ---- What others ask --------------------------------------------------------------------------------------------- */
 
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error) {
     if (!collection->options.read_only) return KITH_OK;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kith_collection_repair: segments whose files are damaged give what their checksums still vouch for; that goes into the
- * catalog's log, as if it had been written anew, and the segments go. What no row is left of is told and removed.
+ * kith_collection_repair: segments whose files are damaged give what their checksums still vouch for; that goes into
+ * the catalog's log, as if it had been written anew, and the segments go. What no row is left of is told and removed.
  *
- * P1. One transaction takes the damaged segments out and puts what was saved in: a repair that is killed has done nothing
+ * P1. One transaction takes the damaged segments out and puts what was saved in: a repair that is killed has done
+ * nothing
  *     or all of that, and can be repeated.
- * P2. A row is saved if the blocks of its id and of its vector match their checksums. Whatever else of an index is damaged
+ * P2. A row is saved if the blocks of its id and of its vector match their checksums. Whatever else of an index is
+ * damaged
  *     (codes, lists) is made anew when the rows are sealed again.
  * P3. Of a key that lives elsewhere too (another segment, the log) the other row is the newer one: nothing is saved of
  *     it here.

@@ -13,7 +13,7 @@
 
 enum { ITEM_BYTES = 64 }; /* about: of an operation besides what it holds */
 
-/* ---- Ids ----------------------------------------------------------------------------------------------------------- */
+/* ---- Ids --------------------------------------------------------------------------------------------------------- */
 
 ki_bytes ki_ids_text(const kith_ids *ids, size_t item) {
     if (!ids->id_ends) return (ki_bytes){0};
@@ -118,7 +118,7 @@ static kith_status mark_superseded(ki_request *request, kith_error *error) {
     return KITH_OK;
 }
 
-/* ---- Vectors ------------------------------------------------------------------------------------------------------- */
+/* ---- Vectors ----------------------------------------------------------------------------------------------------- */
 
 const void *ki_request_vector(const ki_request *request, size_t vector, size_t item) {
     const ki_request_vectors *v = &request->vector[vector];
@@ -190,7 +190,7 @@ static kith_status take_vectors(const kith_collection *collection, const kith_it
     return status;
 }
 
-/* ---- Payloads ------------------------------------------------------------------------------------------------------ */
+/* ---- Payloads ---------------------------------------------------------------------------------------------------- */
 
 ki_bytes ki_request_payload(const ki_request *request, size_t item) {
     if (!request->payload_bytes) return (ki_bytes){0};
@@ -230,7 +230,7 @@ static kith_status take_payloads(const kith_items *items, ki_request *request, k
     return status;
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 void ki_request_free(ki_request *request) {
     for (size_t v = 0; v < KITH_VECTORS_MAX; v++) free(request->vector[v].owned);

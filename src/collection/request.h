@@ -68,7 +68,7 @@ ki_bytes ki_request_payload(const ki_request *request, size_t item);
 /* Its vector of a name; NULL: none is given. */
 const void *ki_request_vector(const ki_request *request, size_t vector, size_t item);
 
-/* ---- convert.c ---------------------------------------------------------------------------------------------------- */
+/* ---- convert.c --------------------------------------------------------------------------------------------------- */
 
 /* Bring a row into the stored type of a vector and check that it can be searched: what is wrong is said behind `item`.
  * floats: room for dim of them. to NULL: the row is of the stored type, and only looked at. KITH_E_DATA. */

@@ -74,7 +74,7 @@ static kith_status meets(ki_batch *batch, ki_request *request, struct item *item
     return KITH_OK;
 }
 
-/* ---- What an update keeps ------------------------------------------------------------------------------------------ */
+/* ---- What an update keeps ---------------------------------------------------------------------------------------- */
 
 static kith_status keep_vector(ki_batch *batch, const struct item *item, size_t v, ki_log_operation *operation,
                                kith_error *error) {
@@ -150,7 +150,7 @@ static kith_status resolve_item(ki_batch *batch, ki_request *request, size_t num
     return put(batch, request, &item, error);
 }
 
-/* ---- Removing what matches, or what is over ------------------------------------------------------------------------ */
+/* ---- Removing what matches, or what is over ---------------------------------------------------------------------- */
 
 static kith_status remove_key(ki_batch *batch, ki_request *request, uint64_t key, kith_error *error) {
     if (batch->body.operations == KITH_ITEMS_MAX)
@@ -214,7 +214,7 @@ static kith_status resolve_expired(ki_batch *batch, ki_request *request, kith_er
     return status == ENOUGH ? KITH_OK : status;
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 kith_status ki_resolve(ki_batch *batch, ki_request *request, uint64_t *next_key, kith_error *error) {
     const kith_write_report none = KITH_WRITE_REPORT_INIT;

@@ -7,8 +7,9 @@
  *
  * R1. Memory belongs to the result and only grows: a read like an earlier one allocates nothing.
  * R2. Who fails between begin and the last end calls ki_result_forget: a result is never half of an answer.
- * R3. An item is told as the snapshot has it where the snapshot has it in memory. Payload and version of a sealed one come
- *     from the catalog, as they are now: newer perhaps, and with no payload and version 0 where it was removed meanwhile.
+ * R3. An item is told as the snapshot has it where the snapshot has it in memory. Payload and version of a sealed one
+ *     come from the catalog, as they are now: newer perhaps, and with no payload and version 0 where it was removed
+ *     meanwhile.
  *
  * One read at a time. */
 #ifndef KI_COLLECTION_RESULT_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealing: the rows of frozen heads become a segment. All heads that are frozen by then become one, so that sealing that
- * falls behind writers makes larger segments instead of more. */
+ * Sealing: the rows of frozen heads become a segment. All heads that are frozen by then become one, so that sealing
+ * that falls behind writers makes larger segments instead of more. */
 #include "base/status.h"
 #include "collection/seal.h"
 

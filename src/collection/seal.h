@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealing and merging, inside: a *job* makes one new segment of rows that live in heads or segments (its *origins*), and
- * puts it in their place.
+ * Sealing and merging, inside: a *job* makes one new segment of rows that live in heads or segments (its *origins*),
+ * and puts it in their place.
  *
  * R1. What a job reads it holds: heads, segments and bits stay as they are, whatever is published meanwhile.
- * R2. A job that fails or is cancelled leaves the state as it was, and no files. Only when a commit failed so that nobody
- *     knows what the disk holds do they stay: the next opening finds out who names them.
+ * R2. A job that fails or is cancelled leaves the state as it was, and no files. Only when a commit failed so that
+ *     nobody knows what the disk holds do they stay: the next opening finds out who names them.
  * R3. Rows of origins that die while files are built are dead in the new segment: most of these deaths are carried over
  *     before `writing` is taken, and the last ones under it.
  * R4. One job that seals and one other at a time in a collection: maintain.c sees to that. */
@@ -20,7 +20,8 @@ typedef struct ki_watch {
     void *progress_context;
     unsigned threads;
     /* Files are built by a thread of low priority and those that it makes. That takes no lock of the collection but the
-     * catalog's, so that nobody waits for a lock whose holder gets no time. Meanwhile the caller does something else. */
+     * catalog's, so that nobody waits for a lock whose holder gets no time. Meanwhile the caller does something
+     * else. */
     int polite;
     void (*meanwhile)(void *context); /* may be NULL */
     void *meanwhile_context;
@@ -55,7 +56,7 @@ typedef struct ki_job {
     ki_bits *alive; /* of its rows; nobody else's until it is published */
 } ki_job;
 
-/* ---- job.c: what goes in ------------------------------------------------------------------------------------------- */
+/* ---- job.c: what goes in ----------------------------------------------------------------------------------------- */
 
 /* A job without origins yet, with the fields of the snapshot. Fine to end as it is. */
 void ki_job_begin(kith_collection *collection, const ki_snapshot *snapshot, const char *stage, ki_watch *watch,
@@ -67,7 +68,7 @@ kith_status ki_job_gather(ki_job *job, kith_error *error);
 /* Lets go of everything; a segment that was made and not published goes with its files. */
 void ki_job_end(ki_job *job);
 
-/* ---- job_build.c: what comes out ----------------------------------------------------------------------------------- */
+/* ---- job_build.c: what comes out --------------------------------------------------------------------------------- */
 
 /* Tell how far it is; KITH_E_CANCELLED. */
 kith_status ki_job_tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error);
@@ -79,14 +80,17 @@ kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error);
 /* A folder with the files of all rows, opened: job->sealed and alive. Nothing where there are no rows. */
 kith_status ki_job_build(ki_job *job, kith_error *error);
 
-/* ---- job_publish.c: how it takes its place ------------------------------------------------------------------------- */
+/* ---- job_publish.c: how it takes its place ----------------------------------------------------------------------- */
 
 /* Take the number of a new segment's folder. */
 uint64_t ki_job_take_number(kith_collection *collection);
 /* Put the new segment in the place of the origins, in memory and in the catalog, and end the origins. */
 kith_status ki_job_publish(ki_job *job, kith_error *error);
+/* Whether files may go that the catalog names no more: with relaxed durability a crash of the machine might bring its
+ * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
+int ki_job_may_remove(kith_collection *collection);
 
-/* ---- seal.c, merge.c, fields.c ------------------------------------------------------------------------------------- */
+/* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */
 
 /* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
@@ -111,7 +115,7 @@ int ki_fields_lacking(const ki_sealed *sealed, const ki_schema *schema);
 /* Give the first segment that lacks a declared field another table. *done: there was none. */
 kith_status ki_fields_index(kith_collection *collection, ki_watch *watch, int *done, kith_error *error);
 
-/* ---- maintain.c ---------------------------------------------------------------------------------------------------- */
+/* ---- maintain.c -------------------------------------------------------------------------------------------------- */
 
 /* Segments that were retired are let go of by the maintainer when no reader has them any more, so that no search waits
  * for files to be unmapped and removed. Takes over the reference. */

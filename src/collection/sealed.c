@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealed segments: opened, held and let go of, positions of rows in their indexes, and scratches that are lent. Files of
- * a segment are looked at by what the catalog says of them: size and hash of each. */
+ * Sealed segments: opened, held and let go of, positions of rows in their indexes, and scratches that are lent. Files
+ * of a segment are looked at by what the catalog says of them: size and hash of each. */
 #define _GNU_SOURCE
 #include "collection/sealed.h"
 
@@ -130,11 +130,11 @@ kith_status ki_sealed_open(const ki_sealed_where *where, uint64_t number, const 
     ki_body body;
     ki_bits *bits = NULL;
     ki_sealed *opened = NULL;
-    kith_status status = ki_body_decode(bytes, count, number, &body, &bits, error);
-    if (status != KITH_OK) return status;
-    status = ki_sealed_open_made(where, number, &body, &opened, error);
+    kith_status status = ki_body_files(bytes, count, number, &body, error);
+    if (status == KITH_OK) status = ki_sealed_open_made(where, number, &body, &opened, error);
+    if (status == KITH_OK) status = ki_body_alive(bytes, count, number, &body, &bits, error);
     if (status != KITH_OK) {
-        ki_bits_release(bits);
+        ki_sealed_release(opened);
         return status;
     }
     opened->saved_dead = bits->rows - bits->set;

@@ -5,8 +5,8 @@
  *
  * L1. Files are immutable and were synced and read back before the catalog named them. A later declaration writes
  *     another table beside the old one.
- * L2. Rows are numbered by ascending key (table/table.h); an index has its own positions. Which rows live is no property
- *     of the segment but of a snapshot.
+ * L2. Rows are numbered by ascending key (table/table.h); an index has its own positions. Which rows live is no
+ *     property of the segment but of a snapshot.
  * L3. Who holds a reference may read. When the last one lets go of a segment that was retired, its files are removed.
  *
  * Constant once open, but for the free scratches and saved_dead: any thread. */
@@ -54,8 +54,8 @@ typedef struct ki_sealed_where {
  * rows, generation, and the dead rows. The caller frees *body. Takes microseconds for a million rows. */
 kith_status ki_sealed_encode(const ki_sealed *sealed, const ki_bits *alive, void **body, size_t *bytes,
                              kith_error *error);
-/* Open what the catalog names; *alive: the rows that live. KITH_E_CORRUPT names the file and what differs, also one that
- * is not there: for a reader, whose catalog may have moved on meanwhile. KITH_E_VERSION. */
+/* Open what the catalog names; *alive: the rows that live. KITH_E_CORRUPT names the file and what differs, also one
+ * that is not there: for a reader, whose catalog may have moved on meanwhile. KITH_E_VERSION. */
 kith_status ki_sealed_open(const ki_sealed_where *where, uint64_t number, const void *body, size_t bytes,
                            ki_sealed **sealed, ki_bits **alive, kith_error *error);
 /* Open files that were just made, by their names in *made; sizes and hashes are taken as they are. */

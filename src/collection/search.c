@@ -2,12 +2,14 @@
  *
  * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
- * it. By a profile: its interests are the legs (recommend.h). */
+ * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
+ * be kept (pages.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/fuse.h"
+#include "collection/pages.h"
 #include "collection/recommend.h"
 #include "collection/result.h"
 #include "search/plans.h"
@@ -18,23 +20,21 @@
 enum { LEGS_MAX = KITH_VECTORS_MAX, DEFAULT_WAIT_SECONDS = 10 };
 static const uint64_t ROUND_BYTES = (uint64_t)64 << 20; /* hits of one round, about */
 
-/* A leg, resolved. */
-typedef struct leg {
-    kith_queries queries;
-    size_t spec;
-    double weight;
-} leg;
+typedef ki_asked_leg leg;
 
 struct search {
     kith_collection *collection;
     kith_ask ask;
     kith_ask_report told, *report; /* NULL: nobody wants to know */
+    kith_explain explain;
     ki_search_work *work;
     leg *legs;
     size_t leg_count;
     size_t queries, base, depth; /* base: hits of each leg and query; depth: with those that are left out */
     ki_recommend by;             /* a profile */
     ki_ask_terms terms;
+    ki_page_search page;
+    int pageable; /* its answer may be kept, or have been */
     ki_snapshot *snapshot;
     ki_match *match;
     kith_result *result;
@@ -160,6 +160,7 @@ static void set_depth(struct search *s) {
 static kith_status read_ask(struct search *s, const kith_ask *ask) {
     kith_status status = ki_grown_read(KI_GROWN_ASK, ask, &s->ask, s->error);
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_ASK_REPORT, s->ask.report, s->error);
+    if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, s->ask.explain, s->error);
     if (status == KITH_OK) status = check_ask(s);
     if (status != KITH_OK) return status;
     s->leg_count = s->ask.profile ? KITH_INTERESTS_MAX : s->ask.leg_count;
@@ -173,7 +174,9 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (s->ask.diversity > 0 && vector->dtype == KITH_B1)
         return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
     set_depth(s);
-    s->report = s->ask.report ? &s->told : NULL;
+    s->page = (ki_page_search){.collection = s->collection, .ask = &s->ask, .legs = s->legs, .memory = &s->work->key};
+    s->pageable = ki_page_begin(&s->page);
+    s->report = s->ask.report || s->ask.explain || s->pageable ? &s->told : NULL;
     return KITH_OK;
 }
 
@@ -200,12 +203,18 @@ static kith_status take_state(struct search *s) {
     if (status == KITH_OK) status = ki_collection_expire(collection, s->error);
     if (status != KITH_OK) return status;
     s->snapshot = ki_snapshot_pin(collection);
+    return KITH_OK;
+}
+
+static kith_status match_state(struct search *s) {
+    kith_collection *collection = s->collection;
     if (!s->ask.filter && !s->ask.segment) return KITH_OK;
     const uint64_t start = ki_now_ns();
     atomic_int stop;
     atomic_init(&stop, 0);
     const ki_limits limits = {s->terms.deadline_ns, &stop, s->terms.cancelled, s->terms.cancelled_context};
-    status = ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
+    const kith_status status =
+        ki_match_renew(&s->work->match, collection, s->snapshot, s->ask.filter, s->ask.segment, &limits, s->error);
     if (status == KITH_OK) s->match = s->work->match;
     if (status == KITH_OK && s->report) s->told.filter_ns = ki_now_ns() - start;
     return status;
@@ -245,7 +254,8 @@ static kith_status search_legs(struct search *s, size_t first, size_t count) {
                                       .spec = s->legs[i].spec,
                                       .k = s->depth,
                                       .terms = &s->terms,
-                                      .report = s->report};
+                                      .report = s->report,
+                                      .explain = &s->explain};
         kith_status status = ki_leg_load(&search, &s->legs[i].queries, first, count, s->work, s->error);
         if (status == KITH_OK)
             status = ki_leg_run(&search, count, s->work, hits + i * each, hit_count + i * count, s->error);
@@ -342,10 +352,18 @@ static kith_status run_rounds(struct search *s) {
     return KITH_OK;
 }
 
+/* Search the state: there is no kept answer. */
+static kith_status search_state(struct search *s) {
+    const kith_status status = match_state(s);
+    if (status != KITH_OK) return status;
+    tell_state(s);
+    return run_rounds(s);
+}
+
 /* The report's sums are over rounds and legs; what is of the state is not. */
 static void tell(struct search *s, uint64_t start) {
     if (!s->report) return;
-    kith_explain *search = &s->told.search;
+    kith_explain *search = &s->explain;
     if (!search->plan_name) { /* no segment was looked at */
         search->plan = KITH_PLAN_PLAIN;
         search->plan_name = kith_plan_name(KITH_PLAN_PLAIN);
@@ -357,14 +375,14 @@ static void tell(struct search *s, uint64_t start) {
     s->told.exact = search->exact;
     s->told.total_ns = ki_now_ns() - start;
     ki_grown_write(KI_GROWN_ASK_REPORT, &s->told, s->ask.report);
+    ki_grown_write(KI_GROWN_EXPLAIN, search, s->ask.explain);
 }
 
-static kith_status answer(struct search *s) {
+/* With the result begun: as it was kept, or searched. */
+static kith_status answer(struct search *s, int *kept) {
     kith_status status = take_state(s);
-    if (status == KITH_OK) {
-        tell_state(s);
-        status = run_rounds(s);
-    }
+    *kept = status == KITH_OK && s->pageable && ki_page_find(&s->page, s->snapshot, s->result, &s->told, &s->explain);
+    if (status == KITH_OK && !*kept) status = search_state(s);
     ki_match_empty(s->match);
     ki_snapshot_release(s->snapshot);
     return status;
@@ -375,16 +393,23 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
     if (!collection || !ask || !result)
         return ki_fail(error, KITH_E_ARG, "kith_collection_search: collection, ask or result is NULL");
     const uint64_t start = ki_now_ns();
-    struct search s = {
-        .collection = collection, .ask = KITH_ASK_INIT, .told = KITH_ASK_REPORT_INIT, .result = result, .error = error};
+    int kept = 0;
+    struct search s = {.collection = collection,
+                       .ask = KITH_ASK_INIT,
+                       .told = KITH_ASK_REPORT_INIT,
+                       .explain = KITH_EXPLAIN_INIT,
+                       .result = result,
+                       .error = error};
     kith_status status = read_ask(&s, ask);
     if (status == KITH_OK) {
         set_terms(&s, start);
         status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
-        if (status == KITH_OK) status = answer(&s);
+        if (status == KITH_OK) status = answer(&s, &kept);
         if (status != KITH_OK) ki_result_forget(result);
     }
     ki_recommend_end(&s.by);
-    if (status == KITH_OK) tell(&s, start);
-    return status;
+    if (status != KITH_OK) return status;
+    tell(&s, start);
+    if (s.pageable && !kept) ki_page_keep(&s.page, result, &s.told, &s.explain);
+    return KITH_OK;
 }

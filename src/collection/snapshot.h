@@ -7,8 +7,8 @@
  * N2. A key lives in at most one place of a snapshot.
  * N3. An edit takes all the memory that it needs before the catalog commits: ki_edit_publish cannot fail. Rows that it
  *     appended to the head are cut off again when it is abandoned.
- * N4. One edit at a time, by who holds kith_collection.writing. Pinning takes `publishing` for the time of a pointer and
- *     a count, nothing else does more under it. */
+ * N4. One edit at a time, by who holds kith_collection.writing. Pinning takes `publishing` for the time of a pointer
+ *     and a count, nothing else does more under it. */
 #ifndef KI_COLLECTION_SNAPSHOT_H
 #define KI_COLLECTION_SNAPSHOT_H
 
@@ -31,6 +31,7 @@ typedef struct ki_snapshot {
     _Atomic uint64_t references;
     uint64_t version;        /* the collection's at this state */
     uint64_t generation;     /* counts the segments that came and went */
+    uint64_t publication;    /* counts the states of this kith_collection: no two of them have one in common */
     uint64_t items;          /* live */
     uint64_t next_expiry_ms; /* at or before the first expiry of a live item; 0: none */
     const ki_schema *schema; /* declared fields: lives as long as the collection */
@@ -60,7 +61,7 @@ int ki_snapshot_find_sealed(const ki_snapshot *snapshot, uint64_t key, ki_place 
 kith_status ki_snapshot_vector(const ki_snapshot *snapshot, const ki_place *place, size_t spec, void *vector,
                                kith_error *error);
 
-/* ---- Editing ------------------------------------------------------------------------------------------------------ */
+/* ---- Editing ----------------------------------------------------------------------------------------------------- */
 
 typedef struct ki_edit ki_edit;
 
@@ -81,11 +82,14 @@ void ki_edit_set_next_expiry(ki_edit *edit, uint64_t next_expiry_ms);
 /* Let a new head begin; what the old one holds is frozen. Fine when it is empty: nothing happens. */
 kith_status ki_edit_freeze(ki_edit *edit, kith_error *error);
 /* Sealing and merging: take segments and frozen heads out (they are held by older snapshots as long as those live), put
- * one in, which the state holds from then on. `alive`: taken over, also on failure. Whether a segment that was taken out
- * is retired is the caller's to say, once this is published. KITH_E_ARG: it is not there, or is the head that grows. */
+ * one in, which the state holds from then on. `alive`: taken over, also on failure. Whether a segment that was taken
+ * out is retired is the caller's to say, once this is published. KITH_E_ARG: it is not there, or is the head that
+ * grows. */
 kith_status ki_edit_remove_sealed(ki_edit *edit, uint64_t number, kith_error *error);
 kith_status ki_edit_remove_head(ki_edit *edit, const ki_head *head, kith_error *error);
 kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* What the edit does may have changed any item: it reads a state anew. */
+void ki_edit_touch_all(ki_edit *edit);
 /* Other declared fields from now on: rows are appended with the values of these. What the head holds is frozen. */
 kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *error);
 void ki_edit_publish(ki_edit *edit, uint64_t version);

@@ -8,7 +8,7 @@
  * was. */
 #include "base/checked.h"
 #include "base/status.h"
-#include "collection/collection.h"
+#include "collection/pages.h"
 #include "collection/snapshot.h"
 
 #include <string.h>
@@ -27,6 +27,7 @@ struct ki_edit {
     ki_snapshot *state;
     ki_head *grew; /* the head that grew when the edit began, held: cut back to `count` if it is abandoned */
     size_t count;
+    int begun;                     /* its changes are noted (touched.c) */
     size_t sealed_room, head_room; /* of the state's arrays */
     struct own *sealed, *head;     /* beside them */
 };
@@ -35,7 +36,7 @@ static kith_status no_memory(kith_error *error) {
     return ki_fail(error, KITH_E_NOMEM, "out of memory for a change of the collection");
 }
 
-/* ---- Arrays of the state ------------------------------------------------------------------------------------------- */
+/* ---- Arrays of the state ----------------------------------------------------------------------------------------- */
 
 /* Make room for one more in one of the state's arrays and the array of what is owned of it; 0: no memory. */
 static int reserve(void **array, struct own **own, size_t *room, size_t count, size_t size) {
@@ -73,7 +74,7 @@ static int reserve_head(ki_edit *edit) {
     return done;
 }
 
-/* ---- Beginning ----------------------------------------------------------------------------------------------------- */
+/* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 /* Rows of a new head: vectors of head_bytes, and a little for what else rows take. */
 static size_t head_rows(const kith_collection *collection) {
@@ -155,6 +156,8 @@ kith_status ki_edit_begin(kith_collection *collection, ki_edit **edit, kith_erro
     }
     made->grew = ki_head_hold(state->head[state->head_count - 1].head);
     made->count = ki_head_count(made->grew);
+    made->begun = 1;
+    ki_touched_begin(collection->pages);
     *edit = made;
     return KITH_OK;
 }
@@ -163,7 +166,7 @@ const ki_snapshot *ki_edit_state(const ki_edit *edit) {
     return edit->state;
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 int ki_edit_find(const ki_edit *edit, uint64_t key, ki_place *place) {
     const ki_snapshot *state = edit->state;
@@ -215,6 +218,7 @@ static int own_place(ki_edit *edit, const ki_place *place) {
 /* The row of a place, whose bits are the edit's own, lives no longer. */
 static void kill_row(ki_edit *edit, const ki_place *place) {
     ki_snapshot *state = edit->state;
+    ki_touched_place(edit->collection, state, place);
     state->items--;
     if (place->head != SIZE_MAX) {
         ki_bits_clear(state->head[place->head].live, place->row);
@@ -270,6 +274,7 @@ kith_status ki_edit_append(ki_edit *edit, const ki_head_row *row, int *replaced,
     last->live->rows = last->count;
     ki_bits_put(last->live, last->count - 1);
     state->items++;
+    ki_touched_values(edit->collection, ki_head_schema(last->head), row->values);
     if (row->expires_ms && (!state->next_expiry_ms || row->expires_ms < state->next_expiry_ms))
         state->next_expiry_ms = row->expires_ms;
     *replaced = found;
@@ -280,7 +285,11 @@ void ki_edit_set_next_expiry(ki_edit *edit, uint64_t next_expiry_ms) {
     edit->state->next_expiry_ms = next_expiry_ms;
 }
 
-/* ---- Heads, segments, fields --------------------------------------------------------------------------------------- */
+void ki_edit_touch_all(ki_edit *edit) {
+    ki_touched_all(edit->collection->pages);
+}
+
+/* ---- Heads, segments, fields ------------------------------------------------------------------------------------- */
 
 kith_status ki_edit_freeze(ki_edit *edit, kith_error *error) {
     return ki_head_count(edit->state->head[edit->state->head_count - 1].head) ? add_head(edit, error) : KITH_OK;
@@ -358,6 +367,7 @@ kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *e
     const ki_schema *old = state->schema;
     const size_t last = state->head_count - 1;
     state->schema = schema;
+    ki_edit_touch_all(edit); /* filters mean something else now */
     const kith_status status = add_head(edit, error);
     if (status != KITH_OK)
         state->schema = old;
@@ -366,7 +376,7 @@ kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *e
     return status;
 }
 
-/* ---- The end ------------------------------------------------------------------------------------------------------- */
+/* ---- The end ----------------------------------------------------------------------------------------------------- */
 
 static void end(ki_edit *edit) {
     ki_head_release(edit->grew);
@@ -378,18 +388,22 @@ static void end(ki_edit *edit) {
 void ki_edit_publish(ki_edit *edit, uint64_t version) {
     kith_collection *collection = edit->collection;
     edit->state->version = version;
+    edit->state->publication = collection->current ? collection->current->publication + 1 : 1;
+    ki_touched_publish(collection->pages, edit->state->publication);
     pthread_mutex_lock(&collection->publishing);
     ki_snapshot *old = collection->current;
     collection->current = edit->state;
     pthread_cond_broadcast(&collection->published);
     pthread_mutex_unlock(&collection->publishing);
     ki_snapshot_release(old);
+    ki_touched_end(collection->pages);
     end(edit);
 }
 
 void ki_edit_abandon(ki_edit *edit) {
     if (!edit) return;
     if (edit->grew) ki_head_cut(edit->grew, edit->count);
+    if (edit->begun) ki_touched_end(edit->collection->pages);
     ki_snapshot_release(edit->state);
     end(edit);
 }

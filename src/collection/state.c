@@ -13,6 +13,7 @@
 #include "collection/commit.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { ATTEMPTS = 100 };
 
@@ -33,7 +34,7 @@ static kith_status get(kith_collection *collection, const char *name, ki_found *
     return ki_fail(error, KITH_E_CORRUPT, "%s: the catalog lacks the setting \"%s\"", collection->path, name);
 }
 
-/* ---- The log ------------------------------------------------------------------------------------------------------- */
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
 
 struct replay {
     ki_apply apply;
@@ -77,7 +78,7 @@ static kith_status replay_log(kith_collection *collection, ki_edit *edit, const 
     return KITH_OK;
 }
 
-/* ---- Fields and segments ------------------------------------------------------------------------------------------- */
+/* ---- Fields and segments ----------------------------------------------------------------------------------------- */
 
 static kith_status read_fields(kith_collection *collection, ki_edit *edit, ki_found *found, kith_error *error) {
     ki_schema *schema = NULL;
@@ -99,6 +100,35 @@ struct segments {
     ki_edit *edit;
 };
 
+/* A segment that the current state has open, if its files are those that the catalog names now. */
+static ki_sealed *find_open(const kith_collection *collection, uint64_t number, const ki_body *body) {
+    const ki_snapshot *current = collection->current;
+    for (size_t s = 0; current && s < current->sealed_count; s++) {
+        ki_sealed *sealed = current->sealed[s].sealed;
+        if (sealed->number == number && sealed->generation == body->generation &&
+            ki_table_rows(sealed->table) == body->rows && ki_table_hash(sealed->table) == body->table.hash &&
+            strcmp(sealed->table_name, body->table.name) == 0)
+            return sealed;
+    }
+    return NULL;
+}
+
+/* Its dead rows may be others. *found: it was open, and is in the edit now. */
+static kith_status reuse_segment(const struct segments *segments, uint64_t number, ki_bytes bytes, int *found,
+                                 kith_error *error) {
+    ki_body body;
+    ki_bits *alive = NULL;
+    *found = 0;
+    if (!segments->collection->current) return KITH_OK;
+    const kith_status status = ki_body_decode(bytes.data, bytes.bytes, number, &body, &alive, error);
+    if (status != KITH_OK) return status;
+    ki_sealed *sealed = find_open(segments->collection, number, &body);
+    *found = sealed != NULL;
+    if (sealed) return ki_edit_add_sealed(segments->edit, sealed, alive, error); /* which takes them over */
+    ki_bits_release(alive);
+    return KITH_OK;
+}
+
 static kith_status add_segment(void *context, uint64_t number, ki_bytes body, kith_error *error) {
     struct segments *segments = context;
     const kith_collection *collection = segments->collection;
@@ -108,7 +138,10 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
                                    .no_sigbus_handler = collection->options.no_sigbus_handler};
     ki_sealed *sealed = NULL;
     ki_bits *alive = NULL;
-    kith_status status = ki_sealed_open(&where, number, body.data, body.bytes, &sealed, &alive, error);
+    int found;
+    kith_status status = reuse_segment(segments, number, body, &found, error);
+    if (status != KITH_OK || found) return status;
+    status = ki_sealed_open(&where, number, body.data, body.bytes, &sealed, &alive, error);
     if (status != KITH_OK) return status;
     status = ki_edit_add_sealed(segments->edit, sealed, alive, error);
     ki_sealed_release(sealed);
@@ -119,13 +152,14 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
 static kith_status clear(ki_edit *edit, kith_error *error) {
     const ki_snapshot *state = ki_edit_state(edit);
     kith_status status = ki_edit_freeze(edit, error);
+    ki_edit_touch_all(edit);
     while (status == KITH_OK && state->sealed_count)
         status = ki_edit_remove_sealed(edit, state->sealed[0].sealed->number, error);
     while (status == KITH_OK && state->head_count > 1) status = ki_edit_remove_head(edit, state->head[0].head, error);
     return status;
 }
 
-/* ---- The whole ----------------------------------------------------------------------------------------------------- */
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
 
 static kith_status rebuild(kith_collection *collection, ki_edit *edit, ki_found *found, kith_error *error) {
     struct segments segments = {collection, edit};

@@ -7,7 +7,7 @@
 #include "collection/collection.h"
 #include "collection/made.h"
 
-/* Make the current snapshot of what the catalog holds, and set the numbers. Where the segments are as they were (state's
+/* Make the current snapshot of what the catalog holds, and set the numbers. Where the segments are as they were (the
  * edition), only the end of the log is read. Under `writing`, or before anybody else knows the collection. */
 kith_status ki_state_load(kith_collection *collection, kith_error *error);
 

@@ -53,7 +53,7 @@ kith_status kith_collection_delete_where(kith_collection *collection, const char
     return status == KITH_OK ? carry_out(collection, &request, report, error) : status;
 }
 
-/* ---- Declaring a field --------------------------------------------------------------------------------------------- */
+/* ---- Declaring a field ------------------------------------------------------------------------------------------- */
 
 static kith_status put_fields(kith_collection *collection, void *context, kith_error *error) {
     const ki_schema *schema = context;

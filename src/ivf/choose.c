@@ -72,6 +72,18 @@ float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
     return ivf->statistic[query];
 }
 
+uint64_t ki_ivf_met(const ki_ivf *ivf, size_t query, const uint32_t *list_counts, uint64_t *rows) {
+    const ki_probe *probe = ivf->probe + query * ivf->probe_stride;
+    const uint32_t *first_row = ivf->view->lists.first_row;
+    uint64_t met = 0;
+    *rows = 0;
+    for (size_t i = 0; i < ivf->probes[query]; i++) {
+        met += list_counts[probe[i].list];
+        *rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
+    }
+    return met;
+}
+
 /* Scores of a query with centroids: of all, block by block, or of those of the supers that it visits. */
 struct row {
     const float *scores;

@@ -62,6 +62,10 @@ kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t cou
 /* The statistic of a query that has chosen. */
 float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query);
 
+/* How many there are in the lists that a query chose, by how many there are in each, and of how many vectors; second
+ * lists are left out. */
+uint64_t ki_ivf_met(const ki_ivf *ivf, size_t query, const uint32_t *list_counts, uint64_t *rows);
+
 /* After all have chosen. */
 void ki_ivf_group(ki_ivf *ivf);
 

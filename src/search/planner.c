@@ -60,6 +60,7 @@ static size_t scale_rerank(const kith_tuned *s, size_t k) {
 static int scale_lists(const ki_question *q, struct setting *s) {
     if (q->allowed >= q->rows) return 1;
     const size_t before = s->choice.nprobe;
+    if (s->choice.code == KITH_SCAN_LEVELS && !q->must_be_ivf) return 0;
     const double wanted = ceil((double)before * (double)q->rows / (double)(q->allowed ? q->allowed : 1));
     if (wanted > (double)q->lists / 2 && !q->must_be_ivf) return 0;
     s->choice.nprobe = wanted < (double)q->lists ? (size_t)wanted : q->lists;
@@ -141,6 +142,7 @@ static void take_ivf(const ki_question *q, const struct setting *s, const char *
     consider(answer, s->choice, why);
     answer->careful_below = q->calibration->unusual_below;
     answer->careful_nprobe = ki_min_size(CAREFUL * s->choice.nprobe, q->lists);
+    if (q->allowed < q->rows) answer->presumed = (double)q->allowed / (double)q->rows;
 }
 
 /* A question with a calibration and a target to reach. */

@@ -9,7 +9,10 @@
  * P2. A setting is expected to reach a target when its measured recall does so by 1.5 standard errors, at most half of
  *     what the target leaves: the cheapest of many settings is chosen, so that errors would otherwise be picked.
  * P3. With a filter that lets a share f through, 1/f times the lists are probed: as many allowed vectors are met as in
- *     the measurement. Beyond half of the lists the exact plan runs.
+ *     the measurement, if the filter does not follow the vectors' places. Whether it does shows query by query: where
+ *     the share of the probed lists is clearly less than f (`presumed`), the query is to be searched exactly. Beyond
+ *     half of the lists the exact plan runs. Scans with bounds (KITH_SCAN_LEVELS), which do not tell what they met,
+ *     are left out.
  * P4. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
  * P5. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
@@ -44,6 +47,7 @@ typedef struct ki_answer {
     ki_choice chosen;
     size_t careful_nprobe; /* plan ivf: for queries below careful_below; 0: no such */
     float careful_below;
+    double presumed; /* plan ivf with a filter: the share of allowed vectors that each query's lists have; 0: any */
     size_t considered_count;
     ki_choice considered[KI_CONSIDERED_MAX]; /* the chosen one first */
 } ki_answer;

@@ -73,6 +73,7 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     job->levels = code == KITH_SCAN_LEVELS;
     if (!job->levels) {
         job->ivf.careful = careful;
+        job->presumed = planned ? job->answer.presumed : 0;
         return;
     }
     job->search.careful = careful;

@@ -56,6 +56,19 @@ static int seeds_only(const ki_job *job) {
     return job->row->exact || job->levels;
 }
 
+/* Whether a query's lists hold clearly fewer allowed vectors than presumed: by more than a tenth and twice what chance
+ * does, so that next to no query is searched again where a filter picks at random. */
+static int is_thin(const struct round *r, size_t query, ki_counts *counts) {
+    const ki_job *job = r->job;
+    uint64_t rows;
+    if (!(job->presumed > 0)) return 0;
+    const double met = (double)ki_ivf_met(r->ivf, query, job->scratch->list_counts.data, &rows);
+    const double expected = job->presumed * (double)rows;
+    if (met >= 0.9 * expected - 2 * sqrt(expected)) return 0;
+    counts->unusual++;
+    return 1;
+}
+
 static void finish_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
     ki_job *job = r->job;
@@ -68,7 +81,7 @@ static void finish_piece(void *context, size_t piece, unsigned number) {
         if (seeds_only(job))
             keep_seed(r, i, hits, count);
         else
-            ki_job_write(job, r->first + i, hits, count);
+            ki_job_write(job, r->first + i, hits, is_thin(r, i, &job->scratch->workers[number].counts) ? 0 : count);
     }
 }
 
@@ -178,8 +191,26 @@ kith_status ki_rounds_seed(ki_job *job) {
     return serve(job, 1);
 }
 
+/* Allowed vectors of each list. */
+static int count_allowed(const ki_job *job) {
+    const ki_lists *lists = &job->index->view.lists;
+    uint32_t *counts = ki_area_take(&job->scratch->list_counts, lists->count, sizeof(*counts));
+    for (size_t l = 0; counts && l < lists->count; l++) {
+        const uint32_t end = lists->first_row[l + 1];
+        counts[l] = 0;
+        for (uint32_t at = lists->first_row[l]; at < end; at += at % 64 ? 64 - at % 64 : 64) {
+            uint64_t word = job->search.allowed[at / 64] >> at % 64;
+            if (end - at < 64 - at % 64) word &= (UINT64_C(1) << (end - at)) - 1;
+            counts[l] += (uint32_t)__builtin_popcountll(word);
+            if (end - at <= 64 - at % 64) break;
+        }
+    }
+    return counts != NULL;
+}
+
 kith_status ki_rounds_answer(ki_job *job) {
     if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
+    if (job->presumed > 0 && !count_allowed(job)) return KITH_E_NOMEM;
     const int ivf = !job->levels || wants_seeds(job);
     if (job->levels) seed_from(job, ki_min_size(SEED_PROBES, job->search.nprobe));
     return serve(job, ivf);

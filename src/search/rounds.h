@@ -4,7 +4,8 @@
  * pieces for the pool. What they find is the answer, or else the thresholds that an exact scan starts from: the k-th
  * distance among a query's nearest lists is proven, and most often within a few percent of the final one.
  *
- * R1. min(k, allowed) results always: a query that its lists did not give so many is searched exactly. */
+ * R1. min(k, allowed) results always: a query that its lists did not give so many is searched exactly.
+ * R2. So is one whose lists hold clearly fewer allowed vectors than the planner presumes (planner.h P3). */
 #ifndef KI_SEARCH_ROUNDS_H
 #define KI_SEARCH_ROUNDS_H
 

@@ -43,6 +43,7 @@ void kith_scratch_destroy(kith_scratch *scratch) {
     free(scratch->merged.data);
     free(scratch->floats.data);
     free(scratch->poor.data);
+    free(scratch->list_counts.data);
     ki_ivf_destroy(scratch->ivf);
     free(scratch);
 }

@@ -41,6 +41,7 @@ struct kith_scratch {
     size_t round_bytes;                      /* of ki_ivf_search; 0 */
     ki_area floats;                          /* queries of an ivf round that had to be converted */
     ki_area poor;                            /* uint32_t: queries of an ivf round with too few results */
+    ki_area list_counts;                     /* uint32_t: allowed vectors of each list */
 };
 
 /* Make `pieces` pieces' hits ready, empty; false: out of memory. */

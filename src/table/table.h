@@ -67,7 +67,8 @@ kith_status ki_table_match(const ki_table *table, const ki_schema *schema, const
                            roaring_bitmap_t **rows, kith_error *error);
 
 /* The rows of one word of a tag field, ascending: *rows lives as long as the table, or is NULL where they are many, and
- * then only ki_table_match finds them. For segment keys; 0 when the word is not there. */
+ * then only ki_table_match finds them. For segment keys; 0 when the word is not there. Where the file is damaged the
+ * answer is not 0 and *rows NULL: ki_table_match says what is wrong. */
 uint64_t ki_table_word(const ki_table *table, const ki_field *field, const char *word, size_t bytes,
                        const uint32_t **rows);
 

@@ -20,7 +20,7 @@ enum { ROUNDS = 40, BATCH = 20, LOG_BYTES = 30000 };
 
 /* Commit for ever: transaction n gives BATCH items the version n and appends log entry n; each tenth cuts the log. */
 static void write_on(const char *path, uint64_t next, kith_durability durability, int acknowledge) {
-    const ki_catalog_options options = {.durability = durability};
+    const ki_catalog_options options = {.durability = durability, .gather = 1};
     ki_catalog *catalog = NULL;
     unsigned char body[LOG_BYTES];
     kith_error text;

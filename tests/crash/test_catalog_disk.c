@@ -2,8 +2,8 @@
  *
  * The catalog over a disk that crashes, fills and fails (support/disk.h), at every single operation of a workload:
  *
- *   - a crash at operation N, for all N: every acknowledged transaction is there, of the others each is there as a whole
- *     or not at all, and none without those before it; with relaxed durability the last ones may be missing
+ *   - a crash at operation N, for all N: every acknowledged transaction is there, of the others each is there as a
+ *     whole or not at all, and none without those before it; with relaxed durability the last ones may be missing
  *   - a second crash while that is put right
  *   - syncs, writes and reads that fail, once and for good: no acknowledgement, and after a failed commit no further
  *     change until the catalog is opened again
@@ -33,11 +33,11 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
-enum { TRANSACTIONS = 14, KEYS = 40, NAMES = 6, RECORD_KINDS = 2, ENTRIES_MAX = 4096 };
+enum { TRANSACTIONS = 10, KEYS = 40, NAMES = 6, RECORD_KINDS = 2, ENTRIES_MAX = 4096 };
 
 static const char path[] = "/catalog.sqlite";
 static kith_error error;
-static unsigned long long states, lost, seeds = 3;
+static unsigned long long states, lost, seeds = 2;
 
 /* ---- The model --------------------------------------------------------------------------------------------------- */
 
@@ -329,12 +329,13 @@ static int set_up(void **state) {
 struct run {
     struct disk *disk;
     kith_durability durability;
+    int killed; /* the process, not the machine: what was acknowledged is there however it is durable */
     uint64_t acknowledged, begun; /* transactions */
     kith_status status;           /* of the first that failed */
 };
 
 static ki_catalog_options options_of(const struct run *run, int create) {
-    return (ki_catalog_options){.create = create, .durability = run->durability, .vfs = "test"};
+    return (ki_catalog_options){.create = create, .durability = run->durability, .gather = 1, .vfs = "test"};
 }
 
 static kith_status open_catalog(const struct run *run, int create, ki_catalog **catalog) {
@@ -351,7 +352,7 @@ static void work(struct run *run, ki_catalog *catalog, uint64_t done) {
         run->status = transaction(catalog, i);
         if (run->status != KITH_OK) return;
         run->acknowledged = i;
-        if (i % 5 == 0) (void)ki_catalog_tidy(catalog, &error);
+        if (i % 4 == 0) (void)ki_catalog_tidy(catalog, &error);
     }
 }
 
@@ -369,7 +370,7 @@ static struct run begin(struct disk *disk, kith_durability durability, disk_faul
 }
 
 /* Open again what lies on the disk, which must hold what was acknowledged and may hold what was begun. With relaxed
- * durability: any number of the first transactions. Returns how many; *more: operations of the opening. */
+ * durability, after a crash of the machine: any number of the first transactions. Returns how many. */
 static uint64_t check(struct run *run, int go_on) {
     ki_catalog *catalog = NULL;
     uint64_t done = 0, digest = 0;
@@ -377,7 +378,7 @@ static uint64_t check(struct run *run, int go_on) {
     if (open_catalog(run, 0, &catalog) != KITH_OK) fail_msg("%s", error.text);
     if (read_all(catalog, &done, &digest) != KITH_OK) fail_msg("%s", error.text);
     if (done < run->acknowledged) lost++;
-    if (run->durability == KITH_DURABILITY_FULL) assert_true(done >= run->acknowledged);
+    if (run->durability == KITH_DURABILITY_FULL || run->killed) assert_true(done >= run->acknowledged);
     assert_true(done <= run->begun);
     assert_int_equal(digest, digests[done]);
     if (ki_catalog_check(catalog, NULL, NULL, &error) != KITH_OK) fail_msg("%s", error.text);
@@ -443,13 +444,31 @@ static void test_crash_with_relaxed_durability(void **state) {
     report("crash at every operation, relaxed durability (the last ones may be lost, none in the middle)");
 }
 
-/* The machine crashes again while the catalog is opened and its next transactions are written. */
-static void test_crash_during_recovery(void **state) {
+/* The process is killed at each operation, and the machine lives on: nothing is lost however durable it is. */
+static void test_kill_at_every_operation(void **state) {
     (void)state;
+    for (int relaxed = 0; relaxed < 2; relaxed++)
+        for (uint64_t at = 1, killed = 1; killed; at++) {
+            struct disk *disk = disk_create("test", 1);
+            struct run run =
+                begin(disk, relaxed ? KITH_DURABILITY_RELAXED : KITH_DURABILITY_FULL, DISK_CRASH, DISK_CHANGES, at, 0);
+            killed = disk_faults(disk);
+            disk_revive(disk);
+            run.killed = 1;
+            run.acknowledged = check(&run, 0);
+            check(&run, 1);
+            disk_destroy(disk);
+        }
+    assert_int_equal(lost, 0);
+    report("the process is killed at every operation, full and relaxed durability");
+}
+
+/* The machine crashes again while the catalog is opened and its next transactions are written. */
+static void crash_twice(kith_durability durability) {
     uint64_t at = 1;
-    for (int crashed = 1; crashed; at += 5) {
+    for (int crashed = 1; crashed; at += 7) {
         struct disk *disk = disk_create("test", 1);
-        const struct run run = begin(disk, KITH_DURABILITY_FULL, DISK_CRASH, DISK_CHANGES, at, 0);
+        const struct run run = begin(disk, durability, DISK_CRASH, DISK_CHANGES, at, 0);
         crashed = disk_faults(disk) > 0;
         disk_image *image = disk_save(disk);
         for (uint64_t second = 1;; second += 1 + second / 4) {
@@ -460,7 +479,7 @@ static void test_crash_during_recovery(void **state) {
             disk_restart(disk, at + second);
             disk_set_fault(disk, DISK_CRASH, DISK_CHANGES, second, 0);
             if (open_catalog(&again, 0, &catalog) == KITH_OK && read_all(catalog, &done, &digest) == KITH_OK) {
-                assert_true(done >= run.acknowledged && done <= run.begun);
+                assert_true(done <= run.begun && (durability == KITH_DURABILITY_RELAXED || done >= run.acknowledged));
                 assert_int_equal(digest, digests[done]);
                 if (done > again.acknowledged) again.acknowledged = done;
                 work(&again, catalog, done);
@@ -475,8 +494,15 @@ static void test_crash_during_recovery(void **state) {
         disk_image_free(image);
         disk_destroy(disk);
     }
+}
+
+static void test_crash_during_recovery(void **state) {
+    (void)state;
+    crash_twice(KITH_DURABILITY_FULL);
     assert_int_equal(lost, 0);
-    report("a second crash during recovery");
+    report("a second crash during recovery, full durability");
+    crash_twice(KITH_DURABILITY_RELAXED);
+    report("a second crash during recovery, relaxed durability");
 }
 
 /* ---- Calls that fail --------------------------------------------------------------------------------------------- */
@@ -531,8 +557,8 @@ static void test_failing_syncs(void **state) {
     report("a sync fails, once and for good");
 }
 
-/* A sync fails, the process is killed before it can put anything right, and the machine lives on: what is not on the disk
- * can be read all the same (D3), so that whoever opens the catalog next must not take it for safe. */
+/* A sync fails, the process is killed before it can put anything right, and the machine lives on: what is not on the
+ * disk can be read all the same (D3), so that whoever opens the catalog next must not take it for safe. */
 static void test_failing_sync_and_kill(void **state) {
     (void)state;
     for (uint64_t at = 1, met = 1; met; at++) {
@@ -567,10 +593,10 @@ static void test_failing_sync_and_kill(void **state) {
 }
 
 /* Any operation fails: an error, or it did not matter; never a wrong answer, nothing acknowledged is lost. */
-static void fail_operations(disk_fault fault, int operations, int for_good) {
+static void fail_operations(kith_durability durability, disk_fault fault, int operations, int for_good) {
     for (uint64_t at = 1;; at++) {
         struct disk *disk = disk_create("test", 1);
-        struct run run = {.disk = disk};
+        struct run run = {.disk = disk, .durability = durability};
         ki_catalog *catalog = NULL;
         uint64_t done = 0, digest = 0;
         assert_int_equal(open_catalog(&run, 1, &catalog), KITH_OK);
@@ -583,8 +609,11 @@ static void fail_operations(disk_fault fault, int operations, int for_good) {
         }
         const int met = disk_faults(disk) > 0;
         ki_catalog_close(catalog);
-        disk_set_fault(disk, DISK_NO_FAULT, DISK_CHANGES, 0, 0);
-        disk_restart(disk, at);
+        run.killed = at % 2 == 0;
+        if (run.killed)
+            disk_revive(disk);
+        else
+            disk_restart(disk, at);
         check(&run, at % 8 == 0);
         disk_destroy(disk);
         if (!met) return;
@@ -592,25 +621,30 @@ static void fail_operations(disk_fault fault, int operations, int for_good) {
 }
 
 static void test_failing_operations(void **state) {
+    static const int changes = DISK_WRITE | DISK_TRUNCATE | DISK_REMOVE | DISK_MAKE;
     (void)state;
-    for (int for_good = 0; for_good < 2; for_good++) {
-        fail_operations(DISK_ERROR, DISK_WRITE | DISK_TRUNCATE | DISK_REMOVE | DISK_MAKE, for_good);
-        fail_operations(DISK_ERROR, DISK_READ, for_good);
-        fail_operations(DISK_SHORT, DISK_WRITE, for_good);
+    for (int relaxed = 0; relaxed < 2; relaxed++) {
+        const kith_durability durability = relaxed ? KITH_DURABILITY_RELAXED : KITH_DURABILITY_FULL;
+        for (int for_good = 0; for_good < 2; for_good++) {
+            fail_operations(durability, DISK_ERROR, changes, for_good);
+            fail_operations(durability, DISK_ERROR, DISK_READ, for_good);
+            fail_operations(durability, DISK_SHORT, DISK_WRITE, for_good);
+        }
+        if (!relaxed) assert_int_equal(lost, 0);
+        report(relaxed ? "a write, read, truncation or removal fails, once and for good, relaxed durability"
+                       : "a write, read, truncation or removal fails, once and for good, full durability");
     }
-    assert_int_equal(lost, 0);
-    report("a write, read, truncation or removal fails, once and for good");
 }
 
 /* ---- A full disk ------------------------------------------------------------------------------------------------- */
 
-/* No room at one write: the transaction is refused or was not in need of it; the next one succeeds on the same handle. */
-static void test_full_disk(void **state) {
-    (void)state;
+/* No room at one write: the transaction is refused or was not in need of it; the next one succeeds on the same
+ * handle. */
+static void fill(kith_durability durability) {
     uint64_t refusals = 0;
     for (uint64_t at = 1, met = 1; met; at++) {
         struct disk *disk = disk_create("test", 1);
-        struct run run = {.disk = disk};
+        struct run run = {.disk = disk, .durability = durability};
         ki_catalog *catalog = NULL;
         uint64_t done = 0, digest = 0;
         assert_int_equal(open_catalog(&run, 1, &catalog), KITH_OK);
@@ -620,10 +654,16 @@ static void test_full_disk(void **state) {
         if (run.status != KITH_OK) {
             refusals++;
             assert_int_equal(run.status, KITH_E_NOSPACE);
-            assert_int_equal(read_all(catalog, &done, &digest), KITH_OK);
-            assert_int_equal(done, run.acknowledged);
-            assert_int_equal(digest, digests[done]);
-            assert_int_equal(transaction(catalog, done + 1), KITH_E_NOSPACE);
+            const kith_status status = read_all(catalog, &done, &digest);
+            /* What was gathered is seen when SQLite has it, which needs room too. */
+            if (status != KITH_OK) {
+                assert_int_equal(durability, KITH_DURABILITY_RELAXED);
+                assert_int_equal(status, KITH_E_NOSPACE);
+            } else {
+                assert_int_equal(done, run.acknowledged);
+                assert_int_equal(digest, digests[done]);
+            }
+            assert_int_equal(transaction(catalog, run.acknowledged + 1), KITH_E_NOSPACE);
         }
         disk_set_fault(disk, DISK_NO_FAULT, DISK_WRITE, 0, 0);
         work(&run, catalog, run.acknowledged);
@@ -633,8 +673,14 @@ static void test_full_disk(void **state) {
         assert_int_equal(check(&run, 0), TRANSACTIONS);
         disk_destroy(disk);
     }
-    assert_true(refusals > TRANSACTIONS);
-    report("a full disk");
+    assert_true(refusals > 0);
+}
+
+static void test_full_disk(void **state) {
+    (void)state;
+    fill(KITH_DURABILITY_FULL);
+    fill(KITH_DURABILITY_RELAXED);
+    report("a full disk, full and relaxed durability");
 }
 
 /* A disk of so many bytes, for many: the same, and it never holds more. */
@@ -667,8 +713,8 @@ static void test_small_disks(void **state) {
 
 /* ---- Making ------------------------------------------------------------------------------------------------------ */
 
-/* A crash while the catalog is made: it is there and empty, or nothing is, or what is there is refused and not taken for
- * one (the folder that it lies in gets its name last of all). */
+/* A crash while the catalog is made: it is there and empty, or nothing is, or what is there is refused and not taken
+ * for one (the folder that it lies in gets its name last of all). */
 static void test_crash_while_it_is_made(void **state) {
     (void)state;
     for (uint64_t at = 1, crashed = 1; crashed; at++) {
@@ -703,6 +749,7 @@ int main(void) {
         cmocka_unit_test(test_crash_at_every_operation),
         cmocka_unit_test(test_crash_where_sectors_are_not_safe),
         cmocka_unit_test(test_crash_with_relaxed_durability),
+        cmocka_unit_test(test_kill_at_every_operation),
         cmocka_unit_test(test_crash_during_recovery),
         cmocka_unit_test(test_failing_syncs),
         cmocka_unit_test(test_failing_sync_and_kill),
@@ -711,6 +758,5 @@ int main(void) {
         cmocka_unit_test(test_small_disks),
         cmocka_unit_test(test_crash_while_it_is_made),
     };
-    cmocka_set_test_filter(getenv("F"));
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

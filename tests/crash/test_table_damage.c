@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables that were damaged, cut, or made by somebody who means ill. Every changed byte and every cut is refused or found;
- * with checksums made right again a file is refused, or read and filtered with any answer, but no read outside of the map
- * (which the sanitizers see); a file cut while it is open costs an answer, never the process. */
+ * Tables that were damaged, cut, or made by somebody who means ill. Every changed byte and every cut is refused or
+ * found; with checksums made right again a file is refused, or read and filtered with any answer, but no read outside
+ * of the map (which the sanitizers see); a file cut while it is open costs an answer, never the process. */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

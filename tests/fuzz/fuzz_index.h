@@ -6,6 +6,7 @@
 #ifndef KI_FUZZ_INDEX_H
 #define KI_FUZZ_INDEX_H
 
+#include "fuzz_file.h"
 #include "index/calibration.h"
 #include "support/reseal.h"
 
@@ -13,23 +14,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 #include <xxhash.h>
 
 enum { FUZZ_K_MAX = 40, FUZZ_DIM_MAX = 4096, FUZZ_ROWS_MAX = 1 << 20, FUZZ_QUERIES = 2 };
-
-/* A file in memory, and its name. */
-static const char *fuzz_file(const uint8_t *data, size_t bytes) {
-    static int fd = -1;
-    static char path[64];
-    if (fd < 0) {
-        fd = memfd_create("fuzz", MFD_CLOEXEC);
-        snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-    }
-    if (fd < 0 || ftruncate(fd, 0) != 0 || pwrite(fd, data, bytes, 0) != (ssize_t)bytes) abort();
-    return path;
-}
 
 /* The calibration has a hash of its own. */
 static void fuzz_reseal_calibration(uint8_t *data, const ki_layout *layout) {
@@ -51,13 +38,6 @@ static void fuzz_reseal(uint8_t *data, size_t bytes) {
         ki_layout_free(&layout);
     }
     reseal_header(data, bytes);
-}
-
-/* Read every byte, so that the sanitizer sees each. */
-static void fuzz_touch(const void *data, uint64_t bytes) {
-    uint8_t sum = 0;
-    for (uint64_t i = 0; i < bytes; i++) sum = (uint8_t)(sum + ((const uint8_t *)data)[i]);
-    __asm__ volatile("" : : "r"(sum)); /* the sum counts as used */
 }
 
 static void fuzz_lookups(const kith_index *index, const kith_index_info *info) {

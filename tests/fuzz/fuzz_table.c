@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables against hostile bytes. An input is a list of edits of a good table, whose checksums are made right again, so that
- * the checks behind them are reached: pairs of u32, a place and a word (in the columns' data, or with the top bit set in
- * the directory). Whatever opens is filtered, read and checked. */
+ * Tables against hostile bytes. An input is a list of edits of a good table, whose checksums are made right again, so
+ * that the checks behind them are reached: pairs of u32, a place and a word (in the columns' data, or with the top bit
+ * set in the directory). Whatever opens is filtered, read and checked. */
 #define _GNU_SOURCE
-#include "fuzz_index.h"
+#include "fuzz_file.h"
 
 #include "base/bytes.h"
+#include "support/reseal.h"
 #include "table/column.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);

@@ -35,6 +35,7 @@ struct subject {
     ki_desk *desk;
     ki_area area;
     ki_rng rng;
+    uint64_t scanned; /* rows that searches scanned by their codes */
 };
 
 static void start(struct subject *s, data_kind kind, kith_dtype dtype, kith_metric metric, size_t rows, size_t dim,
@@ -129,6 +130,7 @@ static void check_search(struct subject *s, size_t count, const ki_bits *live, s
     for (size_t i = 0; i < s->set.rows; i++)
         s->allowed[i] = i < count && s->present[i] && (!live || ki_bits_get(live, i));
     for (size_t q = 0; q < queries; q++) check_hits(s, q, k, found[q]);
+    s->scanned += counts.scanned_rows;
 }
 
 /* Searches of what is there now. */
@@ -156,10 +158,12 @@ static void check_kind(data_kind kind, kith_dtype dtype, kith_metric metric, siz
     append(&s, rows);
     check_state(&s, rows - rows / 3); /* readers of older states */
     check_state(&s, rows);
+    if (dtype != KITH_B1 && !absent) assert_true(s.scanned > 0);
+    if (dtype == KITH_B1) assert_int_equal(s.scanned, 0);
     finish(&s);
 }
 
-/* ---- Every kind of data -------------------------------------------------------------------------------------------- */
+/* ---- Every kind of data ------------------------------------------------------------------------------------------ */
 
 static void test_every_kind_metric_and_dtype(void **state) {
     static const kith_dtype dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
@@ -203,7 +207,7 @@ static void test_many_rows(void **state) {
     finish(&s);
 }
 
-/* ---- Memory refused ------------------------------------------------------------------------------------------------ */
+/* ---- Memory refused ---------------------------------------------------------------------------------------------- */
 
 /* Coding is given up when its memory is refused, and the rows are found all the same. */
 static void test_refused_memory(void **state) {
@@ -226,7 +230,7 @@ static void test_refused_memory(void **state) {
     }
 }
 
-/* ---- Readers beside the writer ------------------------------------------------------------------------------------- */
+/* ---- Readers beside the writer ----------------------------------------------------------------------------------- */
 
 enum { SHARED_ROWS = 700, READERS = 2 };
 

@@ -47,7 +47,7 @@ static kith_ask shop_ask(kith_queries *queries, kith_leg *leg) {
     return ask;
 }
 
-/* ---- Every function once ------------------------------------------------------------------------------------------- */
+/* ---- Every function once ----------------------------------------------------------------------------------------- */
 
 static kith_status call_collection_create(unsigned missing, kith_error *error) {
     static unsigned made;
@@ -143,6 +143,45 @@ static kith_status call_collection_compact(unsigned missing, kith_error *error) 
     return kith_collection_compact(P(1, shop), NULL, NULL, error);
 }
 
+/* A collection in a folder, and names beside it that nothing has yet. */
+static const char *kept_shop(void) {
+    static char path[1024];
+    const kith_collection_options made = shop_options();
+    if (path[0]) return path;
+    snprintf(path, sizeof(path), "%s", data_path("kept"));
+    assert_int_equal(kith_collection_create(path, &made, NULL), KITH_OK);
+    return path;
+}
+
+static const char *new_name(void) {
+    static char path[1024];
+    static int made;
+    char name[32];
+    snprintf(name, sizeof(name), "copy%d", made++);
+    snprintf(path, sizeof(path), "%s", data_path(name));
+    return path;
+}
+
+static kith_status call_collection_snapshot(unsigned missing, kith_error *error) {
+    kith_collection *kept = NULL;
+    assert_int_equal(kith_collection_open(kept_shop(), NULL, &kept, NULL), KITH_OK);
+    const kith_status status = kith_collection_snapshot(P(1, kept), P(2, new_name()), error);
+    kith_collection_close(kept);
+    return status;
+}
+
+static kith_status call_collection_restore(unsigned missing, kith_error *error) {
+    return kith_collection_restore(P(1, kept_shop()), P(2, new_name()), NULL, NULL, error);
+}
+
+static kith_status call_collection_verify(unsigned missing, kith_error *error) {
+    return kith_collection_verify(P(1, kept_shop()), NULL, NULL, NULL, error);
+}
+
+static kith_status call_collection_repair(unsigned missing, kith_error *error) {
+    return kith_collection_repair(P(1, kept_shop()), NULL, NULL, NULL, NULL, NULL, error);
+}
+
 static kith_status call_collection_profile_event(unsigned missing, kith_error *error) {
     static const kith_profile_event likes[] = {{.kind = KITH_EVENT_LIKE}, {.kind = KITH_EVENT_LIKE}};
     const kith_ids ids = shop_some();
@@ -222,6 +261,10 @@ static kith_status give_collection_info(void *given, kith_error *error) {
     return kith_collection_get_info(shop, given);
 }
 
+static kith_status give_repair_report(void *given, kith_error *error) {
+    return kith_collection_repair(kept_shop(), NULL, NULL, NULL, NULL, given, error);
+}
+
 /* What such a struct begins with, beside the _INIT values. */
 static void prepare_for_shop(void *given, const char *name) {
     static kith_queries queries;
@@ -236,7 +279,7 @@ static void prepare_for_shop(void *given, const char *name) {
     if (strcmp(name, "kith_ask") == 0) memcpy(given, &ask, sizeof(ask));
 }
 
-/* ---- Set-up -------------------------------------------------------------------------------------------------------- */
+/* ---- Set-up ------------------------------------------------------------------------------------------------------ */
 
 static kith_status make_shop(kith_error *error) {
     const kith_collection_options made = shop_options();

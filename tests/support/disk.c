@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * See disk.h. Each file has the bytes that readers see (`now`), those that are on the disk for good (`durable`), and the
- * pieces in between, in the order in which they were written. Any failure of the test's own ends the program. */
+ * See disk.h. Each file has the bytes that readers see (`now`), those that are on the disk for good (`durable`), and
+ * the pieces in between, in the order in which they were written. Any failure of the test's own ends the program. */
 #include "support/disk.h"
 
 #include "base/rng.h"

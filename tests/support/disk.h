@@ -4,8 +4,8 @@
  * catalog, at each single operation, without a machine.
  *
  * D1. What is written is seen by every reader at once, and is *pending* until a sync of its file succeeds. At a crash
- *     each pending piece of 512-byte sectors is kept, dropped or torn by a seed, each for itself, so that later ones may
- *     be there without earlier ones; pending sizes likewise. What was synced is never lost.
+ *     each pending piece of 512-byte sectors is kept, dropped or torn by a seed, each for itself, so that later ones
+ *     may be there without earlier ones; pending sizes likewise. What was synced is never lost.
  * D2. Names of files are made and removed for good when the folder is synced: with a removal that says so, and at the
  *     first sync of a new journal or log, as SQLite's usual file system does. Before that either may be undone.
  * D3. After a sync that failed the pending pieces are neither on the disk nor pending any more: a later sync does not
@@ -41,8 +41,8 @@ typedef enum disk_fault {
 } disk_fault;
 
 /* A disk that SQLite knows by this name (not the default one). powersafe: bytes beside those that are written stay as
- * they are when a sector is torn, which is what SQLite assumes of disks; else all of a torn sector is garbage, and SQLite
- * is told so. */
+ * they are when a sector is torn, which is what SQLite assumes of disks; else all of a torn sector is garbage, and
+ * SQLite is told so. */
 struct disk *disk_create(const char *name, int powersafe);
 /* No file of it may be open. */
 void disk_destroy(struct disk *d);
@@ -50,8 +50,8 @@ void disk_destroy(struct disk *d);
 /* The `at`-th operation from now on (1: the next) among those of the kinds `operations` meets `fault`; for_good: so do
  * all that follow. One fault at a time, this one replaces what was set. */
 void disk_set_fault(struct disk *d, disk_fault fault, int operations, uint64_t at, int for_good);
-/* How many operations of the fault's kinds there were since it was set, and how many met it. With DISK_NO_FAULT as well,
- * which is for counting. */
+/* How many operations of the fault's kinds there were since it was set, and how many met it. With DISK_NO_FAULT as
+ * well, which is for counting. */
 uint64_t disk_operations(const struct disk *d);
 uint64_t disk_faults(const struct disk *d);
 /* No file may grow the sum of all beyond this; 0: no bound. */

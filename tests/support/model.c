@@ -16,7 +16,10 @@ static void *need(void *memory) {
 }
 
 void model_make(model *m, const kith_collection_options *made) {
-    *m = (model){.id_kind = made->id_kind, .spec = made->vectors, .spec_count = made->vector_count};
+    *m = (model){.id_kind = made->id_kind,
+                 .spec = made->vectors,
+                 .spec_count = made->vector_count,
+                 .segment_field = made->segment_field};
     for (size_t i = 0; i < made->field_count; i++) model_declare(m, &made->fields[i]);
 }
 
@@ -59,7 +62,7 @@ void model_copy(model *to, const model *from) {
         add_item(to, &item);
     }
     to->field = need(malloc((from->field_count + 1) * sizeof(*to->field)));
-    memcpy(to->field, from->field, from->field_count * sizeof(*to->field));
+    if (from->field_count) memcpy(to->field, from->field, from->field_count * sizeof(*to->field));
 }
 
 void model_free(model *m) {
@@ -127,9 +130,12 @@ static json_t *merged(const json_t *old, json_t *given) {
     const char *key;
     json_t *value, *made = json_is_object(old) ? need(json_deep_copy(old)) : need(json_object());
     json_object_foreach(given, key, value) {
-        if (json_is_null(value)) json_object_del(made, key);
-        else if (json_is_object(value)) json_object_set_new(made, key, merged(json_object_get(made, key), value));
-        else json_object_set(made, key, value);
+        if (json_is_null(value))
+            json_object_del(made, key);
+        else if (json_is_object(value))
+            json_object_set_new(made, key, merged(json_object_get(made, key), value));
+        else
+            json_object_set(made, key, value);
     }
     return made;
 }

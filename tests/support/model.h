@@ -21,6 +21,7 @@ typedef struct model {
     kith_id_kind id_kind;
     size_t spec_count;
     const kith_vector_spec *spec; /* borrowed */
+    const char *segment_field;    /* NULL: none; borrowed, a field without dots */
     uint64_t version;
     size_t count, capacity;
     model_item *item;  /* by id, once ids are known */
@@ -33,9 +34,9 @@ void model_make(model *m, const kith_collection_options *made);
 void model_copy(model *to, const model *from);
 void model_free(model *m);
 
-/* What a write must return. Where that is KITH_OK and `version` is not 0: the items become what they are then, with that
- * version. version 0: only tell. report: what a report must say (version: that of the model afterwards). Ids that are
- * there twice may only be upserted, without if_version. */
+/* What a write must return. Where that is KITH_OK and `version` is not 0: the items become what they are then, with
+ * that version. version 0: only tell. report: what a report must say (version: that of the model afterwards). Ids that
+ * are there twice may only be upserted, without if_version. */
 kith_status model_write(model *m, const kith_items *items, kith_write_mode mode, uint64_t version,
                         kith_write_report *report);
 void model_delete(model *m, const kith_ids *ids, const uint64_t *if_version, uint64_t version,

@@ -104,7 +104,7 @@ int model_learn(model *m, kith_collection *collection, kith_result *result, char
         }
     }
     asked_free(&asked);
-    qsort(m->item, m->count, sizeof(*m->item), compare_items);
+    if (m->count) qsort(m->item, m->count, sizeof(*m->item), compare_items);
     return status;
 }
 
@@ -117,8 +117,8 @@ static int same_payload(const kith_hits *hits, size_t at, const model_item *item
     json_decref(payload);
     if (same) return 1;
     char *expected = item->payload ? json_dumps(item->payload, JSON_COMPACT) : NULL;
-    snprintf(why, MODEL_TEXT_BYTES, "item %llu has the payload \"%.*s\" instead of \"%s\"", number(item->id), (int)bytes,
-             hits->payload_bytes + begin, expected ? expected : "");
+    snprintf(why, MODEL_TEXT_BYTES, "item %llu has the payload \"%.*s\" instead of \"%s\"", number(item->id),
+             (int)bytes, hits->payload_bytes + begin, expected ? expected : "");
     free(expected);
     return 0;
 }
@@ -227,8 +227,8 @@ static int same_get(const model *m, kith_collection *collection, kith_result *re
         same = 0;
     }
     for (size_t i = 0, next = 0; same && i < asked.ids.count; i++) {
-        const int there = next < places && (m->id_kind == KITH_ID_U64 ? asked.id[i] == m->item[place[next]].id
-                                                                      : asked.id[i] < ABSENT);
+        const int there = next < places &&
+                          (m->id_kind == KITH_ID_U64 ? asked.id[i] == m->item[place[next]].id : asked.id[i] < ABSENT);
         next += (size_t)there;
         same = exists[i] == there;
         if (!same) snprintf(why, MODEL_TEXT_BYTES, "exists says %d of item %llu", exists[i], number(asked.id[i]));
@@ -251,12 +251,20 @@ static int compare_hits(const void *a, const void *b) {
     return x->id < y->id ? -1 : x->id > y->id;
 }
 
+/* segment: NULL, or what the segment field must say. */
+static int passes(const model *m, const model_item *item, const condition *where, const char *segment) {
+    const char *own = segment ? json_string_value(json_object_get(item->payload, m->segment_field)) : NULL;
+    if (segment && (!own || strcmp(own, segment) != 0)) return 0;
+    return !where || condition_holds(where, item->payload, item->id);
+}
+
 /* All that match and have the vector, sorted. */
-static size_t expected_hits(const model *m, size_t spec, const void *query, const condition *where, struct hit *hits) {
+static size_t expected_hits(const model *m, size_t spec, const void *query, const condition *where, const char *segment,
+                            struct hit *hits) {
     size_t used = 0;
     for (size_t i = 0; i < m->count; i++) {
         const model_item *item = &m->item[i];
-        if (!item->vector[spec] || (where && !condition_holds(where, item->payload, item->id))) continue;
+        if (!item->vector[spec] || !passes(m, item, where, segment)) continue;
         if (kith_distance(m->spec[spec].metric, m->spec[spec].dtype, m->spec[spec].dim, query, item->vector[spec],
                           &hits[used].distance) != KITH_OK)
             abort();
@@ -272,7 +280,7 @@ static size_t expected_fused(const model *m, size_t legs, const size_t *spec, co
     struct hit *leg = need(calloc(m->count + 1, sizeof(*leg)));
     size_t used = 0;
     for (size_t l = 0; l < legs; l++) {
-        const size_t found = expected_hits(m, spec[l], query[l], where, leg);
+        const size_t found = expected_hits(m, spec[l], query[l], where, NULL, leg);
         for (size_t rank = 0; rank < found; rank++) {
             size_t at = 0;
             while (at < used && hits[at].id != leg[rank].id) at++;
@@ -349,26 +357,30 @@ static int same_one_leg(const model *m, kith_collection *collection, kith_result
     kith_ask ask = KITH_ASK_INIT;
     kith_ask_report report = KITH_ASK_REPORT_INIT;
     kith_hits hits = KITH_HITS_INIT;
-    char what[600];
+    char what[640];
     ask.legs = &leg, ask.leg_count = 1, ask.k = k, ask.filter = filter, ask.report = &report;
     ask.with = ki_rng_below(rng, 3) == 0 ? WITH_ALL : 0;
     ask.min_version = m->version;
-    snprintf(what, sizeof(what), "search of \"%s\" for %zu where %.400s", called(s), k, filter ? filter : "all");
+    size_t matches = 0;
+    if (m->segment_field && ki_rng_below(rng, 2)) ask.segment = ki_rng_below(rng, 2) ? "red" : "r\xc3\xb6t";
+    for (size_t i = 0; i < m->count; i++) matches += (size_t)passes(m, &m->item[i], where, ask.segment);
+    snprintf(what, sizeof(what), "search of \"%s\" in segment %s for %zu where %.400s", called(s),
+             ask.segment ? ask.segment : "-", k, filter ? filter : "all");
     int same = kith_collection_search(collection, &ask, result, &error) == KITH_OK;
-    if (!same) snprintf(why, MODEL_TEXT_BYTES, "%s: %s", what, error.text);
+    if (!same) snprintf(why, MODEL_TEXT_BYTES, "%.400s: %.500s", what, error.text);
     kith_result_hits(result, &hits);
-    if (same && (hits.queries != count || !report.exact || report.items != m->count ||
-                 report.matched != model_count(m, where) || report.version < m->version)) {
+    if (same && (hits.queries != count || !report.exact || report.items != m->count || report.matched != matches ||
+                 report.version < m->version)) {
         snprintf(why, MODEL_TEXT_BYTES,
                  "%s: reports %llu items and %llu matches of %zu and %zu, exact %d, version %llu of %llu", what,
-                 number(report.items), number(report.matched), m->count, model_count(m, where), report.exact,
-                 number(report.version), number(m->version));
+                 number(report.items), number(report.matched), m->count, matches, report.exact, number(report.version),
+                 number(m->version));
         const size_t used = strlen(why);
         if (where) (void)same_scroll(m, collection, result, where, filter, 10, why + used); /* which item it is */
         same = 0;
     }
     for (size_t q = 0; same && q < count; q++) {
-        const size_t found = expected_hits(m, spec, data + q * row, where, expected);
+        const size_t found = expected_hits(m, spec, data + q * row, where, ask.segment, expected);
         same = same_hits(expected, found < k ? found : k, &hits, q ? hits.ends[q - 1] : 0, hits.ends[q], what, why);
     }
     for (size_t i = 0; same && ask.with && i < hits.count; i++) {

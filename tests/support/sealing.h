@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Collections for tests of sealing and merging: items whose vectors, payloads and texts follow from their id and a stamp,
- * and a check of all that a state holds, wherever it lies, to the bit. Include after cmocka.h, in one source of a
- * program.
+ * Collections for tests of sealing and merging: items whose vectors, payloads and texts follow from their id and a
+ * stamp, and a check of all that a state holds, wherever it lies, to the bit. Include after cmocka.h, in one source of
+ * a program.
  *
  * Three named vectors of different types; each item lacks some. Two declared fields, and a third for later. */
 #ifndef TESTS_SUPPORT_SEALING_H
@@ -26,6 +26,7 @@ static const kith_field later_field = {"size", KITH_FIELD_INT, 0};
 /* What an item of the test should be; stamp 0: not there. */
 static uint64_t stamps[IDS];
 static int with_texts;
+static uint64_t head_bytes = 1 << 20; /* a head holds more than most tests write */
 static kith_error error;
 
 #define OK(call)                                                                                                       \
@@ -35,7 +36,7 @@ static kith_error error;
         if (status_of_call != KITH_OK) fail_msg("%s: %s", #call, error.text);                                          \
     } while (0)
 
-/* ---- What items are ------------------------------------------------------------------------------------------------ */
+/* ---- What items are ---------------------------------------------------------------------------------------------- */
 
 static inline int has_vector(uint64_t id, uint64_t stamp, size_t spec) {
     ki_rng rng = {id * 31 + stamp * 7 + spec};
@@ -57,7 +58,7 @@ static inline void payload_of(uint64_t id, uint64_t stamp, char *text, size_t by
              (unsigned long long)(id * 1000 + stamp), (unsigned long long)(stamp % 11));
 }
 
-/* ---- Making and writing -------------------------------------------------------------------------------------------- */
+/* ---- Making and writing ------------------------------------------------------------------------------------------ */
 
 /* maintained: with what kith_collection_compact() needs; else nothing happens but what a test calls. */
 static inline kith_collection *open_as(const char *name, int maintained, int background) {
@@ -66,7 +67,7 @@ static inline kith_collection *open_as(const char *name, int maintained, int bac
     options.no_background = !background;
     options.threads = 1;
     options.durability = KITH_DURABILITY_RELAXED;
-    options.head_bytes = 1 << 20; /* a head holds more than any test writes */
+    options.head_bytes = head_bytes;
     OK(kith_collection_open(data_path(name), &options, &collection, &error));
     if (!maintained) ki_maintain_stop(collection);
     return collection;
@@ -130,7 +131,7 @@ static inline void write_some(kith_collection *collection, ki_rng *rng, size_t c
     }
 }
 
-/* ---- Checking ------------------------------------------------------------------------------------------------------ */
+/* ---- Checking ---------------------------------------------------------------------------------------------------- */
 
 static inline void check_vector(const ki_snapshot *snapshot, const ki_place *place, uint64_t id, uint64_t key,
                                 size_t spec) {

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "support/catalog.h"
+#include "support/faulty_vfs.h" /* leaves out syncs */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,7 +24,18 @@ static int with_file(void **state) {
     static int number;
     char name[30];
     snprintf(name, sizeof name, "c%d", number++);
-    *state = open_file(data_path(name), (ki_catalog_options){.create = 1, .durability = KITH_DURABILITY_RELAXED});
+    *state = open_file(data_path(name), (ki_catalog_options){.create = 1, .vfs = "faulty"});
+    return 0;
+}
+
+/* Small commits are gathered. */
+static int with_tail(void **state) {
+    static int number;
+    char name[30];
+    snprintf(name, sizeof name, "t%d", number++);
+    *state = open_file(
+        data_path(name),
+        (ki_catalog_options){.create = 1, .durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     return 0;
 }
 
@@ -615,17 +627,34 @@ static void test_copy(void **state) {
     ki_catalog_close(NULL);
 }
 
-#define BOTH(test)                                                                                                     \
+#define ON_DISK_AND_MEMORY(test)                                                                                       \
     {#test " in a file", test, with_file, closed, NULL}, {                                                             \
 #test " in memory", test, with_memory, closed, NULL                                                            \
     }
+#define EVERYWHERE(test) {#test " with a tail", test, with_tail, closed, NULL}, ON_DISK_AND_MEMORY(test)
+
+static int prepare(void **state) {
+    faulty_vfs_install();
+    return data_folder_make(state);
+}
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        BOTH(test_items),           BOTH(test_order_of_keys),  BOTH(test_string_ids),  BOTH(test_expiry),
-        BOTH(test_who_sees_what),   BOTH(test_order_of_calls), BOTH(test_begin_waits), BOTH(test_scans_see_one_state),
-        BOTH(test_scans_end_early), BOTH(test_stamps),         BOTH(test_records),     BOTH(test_bodies_of_all_sizes),
-        BOTH(test_random_changes),  BOTH(test_sizes),          BOTH(test_copy),
+        EVERYWHERE(test_items),
+        EVERYWHERE(test_order_of_keys),
+        EVERYWHERE(test_string_ids),
+        EVERYWHERE(test_expiry),
+        EVERYWHERE(test_order_of_calls),
+        EVERYWHERE(test_begin_waits),
+        EVERYWHERE(test_scans_end_early),
+        EVERYWHERE(test_scans_see_one_state),
+        EVERYWHERE(test_stamps),
+        EVERYWHERE(test_records),
+        EVERYWHERE(test_random_changes),
+        EVERYWHERE(test_bodies_of_all_sizes),
+        EVERYWHERE(test_sizes),
+        EVERYWHERE(test_copy),
+        ON_DISK_AND_MEMORY(test_who_sees_what), /* waits between begin and commit */
     };
-    return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
+    return cmocka_run_group_tests(tests, prepare, data_folder_remove);
 }

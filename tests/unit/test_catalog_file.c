@@ -79,7 +79,7 @@ static kith_status look_at_all(ki_catalog *catalog) {
     return status;
 }
 
-/* ---- Opening ------------------------------------------------------------------------------------------------------ */
+/* ---- Opening ----------------------------------------------------------------------------------------------------- */
 
 static void test_opened_again(void **state) {
     ki_catalog *catalog = open_file(data_path("again"), NEW), *other = NULL;
@@ -216,7 +216,7 @@ static void test_read_as_it_lies(void **state) {
     ki_catalog_close(catalog);
 }
 
-/* ---- Another process ---------------------------------------------------------------------------------------------- */
+/* ---- Another process --------------------------------------------------------------------------------------------- */
 
 /* Each time that the parent says so: is the stamp another one, and what is item 1? */
 static void follow(const char *path, int from_parent, int to_parent) {
@@ -302,7 +302,7 @@ static void test_child_may_not(void **state) {
     ki_catalog_close(catalog);
 }
 
-/* ---- Damage ------------------------------------------------------------------------------------------------------- */
+/* ---- Damage ------------------------------------------------------------------------------------------------------ */
 
 static unsigned char *read_bytes(const char *path, size_t *count) {
     struct stat status;
@@ -384,7 +384,7 @@ static void test_flipped_anywhere(void **state) {
     free(bytes);
 }
 
-/* ---- Faults of the disk ------------------------------------------------------------------------------------------- */
+/* ---- Faults of the disk ------------------------------------------------------------------------------------------ */
 
 static kith_status put_much(ki_catalog *catalog, uint64_t number) {
     static char body[300000];
@@ -438,7 +438,8 @@ static void test_sync_fails(void **state) {
     FAILS(KITH_E_IO, "opened again", put_much(catalog, 3));
     assert_int_equal(count_log(catalog), 1);
     OK(look_at_all(catalog) == KITH_E_NOTFOUND ? KITH_OK : KITH_E_DATA);
-    catalog = reopened(catalog, path, (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"});
+    catalog = reopened(catalog, path,
+                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     OK(put_much(catalog, 4));
     atomic_store(&faulty_vfs_sync_fails, 1);
     OK(put_much(catalog, 5)); /* relaxed: nobody syncs */
@@ -461,7 +462,7 @@ static void test_durability(void **state) {
         assert_true(atomic_load(&faulty_vfs_syncs) > before);
     }
     catalog = reopened(catalog, data_path("durable"),
-                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .vfs = "faulty"});
+                       (ki_catalog_options){.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"});
     OK(put_much(catalog, 5));
     const long before = atomic_load(&faulty_vfs_syncs);
     OK(put_much(catalog, 6));
@@ -484,12 +485,165 @@ static void test_reads_fail(void **state) {
     ki_catalog_close(catalog);
 }
 
-/* ---- Memory that is refused --------------------------------------------------------------------------------------- */
+/* ---- Tails ------------------------------------------------------------------------------------------------------- */
 
-static kith_status use_all(int in_memory, ki_catalog **catalog) {
+static const ki_catalog_options TAIL_NEW = {.create = 1,
+                                            .durability = KITH_DURABILITY_RELAXED,
+                                            .gather = 1,
+                                            .vfs = "faulty"},
+                                TAIL = {.durability = KITH_DURABILITY_RELAXED, .gather = 1, .vfs = "faulty"};
+
+static void commit_small(ki_catalog *catalog, uint64_t number) {
+    OK(ki_catalog_begin(catalog, &error));
+    put(catalog, number % 7, number, NULL, "x");
+    OK(ki_catalog_append_log(catalog, number, bytes_of("log"), &error));
+    OK(ki_catalog_commit(catalog, &error));
+}
+
+/* Files as a killed process leaves them: commits 1..5, of which SQLite has none. */
+static void leave_tail(const char *name, const char *copy) {
+    static const char *const tails[] = {"", "-wal", "-tail"};
+    ki_catalog *catalog = open_file(data_path(name), TAIL_NEW);
+    for (uint64_t i = 1; i <= 5; i++) commit_small(catalog, i);
+    for (int i = 0; i < 3; i++) {
+        char from[60], to[60];
+        size_t bytes = 0;
+        snprintf(from, sizeof from, "%s%s", name, tails[i]);
+        snprintf(to, sizeof to, "%s%s", copy, tails[i]);
+        unsigned char *content = read_bytes(data_path(from), &bytes);
+        write_bytes(data_path(to), content, bytes);
+        free(content);
+    }
+    ki_catalog_close(catalog);
+    assert_int_not_equal(access(data_path("gone-tail"), F_OK), 0);
+}
+
+static size_t log_after_opening(const char *name, ki_catalog_options options) {
+    static uint64_t next = 100;
+    ki_catalog *catalog = open_file(data_path(name), options);
+    const size_t count = count_log(catalog);
+    OK(ki_catalog_check(catalog, NULL, NULL, &error));
+    if (!options.read_only) commit_small(catalog, next++);
+    ki_catalog_close(catalog);
+    return count;
+}
+
+/* A1, A2: a tail that a killed process left is done again, however it is opened; a damaged one up to the damage; one of
+ * another catalog, or of before, not at all. */
+static void test_tails_left_behind(void **state) {
+    size_t bytes = 0, fewer = 5;
+    (void)state;
+    leave_tail("tail", "left");
+    unsigned char *tail = read_bytes(data_path("left-tail"), &bytes);
+    assert_int_equal(bytes % 5, 0); /* five records of one size */
+    assert_int_equal(log_after_opening("left", READ), 0);
+    assert_int_equal(log_after_opening("left", (ki_catalog_options){.vfs = "faulty"}), 5);
+    assert_int_not_equal(access(data_path("left-tail"), F_OK), 0);
+    write_bytes(data_path("left-tail"), tail, bytes); /* again, when SQLite has it */
+    assert_int_equal(log_after_opening("left", TAIL), 6);
+    free(tail);
+
+    for (size_t place = 0; place < 5; place++) {
+        char from[20], to[20];
+        snprintf(from, sizeof from, "from%zu", place);
+        snprintf(to, sizeof to, "to%zu", place);
+        leave_tail(from, to);
+        snprintf(from, sizeof from, "to%zu-tail", place);
+        tail = read_bytes(data_path(from), &bytes);
+        tail[place * (bytes / 5) + place * 17] ^= 1;
+        write_bytes(data_path(from), tail, place % 2 ? bytes : bytes - place);
+        free(tail);
+        fewer = log_after_opening(to, TAIL);
+        assert_int_equal(fewer, place);
+    }
+
+    leave_tail("mine", "my");
+    leave_tail("yours", "your");
+    tail = read_bytes(data_path("your-tail"), &bytes);
+    write_bytes(data_path("my-tail"), tail, bytes);
+    free(tail);
+    assert_int_equal(log_after_opening("my", TAIL), 0);
+}
+
+/* What fails or is undone takes nothing along that was committed before it. */
+static void test_tail_and_faults(void **state) {
+    ki_catalog *catalog = open_file(data_path("faults"), TAIL_NEW);
+    uint64_t number = 1, refused = 0;
+    int there = 0;
+    (void)state;
+    for (int round = 0; round < 40; round++) {
+        const uint64_t before = number;
+        while (number < before + 5) commit_small(catalog, number++);
+        OK(ki_catalog_begin(catalog, &error));
+        put(catalog, 1000, number, "gone", "undone");
+        if (round % 3 == 0)
+            FAILS(KITH_E_ARG, "number", ki_catalog_append_log(catalog, number - 1, bytes_of(""), &error));
+        if (round % 3 == 1) OK(ki_catalog_append_log(catalog, number, bytes_of("undone"), &error));
+        ki_catalog_rollback(catalog);
+        assert_string_equal(payload_of(catalog, 1000), "-");
+        atomic_store(&faulty_vfs_room, 100 + 13 * round);
+        for (int i = 0; i < 4; i++) {
+            const ki_catalog_item small = item_of(7, number, NULL, "x");
+            OK(ki_catalog_begin(catalog, &error));
+            OK(ki_catalog_put_item(catalog, &small, &error));
+            OK(ki_catalog_append_log(catalog, number, bytes_of("log"), &error));
+            const kith_status status = ki_catalog_commit(catalog, &error);
+            if (status != KITH_OK && status != KITH_E_NOSPACE) fail_msg("%d: %s", (int)status, error.text);
+            number += status == KITH_OK;
+            refused += status != KITH_OK;
+        }
+        there |= number > before + 5;
+        assert_string_equal(payload_of(catalog, 7), there ? "x" : "-");
+        atomic_store(&faulty_vfs_room, -1);
+        seen all = {.count = 0};
+        OK(ki_catalog_scan_log(catalog, number > 200 ? number - 200 : 0, see_body, &all, &error));
+        assert_true(all.number[all.count - 1] == number - 1);
+    }
+    assert_true(refused > 20);
+    OK(ki_catalog_check(catalog, NULL, NULL, &error));
+    catalog = reopened(catalog, data_path("faults"), PLAIN);
+    OK(put_much(catalog, number));
+    ki_catalog_close(catalog);
+}
+
+/* A large transaction behind small ones: these are shown while it goes on. */
+static void *count_elsewhere(void *context) {
+    return (void *)(uintptr_t)count_log(context);
+}
+
+static void test_tail_and_large(void **state) {
+    static char body[100000];
+    ki_catalog *catalog = open_file(data_path("large"), TAIL_NEW);
+    pthread_t thread;
+    void *count = NULL;
+    (void)state;
+    for (uint64_t i = 1; i <= 5; i++) commit_small(catalog, i);
+    OK(ki_catalog_begin(catalog, &error));
+    put(catalog, 50, 1, "fifty", "of the large one");
+    OK(ki_catalog_append_log(catalog, 6, (ki_bytes){body, sizeof body}, &error));
+    OK(ki_catalog_append_log(catalog, 7, (ki_bytes){body, sizeof body}, &error));
+    assert_int_equal(pthread_create(&thread, NULL, count_elsewhere, catalog), 0);
+    assert_int_equal(pthread_join(thread, &count), 0);
+    assert_int_equal((uintptr_t)count, 5);
+    assert_int_equal(count_log(catalog), 7);
+    OK(ki_catalog_commit(catalog, &error));
+    commit_small(catalog, 8);
+    assert_int_equal(count_log(catalog), 8);
+    assert_string_equal(payload_of(catalog, 50), "of the large one");
+    OK(ki_catalog_check(catalog, NULL, NULL, &error));
+    ki_catalog_close(catalog);
+}
+
+/* ---- Memory that is refused -------------------------------------------------------------------------------------- */
+
+enum { STARVE_FILE, STARVE_TAIL, STARVE_MEMORY, STARVED };
+
+static kith_status use_all(int keeper, ki_catalog **catalog) {
     const ki_catalog_item items[] = {item_of(5, 1, "five", "payload of five"), item_of(6, 1, "six", "payload of six")};
-    kith_status status = in_memory ? ki_catalog_open_memory(catalog, &error)
-                                   : ki_catalog_open_sqlite(data_path("starved"), &FAULTY_NEW, catalog, &error);
+    const ki_catalog_options *options = keeper == STARVE_TAIL ? &TAIL_NEW : &FAULTY_NEW;
+    kith_status status = keeper == STARVE_MEMORY
+                             ? ki_catalog_open_memory(catalog, &error)
+                             : ki_catalog_open_sqlite(data_path("starved"), options, catalog, &error);
     if (status == KITH_OK) status = ki_catalog_begin(*catalog, &error);
     if (status != KITH_OK) return status;
     for (int i = 0; i < 2 && status == KITH_OK; i++) {
@@ -510,12 +664,12 @@ static kith_status use_all(int in_memory, ki_catalog **catalog) {
 }
 
 /* The first allocation that is refused, from each place on, once and for good. */
-static void starve(int in_memory, int for_good) {
+static void starve(int keeper, int for_good) {
     long step = 1;
     for (long number = 0;; number += step) {
         ki_catalog *catalog = NULL;
         faulty_malloc_start(number, for_good);
-        kith_status status = use_all(in_memory, &catalog);
+        kith_status status = use_all(keeper, &catalog);
         const kith_status read = status == KITH_OK ? look_at_all(catalog) : status;
         const long count = faulty_malloc_stop();
         if (read != KITH_OK && read != KITH_E_NOMEM) fail_msg("allocation %ld: %d, %s", number, (int)read, error.text);
@@ -530,6 +684,7 @@ static void starve(int in_memory, int for_good) {
         unlink(data_path("starved-wal"));
         unlink(data_path("starved-shm"));
         unlink(data_path("starved-journal"));
+        unlink(data_path("starved-tail"));
         if (count <= number) break;
         if (number > 300) step = 13;
     }
@@ -537,10 +692,10 @@ static void starve(int in_memory, int for_good) {
 
 static void test_no_memory(void **state) {
     (void)state;
-    for (int i = 0; i < 4; i++) starve(i / 2, i % 2);
+    for (int i = 0; i < 2 * STARVED; i++) starve(i / 2, i % 2);
 }
 
-/* ---- Copies and tidying ------------------------------------------------------------------------------------------- */
+/* ---- Copies and tidying ------------------------------------------------------------------------------------------ */
 
 static atomic_int stop;
 
@@ -637,19 +792,14 @@ static int prepare(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_followed), /* first: see there */
-        cmocka_unit_test(test_opened_again),
-        cmocka_unit_test(test_odd_names),
-        cmocka_unit_test(test_foreign_files),
-        cmocka_unit_test(test_read_as_it_lies),
-        cmocka_unit_test(test_child_may_not),
-        cmocka_unit_test(test_flipped_bodies),
-        cmocka_unit_test(test_flipped_anywhere),
-        cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_sync_fails),
-        cmocka_unit_test(test_durability),
-        cmocka_unit_test(test_reads_fail),
-        cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_copied_while_written),
+        cmocka_unit_test(test_opened_again),     cmocka_unit_test(test_odd_names),
+        cmocka_unit_test(test_foreign_files),    cmocka_unit_test(test_read_as_it_lies),
+        cmocka_unit_test(test_child_may_not),    cmocka_unit_test(test_flipped_bodies),
+        cmocka_unit_test(test_flipped_anywhere), cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_sync_fails),       cmocka_unit_test(test_durability),
+        cmocka_unit_test(test_reads_fail),       cmocka_unit_test(test_tails_left_behind),
+        cmocka_unit_test(test_tail_and_faults),  cmocka_unit_test(test_tail_and_large),
+        cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_copied_while_written),
         cmocka_unit_test(test_gives_space_back),
     };
     return cmocka_run_group_tests(tests, prepare, data_folder_remove);

@@ -9,7 +9,7 @@
 
 #include "support/shop.h"
 
-/* ---- Making and opening -------------------------------------------------------------------------------------------- */
+/* ---- Making and opening ------------------------------------------------------------------------------------------ */
 
 static void test_made_and_opened(void **state) {
     char path[512];
@@ -92,7 +92,7 @@ static void test_options_are_checked(void **state) {
     refused(kith_collection_create(fresh(), &options, &error), KITH_E_ARG, "same name");
 }
 
-/* ---- Writing and reading ------------------------------------------------------------------------------------------- */
+/* ---- Writing and reading ----------------------------------------------------------------------------------------- */
 
 static void test_written_is_there_also_after_opening(void **state) {
     char path[512];

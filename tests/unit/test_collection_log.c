@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies of the log: what is written is read again; what is damaged, cut or made up is refused; and settings likewise. */
+ * Bodies of the log: what is written is read again; what is damaged, cut or made up is refused. Settings likewise. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -135,7 +135,7 @@ static void test_hostile_numbers_are_refused(void **state) {
     ki_log_free(&body);
 }
 
-/* ---- Settings ------------------------------------------------------------------------------------------------------ */
+/* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
 static kith_status decode_made(const char *text) {
     ki_made made = {0};

@@ -11,6 +11,7 @@
 #include "support/shop.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "collection/collection.h"
 
 #include <sys/stat.h>
@@ -29,7 +30,7 @@ static char *inside(const char *name) {
     return text;
 }
 
-/* ---- Replay -------------------------------------------------------------------------------------------------------- */
+/* ---- Replay ------------------------------------------------------------------------------------------------------ */
 
 /* Rows in segments, in the log, replaced, removed: opened again and again, it is the same. */
 static void test_opened_again_it_is_the_same(void **state) {
@@ -97,6 +98,30 @@ static void test_numbers_of_strings_go_on(void **state) {
     kith_collection_close(collection);
 }
 
+/* What a segment holds expires after opening too, though only the catalog knows when. */
+static void test_expiry_after_opening(void **state) {
+    kith_items items = KITH_ITEMS_INIT;
+    const uint64_t id = 4, soon = ki_wall_ms() + 60;
+    (void)state;
+    fresh_path();
+    kith_collection *collection = make_at(path, KITH_ID_U64);
+    items.ids = (kith_ids){.count = 1, .ids = &id};
+    items.expires_ms = &soon;
+    must(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
+    must(put(collection, 5, 1, NULL, KITH_UPSERT, NULL));
+    must(kith_collection_compact(collection, NULL, NULL, &error));
+    kith_collection_close(collection);
+    collection = open_at(path, 0);
+    kith_collection *reader = open_at(path, 1);
+    while (ki_wall_ms() < soon) usleep(1000);
+    assert_int_equal(there(collection, 4), 0);
+    assert_int_equal(there(reader, 4), 0);
+    assert_int_equal(count_of(collection), 1);
+    assert_int_equal(count_of(reader), 1);
+    kith_collection_close(reader);
+    kith_collection_close(collection);
+}
+
 static void test_orphans_go(void **state) {
     (void)state;
     fresh_path();
@@ -116,7 +141,7 @@ static void test_orphans_go(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Following ----------------------------------------------------------------------------------------------------- */
+/* ---- Following --------------------------------------------------------------------------------------------------- */
 
 /* In a child: open, tell, and after each byte from the writer look at what is there. */
 static int follow(int from, int to) {
@@ -184,6 +209,43 @@ static void test_a_reader_in_another_process_follows(void **state) {
     kith_collection_close(collection);
 }
 
+static size_t segments_of(kith_collection *collection, const ki_sealed **first, uint64_t *alive) {
+    ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    const size_t count = snapshot->sealed_count;
+    if (count) *first = snapshot->sealed[0].sealed, *alive = snapshot->sealed[0].alive->set;
+    ki_snapshot_release(snapshot);
+    return count;
+}
+
+/* A reader keeps the segments that it has open, with the dead rows of now. */
+static void test_a_reader_keeps_what_it_has_open(void **state) {
+    const kith_collection_options made = options_of(KITH_ID_U64);
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    kith_collection *collection = NULL;
+    const ki_sealed *first = NULL, *now = NULL;
+    uint64_t alive = 0, id = 0;
+    (void)state;
+    fresh_path();
+    must(kith_collection_create(path, &made, &error));
+    options.no_background = 1, options.threads = 1, options.head_bytes = 1; /* heads of the least size */
+    must(kith_collection_open(path, &options, &collection, &error));
+    while (segments_of(collection, &now, &alive) < 1) must(put(collection, id++, 1, "{}", KITH_UPSERT, NULL));
+    kith_collection *reader = open_at(path, 1);
+    assert_int_equal(segments_of(reader, &first, &alive), 1);
+    const uint64_t rows = alive, gone = 3, edition = reader->edition;
+    must(kith_collection_delete(collection, &(kith_ids){.count = 1, .ids = &gone}, NULL, NULL, &error));
+    while (segments_of(collection, &now, &alive) < 2) must(put(collection, id++, 1, "{}", KITH_UPSERT, NULL));
+    assert_int_equal(count_of(reader), id - 1);
+    assert_true(reader->edition > edition);
+    assert_int_equal(segments_of(reader, &now, &alive), 2);
+    assert_ptr_equal(now, first);
+    assert_int_equal(alive, rows - 1);
+    assert_int_equal(there(reader, 3), 0);
+    assert_int_equal(there(reader, 4), 1);
+    kith_collection_close(reader);
+    kith_collection_close(collection);
+}
+
 static int third_time(void *context) {
     int *asked = context;
     return ++*asked >= 3;
@@ -207,7 +269,7 @@ static void test_waiting_has_an_end(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Catalogs that are damaged or lie ------------------------------------------------------------------------------ */
+/* ---- Catalogs that are damaged or lie ---------------------------------------------------------------------------- */
 
 static void change_catalog(const char *setting, ki_bytes value, uint64_t sequence, ki_bytes body) {
     const ki_catalog_options options = {0};
@@ -297,8 +359,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opened_again_it_is_the_same),
         cmocka_unit_test(test_numbers_of_strings_go_on),
+        cmocka_unit_test(test_expiry_after_opening),
         cmocka_unit_test(test_orphans_go),
         cmocka_unit_test(test_a_reader_in_another_process_follows),
+        cmocka_unit_test(test_a_reader_keeps_what_it_has_open),
         cmocka_unit_test(test_waiting_has_an_end),
         cmocka_unit_test(test_settings_that_lie),
         cmocka_unit_test(test_logs_that_lie),

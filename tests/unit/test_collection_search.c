@@ -30,7 +30,7 @@ static kith_error error;
         if (status_of_call != KITH_OK) fail_msg("%s: %s", #call, error.text);                                          \
     } while (0)
 
-/* ---- A collection, and what it should hold --------------------------------------------------------------------------- */
+/* ---- A collection, and what it should hold ----------------------------------------------------------------------- */
 
 struct item {
     int lives, has[SPECS];
@@ -166,7 +166,7 @@ static void learn_keys(struct world *w) {
     }
 }
 
-/* ---- What a search must give ----------------------------------------------------------------------------------------- */
+/* ---- What a search must give ------------------------------------------------------------------------------------- */
 
 struct want {
     const char *filter, *segment;
@@ -421,7 +421,7 @@ static void test_bits(void **state) {
     live(KITH_B1, KITH_JACCARD, KITH_ID_STRING);
 }
 
-/* ---- Legs ------------------------------------------------------------------------------------------------------------- */
+/* ---- Legs -------------------------------------------------------------------------------------------------------- */
 
 /* Ranks of two vectors, by the formula. */
 static void test_fused(void **state) {
@@ -467,7 +467,7 @@ static void test_fused(void **state) {
     world_free(&w);
 }
 
-/* ---- What is refused --------------------------------------------------------------------------------------------------- */
+/* ---- What is refused --------------------------------------------------------------------------------------------- */
 
 static int stop_at_once(void *context) {
     (void)context;

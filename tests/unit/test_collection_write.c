@@ -56,7 +56,7 @@ static kith_status write_all(kith_collection *collection, struct several *s, kit
     return kith_collection_write(collection, &s->items, mode, report, &error);
 }
 
-/* ---- Modes --------------------------------------------------------------------------------------------------------- */
+/* ---- Modes ------------------------------------------------------------------------------------------------------- */
 
 static void test_insert_and_upsert(void **state) {
     kith_write_report report = KITH_WRITE_REPORT_INIT;
@@ -168,7 +168,7 @@ static void test_conditions(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- What is refused ----------------------------------------------------------------------------------------------- */
+/* ---- What is refused --------------------------------------------------------------------------------------------- */
 
 static void test_vectors_are_checked(void **state) {
     struct several s;
@@ -298,7 +298,7 @@ static void test_stored_types(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- String ids ---------------------------------------------------------------------------------------------------- */
+/* ---- String ids -------------------------------------------------------------------------------------------------- */
 
 static kith_status put_text(kith_collection *collection, const char *text, kith_write_mode mode) {
     const float row[DIM] = {1, 2, 3, 4};
@@ -373,7 +373,7 @@ static void test_string_ids_twice_in_one_write(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Filters, fields, expiry --------------------------------------------------------------------------------------- */
+/* ---- Filters, fields, expiry ------------------------------------------------------------------------------------- */
 
 static void test_delete_where(void **state) {
     kith_write_report report = KITH_WRITE_REPORT_INIT;
@@ -459,7 +459,7 @@ static void test_expiry(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Threads ------------------------------------------------------------------------------------------------------- */
+/* ---- Threads ----------------------------------------------------------------------------------------------------- */
 
 enum { WRITERS = 3, EACH = 60 };
 

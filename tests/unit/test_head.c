@@ -33,7 +33,7 @@ static ki_head *make(size_t capacity) {
     return head;
 }
 
-/* ---- What a row holds ---------------------------------------------------------------------------------------------- */
+/* ---- What a row holds -------------------------------------------------------------------------------------------- */
 
 static void test_what_is_put_in_comes_out(void **state) {
     (void)state;
@@ -124,7 +124,7 @@ static void test_limits(void **state) {
     ki_head_release(NULL);
 }
 
-/* ---- Keys, against a list of them ---------------------------------------------------------------------------------- */
+/* ---- Keys, against a list of them -------------------------------------------------------------------------------- */
 
 enum { ROWS = 3000 };
 
@@ -216,7 +216,7 @@ static void test_memory_is_counted_and_given_back(void **state) {
     ki_head_release(head);
 }
 
-/* ---- Readers beside the writer ------------------------------------------------------------------------------------- */
+/* ---- Readers beside the writer ----------------------------------------------------------------------------------- */
 
 static _Atomic size_t published;
 static ki_head *shared_head;
@@ -256,7 +256,7 @@ static void test_readers_beside_the_writer(void **state) {
     ki_head_release(shared_head);
 }
 
-/* ---- Refused memory ------------------------------------------------------------------------------------------------ */
+/* ---- Refused memory ---------------------------------------------------------------------------------------------- */
 
 static void test_refused_memory_when_made(void **state) {
     (void)state;
@@ -307,7 +307,7 @@ static void test_refused_memory_when_appended(void **state) {
     ki_head_release(head);
 }
 
-/* ---- Bits ---------------------------------------------------------------------------------------------------------- */
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
 
 static void check_bits(const ki_bits *bits, uint64_t rows, uint64_t (*value)(uint64_t row)) {
     uint64_t set = 0;

@@ -78,7 +78,7 @@ static void remove_item(kith_collection *collection, uint64_t id) {
     OK(kith_collection_delete(collection, &ids, NULL, NULL, &error));
 }
 
-/* ---- Comparing ------------------------------------------------------------------------------------------------------- */
+/* ---- Comparing --------------------------------------------------------------------------------------------------- */
 
 /* Positions as one byte each. */
 static unsigned char *spread(const ki_match_positions *positions, uint64_t rows) {

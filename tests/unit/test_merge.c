@@ -15,7 +15,7 @@
 
 #include <sys/stat.h>
 
-/* ---- The choice ---------------------------------------------------------------------------------------------------- */
+/* ---- The choice -------------------------------------------------------------------------------------------------- */
 
 enum { SEALS = 10000, SEGMENTS_MAX = 64 };
 
@@ -109,7 +109,7 @@ static void test_choice_bounds(void **state) {
     assert_int_equal(ki_merge_choose(NULL, 0, 0, chosen), 0);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 static void make_segments(kith_collection *collection, ki_rng *rng, int count) {
     for (int i = 0; i < count; i++) {
@@ -166,7 +166,7 @@ static void test_choice_is_merged(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Meanwhile ----------------------------------------------------------------------------------------------------- */
+/* ---- Meanwhile --------------------------------------------------------------------------------------------------- */
 
 struct meddler {
     kith_collection *collection;
@@ -317,7 +317,7 @@ static void test_readers(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Fields -------------------------------------------------------------------------------------------------------- */
+/* ---- Fields ------------------------------------------------------------------------------------------------------ */
 
 static void test_fields(void **state) {
     (void)state;
@@ -364,7 +364,7 @@ static void test_merge_indexes_fields(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Compacting ---------------------------------------------------------------------------------------------------- */
+/* ---- Compacting -------------------------------------------------------------------------------------------------- */
 
 static int count_calls(void *context, const kith_progress *progress) {
     (void)progress;

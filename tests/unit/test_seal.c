@@ -13,7 +13,7 @@
 #include "support/faulty_malloc.h"
 #include "support/sealing.h"
 
-/* ---- Ordinary sealing ---------------------------------------------------------------------------------------------- */
+/* ---- Ordinary sealing -------------------------------------------------------------------------------------------- */
 
 static void seals(int texts, const char *name) {
     ki_rng rng = {5};
@@ -105,7 +105,7 @@ static void test_deaths_in_older_segments(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Writes while files are built ---------------------------------------------------------------------------------- */
+/* ---- Writes while files are built -------------------------------------------------------------------------------- */
 
 struct meddler {
     kith_collection *collection;
@@ -158,7 +158,7 @@ static void test_all_die_meanwhile(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- What fails ---------------------------------------------------------------------------------------------------- */
+/* ---- What fails -------------------------------------------------------------------------------------------------- */
 
 static void test_cancelled(void **state) {
     (void)state;
@@ -232,8 +232,8 @@ static void test_memory(void **state) {
     kith_collection_close(collection);
 }
 
-/* A full disk at each call that writes, once: nothing changes, and the next attempt goes well. What fails in the catalog's
- * own commit poisons it: then opening tells. */
+/* A full disk at each call that writes, once: nothing changes, and the next attempt goes well. What fails in the
+ * catalog's own commit poisons it: then opening tells. */
 static void test_disk_full(void **state) {
     (void)state;
     ki_rng rng = {12};

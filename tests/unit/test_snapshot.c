@@ -65,7 +65,7 @@ static void finish(struct subject *s) {
     pthread_mutex_destroy(&s->collection.publishing);
 }
 
-/* ---- Rows ---------------------------------------------------------------------------------------------------------- */
+/* ---- Rows -------------------------------------------------------------------------------------------------------- */
 
 static void fill_vector(uint64_t key, uint64_t version, float *vector) {
     for (size_t j = 0; j < DIM; j++) vector[j] = (float)((key * 31 + version * 17 + j * j) % 1009);
@@ -156,7 +156,7 @@ static void check_current(struct subject *s) {
     ki_snapshot_release(snapshot);
 }
 
-/* ---- What a writer does -------------------------------------------------------------------------------------------- */
+/* ---- What a writer does ------------------------------------------------------------------------------------------ */
 
 static void publish(struct subject *s, ki_edit *edit) {
     ki_edit_publish(edit, ++s->version);
@@ -197,7 +197,7 @@ static void write_in_vain(struct subject *s, size_t count) {
     ki_edit_abandon(edit);
 }
 
-/* ---- Sealing ------------------------------------------------------------------------------------------------------- */
+/* ---- Sealing ----------------------------------------------------------------------------------------------------- */
 
 /* A segment of the keys, which ascend, with the versions that they have. */
 static ki_sealed *make_segment(struct subject *s, const uint64_t *keys, size_t count) {
@@ -287,7 +287,7 @@ static void drop(struct subject *s) {
     publish(s, edit);
 }
 
-/* ---- Tests --------------------------------------------------------------------------------------------------------- */
+/* ---- Tests ------------------------------------------------------------------------------------------------------- */
 
 static void test_states_against_a_list(void **state) {
     (void)state;
@@ -314,6 +314,63 @@ static void test_states_against_a_list(void **state) {
     check_snapshot(older, older_items);
     assert_true(s.collection.current->sealed_count > 2);
     ki_snapshot_release(older);
+    finish(&s);
+}
+
+/* A segment of keys alone. */
+static void add_keys(struct subject *s, ki_edit *edit, const uint64_t *keys, size_t count) {
+    const ki_sealed_where where = {.folder = s->folder, .specs = s->spec, .spec_count = 2};
+    const uint64_t number = s->segments++;
+    ki_body body = {.rows = count, .specs = 2, .table.name = "table"};
+    ki_table_writer *writer = NULL;
+    ki_sealed *sealed = NULL;
+    const ki_values none = {0};
+    assert_int_equal(ki_sealed_make_folder(s->folder, number, NULL), KITH_OK);
+    char *path = ki_sealed_file(s->folder, number, "table");
+    assert_int_equal(ki_table_create(path, count, KITH_ID_U64, &no_fields, &writer, NULL), KITH_OK);
+    free(path);
+    for (size_t i = 0; i < count; i++) assert_int_equal(ki_table_add(writer, keys[i], NULL, 0, &none, NULL), KITH_OK);
+    assert_int_equal(ki_table_finish(writer, &body.table.bytes, &body.table.hash, NULL), KITH_OK);
+    assert_int_equal(ki_sealed_open_made(&where, number, &body, &sealed, NULL), KITH_OK);
+    assert_int_equal(ki_edit_add_sealed(edit, sealed, ki_bits_create(count, 1), NULL), KITH_OK);
+    ki_sealed_release(sealed);
+}
+
+static void check_lookup(const ki_edit *edit, const uint64_t *keys, size_t count, uint64_t key) {
+    ki_place place;
+    size_t row = 0;
+    while (row < count && keys[row] != key) row++;
+    assert_int_equal(ki_edit_find(edit, key, &place), row < count);
+    if (row < count) assert_int_equal(place.row, row);
+}
+
+/* Keys that a guess of where they are gets wrong: all are found, and none that are not there. */
+static void test_keys_of_any_spread(void **state) {
+    enum { COUNT = 600 };
+    (void)state;
+    static struct subject s;
+    uint64_t keys[COUNT];
+    ki_rng rng = {8};
+    start(&s, 7);
+    for (unsigned spread = 0; spread < 6; spread++) {
+        const size_t count = spread == 5 ? 1 : COUNT;
+        uint64_t key = spread;
+        for (size_t i = 0; i < count; i++) {
+            if (spread == 0) key += 1;                                          /* running numbers */
+            if (spread == 1) key += 1 + ki_rng_next(&rng) / (COUNT + 1);        /* hashes */
+            if (spread == 2) key += i < COUNT / 2 ? 2 : UINT64_MAX / COUNT - 2; /* half and half */
+            if (spread == 3) key += 1 + (UINT64_C(1) << (i / 10));              /* ever farther */
+            if (spread == 4) key = i == COUNT - 1 ? UINT64_MAX - 1 : key + 3;   /* one far away */
+            keys[i] = key;
+        }
+        ki_edit *edit = begin(&s);
+        add_keys(&s, edit, keys, count);
+        for (size_t i = 0; i < count; i++)
+            for (uint64_t beside = 0; beside < 3; beside++) check_lookup(edit, keys, count, keys[i] + beside - 1);
+        check_lookup(edit, keys, count, 0);
+        check_lookup(edit, keys, count, UINT64_MAX);
+        ki_edit_abandon(edit);
+    }
     finish(&s);
 }
 
@@ -417,7 +474,7 @@ static void test_publishing_wakes(void **state) {
     finish(&s);
 }
 
-/* ---- Refused memory ------------------------------------------------------------------------------------------------ */
+/* ---- Refused memory ---------------------------------------------------------------------------------------------- */
 
 /* One edit of all kinds, in which the allocation of a number is refused; whether it succeeded. */
 static int edit_refused(struct subject *s, item *items, ki_sealed *sealed, long number) {
@@ -480,6 +537,7 @@ static void test_refused_memory(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states_against_a_list),
+        cmocka_unit_test(test_keys_of_any_spread),
         cmocka_unit_test(test_what_cannot_be_taken_out),
         cmocka_unit_test(test_schemas),
         cmocka_unit_test(test_next_expiry),
