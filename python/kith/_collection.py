@@ -347,7 +347,8 @@ class Collection(_kith.Collection):
         chosen = None if profile is None and not diversity and blend is None and not leave_out_seen else \
             (profile, 0.0 if blend is None else _share(blend, "blend"), bool(leave_out_seen),
              0.0 if not diversity else _share(diversity, "diversity"))
-        legs: Any = None if Q is None else (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
+        legs: Any = None if Q is None else \
+            (0, Q) if type(Q) is np.ndarray and self._single and vector is None and weights is None else \
             self._legs(Q, vector, weights)
         return Hits(self._search(legs, k, where if where is None else filter_text(where), segment,
                                  0.0 if target_recall is None else _recall(target_recall), plan,
@@ -365,16 +366,17 @@ class Collection(_kith.Collection):
         """Tell a profile what was liked; it is made when it is not there. All or nothing, and durable on return.
 
         like, dislike, view, seen
-            Ids, or one. A view is a quarter of a like; `seen` moves nothing. All of them are left out of searches by the
-            profile. They happen in the order: seen, view, like, dislike.
+            Ids, or one. A view is a quarter of a like; `seen` moves nothing. All of them are left out of searches by
+            the profile. They happen in the order: seen, view, like, dislike.
         weight
             Of each event, in place of 1, or 0.25.
         time
             When it happened: a datetime, or seconds since 1970. Now, otherwise.
         vector, interests, remember, half_life, threshold
-            How the profile is made: which named vector it is of, how many interests it may have (1 to 16; 1), how many
-            seen items it remembers (1,000), in which time weights halve (a timedelta or seconds; never), and how similar
-            an item must be to an interest not to begin one (0 to 1; 0.7). All but `vector` may be changed later.
+            How the profile is made: which named vector it is of, how many interests it may have (1 to 16; 1), how
+            many seen items it remembers (1,000), in which time weights halve (a timedelta or seconds; never), and how
+            similar an item must be to an interest not to begin one (0 to 1; 0.7). All but `vector` may be changed
+            later.
 
         >>> shop = kith.Collection.create(None, dim=2, metric="cosine")
         >>> _ = shop.add([1, 2, 3, 4], [[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]])
@@ -398,8 +400,8 @@ class Collection(_kith.Collection):
                     0.0 if threshold is None else _share(threshold, "threshold"))
 
     def profile(self, name: str) -> dict[str, Any]:
-        """A profile: ``vectors``, a row for each interest, and their ``weights``; what it remembers, and how it was made.
-        NotFoundError when there is none."""
+        """A profile: ``vectors``, a row for each interest, and their ``weights``; what it remembers, and how it was
+        made. NotFoundError when there is none."""
         about = self._profile(name)
         about["vectors"] = about["vectors"].reshape(-1, about["dim"])
         return about
