@@ -71,8 +71,7 @@ int ki_page_begin(ki_page_search *search) {
     const size_t queries = search->legs[0].queries.count;
     search->key_bytes = 0;
     if (!pages || queries == 0 || queries > QUERIES_MOST || ask->k > K_MOST || ask->plan == KITH_PLAN_PLAIN ||
-        ask->profile || ask->diversity > 0 || (ask->with & KITH_WITH_VECTORS) ||
-        atomic_load(&pages->stopped))
+        ask->profile || ask->diversity > 0 || (ask->with & KITH_WITH_VECTORS) || atomic_load(&pages->stopped))
         return 0;
     search->edits = atomic_load(&pages->touched.edits);
     return 1;
