@@ -55,7 +55,7 @@ static kith_status no_memory(kith_error *error) {
 static ki_sieve_name name_of(const ki_match *match) {
     const ki_question *q = &match->question;
     return (ki_sieve_name){
-        .version = KITH_VERSION_ANY, .question_hash = q->hash, .question = q->name, .question_bytes = q->name_bytes};
+        .publication = UINT64_MAX, .question_hash = q->hash, .question = q->name, .question_bytes = q->name_bytes};
 }
 
 /* The sieve is what the place lets through; it is let go of with the match. */
@@ -120,7 +120,7 @@ static kith_status match_sealed(ki_match *match, size_t number, kith_error *erro
         if (status != KITH_E_UNSUPPORTED) return status;
     }
     match->read_payloads = 1;
-    name.version = match->snapshot->version;
+    name.publication = match->snapshot->publication;
     sieve = ki_match_cache_find(match->collection->matches, &name);
     if (sieve) return take_sieve(match, at, sieve, in->alive, error);
     at->pending = 1;
@@ -166,7 +166,7 @@ static kith_status take_pass(struct pass *pass, uint64_t wanted, kith_error *err
         const ki_snapshot_sealed *in = &match->snapshot->sealed[i];
         if (!pass->bits[i]) continue;
         ki_sieve_name name = sealed_name(match, in->sealed);
-        name.version = match->snapshot->version;
+        name.publication = match->snapshot->publication;
         ki_sieve *sieve = ki_sieve_create(&name, in->sealed->specs, pass->bits[i]);
         pass->bits[i] = NULL;
         if (sieve && !pass->newer && pass->seen == wanted) ki_match_cache_keep(match->collection->matches, sieve);

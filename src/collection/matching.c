@@ -73,7 +73,7 @@ void ki_sieve_release(ki_sieve *sieve) {
 
 static int same_name(const ki_sieve_name *a, const ki_sieve_name *b) {
     return a->question_hash == b->question_hash && a->number == b->number && a->hash == b->hash && a->head == b->head &&
-           a->first_key == b->first_key && a->first_version == b->first_version && a->version == b->version &&
+           a->first_key == b->first_key && a->first_version == b->first_version && a->publication == b->publication &&
            a->question_bytes == b->question_bytes && memcmp(a->question, b->question, a->question_bytes) == 0;
 }
 

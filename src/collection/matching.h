@@ -7,7 +7,9 @@
  *
  * M1. A sieve's name holds all that it depends on: the question's canonical text, the segment's number and its table's
  *     hash, or the head and its first row (no two heads have both in common, also when one takes the other's memory);
- *     for answers that were read from payloads the state's version too. So a kept answer is what a fresh one would be.
+ *     for answers that were read from payloads the state's publication too: what lives where is part of them, and a
+ *     follower may see an item move from its head to a segment without a new version. So a kept answer is what a fresh
+ *     one would be.
  * M2. Sieves and living sieves never change once they are shown to others, but for what is worked out later at need
  *     (the positions): one of several equal answers is kept.
  * M3. The cache holds at most its budget; what is in use lives on until it is let go of.
@@ -79,7 +81,7 @@ typedef struct ki_sieve_name {
     uint64_t number, hash;             /* a segment and its table; number 0: a head */
     const ki_head *head;               /* never followed */
     uint64_t first_key, first_version; /* of the head's rows */
-    uint64_t version;                  /* of the state whose payloads were read; KITH_VERSION_ANY: none were */
+    uint64_t publication;              /* of the state whose payloads were read; UINT64_MAX: none were */
     uint64_t question_hash;
     const char *question;
     size_t question_bytes;
