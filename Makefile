@@ -34,13 +34,13 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e python python-test bench bench-peers bench-docs sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
 	@echo "kith $$(cat VERSION): exact nearest neighbours of vectors"
 	@echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "Each verb first installs the packages it lacks (tools/setup says which); SETUP=no leaves that out."
 
@@ -124,6 +124,12 @@ bench-peers: ## Measure kith beside other libraries on DATA, with PEERS; results
 	@if [ '$(DATA)' = help ]; then $(peers) run --help; else $(peers) install $(PEERS) && \
 	    $(peers) run --folder $(BUILD)/bench/peers $(foreach data,$(DATA),--data '$(data)') --queries $(QUERIES) -k $(K) \
 	        --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS)) --peers $(PEERS); fi
+
+# Two .npy files of float32 or float16 rows, for inner products: BASE and ASKED.
+bench-collections: python ## Measure a collection of BASE, searched by ASKED, beside SQLite's rows and one index file
+	@[ -n "$(BASE)" ] && [ -n "$(ASKED)" ] || { echo "say BASE=rows.npy ASKED=queries.npy"; exit 2; }
+	@mkdir -p $(BUILD)/bench
+	@$(venv)/bin/python bench/collection_marks.py '$(BASE)' '$(ASKED)' --json $(BUILD)/bench/collections.json
 
 bench-docs: ## Write the results of bench-peers into docs/benchmarks.md, with pictures
 	@[ -x $(BUILD)/bench-venv/bin/python ] || { echo "nothing was measured here: make bench-peers comes first"; exit 1; }
