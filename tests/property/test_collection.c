@@ -5,7 +5,9 @@
  * closing and opening again. Heads are tiny, so that segments are sealed and merged all the time. After each step
  * searches, gets, counts and scrolls must say what the model says, to the bit; so must a second handle that only reads.
  *
- * KITH_STRESS=n: n times as many runs, with other seeds. KITH_SEED=s: that one alone. */
+ * KITH_STRESS=n: n times as many runs, with other seeds. KITH_SEED=s: that one alone.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -5,7 +5,9 @@
  * answer is taken and once so that none is (with vectors, which are not kept). Alone, through a second handle that only
  * reads, and with writers and readers at once. A good share of the answers must have been kept ones.
  *
- * KITH_SEED=s: other random numbers. */
+ * KITH_SEED=s: other random numbers.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

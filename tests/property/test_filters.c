@@ -2,7 +2,9 @@
  *
  * Random filters held against random payloads. Each filter is written for people and as JSON, which must give one tree;
  * its canonical text must give that tree again. Each row must match by its values, by its payload, and by a plain
- * evaluator over another library's reading of the payload, which all must agree. */
+ * evaluator over another library's reading of the payload, which all must agree.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <math.h>
 #include <setjmp.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A filter finds the same rows in a table as row by row in the values that the table was made of, and in the payloads
- * that those came from: random tables, random filters of both forms. */
+ * that those came from: random tables, random filters of both forms.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The cache: what it holds, what it lets go of, and that frequency beats recency where a scan passes by. */
+ * The cache: what it holds, what it lets go of, and that frequency beats recency where a scan passes by.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What every keeper of catalogs does alike: each test runs over the file and over memory. Files alone:
- * test_catalog_file.c; kills: tests/crash/test_catalog.c. */
+ * test_catalog_file.c; kills: tests/crash/test_catalog.c.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

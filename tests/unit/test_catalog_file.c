@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Catalogs in files: opened again, followed by another process, damaged, foreign, on a full disk, without memory,
- * copied and tidied while they are written. What memory does as well: test_catalog.c. */
+ * copied and tidied while they are written. What memory does as well: test_catalog.c.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

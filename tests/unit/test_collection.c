@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A collection as a caller sees it: made, opened, written, read, closed and opened again. */
+ * A collection as a caller sees it: made, opened, written, read, closed and opened again.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reading items: by ids, in order, by filters, while others are written; and what a collection tells of itself. */
+ * Reading items: by ids, in order, by filters, while others are written; and what a collection tells of itself.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

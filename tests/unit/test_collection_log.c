@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies of the log: what is written is read again; what is damaged, cut or made up is refused. Settings likewise. */
+ * Bodies of the log: what is written is read again; what is damaged, cut or made up is refused. Settings likewise.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

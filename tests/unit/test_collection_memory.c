@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Memory that is refused: every allocation of every verb in turn, once and for good (of making one not every). The
- * verb says so or does without, nothing has changed, and nothing is lost for good. */
+ * verb says so or does without, nothing has changed, and nothing is lost for good.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

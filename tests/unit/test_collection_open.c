@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Opening again, and following: what a reader in another process sees of a writer, what a crash leaves behind, and
- * catalogs that are damaged or lie. */
+ * catalogs that are damaged or lie.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

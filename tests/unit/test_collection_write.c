@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writes: modes, conditions, what is refused and how that is said, several threads at once. */
+ * Writes: modes, conditions, what is refused and how that is said, several threads at once.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Filters as texts: what each form is read as, what is refused and with which words, the bounds, the types of declared
- * fields, and rows that match or not. Random ones are tests/property/test_filters.c's. */
+ * fields, and rows that match or not. Random ones are tests/property/test_filters.c's.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

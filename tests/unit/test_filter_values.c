@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Declared fields and the values of payloads: names and types, numbers and times, wrong types, malformed payloads, and
- * memory that is refused. Filters over them are tests/unit/test_filter_text.c's and tests/property/test_filters.c's. */
+ * memory that is refused. Filters over them are tests/unit/test_filter_text.c's and tests/property/test_filters.c's.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <locale.h>
 #include <setjmp.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Background work: what it does by itself, beside writers and callers that compact, when it fails and when it is
- * stopped. Tests wait for what they need, however long that takes on a busy machine. */
+ * stopped. Tests wait for what they need, however long that takes on a busy machine.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

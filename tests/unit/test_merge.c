@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Merging: which segments are chosen, what becomes of their rows, and when files go. */
+ * Merging: which segments are chosen, what becomes of their rows, and when files go.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

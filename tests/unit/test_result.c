@@ -2,7 +2,9 @@
  *
  * Results: what is there and what is NULL, memory that is kept from read to read and from collection to collection,
  * and memory that is refused at any moment of a search: the search fails, nothing is half there, and the next one
- * answers. */
+ * answers.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

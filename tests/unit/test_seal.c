@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sealing: heads become segments, and what dies meanwhile is dead in them; what fails changes nothing. */
+ * Sealing: heads become segments, and what dies meanwhile is dead in them; what fails changes nothing.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

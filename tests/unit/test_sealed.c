@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sealed segments by themselves: the bytes that the catalog keeps of them, opening what those name, positions,
- * scratches, and when files go. */
+ * scratches, and when files go.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

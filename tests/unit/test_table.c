@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Tables: what is written is read, filters find what looking at each row finds, and what is wrong is refused. */
+ * Tables: what is written is read, filters find what looking at each row finds, and what is wrong is refused.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
