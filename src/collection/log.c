@@ -4,7 +4,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/status.h"
-#include "io/number.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

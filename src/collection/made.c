@@ -5,7 +5,7 @@
 #include "base/bytes.h"
 #include "base/checked.h"
 #include "base/status.h"
-#include "io/number.h"
+#include "base/utf8.h"
 
 #include <jansson.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "io/number.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

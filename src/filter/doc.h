@@ -100,8 +100,6 @@ int ki_doc_compare(ki_doc_text text, const char *other, size_t bytes);
 /* Whether the string begins so. */
 bool ki_doc_begins(ki_doc_text text, const char *prefix, size_t bytes);
 
-/* Bytes of the valid UTF-8 character at `at`, 0 if there is none. */
-size_t ki_utf8_step(const char *at, const char *end);
 /* One escape of JSON behind its backslash, decoded to UTF-8: bytes written, and *at moves behind it. 0: there is none.
  * */
 size_t ki_unescape(const char **at, const char *end, char to[4]);

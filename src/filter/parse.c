@@ -19,6 +19,7 @@
 #include "filter/filter.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "filter/doc.h"
 #include "filter/lexer.h"
 

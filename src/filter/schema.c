@@ -5,6 +5,7 @@
 
 #include "base/checked.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "filter/doc.h"
 
 #include <string.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/json.h"
+#include "base/utf8.h"
 
 #include "io/number.h"
 
@@ -52,25 +53,6 @@ static bool four_hex(ki_json *json, uint32_t *value) {
     return true;
 }
 
-static char *put_utf8(char *to, uint32_t point) {
-    if (point < 0x80) {
-        *to++ = (char)point;
-    } else if (point < 0x800) {
-        *to++ = (char)(0xC0 | point >> 6);
-        *to++ = (char)(0x80 | (point & 0x3F));
-    } else if (point < 0x10000) {
-        *to++ = (char)(0xE0 | point >> 12);
-        *to++ = (char)(0x80 | (point >> 6 & 0x3F));
-        *to++ = (char)(0x80 | (point & 0x3F));
-    } else {
-        *to++ = (char)(0xF0 | point >> 18);
-        *to++ = (char)(0x80 | (point >> 12 & 0x3F));
-        *to++ = (char)(0x80 | (point >> 6 & 0x3F));
-        *to++ = (char)(0x80 | (point & 0x3F));
-    }
-    return to;
-}
-
 /* Behind "\u": one or, for a surrogate pair, two groups of digits. */
 static bool unicode_escape(ki_json *json, char **to) {
     uint32_t point, low;
@@ -85,7 +67,7 @@ static bool unicode_escape(ki_json *json, char **to) {
         point = 0x10000 + ((point - 0xD800) << 10) + (low - 0xDC00);
     }
     if (point == 0) return ki_json_fail(json, "a character other than NUL");
-    *to = put_utf8(*to, point);
+    *to += ki_utf8_put(point, *to);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "io/input.h"
 #include "io/npy.h"
 #include "io/number.h"

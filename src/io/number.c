@@ -150,29 +150,6 @@ ki_id_text ki_parse_id(const char *text, size_t bytes, uint64_t *value) {
     return KI_ID_NUMBER;
 }
 
-/* Bytes of the valid character at `at`, 0 if there is none. */
-static size_t utf8_bytes(const unsigned char *at, size_t left) {
-    static const uint32_t least[] = {0, 1, 0x80, 0x800, 0x10000};
-    if (at[0] < 0x80) return at[0] != 0;
-    const size_t bytes = at[0] >= 0xF8 ? 0 : at[0] >= 0xF0 ? 4 : at[0] >= 0xE0 ? 3 : at[0] >= 0xC0 ? 2 : 0;
-    if (bytes == 0 || bytes > left) return 0;
-    uint32_t point = at[0] & (0x7Fu >> bytes);
-    for (size_t i = 1; i < bytes; i++) {
-        if ((at[i] & 0xC0u) != 0x80u) return 0;
-        point = point << 6 | (at[i] & 0x3Fu);
-    }
-    return point < least[bytes] || point > 0x10FFFF || (point >= 0xD800 && point <= 0xDFFF) ? 0 : bytes;
-}
-
-bool ki_utf8_valid(const char *text, size_t bytes) {
-    for (size_t i = 0; i < bytes;) {
-        const size_t step = utf8_bytes((const unsigned char *)text + i, bytes - i);
-        if (step == 0) return false;
-        i += step;
-    }
-    return true;
-}
-
 /* Small whole numbers are the common case of codes and counts, and need no search for digits. */
 static size_t print_small(int value, char *text) {
     char digits[8];

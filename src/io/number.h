@@ -38,9 +38,6 @@ typedef enum ki_id_text {
 /* Classify an id; *value is set for KI_ID_NUMBER only. "007" is a word, so that no digit of it is lost. */
 ki_id_text ki_parse_id(const char *text, size_t bytes, uint64_t *value);
 
-/* Is this valid UTF-8 without NUL? */
-bool ki_utf8_valid(const char *text, size_t bytes);
-
 enum { KI_FLOAT_TEXT = 24 };
 
 /* The shortest of %.6g .. %.9g that reads back as the same float; bytes written, no NUL counted (KI_FLOAT_TEXT bytes

@@ -6,7 +6,7 @@
  * vectors' values are checked where all vectors' are, by whoever uses the rows. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "io/number.h"
+#include "base/utf8.h"
 #include "io/reader.h"
 
 #include <stdlib.h>

@@ -6,6 +6,7 @@
 #include "io/writer.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "io/json.h"
 #include "io/number.h"
 #include "io/reader.h"

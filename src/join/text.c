@@ -7,6 +7,7 @@
 #include "base/checked.h"
 #include "base/pool.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "io/json.h"
 #include "io/number.h"
 

@@ -13,6 +13,7 @@
 
 #include "base/rng.h"
 #include "io/json.h"
+#include "base/utf8.h"
 #include "io/number.h"
 
 #include <jansson.h>
