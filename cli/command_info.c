@@ -206,18 +206,19 @@ int command_info(const struct arguments *arguments) {
     return failed;
 }
 
+/* info: of an index; NULL: a collection. */
 static void verify_json(const char *path, const kith_index_info *info, kith_status status, const kith_error *error,
                         uint64_t took_ns) {
     struct json json = JSON_LINES(stdout);
     emit_object(&json, NULL);
     emit_text(&json, "path", path);
     emit_bool(&json, "ok", status == KITH_OK);
-    if (status == KITH_OK) {
-        emit_uint(&json, "rows", info->rows);
-        emit_uint(&json, "file_bytes", info->file_bytes);
-    } else {
+    if (status != KITH_OK) {
         emit_text(&json, "status", kith_status_text(status));
         emit_text(&json, "error", error->text);
+    } else if (info) {
+        emit_uint(&json, "rows", info->rows);
+        emit_uint(&json, "file_bytes", info->file_bytes);
     }
     emit_uint(&json, "total_ns", took_ns);
     emit_object_end(&json);
@@ -226,32 +227,39 @@ static void verify_json(const char *path, const kith_index_info *info, kith_stat
 static void verify_text(const char *path, const kith_index_info *info, uint64_t took_ns) {
     char rows[HUMAN_BYTES], size[HUMAN_BYTES], time[HUMAN_BYTES], rate[HUMAN_BYTES];
     const double seconds = (double)took_ns * 1e-9;
-    printf("%s: %sgood%s: %s vectors, %s, every byte checked in %s, %s\n", path, terminal_style(stdout, STYLE_GREEN),
-           terminal_style(stdout, STYLE_PLAIN), human_count(rows, info->rows), human_bytes(size, info->file_bytes),
-           human_duration(time, seconds), human_byte_rate(rate, seconds > 0 ? (double)info->file_bytes / seconds : 0));
+    human_duration(time, seconds);
+    printf("%s: %sgood%s: ", path, terminal_style(stdout, STYLE_GREEN), terminal_style(stdout, STYLE_PLAIN));
+    if (info) {
+        printf("%s vectors, %s, every byte checked in %s, %s\n", human_count(rows, info->rows),
+               human_bytes(size, info->file_bytes), time,
+               human_byte_rate(rate, seconds > 0 ? (double)info->file_bytes / seconds : 0));
+    } else {
+        printf("catalog and segments, every byte checked in %s\n", time);
+    }
 }
 
 int command_verify(const struct arguments *arguments) {
     const char *path = arguments->operands[0];
+    const bool folder = shop_is_folder(path);
     kith_error error = {0};
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_index *index = NULL;
     kith_pool *pool = NULL;
     struct progress progress;
-    if (shop_is_folder(path)) return shop_verify(arguments);
     kith_status status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &pool, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     const uint64_t start_ns = now_ns();
     progress_start(&progress, option_given(arguments, OPTION_QUIET));
-    status = kith_index_verify(path, pool, progress_report, &progress, &error);
+    status = folder ? kith_collection_verify(path, pool, progress_report, &progress, &error)
+                    : kith_index_verify(path, pool, progress_report, &progress, &error);
     progress_end(&progress);
     const uint64_t took_ns = now_ns() - start_ns;
-    if (status == KITH_OK) status = kith_index_open(path, NULL, &index, &error);
-    if (status == KITH_OK) kith_index_get_info(index, &info);
+    if (status == KITH_OK && !folder) status = kith_index_open(path, NULL, &index, &error);
+    if (status == KITH_OK && !folder) kith_index_get_info(index, &info);
     if (option_given(arguments, OPTION_JSON) && status != KITH_E_CANCELLED) {
-        verify_json(path, &info, status, &error, took_ns);
+        verify_json(path, folder ? NULL : &info, status, &error, took_ns);
     } else if (status == KITH_OK && !option_given(arguments, OPTION_QUIET)) {
-        verify_text(path, &info, took_ns);
+        verify_text(path, folder ? NULL : &info, took_ns);
     }
     kith_index_close(index);
     kith_pool_destroy(pool);

@@ -45,8 +45,7 @@ const char *shop_payload(const kith_hits *hits, size_t at, size_t *bytes);
 int shop_fields_parse(enum command_id command, const char *text, kith_field **fields, size_t *count, char **memory);
 int shop_vectors_parse(const char *text, kith_vector_spec **specs, size_t *count, char **memory);
 
-/* For `kith info` and `kith verify` of a folder. */
+/* `kith info` of a folder. */
 int shop_info(const struct arguments *arguments);
-int shop_verify(const struct arguments *arguments);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith snapshot`, `restore`, `compact` and `repair`, and `kith verify` of a folder. */
+ * `kith snapshot`, `restore`, `compact` and `repair`. */
 #include "collection/collection.h"
 #include "progress.h"
 #include "table.h"
@@ -82,43 +82,5 @@ int command_repair(const struct arguments *arguments) {
     if (!option_given(arguments, OPTION_QUIET))
         fprintf(stderr, "%s: %s items are whole, %s are lost\n", arguments->operands[0],
                 human_count(items, report.items), human_count(lost, report.lost));
-    return EXIT_OK;
-}
-
-/* ---- Verifying --------------------------------------------------------------------------------------------------- */
-
-static void verify_json(const char *path, kith_status status, const kith_error *error, uint64_t took_ns) {
-    struct json json = JSON_LINES(stdout);
-    emit_object(&json, NULL);
-    emit_text(&json, "path", path);
-    emit_bool(&json, "ok", status == KITH_OK);
-    if (status != KITH_OK) {
-        emit_text(&json, "status", kith_status_text(status));
-        emit_text(&json, "error", error->text);
-    }
-    emit_uint(&json, "total_ns", took_ns);
-    emit_object_end(&json);
-}
-
-int shop_verify(const struct arguments *arguments) {
-    kith_error error = {0};
-    kith_pool *pool = NULL;
-    struct progress progress;
-    char time[HUMAN_BYTES];
-    const char *path = arguments->operands[0];
-    kith_status status = kith_pool_create((unsigned)option_number(arguments, OPTION_THREADS, 0), &pool, &error);
-    if (status != KITH_OK) return fail_status(status, &error);
-    const uint64_t start_ns = now_ns();
-    progress_start(&progress, option_given(arguments, OPTION_QUIET));
-    status = kith_collection_verify(path, pool, progress_report, &progress, &error);
-    progress_end(&progress);
-    kith_pool_destroy(pool);
-    const uint64_t took_ns = now_ns() - start_ns;
-    if (option_given(arguments, OPTION_JSON)) verify_json(path, status, &error, took_ns);
-    if (status != KITH_OK) return fail_status(status, &error);
-    if (!option_given(arguments, OPTION_JSON) && !option_given(arguments, OPTION_QUIET))
-        printf("%s: %sgood%s: catalog and segments, every byte checked in %s\n", path,
-               terminal_style(stdout, STYLE_GREEN), terminal_style(stdout, STYLE_PLAIN),
-               human_duration(time, (double)took_ns * 1e-9));
     return EXIT_OK;
 }

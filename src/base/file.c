@@ -19,7 +19,7 @@
 /* One system call moves at most this much, so that a kill or a signal is noticed soon. */
 static const size_t STEP_BYTES = (size_t)64 << 20;
 
-static char *join(const char *a, size_t a_bytes, const char *b) {
+char *ki_path_join(const char *a, size_t a_bytes, const char *b) {
     const size_t b_bytes = strlen(b);
     char *text = malloc(a_bytes + b_bytes + 1);
     if (!text) return NULL;
@@ -36,7 +36,7 @@ static size_t folder_bytes(const char *path) {
 
 static char *folder_of(const char *path) {
     const size_t bytes = folder_bytes(path);
-    return bytes ? join(path, bytes, ".") : join(".", 1, "");
+    return bytes ? ki_path_join(path, bytes, ".") : ki_path_join(".", 1, "");
 }
 
 /* A nameless file is linked by the name that /proc gives its descriptor; where there is no /proc (a chroot, a container
@@ -54,13 +54,13 @@ static char *temporary_name(const char *path) {
     const size_t folder = folder_bytes(path);
     snprintf(tail, sizeof(tail), ".kith-%ld-%llx-%u.tmp", (long)getpid(), (unsigned long long)ki_now_ns(),
              atomic_fetch_add(&counter, 1));
-    return join(path, folder, tail);
+    return ki_path_join(path, folder, tail);
 }
 
 /* What the last of a chain of symbolic links names: the caller's to free. KITH_E_NOMEM, KITH_E_IO. */
 static kith_status follow(const char *given, char **out, kith_error *error) {
     enum { LINKS_MAX = 40, TARGET_BYTES = 4096 };
-    char *path = join(given, strlen(given), ""), *target = malloc(TARGET_BYTES);
+    char *path = ki_path_join(given, strlen(given), ""), *target = malloc(TARGET_BYTES);
     kith_status result = path && target ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
     for (int links = 0; result == KITH_OK; links++) {
         struct stat status;
@@ -75,7 +75,7 @@ static kith_status follow(const char *given, char **out, kith_error *error) {
             break;
         }
         target[bytes] = 0;
-        char *next = join(path, target[0] == '/' ? 0 : folder_bytes(path), target);
+        char *next = ki_path_join(path, target[0] == '/' ? 0 : folder_bytes(path), target);
         if (!next) {
             result = ki_fail(error, KITH_E_NOMEM, "out of memory");
             break;
@@ -290,7 +290,7 @@ static kith_status open_locked(const char *path, const char *temp, int *fd, kith
 }
 
 kith_status ki_outfile_resume(const char *path, const char *temp, ki_outfile *file, kith_error *error) {
-    char *own = join(path, strlen(path), ""), *name = join(temp, strlen(temp), "");
+    char *own = ki_path_join(path, strlen(path), ""), *name = ki_path_join(temp, strlen(temp), "");
     int fd = -1;
     kith_status status = own && name ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
     while (status == KITH_OK && fd < 0) status = open_locked(path, temp, &fd, error);
@@ -340,7 +340,7 @@ kith_status ki_temporary(int *fd, kith_error *error) {
     if (*fd >= 0) return KITH_OK;
     if (errno != EOPNOTSUPP && errno != EISDIR && errno != EINVAL)
         return ki_fail_errno(error, errno, "%s: cannot make a temporary file there", folder);
-    char *name = join(folder, strlen(folder), "/kith-XXXXXX");
+    char *name = ki_path_join(folder, strlen(folder), "/kith-XXXXXX");
     if (!name) return ki_fail(error, KITH_E_NOMEM, "out of memory");
     *fd = mkostemp(name, O_CLOEXEC);
     const int number = errno;

@@ -53,6 +53,9 @@ kith_status ki_outfile_reserve(ki_outfile *file, uint64_t bytes, kith_error *err
 kith_status ki_outfile_cut(ki_outfile *file, uint64_t bytes, kith_error *error);
 kith_status ki_outfile_sync(ki_outfile *file, kith_error *error);
 
+/* The first a_bytes of a, and b behind them; the caller's to free. NULL: no memory. */
+char *ki_path_join(const char *a, size_t a_bytes, const char *b);
+
 /* Remove a file, if it is there, for good: its folder is synced. */
 kith_status ki_remove(const char *path, kith_error *error);
 

@@ -40,7 +40,8 @@ void ki_commit_queue_destroy(ki_commit_queue *queue) {
 
 /* ---- The catalog's side ------------------------------------------------------------------------------------------ */
 
-kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, kith_error *error) {
+/* The numbers that must never go back; between begin and commit. */
+static kith_status put_state(kith_collection *collection, uint64_t edition, kith_error *error) {
     unsigned char bytes[KI_STATE_BYTES];
     const ki_state state = {.version = collection->version,
                             .next_key = collection->next_key,
@@ -75,7 +76,7 @@ kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit
     kith_status status = ki_collection_writable(collection, error);
     if (status == KITH_OK) status = ki_catalog_begin(collection->catalog, error);
     if (status == KITH_OK) {
-        status = ki_commit_put_state(collection, edition, error);
+        status = put_state(collection, edition, error);
         if (status == KITH_OK) status = put(collection, context, error);
         status = end_change(collection, status, error);
     }

@@ -57,7 +57,5 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
 
 ki_commit_queue *ki_commit_queue_create(void); /* NULL: no memory */
 void ki_commit_queue_destroy(ki_commit_queue *queue);
-/* Put the numbers that must never go back; between begin and commit. */
-kith_status ki_commit_put_state(kith_collection *collection, uint64_t edition, kith_error *error);
 
 #endif

@@ -3,6 +3,7 @@
 #include "collection/home.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/status.h"
 
 #include <dirent.h>
@@ -17,15 +18,6 @@
 
 /* Ours nest two deep; what somebody put there may go deeper, and then stays. */
 enum { DEPTH_MAX = 16 };
-
-static char *print_path(const char *a, size_t a_bytes, const char *b) {
-    const size_t b_bytes = strlen(b);
-    char *text = malloc(a_bytes + b_bytes + 1);
-    if (!text) return NULL;
-    memcpy(text, a, a_bytes);
-    memcpy(text + a_bytes, b, b_bytes + 1);
-    return text;
-}
 
 char *ki_home_path(const char *folder, const char *name) {
     const size_t bytes = strlen(folder);
@@ -127,7 +119,7 @@ static kith_status check_free(const char *path, kith_error *error) {
 static char *trimmed(const char *path) {
     size_t bytes = strlen(path);
     while (bytes > 1 && path[bytes - 1] == '/') bytes--;
-    return print_path(path, bytes, "");
+    return ki_path_join(path, bytes, "");
 }
 
 kith_status ki_home_begin(const char *path, char **temp, kith_error *error) {
@@ -144,7 +136,7 @@ kith_status ki_home_begin(const char *path, char **temp, kith_error *error) {
     if (status == KITH_OK) {
         snprintf(tail, sizeof(tail), ".kith-%ld-%llx-%u.tmp", (long)getpid(), (unsigned long long)ki_now_ns(),
                  atomic_fetch_add(&counter, 1));
-        made = print_path(base, (size_t)(last - base), tail);
+        made = ki_path_join(base, (size_t)(last - base), tail);
         status = made ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory");
     }
     if (status == KITH_OK && mkdir(made, 0777) != 0)
@@ -162,7 +154,7 @@ kith_status ki_home_commit(const char *temp, const char *path, kith_error *error
     kith_status status = base ? ki_home_sync(temp, error) : ki_fail(error, KITH_E_NOMEM, "out of memory");
     if (status == KITH_OK) {
         const char *slash = strrchr(base, '/');
-        parent = print_path(base, slash ? (size_t)(slash - base) + 1 : 0, ".");
+        parent = ki_path_join(base, slash ? (size_t)(slash - base) + 1 : 0, ".");
         if (!parent) status = ki_fail(error, KITH_E_NOMEM, "out of memory");
     }
     if (status == KITH_OK && rename(temp, base) != 0) {

@@ -46,7 +46,8 @@ static int watched(void *context, const kith_progress *progress) {
     return job->watch->progress ? job->watch->progress(job->watch->progress_context, progress) : 0;
 }
 
-kith_status ki_job_tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error) {
+/* Tell how far it is; KITH_E_CANCELLED. */
+static kith_status tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error) {
     const kith_progress progress = {
         .struct_size = sizeof(progress), .stage = job->stage, .unit = "rows", .done = done, .total = total};
     return watched(job, &progress) ? ki_fail(error, KITH_E_CANCELLED, "%s was cancelled", job->stage) : KITH_OK;
@@ -254,7 +255,7 @@ kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error)
     if (status == KITH_OK)
         status = ki_table_create(path, job->rows, job->collection->made.id_kind, job->schema, &writer, error);
     for (uint64_t r = 0; r < job->rows && status == KITH_OK; r++) {
-        if (r % ROWS_A_LOOK == 0) status = ki_job_tell(job, r, job->rows, error);
+        if (r % ROWS_A_LOOK == 0) status = tell(job, r, job->rows, error);
         if (status == KITH_OK) status = add_row(job, writer, &job->row[r], &values, error);
     }
     if (status == KITH_OK) {

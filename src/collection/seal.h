@@ -70,8 +70,6 @@ void ki_job_end(ki_job *job);
 
 /* ---- job_build.c: what comes out --------------------------------------------------------------------------------- */
 
-/* Tell how far it is; KITH_E_CANCELLED. */
-kith_status ki_job_tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error);
 /* The table of all rows in a file of the folder of segment job->number. */
 kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error);
 /* Do something of a job as its watch says: politely, or at once. */

@@ -7,6 +7,7 @@
 #include "collection/sealed.h"
 
 #include "base/status.h"
+#include "collection/home.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -34,14 +35,6 @@ char *ki_sealed_file(const char *folder, uint64_t number, const char *name) {
     return path_of(folder, number, name);
 }
 
-static kith_status sync_folder(const char *path, kith_error *error) {
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return ki_fail_errno(error, errno, "%s: cannot open the folder", path);
-    const int failed = fsync(fd), number = errno;
-    close(fd);
-    return failed ? ki_fail_errno(error, number, "%s: cannot sync the folder", path) : KITH_OK;
-}
-
 kith_status ki_sealed_make_folder(const char *folder, uint64_t number, kith_error *error) {
     char *path = ki_sealed_folder(folder, number);
     if (!path) return ki_fail(error, KITH_E_NOMEM, "out of memory");
@@ -49,7 +42,7 @@ kith_status ki_sealed_make_folder(const char *folder, uint64_t number, kith_erro
     kith_status status =
         mkdir(path, 0777) != 0 ? ki_fail_errno(error, errno, "%s: cannot make the folder", path) : KITH_OK;
     if (status == KITH_OK) {
-        status = sync_folder(folder, error);
+        status = ki_home_sync(folder, error);
         if (status != KITH_OK) rmdir(path);
     }
     free(path);
