@@ -28,6 +28,8 @@ endif
 
 setup = $(if $(filter no,$(SETUP)),true,tools/setup)
 cmake = cmake -S . -G Ninja --log-level=WARNING
+# Suites of one process each, beside each other where there are cores for it; each prints when it ends.
+beside = $(if $(filter 1,$(JOBS)),,-j2 --output-sync=target)
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
@@ -60,8 +62,7 @@ test: ## Build, and run all tests at every CPU tier of this machine
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=ON
 	@cmake --build $(BUILD)
 	@tools/run_ctest $(BUILD) -j $(JOBS)
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory python-test
+	@$(MAKE) --no-print-directory $(beside) e2e python-test
 
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
@@ -175,9 +176,9 @@ test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any
 	    cmake --build $(BUILD)/emulated && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/emulated -j $(JOBS) -L avx512; fi
 
-test-clang: ## Build everything with clang
+test-clang: ## Build everything with clang, whose warnings are others than gcc's
 	@$(setup) clang
-	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14
+	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14 -DCMAKE_BUILD_TYPE=Debug
 	@cmake --build $(BUILD)/clang
 
 test-plain: ## Build the library with one cc command, without CMake
