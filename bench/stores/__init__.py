@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measure a collection beside other stores of vectors that change, on one machine, in one run: `python -m stores --help`.
+"""Measure a collection beside other stores of vectors that change, in one run: `python -m stores --help`.
 
 drivers/   one file a store: how it is made, written, searched, filtered, closed; and what it does not offer
 data       vectors of unit length with three fields, the filters on them, and the true answers

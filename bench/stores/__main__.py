@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--rows", type=int, help="only the first vectors")
     measure.add_argument("--rounds", type=int, default=3)
     measure.add_argument("--cores", type=int, default=1, help="processors of each store (%(default)s)")
-    measure.add_argument("--only", nargs="*", choices=runner.NAMES, help="some rows of the table, and what they stand on")
+    measure.add_argument("--only", nargs="*", choices=runner.NAMES, help="some rows, and what they stand on")
     measure.add_argument("--large", type=int, help="also open a store of so many synthetic vectors")
     measure.add_argument("--states", type=int, default=100_000, help="random states that are asked for short answers")
     measure.add_argument("--state-seconds", type=float, default=120, help="at most so long a store (%(default)s)")

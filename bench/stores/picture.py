@@ -20,7 +20,7 @@ def colour(store: str) -> str:
 
 
 def words(value: float, unit: str) -> str:
-    text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    text = f"{value:,.0f}" if value >= 100 else "0" if value < 1e-4 else f"{value:.3g}"
     return text if unit == "/s" else f"{text} {unit}"
 
 
@@ -48,7 +48,7 @@ def panel(row: marks.Row, values: dict[str, float], names: dict[str, str], x: fl
 
 def draw(result: dict[str, Any]) -> str:
     """The SVG of all rows that are drawn and have a value."""
-    from .report import title
+    from .report import tier, title
 
     values = marks.values_of(result)
     names = {store: title(store) for store in values}
@@ -68,6 +68,6 @@ def draw(result: dict[str, Any]) -> str:
                 body.append(panel(row, found, names, 16 + column * wide, y, wide - 16))
             y += 34 + STEP * max(len(found) for _, found in some) + 18
     told, machine = result["data"], result["machine"]
-    return plot.document(WIDTH, y, f"A collection beside other stores: {told['rows']:,} x {told['dim']}",
-                         f"{machine['processor']}, tier {machine.get('tier_used', machine['tier'])}, "
-                         f"{result['options']['cores']} of {machine['cores']} processors a store, {result['date']}", body)
+    where = (f"{machine['processor']}, tier {tier(machine)}, {result['options']['cores']} of {machine['cores']} "
+             f"processors a store, {result['date']}")
+    return plot.document(WIDTH, y, f"A collection beside other stores: {told['rows']:,} x {told['dim']}", where, body)

@@ -29,7 +29,7 @@ def number(found: float, unit: str) -> str:
     """A value as the table has it."""
     if unit == "/s":
         return f"{found:,.0f}" if found >= 100 else f"{found:.3g}"
-    return f"{found:.3f}" if unit == "" else marks.plain(found)
+    return f"{found:.3f}" if unit == "" else marks.plain(found if found >= 1e-4 else 0.0)
 
 
 def cell(row: marks.Row, values: dict[str, float]) -> str:
@@ -84,7 +84,8 @@ def markdown(result: dict[str, Any]) -> list[str]:
     table = lines(result)
     out = ["| " + " | ".join(table[0]) + " |", "|" + "---|" * len(table[0])]
     for words in table[1:]:
-        out.append("| " + " | ".join(words if len(words) > 1 else [f"**{words[0]}**"] + [""] * (len(table[0]) - 1)) + " |")
+        head = [f"**{words[0]}**"] + [""] * (len(table[0]) - 1)
+        out.append("| " + " | ".join(words if len(words) > 1 else head) + " |")
     return out
 
 
@@ -93,10 +94,11 @@ def absences(result: dict[str, Any]) -> list[str]:
     words = {"missing": "not installed", "failed": "failed", "died": "died", "late": "stopped"}
     out = []
     for store in result["stores"]:
+        name = title(store["store"])
         if store["status"] != "ok":
-            out.append(f"- {title(store['store'])} ({store['package']}): {words[store['status']]}: {clean(store['error'])}")
+            out.append(f"- {name} ({store['package']}): {words[store['status']]}: {clean(store['error'])}")
         for row, why in store.get("failed", {}).items():
-            out.append(f"- {title(store['store'])}: {row}: {clean(why)}")
+            out.append(f"- {name}: {row}: {clean(why)}")
     kith = next((store for store in result["stores"] if store["store"] == "kith"), None)
     for row, why in (kith or {}).get("not_offered", {}).items():
         out.append(f"- kith: {row}: not offered" + (f": {clean(why)}" if why else ""))
@@ -115,17 +117,21 @@ def parts(result: dict[str, Any]) -> list[str]:
     return out
 
 
+def tier(machine: dict[str, Any]) -> str:
+    """kith's on this machine."""
+    return machine.get("tier_used", machine["tier"])
+
+
 def section(result: dict[str, Any], images: str) -> str:
     """The Markdown of a result; images: the folder of pictures as the page sees it."""
     runner.check(result)
     told, machine, options = result["data"], result["machine"], result["options"]
     versions = ", ".join(f"{title(store['store'])} {store.get('version', '?')}" for store in shown(result))
-    head = (f"Measured {result['date']} on \"{machine['processor']}\" (tier {machine.get('tier_used', machine['tier'])}), "
-            f"Linux {machine['kernel']}, Python {machine['python']}, NumPy {result['versions']['numpy']}: "
-            f"{told['rows']:,} vectors of {told['dim']} dimensions, scaled to unit length, {told['queries']:,} queries, "
-            f"k = 10. Each store had {options['cores']} of {machine['cores']} processors, except in the ingest, where "
-            f"two threads of the client work. Best of {options['rounds']} rounds where a row is repeated, taking turns. "
-            f"Versions: {versions}.")
+    head = (f"Measured {result['date']} on \"{machine['processor']}\" (tier {tier(machine)}), Linux {machine['kernel']}, "
+            f"Python {machine['python']}, NumPy {result['versions']['numpy']}: {told['rows']:,} vectors of {told['dim']} "
+            f"dimensions, scaled to unit length, {told['queries']:,} queries, k = 10. Each store had {options['cores']} "
+            f"of {machine['cores']} processors, except in the ingest, where two threads of the client work. Best of "
+            f"{options['rounds']} rounds where a row is repeated, taking turns. Versions: {versions}.")
     large = [store["values"]["large.rows"] for store in shown(result) if "large.rows" in store["values"]]
     notes = parts(result) + absences(result) + [f"- many vectors of 8 dimensions: {large[0]:,.0f}" for _ in large[:1]]
     return "\n".join([head, "", "```sh", result["command"], "```", "",

@@ -173,8 +173,8 @@ def measure(base: pathlib.Path, asked: pathlib.Path, count: Optional[int], names
     return {"format": FORMAT, "date": datetime.date.today().isoformat(), "command": command, "machine": told(),
             "data": {"name": base.stem, "rows": len(X), "dim": X.shape[1], "queries": len(Q), "raw_bytes": X.nbytes,
                      "fingerprint": truth.fingerprint(X, Q)},
-            "options": {**dataclasses.asdict(options), "only": list(options.only)}, "versions": {"numpy": np.__version__},
-            "stores": found}
+            "options": {**dataclasses.asdict(options), "only": list(options.only)},
+            "versions": {"numpy": np.__version__}, "stores": found}
 
 
 def told() -> dict[str, Any]:
@@ -200,7 +200,7 @@ def check(result: Any) -> None:
                        ("stores", list)):
         need(isinstance(result.get(name), kind), f"{name} is missing")
     for store in result["stores"]:
-        need(isinstance(store, dict) and {"store", "kind", "status", "values"} <= store.keys(), "a store lacks its name")
+        need(isinstance(store, dict) and {"store", "kind", "status", "values"} <= store.keys(), "a store has no name")
         need(store["status"] == "ok" or bool(store.get("error")), f"{store['store']}: {store['status']}, and no reason")
         numbers = [v for name, v in store["values"].items() if not name.endswith("points")]
         need(all(isinstance(v, (int, float)) for v in numbers), f"{store['store']}: a value is no number")

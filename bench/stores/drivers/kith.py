@@ -95,8 +95,8 @@ class Driver(Store):
         """What `kith build` makes of the same vectors."""
         self.kith.Index.build(vectors, metric="ip", threads=self.threads, path=to, progress=False).close()
 
-    def generations(self) -> Any:
-        """The collection, if it has generations that can be flipped."""
+    def flip_pause(self, X: np.ndarray) -> float:
+        """Seconds that writes wait at a flip to a generation with the same vectors."""
         if not hasattr(self.kith.Collection, "flip"):
             raise NotOffered("kith.Collection has no flip")
-        return self.shop
+        return 0.0

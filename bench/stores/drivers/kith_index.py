@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One index file of kith with the same vectors, which never changes: what the segments of a collection cost above it."""
+"""One index file of kith with the same vectors, which never changes: what a collection costs above it."""
 from __future__ import annotations
 
 import pathlib

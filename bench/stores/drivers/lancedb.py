@@ -80,8 +80,8 @@ class Driver(Store):
         return f"{where.field} < {where.value!r}" if where.kind == "below" else f"{where.field} = '{where.value}'"
 
     def _query(self, q: np.ndarray, k: int, setting: Any, where: Any) -> Any:
-        query = self.table.search(q, vector_column_name="vector").distance_type("dot").limit(k).select(["id", "_distance"])
-        query = query.nprobes(setting[0]).refine_factor(setting[1])
+        query = self.table.search(q, vector_column_name="vector").distance_type("dot").limit(k)
+        query = query.select(["id", "_distance"]).nprobes(setting[0]).refine_factor(setting[1])
         return query.where(where, prefilter=True) if where else query
 
     def search(self, q: np.ndarray, k: int, setting: Any, where: Any = None) -> Any:

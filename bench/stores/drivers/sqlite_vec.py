@@ -15,9 +15,9 @@ TYPES = {"float": "FLOAT", "int": "INTEGER", "tag": "TEXT"}
 
 
 class Driver(Store):
-    """Fields are metadata columns, by which vec0 filters while it scans. So is the user: as a partition key it would make
-    searches of one user's rows a hundred times as fast, and with a hundred rows each everything else, the disk too, ten
-    times as dear."""
+    """Fields are metadata columns, by which vec0 filters while it scans. So is the user: as a partition key it would
+    make searches of one user's rows a hundred times as fast, and with a hundred rows each everything else, the disk
+    too, ten times as dear."""
 
     synced_by_default = True
 

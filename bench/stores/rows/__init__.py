@@ -33,19 +33,20 @@ Values = dict[str, Any]
 class Effort:
     """How long and how much."""
 
-    seconds: float = 1.5  # of one rate
+    seconds: float = 1.0  # of one rate
     queries: int = 500
     filtered: int = 100  # queries of a recall under a filter
     batched: int = 60_000  # rows of batched inserts
     single: int = 3000
+    inserting: float = 5.0  # seconds after which inserts have been enough
     windows: float = 0.2  # seconds of a window of searches
     ingest: float = 4.0
     states: int = 100_000
     state_seconds: float = 120.0
 
 
-QUICK = Effort(seconds=0.05, queries=20, filtered=10, batched=1000, single=50, windows=0.02, ingest=0.2, states=100,
-               state_seconds=5.0)
+QUICK = Effort(seconds=0.05, queries=20, filtered=10, batched=1000, single=50, inserting=0.1, windows=0.02, ingest=0.2,
+               states=100, state_seconds=5.0)
 
 
 class Desk:
@@ -85,20 +86,30 @@ def disk(folder: pathlib.Path) -> int:
     return sum(sizes.values())
 
 
-def rate(call: Callable[[Any], Any], asked: Any, seconds: float, least: int = 3) -> tuple[float, list[Any], list[float]]:
-    """(calls a second, answers, times): one after another until the time is over or all were asked."""
+def timed(call: Callable[[Any], Any], asked: Any, seconds: float, least: int = 3) -> tuple[list[Any], list[float]]:
+    """(answers to each that was asked, times): one after another, and again from the first, until the time is over."""
     answers, times = [], []
-    for q in asked[:2]:
-        call(q)
     end = time.perf_counter() + seconds
-    for q in asked:
+    done = 0.0
+    while done < end or len(times) < min(least, len(asked)):
+        q = asked[len(times) % len(asked)]
         start = time.perf_counter()
-        answers.append(call(q))
+        found = call(q)
         done = time.perf_counter()
         times.append(done - start)
-        if done > end and len(times) >= least:
-            break
-    return len(times) / sum(times), answers, times
+        if len(answers) < len(asked):
+            answers.append(found)
+    return answers, times
+
+
+def rate(call: Callable[[Any], Any], asked: Any, seconds: float, least: int = 3) -> tuple[float, list[Any]]:
+    """(calls a second, answers). Of several passes over all that is asked the fastest counts."""
+    for q in asked[:2]:
+        call(q)
+    answers, times = timed(call, asked, seconds, least)
+    n = len(asked)
+    passes = [times[at:at + n] for at in range(0, len(times) - n + 1, n)] or [times]
+    return max(len(some) / sum(some) for some in passes), answers
 
 
 def p99(times: list[float]) -> float:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Searches while much is replaced and added, and afterwards.
 
-In `churn` and `twice` one thread writes a batch, searches for a while, and writes the next: a client that does both. What a store
+In `churn` one thread writes a batch, searches for a while, and writes the next: a client that does both. What a store
 does in the background goes on meanwhile, on the same processors. In `ingest` a second thread writes as fast as it can.
 """
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from .. import data
-from . import BATCH, K, Desk, Values, disk, p99, rate
+from . import BATCH, K, Desk, Values, disk, p99, timed
 
 SHARE = 5  # a fifth is replaced at a time
 ROUNDS = 2
-SLOWEST = 3  # searches that a window has at least
+LEAST = 3  # searches that a window has at least
 HAND_OVER = 1e-4  # seconds after which Python's threads take turns: its usual five milliseconds would be measured
 
 
@@ -33,10 +33,9 @@ class Windows:
     def look(self) -> None:
         """One window."""
         asked = np.roll(self.desk.data.Q, -self.at, axis=0)
-        speed, answers, times = rate(lambda q: self.desk.store.search(q, K, self.setting), asked,
-                                     self.desk.effort.windows, SLOWEST)
-        self.at += len(answers)
-        self.rates.append(speed)
+        _, times = timed(lambda q: self.desk.store.search(q, K, self.setting), asked, self.desk.effort.windows, LEAST)
+        self.at += len(times)
+        self.rates.append(len(times) / sum(times))
         self.times += times
 
 
@@ -72,7 +71,7 @@ def churn(desk: Desk) -> Values:
         after.look()
     usual = float(np.median(before.rates))
     known = data.Truth(desk.X, desk.data.Q[:desk.effort.filtered], K)
-    found = rate(lambda q: desk.store.search(q, K, setting), known.Q, desk.effort.seconds, 10)[1]
+    found = timed(lambda q: desk.store.search(q, K, setting), known.Q, desk.effort.seconds, 10)[0]
     return {"churn.before.rate": usual, "churn.least.rate": min(during.rates), "churn.share": min(during.rates) / usual,
             "churn.median share": float(np.median(during.rates)) / usual, "churn.p99.ms": p99(during.times),
             "churn.settling.s": settled, "churn.settled share": float(np.median(after.rates)) / usual,
@@ -88,7 +87,7 @@ def twice(desk: Desk) -> Values:
         desk.store.settle()
     asked = desk.data.Q[:desk.effort.queries]
     known = data.Truth(desk.X, asked, K)
-    answers = rate(lambda q: desk.store.search(q, K, setting), asked, desk.effort.seconds, 10)[1]
+    answers = timed(lambda q: desk.store.search(q, K, setting), asked, desk.effort.seconds, 10)[0]
     fresh = next((p["recall"] for p in desk.fresh if p["setting"] == setting), float("nan"))
     return {"twice.fresh": fresh, "twice.recall": known.recall(answers),
             "twice.short": known.short(answers), "twice.lost": fresh - known.recall(answers)}
@@ -131,7 +130,7 @@ def ingest(desk: Desk) -> Values:
 def _while(desk: Desk, setting: Any, over: Any) -> list[float]:
     """Times of searches one after another for some seconds."""
     times, end = [], time.perf_counter() + desk.effort.ingest
-    while not over() and (time.perf_counter() < end or len(times) < SLOWEST):
+    while not over() and (time.perf_counter() < end or len(times) < LEAST):
         q = desk.data.Q[len(times) % len(desk.data.Q)]
         start = time.perf_counter()
         desk.store.search(q, K, setting)

@@ -89,7 +89,7 @@ def _life(store: Any, rng: Any, count: int, end: float) -> tuple[int, int]:
 
 
 def flip(desk: Desk) -> Values:
-    """How long searches wait at most when the next generation takes over."""
-    if not hasattr(desk.store, "generations"):
+    """How long writes wait when the next generation takes over; searches never do."""
+    if not hasattr(desk.store, "flip_pause"):
         raise NotOffered
-    raise NotOffered
+    return {"flip.pause.ms": desk.store.flip_pause(desk.X) * 1e3}

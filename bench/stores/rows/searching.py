@@ -23,7 +23,7 @@ def search(desk: Desk) -> Values:
     known = Truth(desk.X, asked, K)
     points = []
     for setting in store.settings:
-        speed, answers, _ = rate(lambda q: store.search(q, K, setting), asked, desk.effort.seconds, 10)
+        speed, answers = rate(lambda q: store.search(q, K, setting), asked, desk.effort.seconds, 10)
         points.append({"setting": setting, "recall": known.recall(answers), "rate": speed})
     desk.fresh = points
     out: Values = {"search.points": points}
@@ -39,9 +39,9 @@ def batches(desk: Desk) -> Values:
     known = Truth(desk.X, Q[:len(parts) * CALL], K)
     points = []
     for setting in store.settings:
-        speed, answers, times = rate(lambda part: store.search_batch(part, K, setting), parts, desk.effort.seconds, 1)
+        speed, answers = rate(lambda part: store.search_batch(part, K, setting), parts, desk.effort.seconds, 1)
         flat = [row for found in answers for row in found]
-        points.append({"setting": setting, "recall": known.recall(flat), "rate": len(flat) / sum(times)})
+        points.append({"setting": setting, "recall": known.recall(flat), "rate": speed * min(CALL, len(Q))})
     return {"batches.points": points}
 
 
@@ -49,8 +49,8 @@ def filters(desk: Desk) -> Values:
     """Each filter at the first setting whose answers under it have the recall that is asked."""
     out: Values = {}
     for chosen in desk.data.filters():
-        where, known = desk.store.prepare(chosen.where), Truth(desk.X, desk.data.Q[:desk.effort.filtered], K, chosen.mask)
-        speed, found, short = _filtered(desk, known, where)
+        known = Truth(desk.X, desk.data.Q[:desk.effort.filtered], K, chosen.mask)
+        speed, found, short = _filtered(desk, known, desk.store.prepare(chosen.where))
         name = f"filter {chosen.name}"
         out |= {f"{name}.recall": found, f"{name}.short": short}
         if found >= ENOUGH:
@@ -63,7 +63,7 @@ def _filtered(desk: Desk, known: Truth, where: Any) -> tuple[float, float, int]:
     best = (0.0, -1.0, 0)
     start = desk.store.settings.index(ENOUGH) if ENOUGH in desk.store.settings else 0
     for setting in desk.store.settings[start:]:
-        speed, answers, _ = rate(lambda q: desk.store.search(q, K, setting, where), known.Q, desk.effort.seconds, 10)
+        speed, answers = rate(lambda q: desk.store.search(q, K, setting, where), known.Q, desk.effort.seconds, 10)
         found = known.recall(answers)
         if found > best[1]:
             best = (speed, found, known.short(answers))
@@ -78,10 +78,11 @@ def _segment(desk: Desk) -> Filter:
 
 def segment(desk: Desk) -> Values:
     """A hundred rows of one user, at the most thorough setting: exactly, where a store can."""
-    chosen, asked = _segment(desk), np.repeat(desk.data.Q[:desk.effort.queries], 20, axis=0)
+    chosen, asked = _segment(desk), desk.data.Q[:desk.effort.queries]
     where, setting = desk.store.prepare(chosen.where), desk.store.settings[-1]
-    speed, answers, _ = rate(lambda q: desk.store.search(q, K, setting, where), asked, desk.effort.seconds)
-    return {"segment.rate": speed, "segment.recall": Truth(desk.X, asked[:len(answers)], K, chosen.mask).recall(answers)}
+    speed, answers = rate(lambda q: desk.store.search(q, K, setting, where), asked, desk.effort.seconds)
+    known = Truth(desk.X, asked[:len(answers)], K, chosen.mask)
+    return {"segment.rate": speed, "segment.recall": known.recall(answers)}
 
 
 def opening(desk: Desk) -> Values:

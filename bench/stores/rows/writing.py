@@ -18,15 +18,15 @@ def inserts(desk: Desk, case: str) -> Values:
     count = min(len(desk.data.X), desk.effort.batched if size == "batch" else desk.effort.single)
     step = BATCH if size == "batch" else 1
     desk.store.create(desk.empty("inserts"), desk.data.X.shape[1], data.TWO, durability == "synced")
-    ids = np.arange(count)
+    ids, wrote, took = np.arange(count), 0, 0.0
     start = time.perf_counter()
-    for at in range(0, count, step):
-        part = slice(at, min(count, at + step))
+    while wrote < count and took < desk.effort.inserting:
+        part = slice(wrote, min(count, wrote + step))
         desk.store.write(ids[part], desk.data.X[part], desk.data.two[part])
-    took = time.perf_counter() - start
+        wrote, took = part.stop, time.perf_counter() - start
     desk.store.close()
     desk.empty("inserts")
-    return {f"inserts.{case}.rate": count / took}
+    return {f"inserts.{case}.rate": wrote / took}
 
 
 def load(desk: Desk) -> Values:
@@ -40,7 +40,9 @@ def load(desk: Desk) -> Values:
     added = time.perf_counter() - start
     if not store.searched:
         return {"load.added.s": added}
-    out: Values = {"load.added.s": added} | (_at_once(desk) if store.searchable_at_once else {})
+    out: Values = {}
+    if store.searchable_at_once:
+        out = {"load.added.s": added} | _at_once(desk)
     start = time.perf_counter()
     store.settle()
     out["load.indexed.s"] = added + time.perf_counter() - start
@@ -51,7 +53,7 @@ def _at_once(desk: Desk) -> Values:
     """Rate and recall of some queries when all is written and perhaps not yet indexed."""
     setting = desk.store.settings[-1] if desk.store.target is None else desk.store.target
     known = data.Truth(desk.data.X, desk.data.Q[:desk.effort.filtered], K)
-    speed, answers, _ = rate(lambda q: desk.store.search(q, K, setting), known.Q, desk.effort.seconds)
+    speed, answers = rate(lambda q: desk.store.search(q, K, setting), known.Q, desk.effort.seconds)
     return {"load.unindexed.rate": speed, "load.unindexed.recall": known.recall(answers)}
 
 

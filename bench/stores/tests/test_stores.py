@@ -399,14 +399,14 @@ def test_everything_runs_for_a_moment(tmp_path):
     np.save(tmp_path / "base.npy", rng.standard_normal((450, 8)).astype(np.float16))
     np.save(tmp_path / "asked.npy", rng.standard_normal((120, 8)).astype(np.float32))
     done = subprocess.run(
-        [sys.executable, "-m", "stores", "run", "base.npy", "asked.npy", "--quick", "--peers", "zvec", "--large", "1000",
-         "--folder", "work", "--json", "out/collections.json"], cwd=tmp_path, text=True, capture_output=True,
+        [sys.executable, "-m", "stores", "run", "base.npy", "asked.npy", "--quick", "--peers", "zvec", "--large",
+         "1000", "--folder", "work", "--json", "out/collections.json"], cwd=tmp_path, text=True, capture_output=True,
         env=dict(os.environ, PYTHONPATH=str(ROOT / "bench"), PYTHONDONTWRITEBYTECODE="1"), check=False)
     assert done.returncode == 0, done.stderr
     result = report.read(tmp_path / "out/collections.json")
     by_name = {store["store"]: store for store in result["stores"]}
     assert list(by_name) == ["kith", "kith_index", "sqlite_rows", "zvec"]
-    assert not by_name["kith"]["failed"] and not by_name["kith_index"]["failed"] and not by_name["sqlite_rows"]["failed"]
+    assert not any(by_name[name]["failed"] for name in ("kith", "kith_index", "sqlite_rows"))
     ours = by_name["kith"]["values"]
     assert ours["states.short"] == 0 and ours["twice.recall"] > 0.9 and ours["cached.hits"] > 0
     offered = {row.name for part in marks.PARTS for row in part.rows} - {"flip.pause.ms"}
