@@ -127,11 +127,12 @@ def section(result: dict[str, Any], images: str) -> str:
     runner.check(result)
     told, machine, options = result["data"], result["machine"], result["options"]
     versions = ", ".join(f"{title(store['store'])} {store.get('version', '?')}" for store in shown(result))
-    head = (f"Measured {result['date']} on \"{machine['processor']}\" (tier {tier(machine)}), Linux {machine['kernel']}, "
-            f"Python {machine['python']}, NumPy {result['versions']['numpy']}: {told['rows']:,} vectors of {told['dim']} "
-            f"dimensions, scaled to unit length, {told['queries']:,} queries, k = 10. Each store had {options['cores']} "
-            f"of {machine['cores']} processors, except in the ingest, where two threads of the client work. Best of "
-            f"{options['rounds']} rounds where a row is repeated, taking turns. Versions: {versions}.")
+    head = (f"Measured {result['date']} on \"{machine['processor']}\" (tier {tier(machine)}), "
+            f"Linux {machine['kernel']}, Python {machine['python']}, NumPy {result['versions']['numpy']}: "
+            f"{told['rows']:,} vectors of {told['dim']} dimensions, scaled to unit length, {told['queries']:,} "
+            f"queries, k = 10. Each store had {options['cores']} of {machine['cores']} processors, except in the "
+            f"ingest, where two threads of the client work. Best of {options['rounds']} rounds where a row is "
+            f"repeated, taking turns. Versions: {versions}.")
     large = [store["values"]["large.rows"] for store in shown(result) if "large.rows" in store["values"]]
     notes = parts(result) + absences(result) + [f"- many vectors of 8 dimensions: {large[0]:,.0f}" for _ in large[:1]]
     return "\n".join([head, "", "```sh", result["command"], "```", "",

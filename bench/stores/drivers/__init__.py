@@ -33,6 +33,24 @@ class Where:
     value: Any
 
 
+class Known:
+    """Which ids are there: to some stores replacing is many times as dear as inserting, and they leave the choice."""
+
+    def __init__(self) -> None:
+        self.there = np.zeros(0, bool)
+
+    def any(self, ids: np.ndarray) -> bool:
+        return bool(self.there[ids[ids < len(self.there)]].any())
+
+    def add(self, ids: np.ndarray) -> None:
+        if ids.max() >= len(self.there):
+            self.there = np.concatenate([self.there, np.zeros(int(ids.max()) + 1, bool)])
+        self.there[ids] = True
+
+    def remove(self, ids: np.ndarray) -> None:
+        self.there[ids] = False
+
+
 class Store:
     """One store in one folder, empty when it is made. Ids are whole numbers, vectors of unit length: inner product,
     cosine and distance rank alike."""

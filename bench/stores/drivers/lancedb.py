@@ -11,7 +11,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from . import NotOffered, Store, Where
+from . import Known, NotOffered, Store, Where
 
 PACKAGE = "lancedb"
 KIND = "peer"
@@ -39,15 +39,7 @@ class Driver(Store):
         self.schema = pa.schema([("id", pa.int64()), ("vector", pa.list_(pa.float32(), dim)),
                                  *((name, kinds[kind]) for name, kind in fields.items())])
         self.table = self.library.connect(folder).create_table("items", schema=self.schema)
-        self.known, self.indexed = np.empty(0, bool), False
-
-    def _new(self, ids: np.ndarray) -> bool:
-        """Whether none of these ids is there: then adding is enough, which is many times as fast as merging."""
-        if ids.max() >= len(self.known):
-            self.known = np.concatenate([self.known, np.zeros(ids.max() + 1, bool)])
-        new = not self.known[ids].any()
-        self.known[ids] = True
-        return new
+        self.known, self.indexed = Known(), False
 
     def write(self, ids: np.ndarray, X: np.ndarray, payloads: Any) -> None:
         pa = self.arrow
@@ -55,14 +47,15 @@ class Driver(Store):
         rows = pa.Table.from_arrays([pa.array(ids.astype(np.int64)), vectors,
                                      *(pa.array([p[name] for p in payloads], self.schema.field(name).type)
                                        for name in self.fields)], schema=self.schema)
-        if self._new(ids):
-            self.table.add(rows)
-        else:
+        if self.known.any(ids):
             self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all().execute(rows)
+        else:
+            self.table.add(rows)
+        self.known.add(ids)
 
     def remove(self, ids: np.ndarray) -> None:
         self.table.delete(f"id in ({', '.join(map(str, ids.tolist()))})")
-        self.known[ids] = False
+        self.known.remove(ids)
 
     def settle(self) -> None:
         if not self.indexed and self.table.count_rows() >= self.least:

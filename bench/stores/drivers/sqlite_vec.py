@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from . import Store, Where
+from . import Known, Store, Where
 
 PACKAGE = "sqlite-vec pysqlite3-binary"  # the second has what a Python may lack: SQLite that loads extensions
 KIND = "peer"
@@ -38,25 +38,28 @@ class Driver(Store):
 
     def create(self, folder: pathlib.Path, dim: int, fields: dict[str, str], synced: bool, small: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.synced, self.names = folder, synced, list(fields)
+        self.folder, self.synced, self.names, self.known = folder, synced, list(fields), Known()
         self.base = self._connect()
         columns = [f"{name} {TYPES[kind]}" for name, kind in fields.items()]
         self.base.execute("CREATE VIRTUAL TABLE items USING vec0(id INTEGER PRIMARY KEY, "
                           f"vector float[{dim}] distance_metric=l2, {', '.join(columns)})")
 
     def write(self, ids: np.ndarray, X: np.ndarray, payloads: Any) -> None:
-        """vec0 has no replacing insert: what may be there is deleted first, in the same transaction."""
+        """vec0 has no replacing insert: what is there is deleted first, in the same transaction."""
         insert = f"INSERT INTO items VALUES ({', '.join('?' * (2 + len(self.names)))})"
         self.base.execute("BEGIN")
-        self.base.executemany("DELETE FROM items WHERE id = ?", [(int(i),) for i in ids])
+        if self.known.any(ids):
+            self.base.executemany("DELETE FROM items WHERE id = ?", [(int(i),) for i in ids])
         self.base.executemany(insert, [(int(i), x.tobytes(), *(p[name] for name in self.names))
                                        for i, x, p in zip(ids, X, payloads)])
         self.base.execute("COMMIT")
+        self.known.add(ids)
 
     def remove(self, ids: np.ndarray) -> None:
         self.base.execute("BEGIN")
         self.base.executemany("DELETE FROM items WHERE id = ?", [(int(i),) for i in ids])
         self.base.execute("COMMIT")
+        self.known.remove(ids)
 
     def prepare(self, where: Optional[Where]) -> Any:
         if where is None:
@@ -74,7 +77,7 @@ class Driver(Store):
     def writer(self) -> Store:
         """A connection of its own."""
         other = Driver(self.threads)
-        other.folder, other.synced, other.names = self.folder, self.synced, self.names
+        other.folder, other.synced, other.names, other.known = self.folder, self.synced, self.names, self.known
         other.base = other._connect()
         return other
 

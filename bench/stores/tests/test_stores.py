@@ -292,6 +292,15 @@ def test_every_store_has_its_words_and_none_is_needed_to_list_them():
         drivers.select(["redis"])
 
 
+def test_ids_that_are_there_are_known():
+    known = drivers.Known()
+    known.add(np.array([3, 5]))
+    assert known.any(np.array([1, 5])) and not known.any(np.array([0, 4, 900]))
+    known.add(np.array([900]))
+    known.remove(np.array([5]))
+    assert known.any(np.array([900])) and known.any(np.array([3])) and not known.any(np.array([5]))
+
+
 # ---- Marks, table, page, picture -------------------------------------------------------------------------------------
 
 def made_up():
