@@ -81,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("--only", nargs="*", choices=runner.NAMES, help="some rows, and what they stand on")
     measure.add_argument("--large", type=int, help="also open a store of so many synthetic vectors")
     measure.add_argument("--states", type=int, default=100_000, help="random states that are asked for short answers")
-    measure.add_argument("--state-seconds", type=float, default=120, help="at most so long a store (%(default)s)")
+    measure.add_argument("--state-seconds", type=float, default=300, help="at most so long, peers a tenth")
     measure.add_argument("--timeout", type=float, default=3600, help="seconds for one row of one store")
     measure.add_argument("--quick", action="store_true", help="a moment of everything: does it run?")
     measure.add_argument("--folder", type=pathlib.Path, default=RESULT.parent / "stores",

@@ -49,7 +49,8 @@ class Worker:
         known = data.Data(np.load(base), np.load(queries))
         place = pathlib.Path(folder) / self.name
         place.mkdir(parents=True)
-        self.desk = rows.Desk(drivers.module(self.name).Driver(cores), known, place, rows.Effort(**effort))
+        self.desk = rows.Desk(drivers.module(self.name).Driver(cores), known, place, rows.Effort(**effort),
+                              drivers.module(self.name).KIND == "kith")
         self.baseline = resident()
         return {"version": self._version()}
 

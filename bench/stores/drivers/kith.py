@@ -34,6 +34,7 @@ class Driver(Store):
         import kith
 
         self.kith = kith
+        kith.set_threads(threads)  # which loads and builds go by
 
     def create(self, folder: pathlib.Path, dim: int, fields: dict[str, str], synced: bool, small: bool = False) -> None:
         self.shop = self.kith.Collection.create(

@@ -42,18 +42,19 @@ class Effort:
     windows: float = 0.2  # seconds of a window of searches
     ingest: float = 4.0
     states: int = 100_000
-    state_seconds: float = 120.0
+    state_seconds: float = 300.0
 
 
 QUICK = Effort(seconds=0.05, queries=20, filtered=10, batched=1000, single=50, inserting=0.1, windows=0.02, ingest=0.2,
-               states=100, state_seconds=5.0)
+               states=100, state_seconds=10.0)
 
 
 class Desk:
     """A store, its data, a folder, and what former rows left for later ones."""
 
-    def __init__(self, store: Store, data: Data, folder: pathlib.Path, effort: Effort):
+    def __init__(self, store: Store, data: Data, folder: pathlib.Path, effort: Effort, main: bool = True):
         self.store, self.data, self.folder, self.effort = store, data, folder, effort
+        self.main = main  # what the others are measured for
         self.X = data.X  # as the store has it now
         self.fresh: list[dict[str, Any]] = []  # points of the search before anything was replaced
 

@@ -73,7 +73,7 @@ def bulk(desk: Desk) -> Values:
     store = desk.store
     if not hasattr(store, "load_files"):
         raise NotOffered
-    vectors, payloads = desk.empty("bulk.npy"), desk.folder / "bulk.jsonl"
+    vectors, payloads = desk.empty("bulk.npy"), desk.folder / "payloads.jsonl"
     np.save(vectors, desk.data.X)
     payloads.write_text("".join(json.dumps(payload) + "\n" for payload in desk.data.payloads), encoding="utf-8")
     start = time.perf_counter()
@@ -85,7 +85,7 @@ def bulk(desk: Desk) -> Values:
     other.load_files(vectors, payloads)
     loaded = time.perf_counter() - start
     other.close()
-    for name in ("bulk", "bulk.kith", "bulk.npy", "bulk.jsonl"):
+    for name in ("bulk", "bulk.kith", "bulk.npy", "payloads.jsonl"):
         path = desk.folder / name
         path.unlink() if path.is_file() else desk.empty(name)
     return {"bulk.s": loaded, "bulk.file.s": built, "bulk.times": loaded / built}
