@@ -38,6 +38,9 @@ def cell(row: marks.Row, values: dict[str, float]) -> str:
         return f"{values['states.short']:,.0f} of {values['states.tried']:,.0f}"
     if row.name == "twice.recall" and row.name in values:
         return f"{values['twice.recall']:.3f} (fresh {values['twice.fresh']:.3f})"
+    if row.name.startswith("target ") and row.name in values:
+        rate = values[row.name.removesuffix("recall") + "rate"]
+        return f"{values[row.name]:.3f} at {number(rate, '/s')}/s"
     recall = values.get(row.recall) if row.recall else None
     if row.name in values:
         text = number(values[row.name], row.unit)

@@ -28,7 +28,8 @@ def search(desk: Desk) -> Values:
     desk.fresh = points
     out: Values = {"search.points": points}
     for target in (0.95, 0.99) if store.target is not None else ():
-        out[f"target {target}.recall"] = next(p["recall"] for p in points if p["setting"] == target)
+        point = next(p for p in points if p["setting"] == target)
+        out |= {f"target {target}.recall": point["recall"], f"target {target}.rate": point["rate"]}
     return out
 
 

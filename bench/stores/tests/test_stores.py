@@ -310,6 +310,7 @@ def made_up():
 
     ours = {"inserts.batch.synced.rate": 60_000.0, "search at 0.95.rate": 9000.0, "open.ms": 12.0,
             "filter 1.random.rate": 500.0, "filter 1.random.recall": 0.9931, "states.tried": 100_000, "states.short": 0,
+            "batches at 0.95.rate": 50_000.0, "target 0.95.recall": 0.956, "target 0.95.rate": 3026.4,
             "twice.fresh": 0.97, "twice.recall": 0.955, "twice.lost": 0.015, "memory.part head.mb": 3.5,
             "search.points": []}
     peer = {"search at 0.95.rate": 1000.0, "filter 1.random.recall": 0.7, "states.tried": 500, "states.short": 3}
@@ -334,6 +335,7 @@ def test_marks_are_ratios_of_one_run():
     assert row_of(result, "durable inserts")[-1] == "**60,000**; 0.60x, missed"
     assert row_of(result, "one query a call at .95")[-1] == "not measured; **9.00x**"
     assert row_of(result, "open to first answer")[-1] == "12, missed"
+    assert row_of(result, "batches of 100")[-1] == "**50.00x**"  # beside one query a call: zvec has no batches
     assert row_of(result, "recall when every")[-1] == "0.015, missed"
     assert {"durable inserts, batches of 1,000", "open to first answer"} <= set(report.missed(result))
 
@@ -342,6 +344,7 @@ def test_the_table_says_what_a_rate_is_worth():
     result = made_up()
     assert row_of(result, "filter of 1 %, at random")[1:4] == ["500 (.993)", "-", "at most .700"]
     assert row_of(result, "answers short")[1:4] == ["0 of 100,000", "-", "3 of 500"]
+    assert row_of(result, "recall at a target of .95")[1] == "0.956 at 3,026/s"
     assert row_of(result, "answers short")[-1] == "**0**; **100,000**"
     text = report.text_table(result)
     assert "**" not in text and "- LanceDB (lancedb): not installed: no wheel" in text
