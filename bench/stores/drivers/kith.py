@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+import statistics
 import time
 from typing import Any, Optional
 
@@ -12,6 +13,7 @@ from . import NotOffered, Store, Where
 
 PACKAGE = "./python"
 KIND = "kith"
+PORTION, FLIPS = 1000, 5
 QUIET = 0.3  # seconds without work in the background, after which nothing more is expected
 
 
@@ -97,7 +99,13 @@ class Driver(Store):
         self.kith.Index.build(vectors, metric="ip", threads=self.threads, path=to, progress=False).close()
 
     def flip_pause(self, X: np.ndarray) -> float:
-        """Seconds that writes wait at a flip to a generation with the same vectors."""
+        """Seconds that writes wait, as the store tells them, when a generation takes over that has the same vectors for
+        the first ids: the middle of several flips to it and back."""
         if not hasattr(self.kith.Collection, "flip"):
             raise NotOffered("kith.Collection has no flip")
-        return 0.0
+        number = self.shop.begin_generation("next", dim=X.shape[1])
+        for at in range(0, len(X), PORTION):
+            part = X[at:at + PORTION]
+            self.shop.update(np.arange(at, at + len(part)), part, generation=number)
+        self.settle()
+        return statistics.median(self.shop.flip(to, min_share=0)["pause_seconds"] for to in (number, None) * FLIPS)
