@@ -1141,8 +1141,9 @@ typedef struct kith_ask {
     const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
     kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
                               * most. Written on success only */
-    const char *profile; /* NULL, or the name of one: its interests are the queries, several are fused by their weights.
-                          * Then there are no legs, or one with one query of the profile's vector: the context */
+    const char *profile; /* NULL, or the name of one: its interests are the queries, and each has a share of the results
+                          * by its weight (sum of weight / rank). Then there are no legs, or one with one query of the
+                          * profile's vector: the context */
     double blend;        /* how far the interests are moved towards the context, 0..1; 0 stands for 0.5 */
     double diversity;    /* 0: none. Up to 1: results are chosen so that they differ, by maximal marginal relevance
                           * among max(4 k, 100) candidates; distances do not ascend then */

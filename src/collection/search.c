@@ -307,7 +307,8 @@ static const ki_leg_hit *ranked(struct search *s, size_t query, size_t count, si
         rankings[i] =
             (ki_ranking){hits + (i * count + query) * s->depth, hit_count[i * count + query], s->legs[i].weight};
     ki_leg_hit *fused = ki_area_take(&s->work->fused, wanted, sizeof(*fused));
-    *found = fused ? ki_fuse(rankings, legs, wanted, &s->work->ranks, fused) : SIZE_MAX;
+    const double constant = s->ask.profile ? KI_FUSE_SHARES : KI_FUSE_RANKS;
+    *found = fused ? ki_fuse(rankings, legs, constant, wanted, &s->work->ranks, fused) : SIZE_MAX;
     return *found == SIZE_MAX ? NULL : fused;
 }
 
