@@ -310,7 +310,9 @@ const struct command command_table[COMMANDS] = {
          0,
          "search real pictures and write a page about it",
          "Builds an index of the 60,000 pictures of Fashion-MNIST, searches all 10,000 test pictures, prints accuracy "
-         "and speed, and writes one self-contained HTML page with queries beside their neighbours.",
+         "and speed, and writes one self-contained HTML page with queries beside their neighbours.\n\n"
+         "It also makes a collection of the pictures beside the page, PAGE.shop, in which somebody likes and dislikes "
+         "things and is recommended others at once. Index and collection of an earlier run are replaced.",
          {{"kith demo -o demo.html", "needs Debian's dataset-fashion-mnist, or --data"}},
          command_demo},
     [COMMAND_CPU] =
