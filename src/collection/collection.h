@@ -12,7 +12,9 @@
  *   head, bits, sealed  what states are made of
  *   items, info         get, exists, count, scroll; what it is
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
- *   profile, recommend  profiles, kept in the catalog; searching by one, and results that differ
+ *   profile, again      profiles, kept in the catalog; made anew of their events
+ *   hot                 profiles that are asked for often, in memory
+ *   recommend           searching by a profile, and results that differ
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
@@ -55,6 +57,7 @@ typedef struct ki_commit_queue ki_commit_queue; /* commit.c */
 typedef struct ki_maintainer ki_maintainer;     /* maintain.c */
 typedef struct ki_match_cache ki_match_cache;   /* match.c */
 typedef struct ki_pages ki_pages;               /* pages.c */
+typedef struct ki_hot ki_hot;                   /* hot.c */
 
 struct kith_collection {
     char *path; /* folder; for memory alone its temporary folder */
@@ -86,6 +89,7 @@ struct kith_collection {
     ki_maintainer *maintainer; /* NULL: read only */
     ki_match_cache *matches;
     ki_pages *pages; /* NULL: no answers are kept */
+    ki_hot *hot;     /* NULL: no profiles are */
     uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 

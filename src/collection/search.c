@@ -174,7 +174,12 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (s->ask.diversity > 0 && vector->dtype == KITH_B1)
         return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
     set_depth(s);
-    s->page = (ki_page_search){.collection = s->collection, .ask = &s->ask, .legs = s->legs, .memory = &s->work->key};
+    s->page = (ki_page_search){.collection = s->collection,
+                               .ask = &s->ask,
+                               .legs = s->legs,
+                               .leg_count = s->leg_count,
+                               .profile = s->by.serial,
+                               .memory = &s->work->key};
     s->pageable = ki_page_begin(&s->page);
     s->report = s->ask.report || s->ask.explain || s->pageable ? &s->told : NULL;
     return KITH_OK;
