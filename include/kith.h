@@ -1242,12 +1242,12 @@ typedef struct kith_rebuild_report {
 #define KITH_REBUILD_REPORT_INIT                                                                                       \
     { .struct_size = sizeof(kith_rebuild_report) }
 
-/* Make a profile's interests anew of the events that it remembers (as many as seen items: the latest likes, dislikes and
- * views) and of the vectors that their items have now; NULL: all profiles. For when the vectors of items have changed,
+/* Make a profile's interests anew of the events that it remembers (the latest likes, dislikes and views, as many as seen
+ * items) and of the vectors that their items have now; NULL: all profiles. For when the vectors of items have changed,
  * which by itself moves no profile. What was seen and all settings stay. All are made some at a time, and events and
  * writes go on meanwhile; after a failure some are made, and it may be called again. progress: NULL, or called between.
- * report may be NULL; it is written on success. KITH_E_NOTFOUND (no such profile), KITH_E_CANCELLED, KITH_E_CORRUPT (names
- * the profile), and as kith_collection_profile_event(). Any thread. Since 0.3. */
+ * report may be NULL; it is written on success. KITH_E_NOTFOUND (no such profile), KITH_E_CANCELLED, KITH_E_CORRUPT
+ * (names the profile), and as kith_collection_profile_event(). Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_rebuild(kith_collection *collection, const char *profile,
                                                                      kith_progress_fn progress, void *progress_context,
                                                                      kith_rebuild_report *report, kith_error *error);
