@@ -51,7 +51,7 @@ build: ## Build the library and the command into build/
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD)
 
-demo: ## Search 60,000 real pictures, and make a page to look at
+demo: ## Search 60,000 real pictures, open a shop of them, and make a page to look at
 	@$(setup) demo
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD)

@@ -237,8 +237,8 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_PROFILE] =
         {COMMAND_PROFILE,
          "profile",
-         "FOLDER NAME",
-         2,
+         "FOLDER [NAME]",
+         1,
          2,
          "tell a profile of a collection what is liked, or show it",
          "A profile is what somebody likes, as a few vectors that each like and dislike moves at once, and what was "
@@ -246,10 +246,14 @@ const struct command command_table[COMMANDS] = {
          "--profile searches by it.\n"
          "\n"
          "Without options the profile is shown. With --interests it may have several, and items that do not resemble "
-         "each other begin one each. Items that a call names count as seen.",
+         "each other begin one each. Items that a call names count as seen.\n"
+         "\n"
+         "When the vectors of items have changed, --rebuild makes the interests anew of the events that a profile "
+         "remembers: of one profile, or without NAME of all.",
          {{"kith profile shop ann --like 42,43 --dislike 7", "moves it, or makes it"},
           {"kith profile shop ann --like 44 --half-life 30d --interests 4", "and how"},
           {"kith query shop --profile ann --diversity 0.3", "what ann may like"},
+          {"kith profile shop --rebuild", "all of them, when items have new vectors"},
           {"kith profile shop ann --json --vectors", "for programs"}},
          command_profile},
     [COMMAND_TOP] = {COMMAND_TOP,
@@ -310,7 +314,9 @@ const struct command command_table[COMMANDS] = {
          0,
          "search real pictures and write a page about it",
          "Builds an index of the 60,000 pictures of Fashion-MNIST, searches all 10,000 test pictures, prints accuracy "
-         "and speed, and writes one self-contained HTML page with queries beside their neighbours.",
+         "and speed, and writes one self-contained HTML page with queries beside their neighbours.\n\n"
+         "It also makes a collection of the pictures beside the page, PAGE.shop, in which somebody likes and dislikes "
+         "things and is recommended others at once. Index and collection of an earlier run are replaced.",
          {{"kith demo -o demo.html", "needs Debian's dataset-fashion-mnist, or --data"}},
          command_demo},
     [COMMAND_CPU] =

@@ -213,6 +213,8 @@ const struct option option_table[] = {
      "Time in which weights halve: 12h, 30d (default: as it was, at first none)"},
     {OPTION_THRESHOLD, OPTION_KIND_REAL, false, 0, "threshold", "COSINE", NULL, 0, 0, ON(PROFILE),
      "An item less similar than that to all interests begins one: 0 to 1 (default: as it was, at first 0.7)"},
+    {OPTION_REBUILD, OPTION_KIND_FLAG, false, 0, "rebuild", NULL, NULL, 0, 0, ON(PROFILE),
+     "Make the interests anew of the events that are remembered and the vectors that items have now"},
     {OPTION_FORGET, OPTION_KIND_FLAG, false, 0, "forget", NULL, NULL, 0, 0, ON(PROFILE), "Remove the profile"},
 
     {OPTION_DATA, OPTION_KIND_FOLDER, false, 'd', "data", "FOLDER", NULL, 0, 0, ON(DEMO),

@@ -934,7 +934,7 @@ typedef struct kith_collection_open_options {
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;          /* 0 */
     uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
-                            * not changed gives the same without searching; 0: none */
+                            * not changed gives the same without searching; an eighth is for profiles; 0: none */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1141,8 +1141,9 @@ typedef struct kith_ask {
     const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
     kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
                               * most. Written on success only */
-    const char *profile; /* NULL, or the name of one: its interests are the queries, several are fused by their weights.
-                          * Then there are no legs, or one with one query of the profile's vector: the context */
+    const char *profile; /* NULL, or the name of one: its interests are the queries, and each has a share of the results
+                          * by its weight (sum of weight / rank). Then there are no legs, or one with one query of the
+                          * profile's vector: the context */
     double blend;        /* how far the interests are moved towards the context, 0..1; 0 stands for 0.5 */
     double diversity;    /* 0: none. Up to 1: results are chosen so that they differ, by maximal marginal relevance
                           * among max(4 k, 100) candidates; distances do not ascend then */
@@ -1231,6 +1232,25 @@ typedef struct kith_profile_report {
 KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_get(kith_collection *collection, const char *profile,
                                                                  kith_profile_report *report, float *vectors,
                                                                  size_t room, kith_error *error);
+/* What was rebuilt. Since 0.3. */
+typedef struct kith_rebuild_report {
+    size_t struct_size;
+    uint64_t profiles;
+    uint64_t events;  /* that they remembered */
+    uint64_t skipped; /* of these: their item is gone, or has no such vector */
+} kith_rebuild_report;
+#define KITH_REBUILD_REPORT_INIT                                                                                       \
+    { .struct_size = sizeof(kith_rebuild_report) }
+
+/* Make a profile's interests anew of the events that it remembers (the latest likes, dislikes and views, as many as seen
+ * items) and of the vectors that their items have now; NULL: all profiles. For when the vectors of items have changed,
+ * which by itself moves no profile. What was seen and all settings stay. All are made some at a time, and events and
+ * writes go on meanwhile; after a failure some are made, and it may be called again. progress: NULL, or called between.
+ * report may be NULL; it is written on success. KITH_E_NOTFOUND (no such profile), KITH_E_CANCELLED, KITH_E_CORRUPT
+ * (names the profile), and as kith_collection_profile_event(). Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_rebuild(kith_collection *collection, const char *profile,
+                                                                     kith_progress_fn progress, void *progress_context,
+                                                                     kith_rebuild_report *report, kith_error *error);
 /* Forget a profile. KITH_E_NOTFOUND, and as kith_collection_profile_event(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_delete(kith_collection *collection, const char *profile,
                                                                     kith_error *error);
@@ -1257,6 +1277,8 @@ typedef struct kith_collection_info {
     const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
     uint64_t cache_hits, cache_misses, cache_evictions;
+    uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */
+    uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }

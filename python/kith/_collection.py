@@ -406,6 +406,17 @@ class Collection(_kith.Collection):
         about["vectors"] = about["vectors"].reshape(-1, about["dim"])
         return about
 
+    def rebuild_profile(self, name: str | None = None, *, progress: bool | Report | None = None) -> dict[str, int]:
+        """Make a profile's interests anew of the events that it remembers and the vectors that their items have now;
+        without a name, of all profiles. For when vectors of items have changed, which by itself moves no profile.
+
+        Returns how many ``profiles`` and ``events`` that were, and how many of the events were ``skipped`` because
+        their item is gone or lacks the vector.
+        """
+        with Progress(progress) as watcher:
+            profiles, events, skipped = self._rebuild_profile(name, watcher.report)
+        return {"profiles": profiles, "events": events, "skipped": skipped}
+
     def forget(self, name: str) -> None:
         """Remove a profile. NotFoundError when there is none."""
         self._forget(name)

@@ -100,6 +100,27 @@ PyObject *kpy_collection_profile(PyObject *self, PyObject *object) {
     return dict;
 }
 
+/* _rebuild_profile(name or None, report or None): profiles, events, skipped */
+PyObject *kpy_collection_rebuild_profile(PyObject *self, PyObject *args) {
+    kith_rebuild_report report = KITH_REBUILD_REPORT_INIT;
+    PyObject *object, *function;
+    const char *name = NULL;
+    kith_error error = {0};
+    if (!PyArg_ParseTuple(args, "OO", &object, &function)) return NULL;
+    if (object != Py_None && !kpy_take_text(object, "name", &name)) return NULL;
+    kpy_watch watch = kpy_watch_make(function);
+    kpy_shop *held = kpy_shop_hold(self);
+    if (!held) return NULL;
+    watch.poll.saved = PyEval_SaveThread();
+    const kith_status status =
+        kith_collection_profile_rebuild(held->collection, name, kpy_on_progress, &watch, &report, &error);
+    PyEval_RestoreThread(watch.poll.saved);
+    kpy_shop_drop(held);
+    if (!kpy_work_done(&watch, status, &error, NULL)) return NULL;
+    return Py_BuildValue("KKK", (unsigned long long)report.profiles, (unsigned long long)report.events,
+                         (unsigned long long)report.skipped);
+}
+
 /* _forget(name) */
 PyObject *kpy_collection_forget(PyObject *self, PyObject *object) {
     const char *name;

@@ -73,6 +73,7 @@ PyObject *kpy_collection_scroll(PyObject *self, PyObject *args);
 PyObject *kpy_collection_search(PyObject *self, PyObject *const *args, Py_ssize_t count);
 PyObject *kpy_collection_event(PyObject *self, PyObject *args);
 PyObject *kpy_collection_profile(PyObject *self, PyObject *name);
+PyObject *kpy_collection_rebuild_profile(PyObject *self, PyObject *args);
 PyObject *kpy_collection_forget(PyObject *self, PyObject *name);
 PyObject *kpy_collection_compact(PyObject *self, PyObject *function);
 PyObject *kpy_collection_snapshot(PyObject *self, PyObject *path);

@@ -891,6 +891,26 @@ def test_interests_and_time(named):
     asyncio.run(named.aevent("x", like="c"))
 
 
+def test_new_vectors_and_a_profile(shop, rows):
+    shop.add(range(300), rows)
+    shop.event("ann", like=[7, 8])
+    shop.event("bo", like=9)
+    shop.update([7, 8], rows[[100, 101]])
+    shop.delete(9)
+    before = shop.profile("ann")
+    assert shop.profile("ann")["vectors"] == pytest.approx(before["vectors"])
+    assert shop.rebuild_profile("ann") == {"profiles": 1, "events": 2, "skipped": 0}
+    shop.event("other", like=[7, 8])
+    assert shop.profile("ann")["vectors"] == pytest.approx(shop.profile("other")["vectors"])
+    assert shop.profile("ann")["vectors"] != pytest.approx(before["vectors"])
+    calls = []
+    told = shop.rebuild_profile(progress=lambda *state: calls.append(state))
+    assert told == {"profiles": 3, "events": 5, "skipped": 1} and len(shop.profile("bo")["weights"]) == 0
+    with pytest.raises(kith.NotFoundError, match="nobody"):
+        shop.rebuild_profile("nobody")
+    assert shop.info["profile_cache_bytes"] == 0
+
+
 def test_mistakes_with_profiles(shop, rows):
     shop.add(range(300), rows)
     for wrong in ({"like": 999}, {"like": [1, 999]}):

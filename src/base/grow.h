@@ -45,6 +45,7 @@ typedef enum ki_grown {
     KI_GROWN_ASK_REPORT,
     KI_GROWN_PROFILE_OPTIONS,
     KI_GROWN_PROFILE_REPORT,
+    KI_GROWN_REBUILD_REPORT,
     KI_GROWN_COUNT
 } ki_grown;
 

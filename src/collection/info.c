@@ -3,6 +3,7 @@
  * What a collection is, and how large. */
 #include "base/grow.h"
 #include "base/status.h"
+#include "state/hot.h"
 #include "log/follow.h"
 #include "match/match.h"
 #include "state/pages.h"
@@ -38,7 +39,11 @@ static void add_cache(const kith_collection *collection, kith_collection_info *i
     info->cache_hits = counts.hits;
     info->cache_misses = counts.misses;
     info->cache_evictions = counts.evictions;
-    info->memory_bytes += counts.bytes;
+    const ki_hot_counts profiles = ki_hot_count(collection->hot);
+    info->profile_cache_bytes = profiles.bytes;
+    info->profile_cache_hits = profiles.hits;
+    info->profile_cache_misses = profiles.misses;
+    info->memory_bytes += counts.bytes + profiles.bytes;
 }
 
 kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *given) {

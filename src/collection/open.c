@@ -8,6 +8,8 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/create.h"
+#include "state/hot.h"
+#include "segment/home.h"
 #include "collection/lock.h"
 #include "log/follow.h"
 #include "log/load.h"
@@ -35,6 +37,7 @@ void kith_collection_close(kith_collection *collection) {
     if (collection->matches) ki_match_cache_destroy(collection->matches);
     ki_snapshot_release(collection->current);
     ki_pages_destroy(collection->pages);
+    ki_hot_destroy(collection->hot);
     ki_catalog_close(collection->catalog);
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
@@ -149,11 +152,19 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
+/* An eighth of what may be kept is for profiles: they are small beside answers with payloads. */
+static kith_status make_caches(kith_collection *collection, kith_error *error) {
+    const uint64_t all = collection->options.cache_bytes, profiles = all / 8;
+    if (!all) return KITH_OK;
+    collection->pages = ki_pages_create(all - profiles, &collection->made);
+    collection->hot = ki_hot_create(profiles);
+    if (collection->pages && collection->hot) return KITH_OK;
+    return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
+}
+
 static kith_status start(kith_collection *collection, kith_error *error) {
-    const uint64_t cache_bytes = collection->options.cache_bytes;
-    if (cache_bytes && !(collection->pages = ki_pages_create(cache_bytes, &collection->made)))
-        return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
-    kith_status status = take_pool(collection, error);
+    kith_status status = make_caches(collection, error);
+    if (status == KITH_OK) status = take_pool(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);
     if (status != KITH_OK || collection->options.read_only) return status;

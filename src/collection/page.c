@@ -24,6 +24,9 @@ enum {
     KEY_PLAN,
     KEY_WITH,
     KEY_LEGS,
+    KEY_PROFILE, /* 0: none */
+    KEY_SEEN,
+    KEY_DIVERSITY,
     KEY_QUERIES,
     KEY_NUMBERS
 };
@@ -41,7 +44,7 @@ int ki_page_begin(ki_page_search *search) {
     const size_t queries = search->legs[0].queries.count;
     search->key_bytes = 0;
     if (!pages || queries == 0 || queries > QUERIES_MOST || ask->k > K_MOST || ask->plan == KITH_PLAN_PLAIN ||
-        ask->profile || ask->diversity > 0 || (ask->with & KITH_WITH_VECTORS) || atomic_load(&pages->stopped))
+        (ask->profile && !search->profile) || (ask->with & KITH_WITH_VECTORS) || atomic_load(&pages->stopped))
         return 0;
     search->edits = atomic_load(&pages->touched.edits);
     return 1;
@@ -52,9 +55,8 @@ static size_t row_of(const ki_asked_leg *leg) {
 }
 
 static size_t bytes_of_key(const ki_page_search *search, size_t segment, size_t filter) {
-    const kith_ask *ask = search->ask;
-    uint64_t bytes = (KEY_NUMBERS + ask->leg_count * LEG_NUMBERS) * sizeof(uint64_t) + segment + filter;
-    for (size_t i = 0; i < ask->leg_count; i++) bytes += row_of(&search->legs[i]) * search->legs[i].queries.count;
+    uint64_t bytes = (KEY_NUMBERS + search->leg_count * LEG_NUMBERS) * sizeof(uint64_t) + segment + filter;
+    for (size_t i = 0; i < search->leg_count; i++) bytes += row_of(&search->legs[i]) * search->legs[i].queries.count;
     return (size_t)bytes;
 }
 
@@ -88,7 +90,10 @@ static int make_key(ki_page_search *search, const ki_snapshot *snapshot) {
     number[KEY_TARGET] = bits_of(ask->target_recall);
     number[KEY_PLAN] = (uint64_t)ask->plan;
     number[KEY_WITH] = ask->with;
-    number[KEY_LEGS] = ask->leg_count;
+    number[KEY_LEGS] = search->leg_count;
+    number[KEY_PROFILE] = ask->profile ? search->profile : 0;
+    number[KEY_SEEN] = ask->leave_out_seen != 0;
+    number[KEY_DIVERSITY] = bits_of(ask->diversity);
     number[KEY_QUERIES] = search->legs[0].queries.count;
     const size_t bytes = bytes_of_key(search, segment, filter);
     unsigned char *to = ki_area_take(search->memory, bytes, 1);
@@ -96,7 +101,7 @@ static int make_key(ki_page_search *search, const ki_snapshot *snapshot) {
     to = put_bytes(to, number, sizeof(number));
     to = put_bytes(to, ask->segment, segment);
     to = put_bytes(to, ask->filter, filter);
-    for (size_t i = 0; i < ask->leg_count; i++) to = put_leg(to, &search->legs[i]);
+    for (size_t i = 0; i < search->leg_count; i++) to = put_leg(to, &search->legs[i]);
     search->key_bytes = bytes;
     return 1;
 }

@@ -22,7 +22,9 @@ typedef struct ki_page_search {
     kith_collection *collection;
     const kith_ask *ask; /* checked */
     const ki_asked_leg *legs;
-    ki_area *memory; /* for the key */
+    size_t leg_count;
+    uint64_t profile; /* its serial (state/hot.h T4), where the search is by one */
+    ki_area *memory;  /* for the key */
     size_t key_bytes;
     uint64_t edits; /* that were begun or ended before the snapshot was taken */
 } ki_page_search;

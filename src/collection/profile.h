@@ -8,10 +8,17 @@
 #include "profile/profile.h"
 #include "state/collection.h"
 
-enum { KI_RECORD_PROFILE = 1 }; /* kind of the catalog's records */
-
 /* The profile of this name; ki_profile_free ends it. KITH_E_NOTFOUND, KITH_E_ARG (the name), KITH_E_CORRUPT (also when
  * it does not fit the collection), KITH_E_VERSION, KITH_E_NOMEM. */
-kith_status ki_profile_read(kith_collection *collection, const char *name, ki_profile *profile, kith_error *error);
+/* *serial: of what it is (hot.h), 0: unknown; NULL: not asked for. */
+kith_status ki_profile_read(kith_collection *collection, const char *name, ki_profile *profile, uint64_t *serial,
+                            kith_error *error);
+kith_status ki_profile_check_name(const char *name, kith_error *error);
+
+/* Make a profile anew for the named vector of this number, of the events that it remembers and the items' vectors in a
+ * state; nothing is written. Events whose item is gone or lacks the vector are counted in *skipped. KITH_E_ARG (a vector
+ * of bits), KITH_E_NOMEM, and what reading a vector fails with: the profile is as it was. */
+kith_status ki_profile_again_in(const kith_collection *collection, const ki_snapshot *snapshot, size_t vector,
+                                ki_profile *profile, uint64_t *skipped, kith_error *error);
 
 #endif

@@ -25,7 +25,7 @@ static int take_seen(ki_recommend *r) {
 
 kith_status ki_recommend_begin(ki_recommend *r, kith_collection *collection, const kith_ask *ask, kith_error *error) {
     *r = (ki_recommend){0};
-    const kith_status status = ki_profile_read(collection, ask->profile, &r->profile, error);
+    const kith_status status = ki_profile_read(collection, ask->profile, &r->profile, &r->serial, error);
     if (status != KITH_OK) return status;
     r->legs = r->profile.interest_count ? r->profile.interest_count : 1;
     r->queries = ki_alloc_array((uint64_t)r->legs * r->profile.dim, sizeof(float));

@@ -11,8 +11,9 @@
 /* A search by a profile; {0}: by none. */
 typedef struct ki_recommend {
     ki_profile profile;
-    float *queries; /* a row a leg */
-    double *weight; /* of the legs: their sum is 1 */
+    uint64_t serial; /* of what the profile is (hot.h); 0: unknown */
+    float *queries;  /* a row a leg */
+    double *weight;  /* of the legs: their sum is 1 */
     size_t legs;
     uint64_t *seen; /* keys that are left out, ascending */
     size_t seen_count;

@@ -176,7 +176,12 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (s->ask.diversity > 0 && vector->dtype == KITH_B1)
         return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
     set_depth(s);
-    s->page = (ki_page_search){.collection = s->collection, .ask = &s->ask, .legs = s->legs, .memory = &s->work->key};
+    s->page = (ki_page_search){.collection = s->collection,
+                               .ask = &s->ask,
+                               .legs = s->legs,
+                               .leg_count = s->leg_count,
+                               .profile = s->by.serial,
+                               .memory = &s->work->key};
     s->pageable = ki_page_begin(&s->page);
     s->report = s->ask.report || s->ask.explain || s->pageable ? &s->told : NULL;
     return KITH_OK;
@@ -309,7 +314,8 @@ static const ki_leg_hit *ranked(struct search *s, size_t query, size_t count, si
         rankings[i] =
             (ki_ranking){hits + (i * count + query) * s->depth, hit_count[i * count + query], s->legs[i].weight};
     ki_leg_hit *fused = ki_area_take(&s->work->fused, wanted, sizeof(*fused));
-    *found = fused ? ki_fuse(rankings, legs, wanted, &s->work->ranks, fused) : SIZE_MAX;
+    const double constant = s->ask.profile ? KI_FUSE_SHARES : KI_FUSE_RANKS;
+    *found = fused ? ki_fuse(rankings, legs, constant, wanted, &s->work->ranks, fused) : SIZE_MAX;
     return *found == SIZE_MAX ? NULL : fused;
 }
 

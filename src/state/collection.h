@@ -5,7 +5,8 @@
  *   head        rows in memory, and sets of rows (bits)
  *   segment     sealed segments, what the catalog says of them, and the folder that all lies in (home)
  *   state       this struct; made: the settings and numbers; snapshot, snapshot_edit: states, and how the writer makes
- *               the next one; pages, touched: what writes changed since, for answers that are kept
+ *               the next one; pages, touched: what writes changed since, for answers that are kept; hot: profiles in
+ *               memory
  *   match       which rows of a state a filter lets through
  *   log         what a write did as bytes; apply: doing it, by the writer, by readers and at opening; load: from the
  *               catalog to a state; follow: what others wrote, and what is over
@@ -50,6 +51,10 @@ typedef struct ki_commit_queue ki_commit_queue; /* write/commit.c */
 typedef struct ki_maintainer ki_maintainer;     /* upkeep/maintain.h */
 typedef struct ki_match_cache ki_match_cache;   /* match/matching.c */
 typedef struct ki_pages ki_pages;               /* pages.h */
+typedef struct ki_hot ki_hot;                   /* hot.h */
+
+/* Kinds of the catalog's records. */
+enum { KI_RECORD_PROFILE = 1 };
 
 struct kith_collection {
     char *path; /* folder; for memory alone its temporary folder */
@@ -84,6 +89,7 @@ struct kith_collection {
     void (*tell)(kith_collection *collection, kith_collection_info *info);
     ki_match_cache *matches;
     ki_pages *pages; /* NULL: no answers are kept */
+    ki_hot *hot;     /* NULL: no profiles are */
     uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 

@@ -24,7 +24,9 @@
  *     of a commit, and behind again where that fails. What was read from it is kept only if no edit was open from
  *     before the snapshot was taken until all was read. (Of another process's commits it sees whole ones only; a
  *     reader refreshes before it looks for a page, and finds new tags then.)
- * P6. After a commit with unknown outcome nothing is kept or taken any longer.
+ * P6. A profile's interests are legs, and in the key as such, bent by a context or not; what it has seen is there as its
+ *     serial number, by which contents of profiles differ. One without a number, which is not kept itself, has no pages.
+ * P7. After a commit with unknown outcome nothing is kept or taken any longer.
  *
  * The pages themselves, their keys and what is in them: collection/page.h.
  *
@@ -58,7 +60,7 @@ struct ki_pages {
 
 ki_pages *ki_pages_create(uint64_t budget, const ki_made *made); /* NULL: out of memory */
 void ki_pages_destroy(ki_pages *pages);                          /* NULL is fine */
-void ki_pages_stop(ki_pages *pages);                             /* P6; NULL is fine */
+void ki_pages_stop(ki_pages *pages);                             /* P7; NULL is fine */
 
 /* ---- touched.c: for edits. pages NULL is fine everywhere --------------------------------------------------------- */
 

@@ -4,6 +4,7 @@
 
 #include "base/checked.h"
 #include "base/status.h"
+#include "state/hot.h"
 #include "log/follow.h"
 #include "state/made.h"
 #include "state/pages.h"
@@ -56,6 +57,7 @@ static void poison(kith_collection *collection, kith_status status, const kith_e
     if (status == KITH_OK || status == KITH_E_NOSPACE || status == KITH_E_BUSY) return;
     collection->poisoned = KITH_E_IO;
     ki_pages_stop(collection->pages); /* what reads of the catalog give from now on is unknown */
+    ki_hot_stop(collection->hot);
     memcpy(collection->poison, why->text, sizeof(collection->poison));
 }
 

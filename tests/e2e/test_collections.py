@@ -294,6 +294,15 @@ def test_profiles(shop):
     diverse = answers(good("query", shop, "--profile", "bo", "-k", 5, "--diversity", 0.9, "--json").stdout)[0]
     assert len(set(diverse)) == 5 and diverse[0] == ranked[2] and diverse != ranked[2:7]
     assert len(answers(good("query", shop, "--profile", "ann", "-k", 300, "--json").stdout)[0]) == 297
+    # New vectors move no profile before it is rebuilt.
+    write_lines(shop.parent / "new.jsonl", [{"id": 4, "vector": vector(77)}])
+    good("add", shop, shop.parent / "new.jsonl", "--mode", "update")
+    assert json.loads(good("profile", shop, "bo", "--json", "--vectors").stdout)["interests"][0]["vector"] == center
+    assert "1 profile of 1 events, 0 of them" in good("profile", shop, "bo", "--rebuild").stdout
+    moved = json.loads(good("profile", shop, "bo", "--json", "--vectors").stdout)
+    assert moved["interests"][0]["vector"] == vector(77) and moved["seen"] == 3
+    good("delete", shop, 4)
+    assert json.loads(good("profile", shop, "--rebuild", "--json").stdout) == {"profiles": 2, "events": 4, "skipped": 2}
     good("profile", shop, "bo", "--forget")
     refused(ABSENT, "query", shop, "--profile", "bo")
     refused(ABSENT, "profile", shop, "bo", "--forget")
@@ -307,6 +316,9 @@ def test_mistakes_with_profiles(shop):
     refused(USAGE, "profile", shop, "cy", "--half-life", "30")
     refused(USAGE, "profile", shop, "cy", "--interests", 17)
     refused(USAGE, "profile", shop, "cy", "--forget", "--like", 4)
+    refused(USAGE, "profile", shop, "cy", "--forget", "--rebuild")
+    refused(USAGE, "profile", shop, "--like", 4)
+    refused(ABSENT, "profile", shop, "cy", "--rebuild")
     refused(USAGE, "query", shop, "--id", 4, "--with-seen")
     refused(USAGE, "query", shop, "--profile", "cy", "--id", 4, "--query", "1")
     good("profile", shop, "cy", "--seen", 4)

@@ -192,6 +192,10 @@ static kith_status call_collection_profile_get(unsigned missing, kith_error *err
     return kith_collection_profile_get(P(1, shop), P(2, "reader"), P(3, &out.profile), NULL, 0, error);
 }
 
+static kith_status call_collection_profile_rebuild(unsigned missing, kith_error *error) {
+    return kith_collection_profile_rebuild(P(1, shop), NULL, NULL, NULL, &out.rebuilt, error);
+}
+
 static kith_status call_collection_profile_delete(unsigned missing, kith_error *error) {
     if (!missing) assert_int_equal(call_collection_profile_event(0, error), KITH_OK);
     return kith_collection_profile_delete(P(1, shop), P(2, "somebody"), error);
@@ -250,6 +254,10 @@ static kith_status give_profile_options(void *given, kith_error *error) {
     static const kith_profile_event seen[] = {{.kind = KITH_EVENT_SEEN}, {.kind = KITH_EVENT_SEEN}};
     const kith_ids ids = shop_some();
     return kith_collection_profile_event(shop, "reader", &ids, seen, given, error);
+}
+
+static kith_status give_rebuild_report(void *given, kith_error *error) {
+    return kith_collection_profile_rebuild(shop, NULL, NULL, NULL, given, error);
 }
 
 static kith_status give_profile_report(void *given, kith_error *error) {

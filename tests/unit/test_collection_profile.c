@@ -232,6 +232,11 @@ static void test_several_interests_are_all_served(void **state) {
         for (size_t j = 0; j < i; j++) assert_int_not_equal(hits.ids[i], hits.ids[j]);
     }
     assert_in_range(odd, 8, 12);
+    /* One that is liked less has less, and not nothing. */
+    for (uint64_t id = 10; id < 30; id += 2) must(tell(collection, "ed", KITH_EVENT_LIKE, id, NULL));
+    search(collection, &ask);
+    for (size_t i = odd = 0; i < 20; i++) odd += hits.ids[i] % 2;
+    assert_in_range(odd, 3, 7);
     kith_collection_close(collection);
 }
 

@@ -51,6 +51,7 @@ static struct outputs {
     kith_write_report written;
     kith_collection_info collection_info;
     kith_profile_report profile;
+    kith_rebuild_report rebuilt;
     kith_vector_spec spec;
     kith_field field;
     uint8_t exists[ROOM];
@@ -333,6 +334,7 @@ static const struct call {
     CALL(collection_repair, 1),
     CALL(collection_profile_event, 4),
     CALL(collection_profile_get, 3),
+    CALL(collection_profile_rebuild, 1),
     CALL(collection_profile_delete, 2),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
@@ -349,6 +351,7 @@ static void mark_outputs(void) {
     out.written.struct_size = sizeof(out.written);
     out.collection_info.struct_size = sizeof(out.collection_info);
     out.profile.struct_size = sizeof(out.profile);
+    out.rebuilt.struct_size = sizeof(out.rebuilt);
 }
 
 /* Free the handles that a good call made: those that are no longer marked. */
@@ -594,7 +597,8 @@ static const struct given {
     GIVE(ask_report, reserved, 1),
     GIVE(profile_options, threshold, 0),
     GIVE(profile_report, threshold, 1),
-    GIVE(collection_info, cache_evictions, 1),
+    GIVE(rebuild_report, skipped, 1),
+    GIVE(collection_info, profile_cache_misses, 1),
     GIVE(repair_report, segments, 1),
 };
 #define STRUCTS (sizeof(structs) / sizeof(*structs))
