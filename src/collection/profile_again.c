@@ -8,10 +8,10 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "log/follow.h"
-#include "write/commit.h"
-#include "state/hot.h"
 #include "collection/profile.h"
+#include "log/follow.h"
+#include "state/hot.h"
+#include "write/commit.h"
 
 #include <stdlib.h>
 #include <string.h>
