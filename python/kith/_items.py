@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _kith
 from ._convert import is_single, pack_strings
 from ._errors import ArgumentError, DataError, Error
 
@@ -32,6 +33,9 @@ def pack_id(id: Any, strings: bool) -> Any:
 
 def pack_ids(ids: Any, strings: bool) -> tuple[Any, int]:
     """(array of uint64, or packed texts; how many)"""
+    plain = None if strings else _kith.pack_ids(ids)
+    if plain is not None:
+        return plain, len(plain)
     from ._sources.labels import refuse_unordered, to_ids
 
     if is_single(ids) or ids is None:
@@ -146,6 +150,9 @@ def encode(value: Any, what: str) -> str:
 def pack_payloads(payloads: Any, count: int) -> tuple[bytes, np.ndarray] | None:
     if payloads is None:
         return None
+    packed = _kith.pack_payloads(payloads)
+    if packed is not None and len(packed[1]) == count:
+        return packed
     rows = records(payloads)
     if isinstance(rows, (Mapping, str, bytes)) or not hasattr(rows, "__len__"):
         rows = _rows_of(rows)

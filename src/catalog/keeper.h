@@ -90,7 +90,7 @@ struct ki_catalog {
     pthread_cond_t ended;  /* nobody changes any more */
     int changing;
     pthread_t changer;
-    int borrowed;         /* the lock is a reader's, who reads what is pending */
+    unsigned borrowed;    /* the lock is a reader's, who reads what is pending: how often it has entered */
     kith_status failed;   /* of the transaction that is open, or KITH_OK */
     kith_status poisoned; /* KITH_OK, or why there are no more changes */
     ki_reading *lent, *spare;
@@ -114,7 +114,7 @@ int ki_catalog_is_changer(ki_catalog *catalog);
 void ki_catalog_poison(ki_catalog *catalog, kith_status status, const kith_error *reason);
 
 /* reading.c: the calling thread's way to read: its own changes, what it has begun, or another one until leave. */
-typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL } ki_reading_kind;
+typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL, KI_READ_FEW } ki_reading_kind;
 kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error);
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading);
 void ki_reading_close_all(ki_catalog *catalog);
