@@ -25,17 +25,20 @@ def is_id(value: Any) -> bool:
 
 
 def pack_id(id: Any, strings: bool) -> Any:
-    """pack_ids() of one, quicker where it is plain."""
-    if not strings and type(id) is int and 0 <= id < ANY_VERSION:
-        return np.array([id], np.uint64)
+    """pack_ids() of one."""
     return pack_ids([id], strings)[0]
 
 
 def pack_ids(ids: Any, strings: bool) -> tuple[Any, int]:
     """(array of uint64, or packed texts; how many)"""
-    plain = None if strings else _kith.pack_ids(ids)
-    if plain is not None:
-        return plain, len(plain)
+    if strings:
+        texts = _kith.pack_texts(ids)
+        if texts is not None and len(texts[1]):
+            return texts, len(texts[1])
+    else:
+        numbers = _kith.pack_ids(ids)
+        if numbers is not None and len(numbers):
+            return numbers, len(numbers)
     from ._sources.labels import refuse_unordered, to_ids
 
     if is_single(ids) or ids is None:

@@ -258,6 +258,7 @@ PyObject *kpy_verify_collection(PyObject *module, PyObject *args);
 PyObject *kpy_repair_collection(PyObject *module, PyObject *args);
 PyObject *kpy_pack_ids(PyObject *module, PyObject *ids);
 PyObject *kpy_pack_payloads(PyObject *module, PyObject *payloads);
+PyObject *kpy_pack_texts(PyObject *module, PyObject *ids);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);
 PyObject *kpy_cpu(PyObject *module, PyObject *none);
 PyObject *kpy_distance(PyObject *module, PyObject *args);

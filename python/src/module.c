@@ -29,6 +29,7 @@ static PyMethodDef functions[] = {
     {"make_result", kpy_remake, METH_VARARGS, NULL},
     {"pack_ids", kpy_pack_ids, METH_O, NULL},
     {"pack_payloads", kpy_pack_payloads, METH_O, NULL},
+    {"pack_texts", kpy_pack_texts, METH_O, NULL},
     {"parse_dtype", kpy_parse_dtype, METH_O, NULL},
     {"parse_metric", kpy_parse_metric, METH_O, NULL},
     {"repair_collection", kpy_repair_collection, METH_VARARGS, NULL},

@@ -26,7 +26,8 @@ static bool are_ids(const uint64_t *ids, npy_intp count, uint64_t most) {
 /* A view of an array of whole numbers, or NULL without an exception: it is not plain. */
 static PyObject *ids_of_array(PyArrayObject *array) {
     const int type = PyArray_TYPE(array);
-    if ((type != NPY_INT64 && type != NPY_UINT64) || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array)) return NULL;
+    if ((type != NPY_INT64 && type != NPY_UINT64) || PyArray_NDIM(array) != 1 || !PyArray_ISCARRAY_RO(array))
+        return NULL;
     const uint64_t most = type == NPY_INT64 ? (uint64_t)INT64_MAX : KITH_ID_NONE - 1;
     if (!are_ids(PyArray_DATA(array), PyArray_SIZE(array), most)) return NULL;
     if (type == NPY_UINT64) return Py_NewRef((PyObject *)array);
@@ -58,7 +59,7 @@ PyObject *kpy_pack_ids(PyObject *module, PyObject *ids) {
     return packed || PyErr_Occurred() ? packed : Py_NewRef(Py_None);
 }
 
-/* ---- JSON -------------------------------------------------------------------------------------------------------- */
+/* ---- Texts -------------------------------------------------------------------------------------------------------- */
 
 struct text {
     char *data;
@@ -82,10 +83,49 @@ static bool reserve(struct text *text, size_t more) {
 
 static bool put(struct text *text, const char *bytes, size_t count) {
     if (!reserve(text, count)) return false;
-    memcpy(text->data + text->bytes, bytes, count);
+    if (count) memcpy(text->data + text->bytes, bytes, count);
     text->bytes += count;
     return true;
 }
+
+/* Appends one thing of a list; false, with an exception or without one: this is Python's. */
+typedef bool (*put_one)(struct text *text, PyObject *one);
+
+/* (bytes, ends) of the things in a list, or None. */
+static PyObject *pack(PyObject *list, put_one one) {
+    if (!PyList_CheckExact(list)) Py_RETURN_NONE;
+    struct text text = {0};
+    npy_intp count = (npy_intp)PyList_Size(list);
+    PyObject *ends = PyArray_SimpleNew(1, &count, NPY_UINT64), *bytes = NULL, *pair = NULL;
+    uint64_t *end = ends ? PyArray_DATA((PyArrayObject *)ends) : NULL;
+    bool plain = ends != NULL;
+    for (npy_intp i = 0; plain && i < count; i++) {
+        plain = one(&text, PyList_GetItem(list, (Py_ssize_t)i));
+        end[i] = text.bytes;
+    }
+    if (plain) bytes = PyBytes_FromStringAndSize(text.data, (Py_ssize_t)text.bytes);
+    if (bytes) pair = PyTuple_Pack(2, bytes, ends);
+    PyMem_Free(text.data);
+    Py_XDECREF(bytes);
+    Py_XDECREF(ends);
+    if (plain) return pair;
+    PyErr_Clear(); /* Python finds it again, and says more */
+    Py_RETURN_NONE;
+}
+
+static bool put_id(struct text *text, PyObject *id) {
+    Py_ssize_t count;
+    const char *from = PyUnicode_CheckExact(id) ? PyUnicode_AsUTF8AndSize(id, &count) : NULL;
+    return from && count && put(text, from, (size_t)count);
+}
+
+/* pack_texts(list of ids): (bytes, ends), or None. */
+PyObject *kpy_pack_texts(PyObject *module, PyObject *ids) {
+    (void)module;
+    return pack(ids, put_id);
+}
+
+/* ---- JSON -------------------------------------------------------------------------------------------------------- */
 
 /* A character that JSON has another way to write for. */
 static bool put_escaped(struct text *text, unsigned char c) {
@@ -154,7 +194,6 @@ static bool put_dict(struct text *text, PyObject *dict, int depth) {
     return put(text, "}", 1);
 }
 
-/* False, with an exception or without one: this is Python's. */
 static bool put_value(struct text *text, PyObject *value, int depth) {
     if (PyUnicode_CheckExact(value)) return put_string(text, value);
     if (PyFloat_CheckExact(value)) return put_float(text, value);
@@ -167,26 +206,12 @@ static bool put_value(struct text *text, PyObject *value, int depth) {
     return (PyList_CheckExact(value) || PyTuple_CheckExact(value)) && put_list(text, value, depth + 1);
 }
 
+static bool put_payload(struct text *text, PyObject *payload) {
+    return payload == Py_None || (PyDict_CheckExact(payload) && put_dict(text, payload, 0));
+}
+
 /* pack_payloads(list of dicts and None): (bytes, ends), or None. */
 PyObject *kpy_pack_payloads(PyObject *module, PyObject *payloads) {
     (void)module;
-    if (!PyList_CheckExact(payloads)) Py_RETURN_NONE;
-    struct text text = {0};
-    npy_intp count = (npy_intp)PyList_Size(payloads);
-    PyObject *ends = PyArray_SimpleNew(1, &count, NPY_UINT64), *bytes = NULL, *pair = NULL;
-    uint64_t *end = ends ? PyArray_DATA((PyArrayObject *)ends) : NULL;
-    bool plain = ends != NULL;
-    for (npy_intp i = 0; plain && i < count; i++) {
-        PyObject *payload = PyList_GetItem(payloads, (Py_ssize_t)i);
-        plain = payload == Py_None || (PyDict_CheckExact(payload) && put_dict(&text, payload, 0));
-        end[i] = text.bytes;
-    }
-    if (plain) bytes = PyBytes_FromStringAndSize(text.data, (Py_ssize_t)text.bytes);
-    if (bytes) pair = PyTuple_Pack(2, bytes, ends);
-    PyMem_Free(text.data);
-    Py_XDECREF(bytes);
-    Py_XDECREF(ends);
-    if (plain) return pair;
-    PyErr_Clear(); /* Python finds it again, and says more */
-    Py_RETURN_NONE;
+    return pack(payloads, put_payload);
 }

@@ -84,6 +84,7 @@ struct ki_catalog {
     const ki_keeper *keeper;
     void *self; /* the keeper's own */
     pid_t process;
+    unsigned char *mark; /* a page that is not 0 here, and 0 in a child of fork(); NULL: ask for the process's number */
     int read_only;
 
     pthread_mutex_t mutex; /* guards all that follows; held for moments */
@@ -102,6 +103,8 @@ struct ki_catalog {
 kith_status ki_catalog_make(const ki_keeper *keeper, void *self, int read_only, ki_catalog **catalog,
                             kith_error *error);
 
+/* This is the process that opened it, no child of that one. Costs no system call. */
+int ki_catalog_here(const ki_catalog *catalog);
 /* KITH_E_ARG: NULL, or this is a child of the process that opened it. */
 kith_status ki_catalog_usable(const ki_catalog *catalog, kith_error *error);
 /* Between these no other thread changes anything; not for a thread that does. */

@@ -12,7 +12,6 @@
 #include "catalog/keeper.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* Spares that are kept open: more threads than that pay for opening now and then. A guess; a machine of today has some
  * dozens of cores. */
@@ -168,7 +167,7 @@ kith_status ki_catalog_read_rows(ki_catalog *catalog, uint64_t rows, kith_error 
 }
 
 void ki_catalog_read_end(ki_catalog *catalog) {
-    if (!catalog || catalog->process != getpid()) return;
+    if (!catalog || !ki_catalog_here(catalog)) return;
     pthread_mutex_lock(&catalog->mutex);
     ki_reading *reading = find_lent(catalog, pthread_self());
     pthread_mutex_unlock(&catalog->mutex);
