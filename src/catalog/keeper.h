@@ -4,8 +4,9 @@
  * over, hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
  *
  * K1. One thread at a time is between begin and the end of commit or rollback; only it calls the changes.
- * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start with `several` and
- *     reading_stop it shows one state; without, each read by itself does, and so do reads inside of a scan.
+ * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start for several reads and
+ *     reading_stop it shows one state: KI_READ_SEVERAL that of the start, KI_READ_FEW that of the first read or of the
+ *     start. Else each read by itself shows one, and so do reads inside of a scan.
  * K3. The reading that `own` gives belongs to the changing thread and shows its own changes. It is never started.
  * K4. Names and bodies were checked: no NULL with bytes, nothing larger than KI_CATALOG_BODY_MAX. */
 #ifndef KI_CATALOG_KEEPER_H
@@ -21,6 +22,8 @@ typedef enum ki_numbered { KI_LOG, KI_SEGMENTS, KI_NUMBERED_TABLES } ki_numbered
 
 /* Settings are records of this kind, which callers' kinds of 32 bits never are. */
 #define KI_KIND_SETTING INT64_C(-1)
+
+typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL, KI_READ_FEW } ki_reading_kind;
 
 typedef struct ki_reading {
     struct ki_reading *next;
@@ -52,7 +55,7 @@ typedef struct ki_keeper {
     ki_reading *(*own)(void *self);
     kith_status (*reading_create)(void *self, ki_reading **reading, kith_error *error);
     void (*reading_destroy)(ki_reading *reading);
-    kith_status (*reading_start)(ki_reading *reading, int several, kith_error *error);
+    kith_status (*reading_start)(ki_reading *reading, ki_reading_kind kind, kith_error *error);
     void (*reading_stop)(ki_reading *reading);
 
     /* KITH_E_NOTFOUND without a text where it says so in catalog.h. */
@@ -117,7 +120,6 @@ int ki_catalog_is_changer(ki_catalog *catalog);
 void ki_catalog_poison(ki_catalog *catalog, kith_status status, const kith_error *reason);
 
 /* reading.c: the calling thread's way to read: its own changes, what it has begun, or another one until leave. */
-typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL, KI_READ_FEW } ki_reading_kind;
 kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error);
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading);
 void ki_reading_close_all(ki_catalog *catalog);

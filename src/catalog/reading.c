@@ -68,7 +68,7 @@ static kith_status lend_spare(ki_catalog *catalog, ki_reading_kind kind, ki_read
         lend(catalog, found, self);
         pthread_mutex_unlock(&catalog->mutex);
     }
-    status = catalog->keeper->reading_start(found, kind == KI_READ_SEVERAL || kind == KI_READ_FEW, error);
+    status = catalog->keeper->reading_start(found, kind, error);
     if (status == KITH_OK) {
         *reading = found;
         return KITH_OK;
