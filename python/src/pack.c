@@ -59,7 +59,7 @@ PyObject *kpy_pack_ids(PyObject *module, PyObject *ids) {
     return packed || PyErr_Occurred() ? packed : Py_NewRef(Py_None);
 }
 
-/* ---- Texts -------------------------------------------------------------------------------------------------------- */
+/* ---- Texts ------------------------------------------------------------------------------------------------------- */
 
 struct text {
     char *data;

@@ -78,8 +78,8 @@ static kith_status lend_spare(ki_catalog *catalog, ki_reading_kind kind, ki_read
     return status;
 }
 
-/* Commits are there that other readings do not show. One row, or a few, are read as the changer would, in its place; who
- * reads more has them shown first, because changes must not wait for it. */
+/* Commits are there that other readings do not show. One row, or a few, are read as the changer would, in its place;
+ * who reads more has them shown first, because changes must not wait for it. */
 static kith_status enter_pending(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error) {
     kith_status status = ki_catalog_lock(catalog, error);
     if (status != KITH_OK) return status;

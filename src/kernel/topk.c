@@ -18,8 +18,8 @@ static void insertion_sort(ki_hit *hits, size_t count) {
     }
 }
 
-/* Few of not very many. The first k stand in their order, and what comes before the last of them takes its place. Nearly
- * all branches are foreseen: of 100 hits the best 10 in a third of the time. */
+/* Few of not very many. The first k stand in their order, and what comes before the last of them takes its place.
+ * Nearly all branches are foreseen: of 100 hits the best 10 in a third of the time. */
 enum { FEW = 16, FEW_OF = 1024 };
 
 static void select_few(ki_hit *hits, size_t count, size_t k) {
