@@ -24,6 +24,7 @@ from ._progress import Progress, Report
 _PAYLOAD, _VERSION, _VECTORS = 1, 2, 4
 _MODES = ("upsert", "insert", "update", "merge")
 _DURABILITY = ("full", "relaxed")
+_FLOAT32 = np.dtype(np.float32)
 _PORTION = 1000  # items of one read of a scroll
 
 
@@ -508,6 +509,9 @@ class Collection(_kith.Collection):
     def _columns(self, vectors: Any) -> list[tuple[int, Any, Any]]:
         if vectors is None:
             return []
+        if type(vectors) is np.ndarray and vectors.dtype is _FLOAT32 and vectors.ndim == 2 and self._single and \
+                not self._bits[0] and vectors.flags.c_contiguous:  # what pack_rows would leave as it is
+            return [(0, vectors, None)]
         if not isinstance(vectors, Mapping):
             number = self._number(None)
             return [(number, *pack_rows(vectors, "", self._bits[number]))]

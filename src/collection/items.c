@@ -40,7 +40,7 @@ static kith_status find(kith_collection *collection, const ki_snapshot *snapshot
 
 static kith_status put_items(kith_collection *collection, const ki_snapshot *snapshot, const kith_ids *ids,
                              kith_result *result, kith_error *error) {
-    kith_status status = KITH_OK;
+    kith_status status = ki_result_open(result, collection, snapshot->sealed_count ? ids->count : 0, error);
     for (size_t i = 0; i < ids->count && status == KITH_OK; i++) {
         uint64_t key;
         ki_place place;
@@ -48,6 +48,7 @@ static kith_status put_items(kith_collection *collection, const ki_snapshot *sna
         status = find(collection, snapshot, ids, i, &key, &place, &there, error);
         if (status == KITH_OK && there) status = ki_result_put(result, collection, snapshot, key, &place, 0, error);
     }
+    ki_result_shut(result, collection);
     return status == KITH_OK ? ki_result_end_query(result, error) : status;
 }
 
@@ -192,7 +193,7 @@ static int offers(run *r) {
 static kith_status put_in_order(kith_collection *collection, const ki_snapshot *snapshot, run *runs, size_t limit,
                                 kith_result *result, kith_error *error) {
     const size_t count = snapshot->sealed_count + snapshot->head_count;
-    kith_status status = KITH_OK;
+    kith_status status = ki_result_open(result, collection, snapshot->sealed_count ? limit : 0, error);
     for (size_t taken = 0; taken < limit && status == KITH_OK; taken++) {
         size_t least = count;
         for (size_t i = 0; i < count; i++)
@@ -205,6 +206,7 @@ static kith_status put_in_order(kith_collection *collection, const ki_snapshot *
         status = ki_result_put(result, collection, snapshot, r->keys[r->at], &place, 0, error);
         runs[least].at++;
     }
+    ki_result_shut(result, collection);
     return status == KITH_OK ? ki_result_end_query(result, error) : status;
 }
 

@@ -163,6 +163,18 @@ static kith_status put_vectors(kith_result *result, const ki_snapshot *snapshot,
     return KITH_OK;
 }
 
+kith_status ki_result_open(kith_result *result, kith_collection *collection, uint64_t sealed, kith_error *error) {
+    if (sealed < 2 || !(result->with & (KITH_WITH_PAYLOAD | KITH_WITH_VERSION))) return KITH_OK;
+    const kith_status status = ki_catalog_read_rows(collection->catalog, sealed, error);
+    result->reading = status == KITH_OK;
+    return status;
+}
+
+void ki_result_shut(kith_result *result, kith_collection *collection) {
+    if (result->reading) ki_catalog_read_end(collection->catalog);
+    result->reading = 0;
+}
+
 kith_status ki_result_put(kith_result *result, kith_collection *collection, const ki_snapshot *snapshot, uint64_t key,
                           const ki_place *place, float distance, kith_error *error) {
     float *distances = ki_area_grow(&result->distance, (uint64_t)result->count + 1, sizeof(*distances));

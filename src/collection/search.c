@@ -331,15 +331,18 @@ static kith_status hits_of(struct search *s, size_t query, size_t count, const k
 
 static kith_status put_hits(struct search *s, const ki_leg_hit *hits, size_t count) {
     const int rows = s->result->texts || (s->ask.with & KITH_WITH_VECTORS);
-    for (size_t i = 0; i < count; i++) {
+    uint64_t sealed = 0;
+    for (size_t i = 0; i < count; i++) sealed += hits[i].place < s->snapshot->sealed_count;
+    kith_status status = ki_result_open(s->result, s->collection, sealed, s->error);
+    for (size_t i = 0; i < count && status == KITH_OK; i++) {
         ki_place place;
-        kith_status status = ki_leg_place(s->snapshot, &hits[i], rows, &place, s->error);
+        status = ki_leg_place(s->snapshot, &hits[i], rows, &place, s->error);
         if (status == KITH_OK)
             status =
                 ki_result_put(s->result, s->collection, s->snapshot, hits[i].key, &place, hits[i].distance, s->error);
-        if (status != KITH_OK) return status;
     }
-    return ki_result_end_query(s->result, s->error);
+    ki_result_shut(s->result, s->collection);
+    return status == KITH_OK ? ki_result_end_query(s->result, s->error) : status;
 }
 
 static kith_status run_rounds(struct search *s) {

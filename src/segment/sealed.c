@@ -187,6 +187,7 @@ void ki_sealed_release(ki_sealed *sealed) {
     if (!sealed || atomic_fetch_sub_explicit(&sealed->references, 1, memory_order_acq_rel) != 1) return;
     const int retired = atomic_load(&sealed->retired);
     free_scratches(sealed->free);
+    free_scratches(sealed->hulls);
     for (size_t s = 0; s < sealed->specs && sealed->index; s++) kith_index_close(sealed->index[s]);
     ki_table_close(sealed->table);
     if (retired != KI_RETIRED_NOT)
@@ -230,29 +231,42 @@ ki_bits *ki_sealed_positions(const ki_sealed *sealed, size_t spec, const ki_bits
 
 /* ---- Scratches --------------------------------------------------------------------------------------------------- */
 
-static ki_sealed_scratch *take_free(ki_sealed *sealed, size_t spec, const kith_pool *pool) {
+/* Its hull stays, so that giving it back allocates nothing. */
+static kith_scratch *take_free(ki_sealed *sealed, size_t spec, const kith_pool *pool) {
     pthread_mutex_lock(&sealed->mutex);
     ki_sealed_scratch **at = &sealed->free;
     while (*at && ((*at)->spec != spec || (*at)->pool != pool)) at = &(*at)->next;
     ki_sealed_scratch *found = *at;
+    kith_scratch *scratch = found ? found->scratch : NULL;
     if (found) {
         *at = found->next;
+        found->scratch = NULL;
+        found->next = sealed->hulls;
+        sealed->hulls = found;
         sealed->free_count--;
     }
     pthread_mutex_unlock(&sealed->mutex);
-    return found;
+    return scratch;
 }
 
 kith_status ki_sealed_take(ki_sealed *sealed, size_t spec, kith_pool *pool, kith_scratch **scratch, kith_error *error) {
-    ki_sealed_scratch *found = take_free(sealed, spec, pool);
+    kith_scratch *found = take_free(sealed, spec, pool);
     if (!found) return kith_scratch_create(sealed->index[spec], pool, scratch, error);
-    *scratch = found->scratch;
-    free(found);
+    *scratch = found;
     return KITH_OK;
 }
 
+/* A hull that is in no list, or NULL. */
+static ki_sealed_scratch *take_hull(ki_sealed *sealed) {
+    pthread_mutex_lock(&sealed->mutex);
+    ki_sealed_scratch *hull = sealed->hulls;
+    if (hull) sealed->hulls = hull->next;
+    pthread_mutex_unlock(&sealed->mutex);
+    return hull ? hull : ki_alloc_array(1, sizeof(*hull));
+}
+
 void ki_sealed_give(ki_sealed *sealed, size_t spec, kith_pool *pool, kith_scratch *scratch) {
-    ki_sealed_scratch *kept = ki_alloc_array(1, sizeof(*kept));
+    ki_sealed_scratch *kept = take_hull(sealed);
     int full = 1;
     if (kept) {
         *kept = (ki_sealed_scratch){.scratch = scratch, .pool = pool, .spec = spec};

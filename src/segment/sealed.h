@@ -36,8 +36,9 @@ typedef struct ki_sealed {
     kith_index **index; /* one a name; NULL: no row has it */
     uint64_t disk_bytes;
     uint64_t saved_dead;   /* how many dead rows the catalog's body has; guarded by kith_collection.writing */
-    pthread_mutex_t mutex; /* guards `free` and `free_count` */
+    pthread_mutex_t mutex; /* guards what follows */
     ki_sealed_scratch *free;
+    ki_sealed_scratch *hulls; /* of scratches that are in use */
     size_t free_count;
 } ki_sealed;
 
