@@ -1318,12 +1318,12 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_repair(const char *path, ki
 
 /* ---- Generations ---------------------------------------------------------------------------------------------------
  *
- * A *generation* is what one model makes of a collection's items: vectors of some or all names, of a dimension, type and
- * metric of their own; names that it has no vectors of its own for it shares with the one that was current when it was
- * begun. A collection begins with generation 1, which is *current*: searches, writes and reads that name no generation
- * are of it. Another one is begun, filled by writes beside it (KITH_UPDATE with kith_item_vectors.generation changes
- * nothing else), checked, tried with a share of the users, and made current by a *flip*; flipping back is as quick, until
- * the older one is dropped.
+ * A *generation* is what one model makes of a collection's items: vectors of some or all names, of a dimension, type
+ * and metric of their own; names that it has no vectors of its own for it shares with the one that was current when it
+ * was begun. A collection begins with generation 1, which is *current*: searches, writes and reads that name no
+ * generation are of it. Another one is begun, filled by writes beside it (KITH_UPDATE with kith_item_vectors.generation
+ * changes nothing else), checked, tried with a share of the users, and made current by a *flip*; flipping back is as
+ * quick, until the older one is dropped.
  *
  * Payloads, fields, expiry and versions are the items' own, whatever the generation. KITH_UPSERT replaces an item with
  * the vectors of all generations: give those of each that is to have it. Numbers count up from 1 and are never used
@@ -1443,13 +1443,13 @@ typedef struct kith_flip_report {
 #define KITH_FLIP_REPORT_INIT                                                                                          \
     { .struct_size = sizeof(kith_flip_report) }
 
-/* Make a generation current; 0: the one that was current before, for which nothing is required unless options are given.
- * options NULL: as _INIT. The generation is looked at first, while writes go on: what they write during that is not seen
- * by it. Then it is one durable change: each search is answered by one of the two alone, also in other processes that
- * read. A canary that becomes current is none any more. Of the one that is current already nothing changes. KITH_E_DATA
- * says which requirement was not met; KITH_E_NOTFOUND (no such generation, or none was current before); KITH_E_ARG; and
- * what kith_collection_write() and kith_collection_generation_check() fail with. report may be NULL. Any thread.
- * Since 0.3. */
+/* Make a generation current; 0: the one that was current before, for which nothing is required unless options are
+ * given. options NULL: as _INIT. The generation is looked at first, while writes go on: what they write during that is
+ * not seen by it. Then it is one durable change: each search is answered by one of the two alone, also in other
+ * processes that read. A canary that becomes current is none any more. Of the one that is current already nothing
+ * changes. KITH_E_DATA says which requirement was not met; KITH_E_NOTFOUND (no such generation, or none was current
+ * before); KITH_E_ARG; and what kith_collection_write() and kith_collection_generation_check() fail with. report may be
+ * NULL. Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_flip(kith_collection *collection, uint32_t number,
                                                           const kith_flip_options *options, kith_flip_report *report,
                                                           kith_error *error);
@@ -1460,8 +1460,8 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_flip(kith_collection *colle
  * kith_collection_write() fails with. Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_canary(kith_collection *collection, uint32_t number,
                                                                        double share, kith_error *error);
-/* Whom a user's queries go to: the canary if the XXH3-64 of the user's text, seeded with the canary's number, lies below
- * share x 2^64; else the current generation. KITH_E_ARG. Any thread. Since 0.3. */
+/* Whom a user's queries go to: the canary if the XXH3-64 of the user's text, seeded with the canary's number, lies
+ * below share x 2^64; else the current generation. KITH_E_ARG. Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_of(kith_collection *collection, const char *user,
                                                                    uint32_t *number, kith_error *error);
 
