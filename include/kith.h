@@ -1060,6 +1060,8 @@ typedef struct kith_hits {
     const char *payload_bytes; /* KITH_WITH_PAYLOAD, back to back; else NULL */
     const uint64_t *payload_ends;
     const uint64_t *versions, *expires_ms; /* KITH_WITH_VERSION; else NULL */
+    uint32_t generation; /* that was read or asked: kith_collection_generation_vector() says how long its rows are */
+    int reserved;
 } kith_hits;
 #define KITH_HITS_INIT                                                                                                 \
     { .struct_size = sizeof(kith_hits) }
@@ -1377,6 +1379,12 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_generation(kith_collection 
 KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_vector(kith_collection *collection, uint32_t number,
                                                                        size_t vector, kith_vector_spec *spec,
                                                                        kith_error *error);
+
+/* kith_collection_get() of another generation than the current one: KITH_WITH_VECTORS reads its vectors. number 0: the
+ * current one. KITH_E_NOTFOUND, and what kith_collection_get() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number,
+                                                                    const kith_ids *ids, unsigned with,
+                                                                    kith_result *result, kith_error *error);
 
 /* Told of an item that lacks a vector, and of its name. */
 typedef void (*kith_lacking_fn)(void *context, uint64_t id, const char *text, size_t text_bytes, const char *vector);
