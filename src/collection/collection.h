@@ -2,7 +2,7 @@
  *
  * A collection: what the files of this room share. Told from the outside in kith.h.
  *
- *   made                the settings: how it was made, declared fields, numbers
+ *   made, generations   the settings: how it was made, declared fields, numbers; which models' vectors there are
  *   create, open, follow    making it; opening and closing; readers that follow, expiry
  *   home, lock          its folder; one writer at a time
  *   request, convert, payload   what callers ask for, checked; vectors in the stored type; payloads merged
@@ -13,6 +13,7 @@
  *   items, info         get, exists, count, scroll; what it is
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
  *   profile, recommend  profiles, kept in the catalog; searching by one, and results that differ
+ *   generation, generation_check, flip, slots   generations: begun, looked at, made current, dropped
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
@@ -44,11 +45,10 @@ typedef struct ki_vector {
 /* How the collection was made: constant. In the catalog as the setting "made" (JSON, with a version of its own). */
 typedef struct ki_made {
     kith_id_kind id_kind;
-    size_t vector_count;
-    ki_vector *vector;
-    kith_vector_spec *spec; /* the same, as heads and callers take them */
-    char *segment_field;    /* "" without */
-    char *model;
+    size_t vector_count; /* names */
+    ki_vector *vector;   /* as generation 1 has them: ki_generations tells what they are now */
+    char *segment_field; /* "" without */
+    char *model;         /* of generation 1 */
 } ki_made;
 
 typedef struct ki_commit_queue ki_commit_queue; /* commit.c */
@@ -81,6 +81,8 @@ struct kith_collection {
 
     ki_schema **schemas; /* all that ever were: snapshots point to them. Guarded by writing */
     size_t schema_count;
+    ki_generations **generations; /* likewise; the first one has generation 1 alone */
+    size_t generation_count;
 
     uint64_t (*now_ms)(void);  /* the clock of expiry: ki_wall_ms, but in tests */
     ki_maintainer *maintainer; /* NULL: read only */
@@ -95,9 +97,8 @@ struct kith_collection {
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
 /* Under `writing`. The same, and KITH_E_IO with the old text when an earlier commit failed. */
 kith_status ki_collection_writable(const kith_collection *collection, kith_error *error);
-/* The number of a named vector, name NULL: "". KITH_E_NOTFOUND names those that are there. */
-kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
-                                        kith_error *error);
+/* The current table of generations: it lives as long as the collection. */
+const ki_generations *ki_collection_generations(const kith_collection *collection);
 /* Read only: take over what another process has committed meanwhile. Else nothing. */
 kith_status ki_collection_refresh(kith_collection *collection, kith_error *error);
 /* Wait until the current version is at least this one. KITH_E_DEADLINE; KITH_E_CANCELLED when `cancelled` (or NULL),
@@ -178,5 +179,7 @@ void ki_maintain_wake(kith_collection *collection);
 void ki_maintain_info(kith_collection *collection, kith_collection_info *info);
 /* Index declared fields now, on the calling thread, which holds no lock: for declarations with no_background. */
 kith_status ki_maintain_fields(kith_collection *collection, kith_error *error);
+/* Likewise: give up the vectors of generations that were dropped. */
+kith_status ki_maintain_slots(kith_collection *collection, kith_error *error);
 
 #endif

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "collection/commit.h"
 #include "collection/create.h"
+#include "collection/generations.h"
 #include "collection/home.h"
 #include "collection/lock.h"
 #include "collection/pages.h"
@@ -21,7 +22,9 @@
 
 /* ---- Closing, also of what is half open -------------------------------------------------------------------------- */
 
-static void free_schemas(kith_collection *collection) {
+static void free_tables(kith_collection *collection) {
+    for (size_t g = 0; g < collection->generation_count; g++) free(collection->generations[g]);
+    free(collection->generations);
     for (size_t s = 0; s < collection->schema_count; s++) ki_schema_destroy(collection->schemas[s]);
     free(collection->schemas);
 }
@@ -36,7 +39,7 @@ void kith_collection_close(kith_collection *collection) {
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
     ki_commit_queue_destroy(collection->queue);
-    free_schemas(collection);
+    free_tables(collection);
     if (collection->owns_pool) kith_pool_destroy(collection->pool);
     ki_made_free(&collection->made);
     pthread_cond_destroy(&collection->published);
@@ -144,11 +147,21 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
+/* What the first edit begins with; what the catalog has comes with its state. */
+static kith_status keep_first(kith_collection *collection, kith_error *error) {
+    ki_generations *first = ki_generations_first(&collection->made);
+    if (!first) return ki_fail(error, KITH_E_NOMEM, "out of memory");
+    const kith_status status = ki_state_keep_generations(collection, first, error);
+    if (status != KITH_OK) free(first);
+    return status;
+}
+
 static kith_status start(kith_collection *collection, kith_error *error) {
     const uint64_t cache_bytes = collection->options.cache_bytes;
     if (cache_bytes && !(collection->pages = ki_pages_create(cache_bytes, &collection->made)))
         return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
     kith_status status = take_pool(collection, error);
+    if (status == KITH_OK) status = keep_first(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);
     if (status != KITH_OK || collection->options.read_only) return status;
@@ -223,20 +236,10 @@ kith_status ki_collection_writable(const kith_collection *collection, kith_error
     return KITH_OK;
 }
 
-kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
-                                        kith_error *error) {
-    const char *wanted = name ? name : "";
-    const ki_made *made = &collection->made;
-    char names[300];
-    size_t used = 0;
-    for (size_t v = 0; v < made->vector_count; v++)
-        if (strcmp(made->vector[v].name, wanted) == 0) {
-            *number = v;
-            return KITH_OK;
-        }
-    for (size_t v = 0; v < made->vector_count && used < sizeof(names) - 1; v++) {
-        const int bytes = snprintf(names + used, sizeof(names) - used, "%s\"%s\"", v ? ", " : "", made->vector[v].name);
-        used += bytes > 0 ? (size_t)bytes : 0;
-    }
-    return ki_fail(error, KITH_E_NOTFOUND, "the collection has no vector \"%.100s\": there is %s", wanted, names);
+const ki_generations *ki_collection_generations(const kith_collection *collection) {
+    kith_collection *locked = (kith_collection *)(uintptr_t)collection; /* whose mutex it is */
+    pthread_mutex_lock(&locked->publishing);
+    const ki_generations *generations = locked->current->generations;
+    pthread_mutex_unlock(&locked->publishing);
+    return generations;
 }

@@ -25,6 +25,8 @@
  *     before the snapshot was taken until all was read. (Of another process's commits it sees whole ones only; a
  *     reader refreshes before it looks for a page, and finds new tags then.)
  * P6. After a commit with unknown outcome nothing is kept or taken any longer.
+ * P7. A key names slots (generations.h). What one holds does not depend on which generation is current, so a flip
+ *     leaves pages valid; a slot that becomes free or another generation's changes all.
  *
  * Stripes: under `writing`. Pages: any thread. */
 #ifndef KI_COLLECTION_PAGES_H
@@ -78,7 +80,7 @@ int ki_touched_tag(ki_pages *pages, const ki_snapshot *snapshot, const char *seg
 /* A leg, resolved and checked. */
 typedef struct ki_asked_leg {
     kith_queries queries;
-    size_t spec;
+    size_t spec; /* slot: it names the generation too (P7) */
     double weight;
 } ki_asked_leg;
 
@@ -93,8 +95,10 @@ typedef struct ki_page_search {
     uint64_t edits; /* that were begun or ended before the snapshot was taken */
 } ki_page_search;
 
-/* Before the snapshot is taken. Not 0: this search may be kept; otherwise the calls below are not for it. */
-int ki_page_begin(ki_page_search *search);
+/* Before the snapshot is taken (P5); then, with the legs. 0: this search is not kept, and the calls below are not for
+ * it. */
+void ki_page_begin(ki_page_search *search);
+int ki_page_may_be(ki_page_search *search);
 /* With the snapshot held, and the result begun: whether there is a page. If so it is in the result, and what is to be
  * told of it in the report. */
 int ki_page_find(ki_page_search *search, const ki_snapshot *snapshot, struct kith_result *result,

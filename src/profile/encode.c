@@ -3,7 +3,7 @@
  * A profile as bytes, little-endian:
  *
  *   0 magic  4 version  8 vector  12 dim  16 metric  20 interests_max  24 interest_count  28 seen_max  32 seen_count
- *   36 zero  40 half_life_ms  48 time_ms  56 events  64 threshold
+ *   36 tenant  40 half_life_ms  48 time_ms  56 events  64 threshold
  *   72 a weight an interest (f64), the means (f32), a key and a time of each seen item (u64), XXH3 of all before */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -29,7 +29,7 @@ kith_status ki_profile_encode(const ki_profile *p, void **data, size_t *bytes, k
     if (!to) return ki_fail(error, KITH_E_NOMEM, "out of memory for a profile of %zu bytes", size);
     const uint32_t numbers[] = {
         MAGIC,       VERSION,       p->vector, p->dim, (uint32_t)p->metric, p->interests_max, p->interest_count,
-        p->seen_max, p->seen_count, 0};
+        p->seen_max, p->seen_count, p->tenant};
     const uint64_t wide[] = {p->half_life_ms, p->time_ms, p->events};
     const size_t weights = p->interest_count * sizeof(double),
                  means = (size_t)p->interest_count * p->dim * sizeof(float);
@@ -62,6 +62,7 @@ static kith_status read_head(const unsigned char *from, const char *name, ki_pro
                       .interest_count = ki_load_u32(from + 24),
                       .seen_max = ki_load_u32(from + 28),
                       .seen_count = ki_load_u32(from + 32),
+                      .tenant = ki_load_u32(from + 36),
                       .half_life_ms = ki_load_u64(from + 40),
                       .time_ms = ki_load_u64(from + 48),
                       .events = ki_load_u64(from + 56),
@@ -74,8 +75,7 @@ static kith_status read_head(const unsigned char *from, const char *name, ki_pro
         return damaged(name, "its number of interests", error);
     if (!in_range(p->seen_max, KITH_SEEN_MAX) || p->seen_count > p->seen_max)
         return damaged(name, "its number of seen items", error);
-    if (p->half_life_ms == 0 || !(p->threshold >= 0 && p->threshold <= 1) || ki_load_u32(from + 36) != 0)
-        return damaged(name, "its settings", error);
+    if (p->half_life_ms == 0 || !(p->threshold >= 0 && p->threshold <= 1)) return damaged(name, "its settings", error);
     return KITH_OK;
 }
 

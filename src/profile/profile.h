@@ -39,6 +39,7 @@ typedef struct ki_profile_seen {
 
 typedef struct ki_profile {
     uint32_t vector; /* number of the named vector: the collection's affair */
+    uint32_t tenant; /* the generation that the vectors of its items were made for: likewise */
     uint32_t dim;
     kith_metric metric;                     /* L2SQ, IP or COSINE */
     uint32_t interests_max, interest_count; /* 1..KITH_INTERESTS_MAX */
