@@ -1060,8 +1060,6 @@ typedef struct kith_hits {
     const char *payload_bytes; /* KITH_WITH_PAYLOAD, back to back; else NULL */
     const uint64_t *payload_ends;
     const uint64_t *versions, *expires_ms; /* KITH_WITH_VERSION; else NULL */
-    uint32_t generation; /* that was read or asked: kith_collection_generation_vector() says how long its rows are */
-    int reserved;
 } kith_hits;
 #define KITH_HITS_INIT                                                                                                 \
     { .struct_size = sizeof(kith_hits) }
@@ -1071,6 +1069,11 @@ KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits
 /* KITH_WITH_VECTORS: the vectors of a name: count rows of floats (KITH_B1: bytes), and a 0 in *present for each item
  * that lacks it (its row is zeros). NULL: nothing of that name was read. Since 0.3. */
 KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
+/* What the vectors of that name are like that were read: of the generation that was current then, unless another one was
+ * asked for. The name lives until the result's next use. KITH_E_NOTFOUND (nothing of that name was read), KITH_E_ARG.
+ * Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_result_vector_spec(const kith_result *result, const char *name,
+                                                             kith_vector_spec *spec);
 
 /* Read items by their ids, in their order; those that are not there are passed over. with: KITH_WITH_... Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids,

@@ -7,7 +7,9 @@
 
 bool kpy_spec(const kpy_shop *held, uint32_t generation, size_t number, kith_vector_spec *spec) {
     kith_error error = {0};
-    const kith_status status = kith_collection_generation_vector(held->collection, generation, number, spec, &error);
+    const kith_status status =
+        generation ? kith_collection_generation_vector(held->collection, generation, number, spec, &error)
+                   : kith_collection_vector(held->collection, number, spec);
     return status == KITH_OK || kpy_fail(status, &error);
 }
 

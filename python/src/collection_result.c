@@ -39,21 +39,17 @@ PyObject *kpy_texts_of(const char *bytes, const uint64_t *ends, size_t count) {
     return pair;
 }
 
-PyObject *kpy_vectors_of(const kpy_shop *held, const kith_result *result, const kith_hits *hits) {
+PyObject *kpy_vectors_of(const kpy_shop *held, const kith_result *result, size_t count) {
     PyObject *dict = PyDict_New();
     for (size_t i = 0; dict && i < held->vectors; i++) {
         const uint8_t *present = NULL;
         const void *rows = kith_result_vectors(result, held->names[i], &present);
         kith_vector_spec spec;
-        if (!rows) continue;
-        if (!kpy_spec(held, hits->generation, i, &spec)) {
-            Py_CLEAR(dict);
-            break;
-        }
+        if (!rows || kith_result_vector_spec(result, held->names[i], &spec) != KITH_OK) continue;
         const bool bits = spec.dtype == KITH_B1;
-        npy_intp shape[2] = {(npy_intp)hits->count, (npy_intp)(bits ? spec.dim / 8 : spec.dim)};
+        npy_intp shape[2] = {(npy_intp)count, (npy_intp)(bits ? spec.dim / 8 : spec.dim)};
         PyObject *array = PyArray_SimpleNew(2, shape, bits ? NPY_UBYTE : NPY_FLOAT);
-        PyObject *there = kpy_copy(present, hits->count, NPY_UBYTE, 1), *pair = NULL;
+        PyObject *there = kpy_copy(present, count, NPY_UBYTE, 1), *pair = NULL;
         if (array && there) {
             memcpy(PyArray_DATA((PyArrayObject *)array), rows, (size_t)PyArray_NBYTES((PyArrayObject *)array));
             pair = PyTuple_Pack(2, array, there);
@@ -88,7 +84,7 @@ PyObject *kpy_items_of(const kpy_shop *held, const kith_result *result, unsigned
         kpy_texts_of(hits.payload_bytes, hits.payload_ends, hits.count),
         kpy_copy(hits.versions, hits.count, NPY_UINT64, sizeof(uint64_t)),
         kpy_copy(hits.expires_ms, hits.count, NPY_UINT64, sizeof(uint64_t)),
-        with & KITH_WITH_VECTORS ? kpy_vectors_of(held, result, &hits) : Py_NewRef(Py_None),
+        with & KITH_WITH_VECTORS ? kpy_vectors_of(held, result, hits.count) : Py_NewRef(Py_None),
     };
     return kpy_tuple_of(parts, sizeof(parts) / sizeof(*parts));
 }

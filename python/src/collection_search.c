@@ -191,7 +191,8 @@ static PyObject *answer_of(const struct asking *asking) {
         kpy_texts_of(hits.payload_bytes, hits.payload_ends, hits.count),
         kpy_copy(hits.versions, hits.count, NPY_UINT64, sizeof(uint64_t)),
         kpy_copy(hits.expires_ms, hits.count, NPY_UINT64, sizeof(uint64_t)),
-        asking->ask.with & KITH_WITH_VECTORS ? kpy_vectors_of(asking->held, asking->result, &hits) : Py_NewRef(Py_None),
+        asking->ask.with & KITH_WITH_VECTORS ? kpy_vectors_of(asking->held, asking->result, hits.count)
+                                             : Py_NewRef(Py_None),
         asking->ask.report ? ask_report_dict(&asking->report, &asking->explain) : Py_NewRef(Py_None),
     };
     return kpy_tuple_of(parts, sizeof(parts) / sizeof(*parts));

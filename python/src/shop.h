@@ -65,7 +65,7 @@ PyObject *kpy_copy(const void *from, size_t count, int type, size_t size);
 /* Texts back to back as (bytes, ends), or None. */
 PyObject *kpy_texts_of(const char *bytes, const uint64_t *ends, size_t count);
 /* {name: (rows, present)} of the generation that was read. */
-PyObject *kpy_vectors_of(const kpy_shop *held, const kith_result *result, const kith_hits *hits);
+PyObject *kpy_vectors_of(const kpy_shop *held, const kith_result *result, size_t count);
 /* A tuple that takes the references; NULL when one of them is. */
 PyObject *kpy_tuple_of(PyObject **parts, Py_ssize_t count);
 /* (ids, texts or None, payloads or None, versions or None, expiries or None, vectors or None) */

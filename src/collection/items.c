@@ -52,12 +52,20 @@ static kith_status put_items(kith_collection *collection, const ki_snapshot *sna
 kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids, unsigned with, kith_result *result,
                                 kith_error *error) {
     if (!collection || !ids || !result) return ki_fail(error, KITH_E_ARG, "kith_collection_get: an argument is NULL");
+    return kith_collection_generation_get(collection, 0, ids, with, result, error);
+}
+
+kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number, const kith_ids *ids,
+                                           unsigned with, kith_result *result, kith_error *error) {
+    const ki_generation *generation = NULL;
+    if (!collection || !ids || !result)
+        return ki_fail(error, KITH_E_ARG, "kith_collection_generation_get: an argument is NULL");
     kith_status status = ki_ids_check(&collection->made, ids, error);
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = take_state(collection, &status, error);
     if (!snapshot) return status;
-    status =
-        ki_result_begin(result, snapshot->generations, ki_generations_current(snapshot->generations), with, 0, error);
+    status = ki_generations_get(snapshot->generations, number, &generation, error);
+    if (status == KITH_OK) status = ki_result_begin(result, snapshot->generations, generation, with, 0, error);
     if (status == KITH_OK) status = put_items(collection, snapshot, ids, result, error);
     if (status != KITH_OK) ki_result_forget(result);
     ki_snapshot_release(snapshot);

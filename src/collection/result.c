@@ -69,6 +69,8 @@ static int begin_vectors(kith_result *result, const ki_generations *generations,
             return 0;
         memcpy(to->name.data, from->name, name_bytes);
         to->slot = generation->slot[i];
+        to->spec = generations->spec[to->slot];
+        to->spec.name = to->name.data;
         to->row_bytes = from->dtype == KITH_B1 ? from->row_bytes : from->dim * sizeof(float);
         result->vector_count = i + 1;
     }
@@ -223,12 +225,24 @@ kith_status kith_result_hits(const kith_result *result, kith_hits *hits) {
     return KITH_OK;
 }
 
-const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
-    if (!result) return NULL;
-    for (size_t i = 0; i < result->vector_count; i++) {
-        if (strcmp(result->vectors[i].name.data, name ? name : "") != 0) continue;
-        if (present) *present = result->vectors[i].present.data;
-        return result->vectors[i].rows.data;
-    }
+/* NULL: nothing of that name was read. */
+static const ki_result_vectors *find_vectors(const kith_result *result, const char *name) {
+    for (size_t i = 0; i < result->vector_count; i++)
+        if (strcmp(result->vectors[i].name.data, name ? name : "") == 0) return &result->vectors[i];
     return NULL;
+}
+
+const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
+    const ki_result_vectors *found = result ? find_vectors(result, name) : NULL;
+    if (!found) return NULL;
+    if (present) *present = found->present.data;
+    return found->rows.data;
+}
+
+kith_status kith_result_vector_spec(const kith_result *result, const char *name, kith_vector_spec *spec) {
+    if (!result || !spec) return KITH_E_ARG;
+    const ki_result_vectors *found = find_vectors(result, name);
+    if (!found) return KITH_E_NOTFOUND;
+    *spec = found->spec;
+    return KITH_OK;
 }

@@ -22,7 +22,8 @@
 typedef struct ki_result_vectors {
     size_t slot;
     size_t row_bytes; /* of floats, or bits */
-    ki_area name;     /* NUL-terminated: the collection may be closed meanwhile */
+    kith_vector_spec spec;
+    ki_area name; /* NUL-terminated: the collection may be closed meanwhile */
     ki_area rows, present;
 } ki_result_vectors;
 
