@@ -159,6 +159,8 @@ int command_flip(const struct arguments *arguments) {
     if (!failed) status = kith_collection_flip(shop.collection, number, required ? &options : NULL, &report, &error);
     progress_end(&progress);
     if (!failed && status != KITH_OK) failed = fail_status(status, &error);
+    if (status == KITH_E_DATA && !option_given(arguments, OPTION_QUIET))
+        note("kith generation %s check says more; with --lacking, which items lack vectors", shop.path);
     if (!failed && option_given(arguments, OPTION_JSON)) {
         flip_json(&report, now_ns() - start_ns);
     } else if (!failed && !option_given(arguments, OPTION_QUIET)) {
