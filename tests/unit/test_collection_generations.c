@@ -3,7 +3,9 @@
  * Generations: begun beside the current one, filled, checked, tried with some users, made current and current again,
  * dropped; what is refused, and that nothing changes then; what another process sees, and the next opening. Item i has
  * vectors of equal elements: i in generation 1, and in a later one g the value of place (i * 7 + g) % ITEMS, so that one
- * answer tells whose it is. */
+ * answer tells whose it is.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
@@ -192,7 +194,8 @@ static void flip_and_back(unsigned seal) {
 
 static void test_flip_and_back(void **state) {
     (void)state;
-    for (unsigned seal = 0; seal < 8; seal++) flip_and_back(seal);
+    static const unsigned seals[] = {0, 1, 6, 7};
+    for (size_t i = 0; i < sizeof(seals) / sizeof(*seals); i++) flip_and_back(seals[i]);
 }
 
 /* What is asked of it, reads give. */

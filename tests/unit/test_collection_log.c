@@ -13,6 +13,7 @@
 #include "collection/log.h"
 #include "collection/made.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -231,6 +232,115 @@ static void test_made_comes_back(void **state) {
     ki_made_free(&back);
 }
 
+/* ---- Generations ------------------------------------------------------------------------------------------------- */
+
+/* Two names; generation 2 has its own "", 3 both, 2 is dropped and its slot free. */
+static ki_generations *some_generations(const ki_made *made) {
+    kith_vector_spec both[] = {{.name = "", .dim = 6}, {.name = "b", .dim = 16, .dtype = KITH_B1}};
+    kith_generation_options options = KITH_GENERATION_OPTIONS_INIT;
+    ki_generations *g = ki_generations_first(made), *next;
+    assert_non_null(g);
+    options.vectors = both, options.model = "m \xc3\xa4";
+    for (size_t count = 1; count <= 2; count++) {
+        next = ki_generations_next(g);
+        free(g);
+        g = next;
+        options.vector_count = count;
+        must(ki_generations_begin(g, &options, 77, &error));
+    }
+    ki_generations_flip(g, ki_generations_find(g, 3));
+    g->generation[0].share = 0.1;
+    ki_generations_drop(g, 2);
+    ki_generations_free_slots(g, ki_generations_leaving(g));
+    return g;
+}
+
+static void test_generations_come_back(void **state) {
+    ki_generations *g = some_generations(&string_ids), *back = NULL;
+    char *text = NULL;
+    (void)state;
+    must(ki_generations_encode(g, &text, &error));
+    must(ki_generations_decode((ki_bytes){text, strlen(text)}, "shop", &string_ids, &back, &error));
+    assert_int_equal(back->slots, 5);
+    assert_int_equal(back->used, 0x1b);
+    assert_int_equal(back->tenant[2], 0);
+    assert_int_equal(back->count, 2);
+    assert_int_equal(back->current, 3);
+    assert_int_equal(back->previous, 1);
+    assert_int_equal(back->next, 4);
+    assert_int_equal(back->edition, g->edition);
+    assert_true(back->generation[0].share == 0.1);
+    assert_string_equal(back->generation[1].model, "m \xc3\xa4");
+    assert_int_equal(back->generation[1].created_ms, 77);
+    assert_int_equal(back->generation[1].slot[0], 3);
+    assert_int_equal(back->spec[4].dim, 16);
+    assert_int_equal(back->spec[4].metric, KITH_HAMMING);
+    assert_int_equal(ki_generations_state(back, &back->generation[0]), KITH_GENERATION_PREVIOUS);
+    free(text);
+    free(g);
+    free(back);
+}
+
+static kith_status read_generations(const char *text) {
+    ki_generations *g = NULL;
+    const kith_status status = ki_generations_decode((ki_bytes){text, strlen(text)}, "shop", &string_ids, &g, &error);
+    free(g);
+    return status;
+}
+
+/* What cannot have been written is damage, whatever of it was changed. */
+static void test_generations_are_checked(void **state) {
+    static const struct {
+        const char *from, *to;
+    } lies[] = {
+        {"\"current\":3", "\"current\":2"},
+        {"\"current\":3", "\"current\":0"},
+        {"\"current\":3", "\"current\":1"},
+        {"\"previous\":1", "\"previous\":3"},
+        {"\"previous\":1", "\"previous\":9"},
+        {"\"next\":4", "\"next\":3"},
+        {"\"edition\":", "\"edition\":-"},
+        {"\"share\":0.1", "\"share\":1.5"},
+        {"\"share\":0.0", "\"share\":0.2"},
+        {"\"number\":3", "\"number\":1"},
+        {"\"slots\":[0,1]", "\"slots\":[0,0]"},
+        {"\"slots\":[0,1]", "\"slots\":[0]"},
+        {"\"slots\":[0,1]", "\"slots\":[2,1]"},
+        {"\"slots\":[0,1]", "\"slots\":[64,1]"},
+        {"\"slots\":[0,1]", "\"slots\":[3,1]"},
+        {"\"slots\":[3,4]", "\"slots\":[3,\"4\"]"},
+        {"\"dim\":6", "\"dim\":0"},
+        {"\"dim\":16", "\"dim\":15"},
+        {"\"name\":\"b\"", "\"name\":\"c\""},
+        {"\"metric\":\"hamming\"", "\"metric\":\"l2\""},
+        {"\"dtype\":\"f32\"", "\"dtype\":7"},
+        {"\"model\":\"\"", "\"model\":\"\\n\""},
+        {"\"slots\":[{", "\"slot\":[{"},
+        {"\"generation\":3", "\"generation\":4"},
+        {"\"generations\":", "\"others\":"},
+        {"\"version\":1", "\"version\":0"},
+    };
+    ki_generations *g = some_generations(&string_ids);
+    char *text = NULL, changed[4096];
+    (void)state;
+    must(ki_generations_encode(g, &text, &error));
+    for (size_t i = 0; i < sizeof(lies) / sizeof(*lies); i++) {
+        const char *at = strstr(text, lies[i].from);
+        if (!at) fail_msg("'%s' lacks '%s'", text, lies[i].from);
+        snprintf(changed, sizeof(changed), "%.*s%s%s", (int)(at - text), text, lies[i].to, at + strlen(lies[i].from));
+        if (read_generations(changed) != KITH_E_CORRUPT) fail_msg("%zu: '%s' is taken", i, changed);
+    }
+    snprintf(changed, sizeof(changed), "%s", text);
+    memcpy(strstr(changed, "\"version\":1"), "\"version\":2", 11);
+    assert_int_equal(read_generations(changed), KITH_E_VERSION);
+    for (size_t bytes = 0; bytes < strlen(text); bytes++) {
+        snprintf(changed, sizeof(changed), "%.*s", (int)bytes, text);
+        assert_int_equal(read_generations(changed), KITH_E_CORRUPT);
+    }
+    free(text);
+    free(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_read_as_written),
@@ -238,6 +348,8 @@ int main(void) {
         cmocka_unit_test(test_hostile_numbers_are_refused),
         cmocka_unit_test(test_settings_are_checked),
         cmocka_unit_test(test_made_comes_back),
+        cmocka_unit_test(test_generations_come_back),
+        cmocka_unit_test(test_generations_are_checked),
     };
     strings = ki_generations_first(&string_ids);
     numbers = ki_generations_first(&number_ids);
