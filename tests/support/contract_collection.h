@@ -102,6 +102,17 @@ static kith_status call_collection_get(unsigned missing, kith_error *error) {
     return kith_collection_get(P(1, shop), P(2, &ids), KITH_WITH_PAYLOAD, P(3, found), error);
 }
 
+static kith_status call_collection_generation_get(unsigned missing, kith_error *error) {
+    const kith_ids ids = shop_some();
+    return kith_collection_generation_get(P(1, shop), 1, P(2, &ids), KITH_WITH_VECTORS, P(3, found), error);
+}
+
+static kith_status call_result_vector_spec(unsigned missing, kith_error *error) {
+    const kith_status status = call_collection_generation_get(0, error);
+    assert_int_equal(status, KITH_OK);
+    return kith_result_vector_spec(P(1, found), "", P(2, &out.spec));
+}
+
 static kith_status call_collection_exists(unsigned missing, kith_error *error) {
     const kith_ids ids = shop_some();
     return kith_collection_exists(P(1, shop), P(2, &ids), P(3, out.exists), error);

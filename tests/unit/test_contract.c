@@ -338,6 +338,8 @@ static const struct call {
     CALL(collection_profile_event, 4),
     CALL(collection_profile_get, 3),
     CALL(collection_profile_delete, 2),
+    CALL(result_vector_spec, 2),
+    CALL(collection_generation_get, 3),
     CALL(collection_generation_begin, 3),
     CALL(collection_generation, 2),
     CALL(collection_generation_vector, 2),
