@@ -256,7 +256,7 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_GENERATION] =
         {COMMAND_GENERATION,
          "generation",
-         "FOLDER [begin | check N | canary N | drop N]",
+         "FOLDER [begin | check N | canary N | of USER | drop N]",
          1,
          3,
          "show, begin, check, try and drop generations of a collection",
@@ -267,8 +267,8 @@ const struct command command_table[COMMANDS] = {
          "\n"
          "Without a verb the generations are shown. check counts the items that lack its vectors, seeks some stored "
          "vectors, and says how much of what exact searches find is found at a target recall, and how many of the "
-         "neighbours are also those of the current generation. canary sends the same users at every query: kith query "
-         "--user. drop removes one that is not current, with its vectors.",
+         "neighbours are also those of the current generation. canary sends the same users at every query, kith query "
+         "--user; of tells where one is sent. drop removes one that is not current, with its vectors.",
          {{"kith generation shop", "which there are"},
           {"kith generation shop begin --model m2 --dim 512", "the next one, without vectors yet"},
           {"kith generation shop check 2", "is it whole, and how does it search?"},

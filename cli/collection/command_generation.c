@@ -214,20 +214,41 @@ static int drop(const struct arguments *arguments, struct shop *shop, uint32_t n
     return EXIT_OK;
 }
 
+/* The third operand is a user. */
+static int of_user(const struct arguments *arguments, struct shop *shop, uint32_t number) {
+    kith_error error = {0};
+    const kith_status status = kith_collection_generation_of(shop->collection, arguments->operands[2], &number, &error);
+    if (status != KITH_OK) return fail_status(status, &error);
+    struct json json = JSON_LINES(stdout);
+    if (option_given(arguments, OPTION_JSON)) {
+        emit_object(&json, NULL);
+        emit_text(&json, "user", arguments->operands[2]);
+        emit_uint(&json, "generation", number);
+        emit_object_end(&json);
+    } else {
+        printf("%u\n", number);
+    }
+    return EXIT_OK;
+}
+
 /* ---- The command ------------------------------------------------------------------------------------------------- */
 
-enum { SHOW, BEGIN, CHECK, CANARY, DROP, VERBS };
+static const char NUMBER[] = "the number of a generation, which kith generation FOLDER shows";
+
+enum { SHOW, BEGIN, CHECK, CANARY, OF, DROP, VERBS };
 
 static const struct verb {
     const char *name;
-    bool numbered, writes;
+    const char *operand; /* what stands behind it; NULL: nothing */
+    bool writes;
     int (*run)(const struct arguments *arguments, struct shop *shop, uint32_t number);
 } verbs[VERBS] = {
-    [SHOW] = {"", false, false, show},
-    [BEGIN] = {"begin", false, true, begin},
-    [CHECK] = {"check", true, false, generation_check},
-    [CANARY] = {"canary", true, true, canary},
-    [DROP] = {"drop", true, true, drop},
+    [SHOW] = {"", NULL, false, show},
+    [BEGIN] = {"begin", NULL, true, begin},
+    [CHECK] = {"check", NUMBER, false, generation_check},
+    [CANARY] = {"canary", NUMBER, true, canary},
+    [OF] = {"of", "the name of a user", false, of_user},
+    [DROP] = {"drop", NUMBER, true, drop},
 };
 
 /* Options of one verb alone. */
@@ -259,15 +280,14 @@ static int find_verb(const struct arguments *arguments, const struct verb **verb
         if (*verbs[i].name) suggest_offer(&near, verbs[i].name);
     }
     if (*verb && (arguments->operand_count < 2 || *name)) return EXIT_OK;
-    return fail_usage(COMMAND_GENERATION, "\"%s\" is none of begin, check, canary and drop%s%s%s", name,
+    return fail_usage(COMMAND_GENERATION, "\"%s\" is none of begin, check, canary, of and drop%s%s%s", name,
                       near.best ? "; did you mean \"" : "", near.best ? near.best : "", near.best ? "\"?" : "");
 }
 
 static int check_verb(const struct arguments *arguments, const struct verb *verb) {
-    const size_t wanted = !*verb->name ? 1 : verb->numbered ? 3 : 2;
+    const size_t wanted = !*verb->name ? 1 : verb->operand ? 3 : 2;
     if (arguments->operand_count < wanted)
-        return fail_usage(COMMAND_GENERATION, "%s needs the number of a generation: kith generation shows them",
-                          verb->name);
+        return fail_usage(COMMAND_GENERATION, "%s needs %s", verb->name, verb->operand);
     if (arguments->operand_count > wanted)
         return fail_usage(COMMAND_GENERATION, "%s does not know what to do with \"%s\"", verb->name,
                           arguments->operands[wanted]);
@@ -292,7 +312,8 @@ int command_generation(const struct arguments *arguments) {
     uint32_t number = 0;
     int failed = find_verb(arguments, &verb);
     if (!failed) failed = check_verb(arguments, verb);
-    if (!failed && verb->numbered) failed = generation_parse(COMMAND_GENERATION, arguments->operands[2], &number);
+    if (!failed && verb->operand == NUMBER)
+        failed = generation_parse(COMMAND_GENERATION, arguments->operands[2], &number);
     if (failed) return failed;
     failed = shop_open(arguments, !verb->writes, &shop);
     if (!failed) failed = verb->run(arguments, &shop, number);

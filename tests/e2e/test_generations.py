@@ -142,6 +142,8 @@ def test_canary(two):
     many = sent()
     assert few < many < set(USERS)
     user, other = min(few), min(set(USERS) - many)
+    assert good("generation", two, "of", user).stdout == "2\n" and good("generation", two, "of", other).stdout == "1\n"
+    assert json.loads(good("generation", two, "of", user, "--json").stdout) == {"user": user, "generation": 2}
     assert hits(two, "--query", numbers(vector(3, NEW)), "--user", user, "-k", 1) == [3]
     assert hits(two, "--query", numbers(vector(3, OLD)), "--user", other, "-k", 1) == [3]
     good("generation", two, "begin", "--dim", 2)
@@ -179,6 +181,7 @@ def test_named_vectors(tmp_path):
     (USAGE, ["generation", "SHOP", "begin", 2, "--dim", 3], '"2"'),
     (USAGE, ["generation", "SHOP", "--dim", 3], "begin"),
     (USAGE, ["generation", "SHOP", "check"], "number of a generation"),
+    (USAGE, ["generation", "SHOP", "of"], "name of a user"),
     (USAGE, ["generation", "SHOP", "check", "two"], '"two" is no number'),
     (USAGE, ["generation", "SHOP", "check", 0], '"0" is no number'),
     (USAGE, ["generation", "SHOP", "check", 2, "--share", 0.5], "canary"),
