@@ -252,6 +252,41 @@ const struct command command_table[COMMANDS] = {
           {"kith query shop --profile ann --diversity 0.3", "what ann may like"},
           {"kith profile shop ann --json --vectors", "for programs"}},
          command_profile},
+    [COMMAND_GENERATION] = {COMMAND_GENERATION,
+                            "generation",
+                            "FOLDER [NUMBER]",
+                            1,
+                            2,
+                            "list, begin, check, try or drop a collection's generations",
+                            "A generation is what one model makes of a collection's items: vectors of a dimension, "
+                            "type and metric of their "
+                            "own. A next one is begun beside the current one, filled by kith add --generation, "
+                            "checked, tried with a share "
+                            "of the users (kith query --user), and made current by kith flip.\n"
+                            "\n"
+                            "Without options the generations are listed. Payloads, fields and deletions are the same "
+                            "in all of them; vectors "
+                            "of names that a generation was not begun with are those of the one before.",
+                            {{"kith generation shop --begin --dim 768 --model text-v2", "prints 2"},
+                             {"kith add shop new.npy --generation 2 --mode update", "its vectors, for the same ids"},
+                             {"kith generation shop 2 --check", "who lacks one, and what it finds"},
+                             {"kith generation shop 2 --canary 0.05", "for five users in a hundred"},
+                             {"kith generation shop 1 --drop", "after kith flip shop 2"}},
+                            command_generation},
+    [COMMAND_FLIP] =
+        {COMMAND_FLIP,
+         "flip",
+         "FOLDER [NUMBER]",
+         1,
+         2,
+         "make a generation of a collection the current one",
+         "One durable step, while the collection is searched: each search is answered by one of the two "
+         "generations. Refused, and nothing changes, while items lack its vectors, or what is asked for is "
+         "not met. The one before stays until it is dropped, and --back makes it current again.",
+         {{"kith flip shop 2", "all items have its vectors"},
+          {"kith flip shop 2 --min-share 0.99 --min-overlap 0.5", "nearly all, and like before"},
+          {"kith flip shop --back", "as it was"}},
+         command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
                      "FOLDER",

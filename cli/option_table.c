@@ -67,12 +67,13 @@ const struct option option_table[] = {
     {OPTION_OUTPUT, OPTION_KIND_FILE, false, 'o', "output", "PAGE.html", NULL, 0, 0, ON(DEMO),
      "The page to write (default: kith-demo.html)"},
 
-    {OPTION_METRIC, OPTION_KIND_WORD, false, 'm', "metric", "METRIC", metrics, 0, 0, ON(BUILD) | ON(CREATE),
+    {OPTION_METRIC, OPTION_KIND_WORD, false, 'm', "metric", "METRIC", metrics, 0, 0,
+     ON(BUILD) | ON(CREATE) | ON(GENERATION),
      "How distance is measured (default: l2, squared Euclidean; hamming for bits)"},
     {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(BUILD),
      "Stored type of elements; f32 input may be stored as f16 or bf16, rounded; b1 takes bytes as packed bits "
      "(default: the input's)"},
-    {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(CREATE),
+    {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", stored_types, 0, 0, ON(CREATE) | ON(GENERATION),
      "Stored type of elements; what is added is rounded to f16 or bf16 (default: f32)"},
     {OPTION_DTYPE, OPTION_KIND_WORD, false, 't', "dtype", "TYPE", number_types, 0, 0, ON(CONVERT),
      "Element type of the output (default: what the suffix of OUT asks for, else the input's)"},
@@ -105,6 +106,8 @@ const struct option option_table[] = {
      "Neighbours of each query, 1 to 10000 (default: 10)"},
     {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX, ON(JOIN),
      "Neighbours of each query, 1 to 10000; with --self to 9999 (default: 10)"},
+    {OPTION_K, OPTION_KIND_NUMBER, false, 'k', "k", "COUNT", NULL, 1, KITH_K_MAX - 1, ON(GENERATION),
+     "Neighbours of each sampled vector, 1 to 9999 (default: 10)"},
     {OPTION_SELF, OPTION_KIND_FLAG, false, 's', "self", NULL, NULL, 0, 0, ON(JOIN),
      "Join the stored vectors with themselves: each gets its k nearest others, in order of ascending id"},
     {OPTION_RADIUS, OPTION_KIND_REAL, false, 'r', "radius", "DISTANCE", NULL, 0, 0, ON(SEARCH),
@@ -115,6 +118,8 @@ const struct option option_table[] = {
      "the same answers (default: auto)"},
     {OPTION_TARGET_RECALL, OPTION_KIND_REAL, false, 'R', "target-recall", "SHARE", NULL, 0, 0, APPROXIMATES | ON(QUERY),
      "The mean share of true neighbours to find, such as 0.95; plan and parameters follow from it (default: 1, exact)"},
+    {OPTION_TARGET_RECALL, OPTION_KIND_REAL, false, 'R', "target-recall", "SHARE", NULL, 0, 0, ON(GENERATION),
+     "What is held against exact searches (default: 0.95)"},
     {OPTION_NPROBE, OPTION_KIND_NUMBER, false, 0, "nprobe", "COUNT", NULL, 1, KITH_LISTS_MAX, APPROXIMATES,
      "Plan ivf: lists to look at for each query (default: by --target-recall, else 16)"},
     {OPTION_RERANK, OPTION_KIND_NUMBER, false, 0, "rerank", "COUNT", NULL, 1, NO_LIMIT, APPROXIMATES,
@@ -155,10 +160,13 @@ const struct option option_table[] = {
      "Write the numbers as JSON; -: to stdout, in place of the table"},
     {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(TUNE) | ON(BENCH), "Write a plot as SVG"},
 
-    {OPTION_DIM, OPTION_KIND_NUMBER, false, 'd', "dim", "COUNT", NULL, 1, KITH_DIM_MAX, ON(CREATE),
+    {OPTION_DIM, OPTION_KIND_NUMBER, false, 'd', "dim", "COUNT", NULL, 1, KITH_DIM_MAX, ON(CREATE) | ON(GENERATION),
      "Elements of a vector; for b1 bits"},
     {OPTION_VECTORS, OPTION_KIND_TEXT, false, 0, "vectors", "SPECS", NULL, 0, 0, ON(CREATE),
      "Several named vectors an item, NAME:DIM[:TYPE[:METRIC]] separated by commas, in place of --dim"},
+    {OPTION_VECTORS, OPTION_KIND_TEXT, false, 0, "vectors", "SPECS", NULL, 0, 0, ON(GENERATION),
+     "Named vectors of the generation, NAME:DIM[:TYPE[:METRIC]] separated by commas, in place of --dim; the names that "
+     "are left out are shared with the current generation"},
     {OPTION_FIELDS, OPTION_KIND_TEXT, false, 'F', "fields", "FIELDS", NULL, 0, 0, ON(CREATE),
      "Fields of the payload that filters are fast on: NAME:TYPE separated by commas; types are tag, tags (a list of "
      "them), int, float, bool and time"},
@@ -167,7 +175,7 @@ const struct option option_table[] = {
      "only"},
     {OPTION_STRING_IDS, OPTION_KIND_FLAG, false, 0, "string-ids", NULL, NULL, 0, 0, ON(CREATE),
      "Ids are strings (default: whole numbers)"},
-    {OPTION_MODEL, OPTION_KIND_TEXT, false, 0, "model", "NAME", NULL, 0, 0, ON(CREATE) | ON(QUERY),
+    {OPTION_MODEL, OPTION_KIND_TEXT, false, 0, "model", "NAME", NULL, 0, 0, ON(CREATE) | ON(QUERY) | ON(GENERATION),
      "What makes the vectors; queries that name another one are refused"},
     {OPTION_MODE, OPTION_KIND_WORD, false, 0, "mode", "MODE", write_modes, 0, 0, ON(ADD),
      "upsert replaces an item that is there, insert refuses it, update changes what is given and merge also keeps "
@@ -214,6 +222,32 @@ const struct option option_table[] = {
     {OPTION_THRESHOLD, OPTION_KIND_REAL, false, 0, "threshold", "COSINE", NULL, 0, 0, ON(PROFILE),
      "An item less similar than that to all interests begins one: 0 to 1 (default: as it was, at first 0.7)"},
     {OPTION_FORGET, OPTION_KIND_FLAG, false, 0, "forget", NULL, NULL, 0, 0, ON(PROFILE), "Remove the profile"},
+    {OPTION_GENERATION, OPTION_KIND_NUMBER, false, 0, "generation", "NUMBER", NULL, 1, UINT32_MAX, ON(ADD),
+     "The vectors are those of this generation; with --mode update nothing else of an item changes (default: the "
+     "current "
+     "one)"},
+    {OPTION_GENERATION, OPTION_KIND_NUMBER, false, 0, "generation", "NUMBER", NULL, 1, UINT32_MAX, ON(QUERY),
+     "Search the vectors of this generation (default: the current one)"},
+    {OPTION_USER, OPTION_KIND_TEXT, false, 0, "user", "NAME", NULL, 0, 0, ON(QUERY),
+     "Who asks: a canary generation gets a share of the users"},
+    {OPTION_BEGIN, OPTION_KIND_FLAG, false, 0, "begin", NULL, NULL, 0, 0, ON(GENERATION),
+     "Begin a generation without vectors yet, and print its number"},
+    {OPTION_CHECK, OPTION_KIND_FLAG, false, 0, "check", NULL, NULL, 0, 0, ON(GENERATION),
+     "Count the items that lack its vectors, and search a sample of those that it has: recall, and what it has in "
+     "common "
+     "with the current generation"},
+    {OPTION_CANARY, OPTION_KIND_REAL, false, 0, "canary", "SHARE", NULL, 0, 0, ON(GENERATION),
+     "Send this share of the users to it, 0 to 1; 0 ends that"},
+    {OPTION_DROP, OPTION_KIND_FLAG, false, 0, "drop", NULL, NULL, 0, 0, ON(GENERATION),
+     "Remove it with its vectors; not the current one"},
+    {OPTION_BACK, OPTION_KIND_FLAG, false, 0, "back", NULL, NULL, 0, 0, ON(FLIP),
+     "Go back to the generation that was current before"},
+    {OPTION_MIN_SHARE, OPTION_KIND_REAL, false, 0, "min-share", "SHARE", NULL, 0, 0, ON(FLIP),
+     "Refuse unless this share of the items has its vectors: 0 to 1 (default: 1, with --back 0)"},
+    {OPTION_MIN_RECALL, OPTION_KIND_REAL, false, 0, "min-recall", "SHARE", NULL, 0, 0, ON(FLIP),
+     "Refuse unless approximate searches of a sample find this share of what exact ones do (default: 0)"},
+    {OPTION_MIN_OVERLAP, OPTION_KIND_REAL, false, 0, "min-overlap", "SHARE", NULL, 0, 0, ON(FLIP),
+     "Refuse unless its neighbours have this share in common with those of the current generation (default: 0)"},
 
     {OPTION_DATA, OPTION_KIND_FOLDER, false, 'd', "data", "FOLDER", NULL, 0, 0, ON(DEMO),
      "Where Fashion-MNIST lies (default: /usr/share/datasets/fashion-mnist)"},
@@ -277,11 +311,12 @@ const struct option option_table[] = {
 
     {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU) | ON(ADD) |
-         ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(TOP),
+         ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(TOP),
      "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO) | ON(CREATE) |
-         ON(ADD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(SNAPSHOT) | ON(RESTORE) | ON(COMPACT) | ON(REPAIR),
+         ON(ADD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(SNAPSHOT) | ON(RESTORE) |
+         ON(COMPACT) | ON(REPAIR),
      "No progress bar, no notes and no summary"},
     {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,
      "Colors: auto, always or never (default: auto, on a terminal unless NO_COLOR is set)"},

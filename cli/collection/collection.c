@@ -18,6 +18,7 @@ int shop_open(const struct arguments *arguments, bool read_only, struct shop *sh
     shop->info = (kith_collection_info)KITH_COLLECTION_INFO_INIT;
     options.read_only = read_only;
     options.threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
+    options.no_background = option_given(arguments, OPTION_DROP); /* its files are gone when the command ends */
     if (option_given(arguments, OPTION_RELAXED)) options.durability = KITH_DURABILITY_RELAXED;
     kith_status status = kith_collection_open(shop->path, &options, &shop->collection, &error);
     if (status == KITH_OK) status = kith_collection_get_info(shop->collection, &shop->info);
@@ -69,13 +70,30 @@ void shop_ids_free(struct shop_ids *ids) {
     free(ids->ends);
 }
 
+bool shop_spec(const struct shop *shop, size_t number, kith_vector_spec *spec) {
+    return kith_collection_generation_vector(shop->collection, shop->generation, number, spec, NULL) == KITH_OK;
+}
+
+int shop_generation(const struct arguments *arguments, struct shop *shop) {
+    const char *user = option_text(arguments, OPTION_USER, NULL);
+    kith_vector_spec spec;
+    kith_error error = {0};
+    kith_status status = KITH_OK;
+    shop->generation = (uint32_t)option_number(arguments, OPTION_GENERATION, 0);
+    if (!shop->generation && user)
+        status = kith_collection_generation_of(shop->collection, user, &shop->generation, &error);
+    if (status == KITH_OK) /* it is there */
+        status = kith_collection_generation_vector(shop->collection, shop->generation, 0, &spec, &error);
+    return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
+}
+
 int shop_vector(const struct arguments *arguments, const struct shop *shop, kith_vector_spec *spec) {
     const char *name = option_text(arguments, OPTION_VECTOR, "");
-    for (size_t i = 0; kith_collection_vector(shop->collection, i, spec) == KITH_OK; i++)
+    for (size_t i = 0; shop_spec(shop, i, spec); i++)
         if (strcmp(spec->name, name) == 0) return EXIT_OK;
     if (option_given(arguments, OPTION_VECTOR))
         return fail(EXIT_ABSENT, "%s has no vector called \"%s\"; kith info shows what it has", shop->path, name);
-    if (shop->info.vectors == 1 && kith_collection_vector(shop->collection, 0, spec) == KITH_OK) return EXIT_OK;
+    if (shop->info.vectors == 1 && shop_spec(shop, 0, spec)) return EXIT_OK;
     return fail(EXIT_USAGE, "%s has several named vectors: --vector says which one is meant", shop->path);
 }
 

@@ -14,6 +14,7 @@ struct shop {
     kith_collection *collection;
     kith_collection_info info;
     kith_result *result;
+    uint32_t generation; /* whose vectors are meant; 0: the current one's */
 };
 
 /* Whether the path is a folder: then it is a collection, or nothing that kith knows. */
@@ -30,6 +31,10 @@ struct shop_ids {
 int shop_ids_parse(const struct shop *shop, const char *const *texts, size_t count, struct shop_ids *ids);
 void shop_ids_free(struct shop_ids *ids); /* fine on a zeroed one */
 
+/* A named vector as the shop's generation has it. False: there are not so many. */
+bool shop_spec(const struct shop *shop, size_t number, kith_vector_spec *spec);
+/* Take the generation that --generation names, or that --user is sent to. */
+int shop_generation(const struct arguments *arguments, struct shop *shop);
 /* The named vector that --vector asks for. */
 int shop_vector(const struct arguments *arguments, const struct shop *shop, kith_vector_spec *spec);
 

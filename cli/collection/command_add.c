@@ -204,6 +204,7 @@ int command_add(const struct arguments *arguments) {
     addition.mode = (kith_write_mode)option_number(arguments, OPTION_MODE, KITH_UPSERT);
     const uint64_t start_ns = now_ns();
     int failed = shop_open(arguments, false, &addition.shop);
+    if (!failed) failed = shop_generation(arguments, &addition.shop);
     if (!failed) failed = item_batch_create(&addition.shop, &addition.batch);
     progress_start(&addition.progress, option_given(arguments, OPTION_QUIET));
     if (!failed) failed = is_lines(arguments, addition.path) ? add_lines(&addition) : add_vectors(&addition);
