@@ -23,12 +23,10 @@ static kith_status choose_generation(const struct arguments *arguments, struct s
     return kith_collection_generation_vector(shop->collection, shop->generation, 0, &spec, error);
 }
 
-int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop) {
-    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+static int open_with(const struct arguments *arguments, kith_collection_open_options options, struct shop *shop) {
     kith_error error = {0};
     *shop = (struct shop){.path = arguments->operands[0]};
     shop->info = (kith_collection_info)KITH_COLLECTION_INFO_INIT;
-    options.read_only = read_only;
     options.threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
     if (option_given(arguments, OPTION_RELAXED)) options.durability = KITH_DURABILITY_RELAXED;
     kith_status status = kith_collection_open(shop->path, &options, &shop->collection, &error);
@@ -36,6 +34,18 @@ int shop_open(const struct arguments *arguments, bool read_only, struct shop *sh
     if (status == KITH_OK) status = choose_generation(arguments, shop, &error);
     if (status == KITH_OK) status = kith_result_create(&shop->result, &error);
     return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
+}
+
+int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop) {
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.read_only = read_only;
+    return open_with(arguments, options, shop);
+}
+
+int shop_open_alone(const struct arguments *arguments, struct shop *shop) {
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.no_background = true;
+    return open_with(arguments, options, shop);
 }
 
 void shop_close(struct shop *shop) {

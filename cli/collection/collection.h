@@ -20,6 +20,8 @@ struct shop {
 /* Whether the path is a folder: then it is a collection, or nothing that kith knows. */
 bool shop_is_folder(const char *path);
 int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop);
+/* To write, without background work: what a call brings about is done when it returns. */
+int shop_open_alone(const struct arguments *arguments, struct shop *shop);
 void shop_close(struct shop *shop); /* fine on a zeroed one */
 
 /* Vector number `at` of that generation; false behind the last one. */

@@ -315,7 +315,7 @@ int command_generation(const struct arguments *arguments) {
     if (!failed && verb->operand == NUMBER)
         failed = generation_parse(COMMAND_GENERATION, arguments->operands[2], &number);
     if (failed) return failed;
-    failed = shop_open(arguments, !verb->writes, &shop);
+    failed = verb == &verbs[DROP] ? shop_open_alone(arguments, &shop) : shop_open(arguments, !verb->writes, &shop);
     if (!failed) failed = verb->run(arguments, &shop, number);
     shop_close(&shop);
     return failed;

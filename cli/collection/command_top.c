@@ -80,7 +80,8 @@ static void info_text(const struct shop *shop) {
                   strcmp(field.name, info->segment_field) == 0 ? ", the segment key" : "");
     if (*info->model) pair_line(stdout, "model", "%s", info->model);
     if (info->generations > 1)
-        pair_line(stdout, "generation", "%u, one of %u (kith generation shows them)", info->generation, info->generations);
+        pair_line(stdout, "generation", "%u, one of %u (kith generation shows them)", info->generation,
+                  info->generations);
     pair_line(stdout, "segments", "%zu, of %s rows, %s of them dead", info->segments,
               human_count(a, info->segment_rows), human_count(b, info->dead_rows));
     pair_line(stdout, "in memory", "%s rows not in a segment yet", human_count(a, info->head_rows));

@@ -97,9 +97,11 @@ def test_tomorrows_embeddings(shop, tmp_path):
     assert (done["from"], done["to"]) == (2, 1)
     assert hits(shop, "--query", old, "-k", 7) == nearest(range(COUNT), vector(500, OLD), 7)
     good("flip", shop, "--back", "--min-share", 1)
-    assert "dropped" in good("generation", shop, "drop", 1).stdout
-    refused(ABSENT, "flip", shop, "--back")
     good("compact", shop)
+    assert list((shop / "segments").rglob("vectors.0.kith"))
+    assert "dropped" in good("generation", shop, "drop", 1).stdout
+    assert not list((shop / "segments").rglob("vectors.0.kith")), "they are gone when the command ends"
+    refused(ABSENT, "flip", shop, "--back")
     good("verify", shop)
     assert [line["number"] for line in lines(good("generation", shop, "--json").stdout)] == [2]
     assert hits(shop, "--query", new, "-k", 7) == nearest(range(COUNT), vector(500, NEW), 7)
