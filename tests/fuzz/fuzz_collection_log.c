@@ -40,7 +40,8 @@ static void try_body(const ki_generations *generations, const uint8_t *data, siz
     ki_log_head head;
     const uint64_t sequence = bytes >= 16 ? ki_load_u64(data + 8) : 0;
     if (ki_log_begin(&copy.body, sequence, &error) != KITH_OK) abort();
-    const kith_status status = ki_log_read(generations, "fuzz", sequence, (ki_bytes){data, bytes}, &head, take, &copy, &error);
+    const kith_status status =
+        ki_log_read(generations, "fuzz", sequence, (ki_bytes){data, bytes}, &head, take, &copy, &error);
     if (status != KITH_OK && status != KITH_E_CORRUPT && status != KITH_E_VERSION) abort();
     if (status == KITH_OK) {
         if (ki_log_end(&copy.body, head.next_key, &error) != KITH_OK) abort();
