@@ -59,6 +59,8 @@ int command_get(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_query(const struct arguments *arguments);
 int command_profile(const struct arguments *arguments);
+int command_generation(const struct arguments *arguments);
+int command_flip(const struct arguments *arguments);
 int command_top(const struct arguments *arguments);
 int command_snapshot(const struct arguments *arguments);
 int command_restore(const struct arguments *arguments);

@@ -192,7 +192,8 @@ const struct command command_table[COMMANDS] = {
          "item whose id is there already is replaced, unless --mode says otherwise.",
          {{"kith add shop items.jsonl", "ids, vectors and payloads from one file"},
           {"kith add shop items.npy --payloads items.jsonl", "row numbers as ids"},
-          {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"}},
+          {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"},
+          {"kith add shop new.npy --mode update --generation 2", "vectors of another generation"}},
          command_add},
     [COMMAND_GET] = {COMMAND_GET,
                      "get",
@@ -256,6 +257,43 @@ const struct command command_table[COMMANDS] = {
           {"kith profile shop --rebuild", "all of them, when items have new vectors"},
           {"kith profile shop ann --json --vectors", "for programs"}},
          command_profile},
+    [COMMAND_GENERATION] =
+        {COMMAND_GENERATION,
+         "generation",
+         "FOLDER [begin | check N | canary N | of USER | drop N]",
+         1,
+         3,
+         "show, begin, check, try and drop generations of a collection",
+         "A generation is what one model makes of a collection's items: vectors of a dimension, type and metric of "
+         "their own. One of them is current, which searches and writes are of. Another one is begun, filled beside it "
+         "by kith add --mode update --generation N, checked, tried with a share of the users, and made current by kith "
+         "flip.\n"
+         "\n"
+         "Without a verb the generations are shown. check counts the items that lack its vectors, seeks some stored "
+         "vectors, and says how much of what exact searches find is found at a target recall, and how many of the "
+         "neighbours are also those of the current generation. canary sends the same users at every query, kith query "
+         "--user; of tells where one is sent. drop removes one that is not current, with its vectors.",
+         {{"kith generation shop", "which there are"},
+          {"kith generation shop begin --model m2 --dim 512", "the next one, without vectors yet"},
+          {"kith generation shop check 2", "is it whole, and how does it search?"},
+          {"kith generation shop canary 2 --share 0.05", "for one user of twenty"},
+          {"kith generation shop drop 1", "when nobody goes back to it"}},
+         command_generation},
+    [COMMAND_FLIP] = {COMMAND_FLIP,
+                      "flip",
+                      "FOLDER [N]",
+                      1,
+                      2,
+                      "make a generation of a collection current",
+                      "Checks generation N as kith generation check does, and makes it current at once, for searches "
+                      "of all processes: each is answered by one generation alone. It is refused, and nothing changes, "
+                      "where items lack its vectors, unless --min-share allows some to. --back goes back to the one "
+                      "that was current before, without requirements; what was written since then is in it only where "
+                      "its vectors were written too.",
+                      {{"kith flip shop 2", "from today's embeddings to tomorrow's"},
+                       {"kith flip shop 2 --min-recall 0.95 --min-overlap 0.3", "only if it is good"},
+                       {"kith flip shop --back", "at once"}},
+                      command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
                      "FOLDER",

@@ -859,9 +859,10 @@ KITH_API size_t kith_index_tuned(const kith_index *index, const kith_tuned **tun
  * executes another program (SQLite keeps a table of its locks a process). One that is open for writing keeps its lock
  * until the child, too, has ended or executed another program. */
 
-#define KITH_VECTORS_MAX     64u               /* named vectors of a collection */
-#define KITH_FIELDS_MAX      1024u             /* declared fields of a collection */
-#define KITH_PAYLOAD_MAX     (16u * 1048576u)  /* bytes of one payload */
+#define KITH_VECTORS_MAX     64u              /* named vectors of a collection, those of all its generations together */
+#define KITH_GENERATIONS_MAX 16u              /* generations of a collection */
+#define KITH_FIELDS_MAX      1024u            /* declared fields of a collection */
+#define KITH_PAYLOAD_MAX     (16u * 1048576u) /* bytes of one payload */
 #define KITH_ITEMS_MAX       UINT64_C(1048576) /* items of one write */
 #define KITH_WRITE_BYTES_MAX (512u * 1048576u) /* of one write: ids, payloads and vectors, as they are stored */
 #define KITH_VERSION_ANY     UINT64_MAX        /* kith_items.if_version: whatever is there */
@@ -965,7 +966,7 @@ typedef struct kith_item_vectors {
     const void *data; /* a row an item, also for those that lack it */
     kith_dtype dtype; /* any number type for a vector of numbers, rounded to what is stored if that is f16 or bf16, and
                        * whole if it is i8 or u8; B1 for bits */
-    int reserved;     /* 0 */
+    uint32_t generation; /* whose vectors they are; 0: the current one's */
     size_t dim;
     size_t stride_bytes;    /* 0: packed */
     const uint8_t *present; /* NULL: all items have one; else a 0 for those that lack it */
@@ -1068,6 +1069,11 @@ KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits
 /* KITH_WITH_VECTORS: the vectors of a name: count rows of floats (KITH_B1: bytes), and a 0 in *present for each item
  * that lacks it (its row is zeros). NULL: nothing of that name was read. Since 0.3. */
 KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
+/* What the vectors of that name are like that were read: of the generation that was current then, unless another one was
+ * asked for. The name lives until the result's next use. KITH_E_NOTFOUND (nothing of that name was read), KITH_E_ARG.
+ * Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_result_vector_spec(const kith_result *result, const char *name,
+                                                             kith_vector_spec *spec);
 
 /* Read items by their ids, in their order; those that are not there are passed over. with: KITH_WITH_... Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids,
@@ -1081,11 +1087,13 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_count(kith_collection *coll
 
 typedef struct kith_scroll {
     size_t struct_size;
-    const char *filter; /* NULL: all */
-    uint64_t after;     /* begin behind this id (with string ids: the number that stands for it) */
-    size_t limit;       /* 1..KITH_K_MAX; 0: 100 */
-    unsigned with;      /* KITH_WITH_... */
-    int from_start;     /* non-zero: begin with the first item, whatever `after` says */
+    const char *filter;  /* NULL: all */
+    uint64_t after;      /* begin behind this id (with string ids: the number that stands for it) */
+    size_t limit;        /* 1..KITH_K_MAX; 0: 100 */
+    unsigned with;       /* KITH_WITH_... */
+    int from_start;      /* non-zero: begin with the first item, whatever `after` says */
+    uint32_t generation; /* of the vectors that are read; 0: the current one */
+    int reserved;        /* 0 */
 } kith_scroll;
 #define KITH_SCROLL_INIT                                                                                               \
     { .struct_size = sizeof(kith_scroll), .from_start = 1 }
@@ -1116,8 +1124,8 @@ typedef struct kith_ask_report {
     int read_payloads;      /* the filter names fields that are not declared, or not indexed yet: slower */
     const char *filter_how; /* "", "indexed", "payloads": static */
     uint64_t filter_ns, segments_ns, head_ns, read_ns, total_ns;
-    int cached; /* non-zero: the answer was kept (cache_bytes), and nothing was looked at */
-    int reserved;
+    int cached;          /* non-zero: the answer was kept (cache_bytes), and nothing was looked at */
+    uint32_t generation; /* that was asked */
 } kith_ask_report;
 #define KITH_ASK_REPORT_INIT                                                                                           \
     { .struct_size = sizeof(kith_ask_report) }
@@ -1138,7 +1146,8 @@ typedef struct kith_ask {
     int (*cancelled)(void *context);
     void *cancelled_context;
     kith_ask_report *report; /* NULL, or where to report */
-    const char *model;       /* what made the queries; KITH_E_ARG when the collection's differs; NULL: not said */
+    const char *model;       /* what made the queries; KITH_E_ARG when that of the generation that is asked differs;
+                              * NULL: not said */
     kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
                               * most. Written on success only */
     const char *profile; /* NULL, or the name of one: its interests are the queries, and each has a share of the results
@@ -1148,7 +1157,8 @@ typedef struct kith_ask {
     double diversity;    /* 0: none. Up to 1: results are chosen so that they differ, by maximal marginal relevance
                           * among max(4 k, 100) candidates; distances do not ascend then */
     int leave_out_seen;  /* non-zero: without items that the profile has seen: min(k, matches that it has not seen) */
-    int reserved;        /* 0 */
+    uint32_t generation; /* that is asked; 0: the one that `user` is sent to; without a user the current one */
+    const char *user;    /* who asks: kith_collection_generation_of(); NULL: nobody in particular */
 } kith_ask;
 #define KITH_ASK_INIT                                                                                                  \
     { .struct_size = sizeof(kith_ask), .k = 10 }
@@ -1279,13 +1289,16 @@ typedef struct kith_collection_info {
     uint64_t cache_hits, cache_misses, cache_evictions;
     uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */
     uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
+    uint32_t generation; /* the current one, whose model and vectors these are */
+    uint32_t generations;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }
 
 /* KITH_E_ARG. Any thread. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *info);
-/* Number 0 and up; the names live as long as the collection. KITH_E_ARG, KITH_E_NOTFOUND. Since 0.3. */
+/* Number 0 and up; the names live as long as the collection. A vector is told as the current generation has it.
+ * KITH_E_ARG, KITH_E_NOTFOUND. Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_vector(const kith_collection *collection, size_t number,
                                                             kith_vector_spec *spec);
 KITH_API KITH_MUST_CHECK kith_status kith_collection_field(kith_collection *collection, size_t number,
@@ -1329,6 +1342,167 @@ typedef struct kith_repair_report {
 KITH_API KITH_MUST_CHECK kith_status kith_collection_repair(const char *path, kith_lost_fn lost, void *lost_context,
                                                             kith_progress_fn progress, void *progress_context,
                                                             kith_repair_report *report, kith_error *error);
+
+/* ---- Generations ---------------------------------------------------------------------------------------------------
+ *
+ * A *generation* is what one model makes of a collection's items: vectors of some or all names, of a dimension, type
+ * and metric of their own; names that it has no vectors of its own for it shares with the one that was current when it
+ * was begun. A collection begins with generation 1, which is *current*: searches, writes and reads that name no
+ * generation are of it. Another one is begun, filled by writes beside it (KITH_UPDATE with kith_item_vectors.generation
+ * changes nothing else), checked, tried with a share of the users, and made current by a *flip*; flipping back is as
+ * quick, until the older one is dropped.
+ *
+ * Payloads, fields, expiry and versions are the items' own, whatever the generation. KITH_UPSERT replaces an item with
+ * the vectors of all generations: give those of each that is to have it. Numbers count up from 1 and are never used
+ * again. */
+
+typedef enum kith_generation_state {
+    KITH_GENERATION_BUILDING = 1, /* never was current */
+    KITH_GENERATION_CURRENT = 2,
+    KITH_GENERATION_PREVIOUS = 3, /* was current before the current one: a flip to 0 goes back to it */
+    KITH_GENERATION_FORMER = 4    /* was current earlier */
+} kith_generation_state;
+
+/* "building", "current", "previous", "former": static text, "?" for other values. Since 0.3. */
+KITH_API const char *kith_generation_state_name(kith_generation_state state);
+
+/* How a generation is begun. */
+typedef struct kith_generation_options {
+    size_t struct_size;
+    const char *model;               /* what makes its vectors; NULL: "" */
+    const kith_vector_spec *vectors; /* names that the collection has, at least one */
+    size_t vector_count;
+} kith_generation_options;
+#define KITH_GENERATION_OPTIONS_INIT                                                                                   \
+    { .struct_size = sizeof(kith_generation_options) }
+
+/* Begin a generation without vectors yet; *number: which. KITH_E_ARG; KITH_E_NOTFOUND (a name); KITH_E_LIMIT (there are
+ * KITH_GENERATIONS_MAX, or with its vectors more than KITH_VECTORS_MAX); and what kith_collection_write() fails with.
+ * Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_begin(kith_collection *collection,
+                                                                      const kith_generation_options *options,
+                                                                      uint32_t *number, kith_error *error);
+
+/* A generation as it is. */
+typedef struct kith_generation_info {
+    size_t struct_size;
+    uint32_t number;
+    kith_generation_state state;
+    const char *model;   /* "" without; lives as long as the collection */
+    double share;        /* of the users, that are sent to it; 0: it is no canary */
+    size_t own;          /* vectors that it was begun with; the collection's other ones are shared */
+    uint64_t created_ms; /* since 1970; of generation 1 0 */
+} kith_generation_info;
+#define KITH_GENERATION_INFO_INIT                                                                                      \
+    { .struct_size = sizeof(kith_generation_info) }
+
+/* The generation at a place, 0 and up, by ascending numbers. KITH_E_NOTFOUND, KITH_E_ARG. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation(kith_collection *collection, size_t place,
+                                                                kith_generation_info *info, kith_error *error);
+/* A vector of a generation (0: the current one), as kith_collection_vector(). KITH_E_NOTFOUND, KITH_E_ARG. Any thread.
+ * Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_vector(kith_collection *collection, uint32_t number,
+                                                                       size_t vector, kith_vector_spec *spec,
+                                                                       kith_error *error);
+
+/* kith_collection_get() of another generation than the current one: KITH_WITH_VECTORS reads its vectors. number 0: the
+ * current one. KITH_E_NOTFOUND, and what kith_collection_get() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number,
+                                                                    const kith_ids *ids, unsigned with,
+                                                                    kith_result *result, kith_error *error);
+
+/* Told of an item that lacks a vector, and of its name. */
+typedef void (*kith_lacking_fn)(void *context, uint64_t id, const char *text, size_t text_bytes, const char *vector);
+
+/* How a generation is checked. */
+typedef struct kith_generation_check_options {
+    size_t struct_size;
+    size_t sample;           /* stored vectors of each of its names that are sought; 0: only items are counted */
+    size_t k;                /* 1..KITH_K_MAX - 1 neighbours, besides the item itself */
+    double target_recall;    /* of the searches that are held against exact ones; 0..1 */
+    uint64_t seed;           /* which are chosen: the same of the same state */
+    kith_lacking_fn lacking; /* NULL, or told of each vector that is lacking */
+    void *lacking_context;
+    kith_progress_fn progress; /* NULL, or told of the stages "counting" and "searching" */
+    void *progress_context;
+} kith_generation_check_options;
+#define KITH_GENERATION_CHECK_OPTIONS_INIT                                                                             \
+    { .struct_size = sizeof(kith_generation_check_options), .sample = 100, .k = 10, .target_recall = 0.95 }
+
+/* What was found. */
+typedef struct kith_generation_report {
+    size_t struct_size;
+    uint32_t number, current; /* the two that were compared */
+    uint64_t version;         /* of the state that was looked at */
+    uint64_t items;           /* live */
+    uint64_t with_vectors;    /* that have a vector of each name that the current generation has one of */
+    uint64_t lacking;         /* the others */
+    size_t sampled;           /* vectors that were sought */
+    double
+        recall; /* what searches at the target found of what exact ones did, on average; 1 where nothing was sought */
+    double overlap; /* the share of the exact neighbours that the current generation's have in common with them, on
+                     * average; 1 where nothing was compared */
+} kith_generation_report;
+#define KITH_GENERATION_REPORT_INIT                                                                                    \
+    { .struct_size = sizeof(kith_generation_report) }
+
+/* Look at a generation beside the current one: which items it lacks, how well it is searched, and how much its answers
+ * differ. options may be NULL: as _INIT. Searches and writes go on. KITH_E_NOTFOUND, KITH_E_ARG, KITH_E_CANCELLED, and
+ * what kith_collection_search() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_check(kith_collection *collection, uint32_t number,
+                                                                      const kith_generation_check_options *options,
+                                                                      kith_generation_report *report,
+                                                                      kith_error *error);
+
+/* What a generation must be like to become current. */
+typedef struct kith_flip_options {
+    size_t struct_size;
+    double min_share;                           /* of the items, that have its vectors: with_vectors / items; 0: any */
+    double min_recall;                          /* 0: any */
+    double min_overlap;                         /* 0: any */
+    const kith_generation_check_options *check; /* how that is found; NULL: as _INIT */
+} kith_flip_options;
+#define KITH_FLIP_OPTIONS_INIT                                                                                         \
+    { .struct_size = sizeof(kith_flip_options), .min_share = 1 }
+
+/* What a flip did. */
+typedef struct kith_flip_report {
+    size_t struct_size;
+    uint32_t from, to;
+    uint64_t items, with_vectors; /* as kith_generation_report; 0 where nothing was required */
+    double recall, overlap;       /* likewise; 0 where it was not required */
+    uint64_t pause_ns;            /* for which writes waited; searches never do */
+} kith_flip_report;
+#define KITH_FLIP_REPORT_INIT                                                                                          \
+    { .struct_size = sizeof(kith_flip_report) }
+
+/* Make a generation current; 0: the one that was current before, for which nothing is required unless options are
+ * given. options NULL: as _INIT. The generation is looked at first, while writes go on: what they write during that is
+ * not seen by it. Then it is one durable change: each search is answered by one of the two alone, also in other
+ * processes that read. A canary that becomes current is none any more. Of the one that is current already nothing
+ * changes. KITH_E_DATA says which requirement was not met; KITH_E_NOTFOUND (no such generation, or none was current
+ * before); KITH_E_ARG; and what kith_collection_write() and kith_collection_generation_check() fail with. report may be
+ * NULL. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_flip(kith_collection *collection, uint32_t number,
+                                                          const kith_flip_options *options, kith_flip_report *report,
+                                                          kith_error *error);
+
+/* Send a share of the users, 0..1, to a generation that is not current; 0 ends that. There is one canary at a time.
+ * Whom it gets hangs on the user and the generation alone; a larger share keeps those whom a smaller one had.
+ * KITH_E_BUSY (another one is the canary, or it is current), KITH_E_NOTFOUND, KITH_E_ARG, and what
+ * kith_collection_write() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_canary(kith_collection *collection, uint32_t number,
+                                                                       double share, kith_error *error);
+/* Whom a user's queries go to: the canary if the XXH3-64 of the user's text, seeded with the canary's number, lies
+ * below share x 2^64; else the current generation. KITH_E_ARG. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_of(kith_collection *collection, const char *user,
+                                                                   uint32_t *number, kith_error *error);
+
+/* Drop a generation with the vectors that no other one shares. It is gone at once; its files go in the background (with
+ * no_background: before this returns), when no search has them any more. KITH_E_BUSY (it is current), KITH_E_NOTFOUND,
+ * and what kith_collection_write() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_drop(kith_collection *collection, uint32_t number,
+                                                                     kith_error *error);
 
 #ifdef __cplusplus
 }

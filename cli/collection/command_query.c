@@ -95,6 +95,7 @@ static void explain_json(const kith_ask_report *report, const kith_explain *expl
     struct json json = JSON_LINES(stderr);
     emit_object(&json, NULL);
     emit_uint(&json, "version", report->version);
+    emit_uint(&json, "generation", report->generation);
     emit_uint(&json, "items", report->items);
     emit_uint(&json, "matched", report->matched);
     emit_uint(&json, "segments", report->segments);
@@ -114,8 +115,9 @@ static void explain_json(const kith_ask_report *report, const kith_explain *expl
 
 static void explain_text(const kith_ask_report *report, const kith_explain *explain) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
-    pair_line(stderr, "state", "version %llu, %s items, %s of them match", (unsigned long long)report->version,
-              human_count(a, report->items), human_count(b, report->matched));
+    pair_line(stderr, "state", "version %llu, generation %u, %s items, %s of them match",
+              (unsigned long long)report->version, report->generation, human_count(a, report->items),
+              human_count(b, report->matched));
     if (*report->filter_how) pair_line(stderr, "filter", "%s", report->filter_how);
     if (report->read_payloads)
         pair_line(stderr, "", "reads payloads: a field that is not declared (kith declare makes it fast)");
@@ -180,8 +182,8 @@ static int single_from_id(struct asking *asking) {
     const uint8_t *present = NULL;
     int failed = shop_ids_parse(&asking->shop, &text, 1, &ids);
     if (!failed) {
-        const kith_status status =
-            kith_collection_get(asking->shop.collection, &ids.ids, KITH_WITH_VECTORS, asking->shop.result, &error);
+        const kith_status status = kith_collection_generation_get(
+            asking->shop.collection, asking->shop.generation, &ids.ids, KITH_WITH_VECTORS, asking->shop.result, &error);
         if (status != KITH_OK) failed = fail_status(status, &error);
     }
     shop_ids_free(&ids);
@@ -215,6 +217,9 @@ static int check_sources(const struct arguments *arguments) {
     const int sources =
         (arguments->operand_count > 1) + option_given(arguments, OPTION_QUERY) + option_given(arguments, OPTION_ID);
     const bool profile = option_given(arguments, OPTION_PROFILE);
+    if (option_given(arguments, OPTION_GENERATION) && option_given(arguments, OPTION_USER))
+        return fail_usage(COMMAND_QUERY,
+                          "--generation and --user both say which generation is asked: give one of them");
     if (profile && (sources > 1 || arguments->operand_count > 1))
         return fail_usage(COMMAND_QUERY, "with --profile, query takes one of --query and --id at most");
     if (!profile && (option_given(arguments, OPTION_BLEND) || option_given(arguments, OPTION_WITH_SEEN)))
@@ -233,7 +238,7 @@ static int query_vector(struct asking *asking) {
         return shop_vector(asking->arguments, &asking->shop, &asking->spec);
     const kith_status status = kith_collection_profile_get(asking->shop.collection, name, &report, NULL, 0, &error);
     if (status != KITH_OK) return fail_status(status, &error);
-    for (size_t i = 0; kith_collection_vector(asking->shop.collection, i, &asking->spec) == KITH_OK; i++)
+    for (size_t i = 0; shop_spec(&asking->shop, i, &asking->spec); i++)
         if (strcmp(asking->spec.name, report.vector) == 0) return EXIT_OK;
     return fail(EXIT_OTHER, "%s has no vector \"%s\"", asking->shop.path, report.vector);
 }
@@ -274,6 +279,7 @@ static int prepare(struct asking *asking) {
     asking->ask.target_recall = wishes.target_recall;
     asking->ask.plan = wishes.plan;
     asking->ask.model = option_text(arguments, OPTION_MODEL, NULL);
+    asking->ask.generation = asking->shop.generation; /* for all queries the same, whatever becomes current */
     asking->ask.with = KITH_WITH_PAYLOAD;
     ask_profile(asking);
     asking->ask.timeout_ns = option_number(arguments, OPTION_TIMEOUT, 0);

@@ -40,6 +40,8 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "version", info->version);
     emit_text(json, "ids", info->id_kind == KITH_ID_STRING ? "strings" : "u64");
     emit_text(json, "model", info->model);
+    emit_uint(json, "generation", info->generation);
+    emit_uint(json, "generations", info->generations);
     emit_text(json, "segment_field", info->segment_field);
     emit_uint(json, "segments", info->segments);
     emit_uint(json, "segment_rows", info->segment_rows);
@@ -80,6 +82,9 @@ static void info_text(const struct shop *shop) {
         pair_line(stdout, i ? "" : "fields", "%s: %s%s", field.name, kith_field_type_name(field.type),
                   strcmp(field.name, info->segment_field) == 0 ? ", the segment key" : "");
     if (*info->model) pair_line(stdout, "model", "%s", info->model);
+    if (info->generations > 1)
+        pair_line(stdout, "generation", "%u, one of %u (kith generation shows them)", info->generation,
+                  info->generations);
     pair_line(stdout, "segments", "%zu, of %s rows, %s of them dead", info->segments,
               human_count(a, info->segment_rows), human_count(b, info->dead_rows));
     pair_line(stdout, "in memory", "%s rows not in a segment yet", human_count(a, info->head_rows));

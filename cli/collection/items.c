@@ -25,7 +25,7 @@ int item_batch_create(const struct shop *shop, struct item_batch *batch) {
     if (!batch->column) return fail(EXIT_OTHER, "out of memory");
     for (size_t i = 0; i < batch->column_count; i++) {
         struct item_column *column = &batch->column[i];
-        if (kith_collection_vector(shop->collection, i, &column->spec) != KITH_OK)
+        if (!shop_spec(shop, i, &column->spec))
             return fail(EXIT_OTHER, "%s: named vector %zu cannot be read", shop->path, i);
         const bool bits = column->spec.dtype == KITH_B1;
         column->row_bytes = bits ? column->spec.dim / 8 : column->spec.dim * sizeof(float);
@@ -115,6 +115,7 @@ int item_batch_write(struct item_batch *batch, kith_write_mode mode, const char 
         vectors[items.vector_count++] = (kith_item_vectors){.name = column->spec.name,
                                                             .data = column->rows.data,
                                                             .dtype = column->spec.dtype == KITH_B1 ? KITH_B1 : KITH_F32,
+                                                            .generation = batch->shop->generation,
                                                             .dim = column->spec.dim,
                                                             .present = (const uint8_t *)column->present.data};
     }

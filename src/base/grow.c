@@ -40,15 +40,22 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
         SHAPE(kith_collection_open_options, KITH_COLLECTION_OPEN_OPTIONS_INIT, cache_bytes),
     [KI_GROWN_ITEMS] = SHAPE(kith_items, KITH_ITEMS_INIT, if_version),
     [KI_GROWN_WRITE_REPORT] = SHAPE(kith_write_report, KITH_WRITE_REPORT_INIT, unmet),
-    [KI_GROWN_SCROLL] = SHAPE(kith_scroll, KITH_SCROLL_INIT, from_start),
-    [KI_GROWN_COLLECTION_INFO] = SHAPE(kith_collection_info, KITH_COLLECTION_INFO_INIT, profile_cache_misses),
+    [KI_GROWN_SCROLL] = SHAPE(kith_scroll, KITH_SCROLL_INIT, reserved),
+    [KI_GROWN_COLLECTION_INFO] = SHAPE(kith_collection_info, KITH_COLLECTION_INFO_INIT, generations),
     [KI_GROWN_REPAIR_REPORT] = SHAPE(kith_repair_report, KITH_REPAIR_REPORT_INIT, segments),
     [KI_GROWN_HITS] = SHAPE(kith_hits, KITH_HITS_INIT, expires_ms),
-    [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, reserved),
-    [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, reserved),
+    [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, user),
+    [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, generation),
     [KI_GROWN_PROFILE_OPTIONS] = SHAPE(kith_profile_options, KITH_PROFILE_OPTIONS_INIT, threshold),
     [KI_GROWN_PROFILE_REPORT] = SHAPE(kith_profile_report, KITH_PROFILE_REPORT_INIT, threshold),
     [KI_GROWN_REBUILD_REPORT] = SHAPE(kith_rebuild_report, KITH_REBUILD_REPORT_INIT, skipped),
+    [KI_GROWN_GENERATION_OPTIONS] = SHAPE(kith_generation_options, KITH_GENERATION_OPTIONS_INIT, vector_count),
+    [KI_GROWN_GENERATION_INFO] = SHAPE(kith_generation_info, KITH_GENERATION_INFO_INIT, created_ms),
+    [KI_GROWN_GENERATION_CHECK_OPTIONS] =
+        SHAPE(kith_generation_check_options, KITH_GENERATION_CHECK_OPTIONS_INIT, progress_context),
+    [KI_GROWN_GENERATION_REPORT] = SHAPE(kith_generation_report, KITH_GENERATION_REPORT_INIT, overlap),
+    [KI_GROWN_FLIP_OPTIONS] = SHAPE(kith_flip_options, KITH_FLIP_OPTIONS_INIT, check),
+    [KI_GROWN_FLIP_REPORT] = SHAPE(kith_flip_report, KITH_FLIP_REPORT_INIT, pause_ns),
 };
 
 /* Callers' structs need not be ones of today's types. */

@@ -3,9 +3,10 @@
  * What a collection is, and how large. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "state/hot.h"
 #include "log/follow.h"
 #include "match/match.h"
+#include "state/generations.h"
+#include "state/hot.h"
 #include "state/pages.h"
 #include "upkeep/upkeep.h"
 
@@ -62,13 +63,16 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
     info.fields = snapshot->schema->count;
     add_segments(snapshot, &info);
     add_heads(snapshot, &info);
+    const ki_generations *generations = snapshot->generations; /* which live as long as the collection */
     ki_snapshot_release(snapshot);
     ki_catalog_sizes(collection->catalog, &info.catalog_bytes, &catalog_memory);
     info.memory_bytes += catalog_memory + ki_match_cache_bytes(collection->matches);
     add_cache(collection, &info);
     info.disk_bytes = info.catalog_bytes + info.segment_bytes;
     info.segment_field = collection->made.segment_field;
-    info.model = collection->made.model;
+    info.model = ki_generations_current(generations)->model;
+    info.generation = generations->current;
+    info.generations = (uint32_t)generations->count;
     info.work = info.trouble = "";
     ki_maintain_info(collection, &info);
     ki_grown_write(KI_GROWN_COLLECTION_INFO, &info, given);
@@ -78,7 +82,8 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
 kith_status kith_collection_vector(const kith_collection *collection, size_t number, kith_vector_spec *spec) {
     if (!collection || !spec) return KITH_E_ARG;
     if (number >= collection->made.vector_count) return KITH_E_NOTFOUND;
-    *spec = collection->made.spec[number];
+    const ki_generations *generations = ki_collection_generations(collection);
+    *spec = generations->spec[ki_generations_current(generations)->slot[number]];
     return KITH_OK;
 }
 

@@ -55,11 +55,20 @@ static kith_status put_items(kith_collection *collection, const ki_snapshot *sna
 kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids, unsigned with, kith_result *result,
                                 kith_error *error) {
     if (!collection || !ids || !result) return ki_fail(error, KITH_E_ARG, "kith_collection_get: an argument is NULL");
+    return kith_collection_generation_get(collection, 0, ids, with, result, error);
+}
+
+kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number, const kith_ids *ids,
+                                           unsigned with, kith_result *result, kith_error *error) {
+    const ki_generation *generation = NULL;
+    if (!collection || !ids || !result)
+        return ki_fail(error, KITH_E_ARG, "kith_collection_generation_get: an argument is NULL");
     kith_status status = ki_ids_check(&collection->made, ids, error);
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = take_state(collection, &status, error);
     if (!snapshot) return status;
-    status = ki_result_begin(result, &collection->made, with, 0, error);
+    status = ki_generations_get(snapshot->generations, number, &generation, error);
+    if (status == KITH_OK) status = ki_result_begin(result, snapshot->generations, generation, with, 0, error);
     if (status == KITH_OK) status = put_items(collection, snapshot, ids, result, error);
     if (status != KITH_OK) ki_result_forget(result);
     ki_snapshot_release(snapshot);
@@ -243,10 +252,13 @@ kith_status kith_collection_scroll(kith_collection *collection, const kith_scrol
     kith_status status = ki_grown_read(KI_GROWN_SCROLL, given, &scroll, error);
     if (status == KITH_OK && scroll.limit > KITH_K_MAX)
         status = ki_fail(error, KITH_E_ARG, "limit is %zu: 1 to %u are possible", scroll.limit, KITH_K_MAX);
+    if (status == KITH_OK && scroll.reserved) status = ki_fail(error, KITH_E_ARG, "scroll: a reserved member is set");
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = take_state(collection, &status, error);
     if (!snapshot) return status;
-    status = ki_result_begin(result, &collection->made, scroll.with, 0, error);
+    const ki_generation *generation = NULL;
+    status = ki_generations_get(snapshot->generations, scroll.generation, &generation, error);
+    if (status == KITH_OK) status = ki_result_begin(result, snapshot->generations, generation, scroll.with, 0, error);
     if (status == KITH_OK && scroll.filter)
         status = ki_match_create(collection, snapshot, scroll.filter, NULL, &match, error);
     if (status == KITH_OK) status = scroll_runs(collection, snapshot, &scroll, match, result, error);

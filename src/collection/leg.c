@@ -55,7 +55,7 @@ static kith_status refuse(size_t query, ki_row_fault fault, kith_error *error) {
 
 kith_status ki_leg_load(const ki_leg_search *leg, const kith_queries *queries, size_t first, size_t count,
                         ki_search_work *work, kith_error *error) {
-    const ki_vector *vector = &leg->collection->made.vector[leg->spec];
+    const ki_vector *vector = &leg->snapshot->generations->vector[leg->spec];
     const int bits = vector->dtype == KITH_B1;
     const size_t row = kith_row_bytes(queries->dtype, queries->dim), wide = bits ? row : vector->dim * sizeof(float);
     const size_t stride = queries->stride_bytes ? queries->stride_bytes : row;
@@ -287,7 +287,7 @@ static kith_status search_heads(struct run *run, source *sources) {
     for (size_t i = 0; i < leg->snapshot->head_count; i++) {
         struct head_run h = {.run = run, .at = &leg->snapshot->head[i]};
         const uint64_t rows = live_of(run, i, &h.live);
-        if (!rows) continue;
+        if (!rows || !ki_head_takes(h.at->head, leg->spec, &leg->snapshot->generations->spec[leg->spec])) continue;
         h.hits = (ki_hit *)run->work->head_hits.data + i * run->count * leg->k;
         h.hit_count = (size_t *)run->work->head_counts.data + i * run->count;
         atomic_init(&h.stop, 0);
@@ -339,7 +339,7 @@ static size_t merge_query(source *sources, size_t count, size_t query, size_t k,
 kith_status ki_leg_run(const ki_leg_search *leg, size_t count, ki_search_work *work, ki_leg_hit *hits,
                        size_t *hit_count, kith_error *error) {
     const ki_snapshot *snapshot = leg->snapshot;
-    const ki_vector *vector = &leg->collection->made.vector[leg->spec];
+    const ki_vector *vector = &leg->snapshot->generations->vector[leg->spec];
     const size_t places = snapshot->sealed_count + snapshot->head_count, workers = ki_pool_threads(leg->terms->pool);
     const uint64_t each = (uint64_t)count * leg->k;
     struct run run = {.leg = leg, .work = work, .count = count, .error = error};

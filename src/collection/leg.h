@@ -13,6 +13,7 @@
 #include "base/area.h"
 #include "match/match.h"
 #include "state/collection.h"
+#include "state/generations.h"
 
 enum { KI_POOL_QUERIES = 16 }; /* so many queries in one call are worth a pool */
 
@@ -63,7 +64,7 @@ typedef struct ki_leg_search {
     kith_collection *collection;
     const ki_snapshot *snapshot;
     ki_match *match; /* NULL: all that lives */
-    size_t spec;
+    size_t spec;     /* slot */
     size_t k;
     const ki_ask_terms *terms;
     kith_ask_report *report; /* NULL, or where counts are added */

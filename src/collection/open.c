@@ -8,13 +8,13 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/create.h"
-#include "state/hot.h"
-#include "segment/home.h"
 #include "collection/lock.h"
 #include "log/follow.h"
 #include "log/load.h"
 #include "match/match.h"
 #include "segment/home.h"
+#include "state/generations.h"
+#include "state/hot.h"
 #include "state/pages.h"
 #include "upkeep/upkeep.h"
 #include "write/commit.h"
@@ -26,7 +26,9 @@
 
 /* ---- Closing, also of what is half open -------------------------------------------------------------------------- */
 
-static void free_schemas(kith_collection *collection) {
+static void free_tables(kith_collection *collection) {
+    for (size_t g = 0; g < collection->generation_count; g++) free(collection->generations[g]);
+    free(collection->generations);
     for (size_t s = 0; s < collection->schema_count; s++) ki_schema_destroy(collection->schemas[s]);
     free(collection->schemas);
 }
@@ -42,7 +44,7 @@ void kith_collection_close(kith_collection *collection) {
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
     ki_commit_queue_destroy(collection->queue);
-    free_schemas(collection);
+    free_tables(collection);
     if (collection->owns_pool) kith_pool_destroy(collection->pool);
     ki_made_free(&collection->made);
     pthread_cond_destroy(&collection->published);
@@ -162,9 +164,19 @@ static kith_status make_caches(kith_collection *collection, kith_error *error) {
     return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
 }
 
+/* What the first edit begins with; what the catalog has comes with its state. */
+static kith_status keep_first(kith_collection *collection, kith_error *error) {
+    ki_generations *first = ki_generations_first(&collection->made);
+    if (!first) return ki_fail(error, KITH_E_NOMEM, "out of memory");
+    const kith_status status = ki_state_keep_generations(collection, first, error);
+    if (status != KITH_OK) free(first);
+    return status;
+}
+
 static kith_status start(kith_collection *collection, kith_error *error) {
     kith_status status = make_caches(collection, error);
     if (status == KITH_OK) status = take_pool(collection, error);
+    if (status == KITH_OK) status = keep_first(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);
     if (status != KITH_OK || collection->options.read_only) return status;

@@ -38,16 +38,18 @@ static uint64_t bits_of(double number) {
     return bits;
 }
 
-int ki_page_begin(ki_page_search *search) {
+void ki_page_begin(ki_page_search *search) {
+    const ki_pages *pages = search->collection->pages;
+    search->edits = pages ? atomic_load(&pages->touched.edits) : 0;
+}
+
+int ki_page_may_be(ki_page_search *search) {
     const kith_ask *ask = search->ask;
     ki_pages *pages = search->collection->pages;
     const size_t queries = search->legs[0].queries.count;
     search->key_bytes = 0;
-    if (!pages || queries == 0 || queries > QUERIES_MOST || ask->k > K_MOST || ask->plan == KITH_PLAN_PLAIN ||
-        (ask->profile && !search->profile) || (ask->with & KITH_WITH_VECTORS) || atomic_load(&pages->stopped))
-        return 0;
-    search->edits = atomic_load(&pages->touched.edits);
-    return 1;
+    return pages && queries != 0 && queries <= QUERIES_MOST && ask->k <= K_MOST && ask->plan != KITH_PLAN_PLAIN &&
+           !(ask->profile && !search->profile) && !(ask->with & KITH_WITH_VECTORS) && !atomic_load(&pages->stopped);
 }
 
 static size_t row_of(const ki_asked_leg *leg) {

@@ -12,7 +12,7 @@
 /* A leg, resolved and checked. */
 typedef struct ki_asked_leg {
     kith_queries queries;
-    size_t spec;
+    size_t spec; /* slot: it names the generation too (pages.h P8) */
     double weight;
 } ki_asked_leg;
 
@@ -29,8 +29,10 @@ typedef struct ki_page_search {
     uint64_t edits; /* that were begun or ended before the snapshot was taken */
 } ki_page_search;
 
-/* Before the snapshot is taken. Not 0: this search may be kept; otherwise the calls below are not for it. */
-int ki_page_begin(ki_page_search *search);
+/* Before the snapshot is taken (pages.h P5); then, with the legs. 0: this search is not kept, and the calls below are
+ * not for it. */
+void ki_page_begin(ki_page_search *search);
+int ki_page_may_be(ki_page_search *search);
 /* With the snapshot held, and the result begun: whether there is a page. If so it is in the result, and what is to be
  * told of it in the report. */
 int ki_page_find(ki_page_search *search, const ki_snapshot *snapshot, struct kith_result *result,

@@ -4,8 +4,8 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "state/hot.h"
 #include "log/follow.h"
+#include "state/hot.h"
 #include "state/made.h"
 #include "write/commit.h"
 #include "write/request.h"
@@ -33,12 +33,22 @@ kith_status ki_profile_check_name(const char *name, kith_error *error) {
 
 static kith_status check_fit(const kith_collection *collection, const char *name, const ki_profile *profile,
                              kith_error *error) {
-    const ki_made *made = &collection->made;
-    if (profile->vector < made->vector_count && made->vector[profile->vector].dim == profile->dim &&
-        made->vector[profile->vector].metric == profile->metric)
-        return KITH_OK;
+    if (profile->vector < collection->made.vector_count) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "%s: the profile \"%s\" is of a vector that the collection has not",
                    collection->path, name);
+}
+
+kith_status ki_profile_suit(const ki_snapshot *snapshot, const ki_generation *generation, const char *name,
+                            ki_profile *profile, kith_error *error) {
+    const ki_generations *generations = snapshot->generations;
+    const size_t slot = generation->slot[profile->vector];
+    const ki_vector *vector = &generations->vector[slot];
+    uint64_t skipped = 0;
+    if (generations->tenant[slot] != profile->tenant)
+        return ki_profile_again_in(snapshot, generation, profile, &skipped, error);
+    if (vector->dim == profile->dim && vector->metric == profile->metric) return KITH_OK;
+    return ki_fail(error, KITH_E_CORRUPT, "the profile \"%s\" is damaged: its vector \"%s\" has another shape", name,
+                   vector->name);
 }
 
 /* KITH_E_NOTFOUND comes without a text. */
@@ -114,6 +124,7 @@ struct telling {
     kith_profile_options options;
     uint64_t now_ms;
     ki_snapshot *snapshot;
+    const ki_generation *generation; /* the current one: whose vectors items have */
     ki_profile profile;
     float *vector; /* of an item */
     ki_bytes body; /* the profile as it will be */
@@ -151,11 +162,13 @@ static kith_status check_telling(const struct telling *t, kith_error *error) {
 }
 
 /* A profile that is not there yet, without settings. */
-static kith_status begin_profile(struct telling *t, size_t number, kith_error *error) {
-    const ki_vector *vector = &t->collection->made.vector[number];
+static kith_status begin_profile(struct telling *t, size_t slot, kith_error *error) {
+    const ki_generations *generations = t->snapshot->generations;
+    const ki_vector *vector = &generations->vector[slot];
     if (vector->dtype == KITH_B1)
         return ki_fail(error, KITH_E_ARG, "vector \"%s\" is of bits: profiles are of numbers", vector->name);
-    t->profile = (ki_profile){.vector = (uint32_t)number,
+    t->profile = (ki_profile){.vector = generations->name[slot],
+                              .tenant = generations->tenant[slot],
                               .dim = (uint32_t)vector->dim,
                               .metric = vector->metric,
                               .interests_max = 1,
@@ -177,14 +190,16 @@ static kith_status take_options(struct telling *t, kith_error *error) {
 }
 
 static kith_status load(struct telling *t, kith_error *error) {
-    size_t number = 0;
+    size_t slot = 0;
     kith_status status = read_record(t->collection, t->name, &t->profile, NULL, error);
     const int is_new = status == KITH_E_NOTFOUND;
     if (status != KITH_OK && !is_new) return status;
-    status = is_new || t->options.vector ? ki_collection_vector_number(t->collection, t->options.vector, &number, error)
-                                         : KITH_OK;
-    if (status == KITH_OK && is_new) status = begin_profile(t, number, error);
-    if (status == KITH_OK && !is_new && t->options.vector && number != t->profile.vector)
+    status = is_new || t->options.vector
+                 ? ki_generations_slot(t->snapshot->generations, t->generation, t->options.vector, &slot, error)
+                 : KITH_OK;
+    if (status == KITH_OK && is_new) status = begin_profile(t, slot, error);
+    if (status == KITH_OK && !is_new) status = ki_profile_suit(t->snapshot, t->generation, t->name, &t->profile, error);
+    if (status == KITH_OK && !is_new && t->options.vector && t->snapshot->generations->name[slot] != t->profile.vector)
         status = ki_fail(error, KITH_E_ARG, "the profile \"%s\" is of the vector \"%s\", not of \"%s\"", t->name,
                          t->collection->made.vector[t->profile.vector].name, t->options.vector);
     return status == KITH_OK ? take_options(t, error) : status;
@@ -203,7 +218,7 @@ static kith_status read_item(struct telling *t, size_t number, uint64_t *key, ki
     if (status == KITH_E_NOTFOUND)
         return ki_fail(error, status, "%s: there is no such item", ki_item_text(t->ids, number, item));
     if (status != KITH_OK || t->events[number].kind == KITH_EVENT_SEEN) return status;
-    status = ki_snapshot_vector(t->snapshot, &place, t->profile.vector, t->vector, error);
+    status = ki_snapshot_vector(t->snapshot, &place, t->generation->slot[t->profile.vector], t->vector, error);
     if (status != KITH_E_NOTFOUND) return status;
     return ki_fail(error, KITH_E_DATA, "%s has no vector \"%s\", which the profile is of",
                    ki_item_text(t->ids, number, item), t->collection->made.vector[t->profile.vector].name);
@@ -244,9 +259,10 @@ static kith_status commit(struct telling *t, kith_error *error) {
 
 /* Under `writing`. */
 static kith_status tell(struct telling *t, kith_error *error) {
+    t->snapshot = ki_snapshot_pin(t->collection);
+    t->generation = ki_generations_current(t->snapshot->generations);
     kith_status status = load(t, error);
     if (status == KITH_OK) {
-        t->snapshot = ki_snapshot_pin(t->collection);
         t->vector = ki_alloc_array(t->profile.dim, sizeof(float));
         status = t->vector ? apply(t, error) : ki_fail(error, KITH_E_NOMEM, "out of memory for a profile");
     }

@@ -22,23 +22,25 @@ enum { AT_ONCE = 64 };
 
 struct reading {
     const ki_snapshot *snapshot;
-    size_t vector;
+    size_t slot;
 };
 
 static kith_status vector_of(void *context, uint64_t key, float *vector, kith_error *error) {
     const struct reading *reading = context;
     ki_place place;
     if (!ki_snapshot_find(reading->snapshot, key, &place)) return KITH_E_NOTFOUND;
-    return ki_snapshot_vector(reading->snapshot, &place, reading->vector, vector, error);
+    return ki_snapshot_vector(reading->snapshot, &place, reading->slot, vector, error);
 }
 
-kith_status ki_profile_again_in(const kith_collection *collection, const ki_snapshot *snapshot, size_t vector,
-                                ki_profile *profile, uint64_t *skipped, kith_error *error) {
-    const ki_vector *of = &collection->made.vector[vector];
-    struct reading reading = {snapshot, vector};
+kith_status ki_profile_again_in(const ki_snapshot *snapshot, const ki_generation *generation, ki_profile *profile,
+                                uint64_t *skipped, kith_error *error) {
+    const ki_generations *generations = snapshot->generations;
+    const size_t slot = generation->slot[profile->vector];
+    const ki_vector *of = &generations->vector[slot];
+    struct reading reading = {snapshot, slot};
     if (of->dtype == KITH_B1)
         return ki_fail(error, KITH_E_ARG, "vector \"%s\" is of bits: profiles are of numbers", of->name);
-    const ki_profile_space space = {(uint32_t)vector, (uint32_t)of->dim, of->metric};
+    const ki_profile_space space = {profile->vector, generations->tenant[slot], (uint32_t)of->dim, of->metric};
     return ki_profile_again(profile, &space, vector_of, &reading, skipped, error);
 }
 
@@ -67,7 +69,7 @@ static kith_status make_one(struct work *work, const ki_snapshot *snapshot, cons
     kith_status status = ki_profile_read(work->collection, name, &profile, NULL, error);
     if (status != KITH_OK) return status;
     *made = (struct made){.name = name};
-    status = ki_profile_again_in(work->collection, snapshot, profile.vector, &profile, &skipped, error);
+    status = ki_profile_again_in(snapshot, ki_generations_current(snapshot->generations), &profile, &skipped, error);
     if (status == KITH_OK) status = ki_profile_encode(&profile, &made->data, &made->bytes, error);
     if (status == KITH_OK) {
         work->made_count++;

@@ -23,9 +23,11 @@ static int take_seen(ki_recommend *r) {
     return 1;
 }
 
-kith_status ki_recommend_begin(ki_recommend *r, kith_collection *collection, const kith_ask *ask, kith_error *error) {
+kith_status ki_recommend_begin(ki_recommend *r, kith_collection *collection, const ki_snapshot *snapshot,
+                               const ki_generation *generation, const kith_ask *ask, kith_error *error) {
     *r = (ki_recommend){0};
-    const kith_status status = ki_profile_read(collection, ask->profile, &r->profile, &r->serial, error);
+    kith_status status = ki_profile_read(collection, ask->profile, &r->profile, &r->serial, error);
+    if (status == KITH_OK) status = ki_profile_suit(snapshot, generation, ask->profile, &r->profile, error);
     if (status != KITH_OK) return status;
     r->legs = r->profile.interest_count ? r->profile.interest_count : 1;
     r->queries = ki_alloc_array((uint64_t)r->legs * r->profile.dim, sizeof(float));
@@ -85,7 +87,7 @@ static kith_status read_vectors(const ki_leg_search *leg, const ki_leg_hit *hits
 
 kith_status ki_recommend_spread(const ki_leg_search *leg, double diversity, const ki_leg_hit *hits, size_t count,
                                 ki_search_work *work, const ki_leg_hit **chosen, size_t *found, kith_error *error) {
-    const ki_vector *vector = &leg->collection->made.vector[leg->spec];
+    const ki_vector *vector = &leg->snapshot->generations->vector[leg->spec];
     const size_t each = 3 * sizeof(double) + sizeof(size_t) + sizeof(ki_leg_hit) + sizeof(float) + 1;
     double *memory = ki_area_take(&work->spread, count, each);
     float *rows = ki_area_take(&work->spread_rows, (uint64_t)count * vector->dim, sizeof(*rows));

@@ -19,9 +19,10 @@ typedef struct ki_recommend {
     size_t seen_count;
 } ki_recommend;
 
-/* Read the profile; its seen keys where they are left out. Errors as of ki_profile_read(). */
-kith_status ki_recommend_begin(ki_recommend *recommend, kith_collection *collection, const kith_ask *ask,
-                               kith_error *error);
+/* Read the profile, suited to the generation; its seen keys where they are left out. Errors as of ki_profile_read() and
+ * ki_profile_suit(). */
+kith_status ki_recommend_begin(ki_recommend *recommend, kith_collection *collection, const ki_snapshot *snapshot,
+                               const ki_generation *generation, const kith_ask *ask, kith_error *error);
 /* Make the queries, with a context (checked floats) or NULL. KITH_E_NOTFOUND: it has no interest, and there is no
  * context. */
 kith_status ki_recommend_aim(ki_recommend *recommend, const float *context, double blend, const char *name,

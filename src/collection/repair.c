@@ -47,6 +47,7 @@ struct repair {
     char *segments_path;
     ki_catalog *catalog;
     ki_made made;
+    ki_generations *generations;
     ki_state state;
     kith_lost_fn lost;
     void *lost_context;
@@ -98,7 +99,7 @@ static kith_status note_log(void *context, uint64_t sequence, ki_bytes body, kit
     struct repair *repair = context;
     ki_log_head head;
     const kith_status status =
-        ki_log_read(&repair->made, repair->path, sequence, body, &head, note_logged, repair, error);
+        ki_log_read(repair->generations, repair->path, sequence, body, &head, note_logged, repair, error);
     if (status != KITH_OK) return status;
     if (head.version > repair->state.version) repair->state.version = head.version;
     if (head.next_key > repair->state.next_key) repair->state.next_key = head.next_key;
@@ -119,6 +120,8 @@ static kith_status read_catalog(struct repair *repair, kith_error *error) {
     kith_status status = ki_catalog_check(repair->catalog, repair->progress, repair->progress_context, error);
     if (status == KITH_OK) status = ki_catalog_get_setting(repair->catalog, KI_SETTING_MADE, &found, error);
     if (status == KITH_OK) status = ki_made_decode(found.body, repair->path, &repair->made, error);
+    if (status == KITH_OK)
+        status = ki_generations_read(repair->catalog, repair->path, &repair->made, &repair->generations, error);
     if (status == KITH_OK) status = ki_catalog_get_setting(repair->catalog, KI_SETTING_STATE, &found, error);
     if (status == KITH_OK) status = ki_state_decode(found.body, repair->path, &repair->state, error);
     if (status == KITH_OK) status = ki_catalog_scan_segments(repair->catalog, note_segment, repair, error);
@@ -136,7 +139,7 @@ static kith_status read_catalog(struct repair *repair, kith_error *error) {
 /* Whole segments are opened; what cannot be opened or fails its checks stays NULL. */
 static kith_status check_segments(struct repair *repair, kith_error *error) {
     const ki_sealed_where where = {
-        .folder = repair->segments_path, .specs = repair->made.spec, .spec_count = repair->made.vector_count};
+        .folder = repair->segments_path, .specs = repair->generations->spec, .spec_count = repair->generations->slots};
     for (size_t i = 0; i < repair->segments; i++) {
         struct old_segment *segment = &repair->segment[i];
         kith_error own = {0};
@@ -250,8 +253,8 @@ static kith_status save_segment(struct repair *repair, const struct old_segment 
     ki_bits *alive = NULL;
     if (ki_body_decode(segment->body, segment->bytes, segment->number, &body, &alive, NULL) != KITH_OK) return KITH_OK;
     kith_status status = KITH_OK;
-    for (size_t s = 0; s < body.specs && s < repair->made.vector_count && status == KITH_OK; s++) {
-        const ki_vector *vector = &repair->made.vector[s];
+    for (size_t s = 0; s < body.specs && s < repair->generations->slots && status == KITH_OK; s++) {
+        const ki_vector *vector = &repair->generations->vector[s];
         kith_index *index = NULL;
         if (!body.index[s].name[0]) continue;
         char *path = ki_sealed_file(repair->segments_path, segment->number, body.index[s].name);
@@ -304,7 +307,7 @@ static kith_status put_row(struct repair *repair, const struct saved_row *row, k
 enum { ROWS_A_BODY = 4096 };
 
 static kith_status put_saved(struct repair *repair, kith_error *error) {
-    ki_log_body body = {.made = &repair->made};
+    ki_log_body body = {.generations = repair->generations};
     ki_found found = {0};
     kith_status status = KITH_OK;
     for (size_t at = 0; at < repair->saved_count && status == KITH_OK;) {
@@ -406,6 +409,7 @@ static void end(struct repair *repair) {
     for (size_t i = 0; i < repair->opened_count; i++) kith_index_close(repair->opened[i]);
     ki_catalog_close(repair->catalog);
     ki_lock_release(repair->lock_fd);
+    free(repair->generations);
     ki_made_free(&repair->made);
     free(repair->segment);
     free(repair->logged);

@@ -45,38 +45,47 @@ void ki_result_forget(kith_result *result) {
     result->text_used = result->payload_used = 0;
 }
 
-/* Areas for the vectors of each name; those of earlier collections are taken over. */
-static int begin_vectors(kith_result *result, const ki_made *made) {
-    if (result->vector_room < made->vector_count) {
-        ki_result_vectors *grown = ki_alloc_array_zeroed(made->vector_count, sizeof(*grown));
-        if (!grown) return 0;
-        if (result->vector_room) memcpy(grown, result->vectors, result->vector_room * sizeof(*grown));
-        free(result->vectors);
-        result->vectors = grown;
-        result->vector_room = made->vector_count;
-    }
-    for (size_t i = 0; i < made->vector_count; i++) {
-        const ki_vector *from = &made->vector[i];
+/* Room for the vectors of each name; areas of earlier collections are taken over. */
+static int reserve_vectors(kith_result *result, size_t count) {
+    if (result->vector_room >= count) return 1;
+    ki_result_vectors *grown = ki_alloc_array_zeroed(count, sizeof(*grown));
+    if (!grown) return 0;
+    if (result->vector_room) memcpy(grown, result->vectors, result->vector_room * sizeof(*grown));
+    free(result->vectors);
+    result->vectors = grown;
+    result->vector_room = count;
+    return 1;
+}
+
+static int begin_vectors(kith_result *result, const ki_generations *generations, const ki_generation *generation) {
+    const size_t count = generations->made->vector_count;
+    if (!reserve_vectors(result, count)) return 0;
+    for (size_t i = 0; i < count; i++) {
+        const ki_vector *from = &generations->vector[generation->slot[i]];
         ki_result_vectors *to = &result->vectors[i];
         const size_t name_bytes = strlen(from->name) + 1;
         if (!ki_area_take(&to->name, name_bytes, 1) || !ki_area_grow(&to->rows, 1, 1) ||
             !ki_area_grow(&to->present, 1, 1))
             return 0;
         memcpy(to->name.data, from->name, name_bytes);
+        to->slot = generation->slot[i];
+        to->spec = generations->spec[to->slot];
+        to->spec.name = to->name.data;
         to->row_bytes = from->dtype == KITH_B1 ? from->row_bytes : from->dim * sizeof(float);
         result->vector_count = i + 1;
     }
     return 1;
 }
 
-kith_status ki_result_begin(kith_result *result, const ki_made *made, unsigned with, int distances, kith_error *error) {
+kith_status ki_result_begin(kith_result *result, const ki_generations *generations, const ki_generation *generation,
+                            unsigned with, int distances, kith_error *error) {
     if (with & ~(unsigned)WITH_ALL)
         return ki_fail(error, KITH_E_ARG, "`with` is %#x, which asks for more than kith %s knows (%#x)", with,
                        kith_version(), (unsigned)WITH_ALL);
     ki_result_forget(result);
     result->with = with;
     result->distances = distances;
-    result->texts = made->id_kind == KITH_ID_STRING;
+    result->texts = generations->made->id_kind == KITH_ID_STRING;
     result->vector_count = 0;
     /* Arrays that were asked for are there, though nothing was found. */
     ki_area *const least[] = {&result->ends,      &result->ids,           &result->distance,
@@ -84,7 +93,7 @@ kith_status ki_result_begin(kith_result *result, const ki_made *made, unsigned w
                               &result->versions,  &result->expires,       &result->text_bytes};
     for (size_t i = 0; i < sizeof(least) / sizeof(*least); i++)
         if (!ki_area_grow(least[i], 1, sizeof(uint64_t))) return no_memory(result, error);
-    if ((with & KITH_WITH_VECTORS) && !begin_vectors(result, made)) return no_memory(result, error);
+    if ((with & KITH_WITH_VECTORS) && !begin_vectors(result, generations, generation)) return no_memory(result, error);
     return KITH_OK;
 }
 
@@ -153,12 +162,12 @@ static kith_status put_vectors(kith_result *result, const ki_snapshot *snapshot,
         uint8_t *present = ki_area_grow(&vectors->present, (uint64_t)result->count + 1, 1);
         if (!rows || !present) return no_memory(result, error);
         char *row = rows + result->count * vectors->row_bytes;
-        const kith_status status = ki_snapshot_vector(snapshot, place, i, row, NULL);
+        const kith_status status = ki_snapshot_vector(snapshot, place, vectors->slot, row, NULL);
         present[result->count] = status == KITH_OK;
         if (status == KITH_E_NOTFOUND)
             memset(row, 0, vectors->row_bytes);
         else if (status != KITH_OK)
-            return ki_snapshot_vector(snapshot, place, i, row, error);
+            return ki_snapshot_vector(snapshot, place, vectors->slot, row, error);
     }
     return KITH_OK;
 }
@@ -228,12 +237,24 @@ kith_status kith_result_hits(const kith_result *result, kith_hits *hits) {
     return KITH_OK;
 }
 
-const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
-    if (!result) return NULL;
-    for (size_t i = 0; i < result->vector_count; i++) {
-        if (strcmp(result->vectors[i].name.data, name ? name : "") != 0) continue;
-        if (present) *present = result->vectors[i].present.data;
-        return result->vectors[i].rows.data;
-    }
+/* NULL: nothing of that name was read. */
+static const ki_result_vectors *find_vectors(const kith_result *result, const char *name) {
+    for (size_t i = 0; i < result->vector_count; i++)
+        if (strcmp(result->vectors[i].name.data, name ? name : "") == 0) return &result->vectors[i];
     return NULL;
+}
+
+const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
+    const ki_result_vectors *found = result ? find_vectors(result, name) : NULL;
+    if (!found) return NULL;
+    if (present) *present = found->present.data;
+    return found->rows.data;
+}
+
+kith_status kith_result_vector_spec(const kith_result *result, const char *name, kith_vector_spec *spec) {
+    if (!result || !spec) return KITH_E_ARG;
+    const ki_result_vectors *found = find_vectors(result, name);
+    if (!found) return KITH_E_NOTFOUND;
+    *spec = found->spec;
+    return KITH_OK;
 }

@@ -2,7 +2,7 @@
  *
  * What a read gives, as it is put together: items in the order in which they come, query by query.
  *
- *   ki_result_begin(result, &made, with, distances)
+ *   ki_result_begin(result, generations, generation, with, distances)
  *   for each query: ki_result_open(); for each item ki_result_put(); ki_result_shut(); ki_result_end_query()
  *
  * R1. Memory belongs to the result and only grows: a read like an earlier one allocates nothing.
@@ -17,11 +17,14 @@
 
 #include "base/area.h"
 #include "state/collection.h"
+#include "state/generations.h"
 
 /* The vectors of one name. */
 typedef struct ki_result_vectors {
+    size_t slot;
     size_t row_bytes; /* of floats, or bits */
-    ki_area name;     /* NUL-terminated: the collection may be closed meanwhile */
+    kith_vector_spec spec;
+    ki_area name; /* NUL-terminated: the collection may be closed meanwhile */
     ki_area rows, present;
 } ki_result_vectors;
 
@@ -40,8 +43,10 @@ struct kith_result {
     void (*end_work)(void *work);
 };
 
-/* Begin anew. made is read, not kept. KITH_E_ARG: `with` holds what is not known; KITH_E_NOMEM. */
-kith_status ki_result_begin(kith_result *result, const ki_made *made, unsigned with, int distances, kith_error *error);
+/* Begin anew; vectors are those of one generation. The table is read, not kept. KITH_E_ARG: `with` holds what is not
+ * known; KITH_E_NOMEM. */
+kith_status ki_result_begin(kith_result *result, const ki_generations *generations, const ki_generation *generation,
+                            unsigned with, int distances, kith_error *error);
 /* Hold nothing. */
 void ki_result_forget(kith_result *result);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
+ * kith_collection_search: a request is checked, a state is taken and held, its generation says in which slots the
+ * asked vectors lie, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
  * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
  * be kept (page.h). */
@@ -17,6 +18,7 @@
 #include "search/plans.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { LEGS_MAX = KITH_VECTORS_MAX, DEFAULT_WAIT_SECONDS = 10 };
@@ -38,6 +40,7 @@ struct search {
     ki_page_search page;
     int pageable; /* its answer may be kept, or have been */
     ki_snapshot *snapshot;
+    const ki_generation *generation; /* that is asked */
     ki_match *match;
     kith_result *result;
     kith_error *error;
@@ -67,15 +70,40 @@ static kith_status check_ask(const struct search *s) {
     if (!ask->profile && (ask->blend > 0 || ask->leave_out_seen))
         return ki_fail(s->error, KITH_E_ARG, "search: %s needs a profile",
                        ask->leave_out_seen ? "leave_out_seen" : "blend");
-    if (ask->reserved) return ki_fail(s->error, KITH_E_ARG, "search: a reserved member is set");
-    if (ask->model && strcmp(ask->model, s->collection->made.model) != 0)
-        return ki_fail(s->error, KITH_E_ARG, "search: the queries are of the model \"%s\", the collection's of \"%s\"",
-                       ask->model, s->collection->made.model);
     return KITH_OK;
 }
 
-static kith_status check_queries(const kith_queries *queries, const ki_vector *vector, size_t number,
-                                 kith_error *error) {
+/* Which generation of the state is asked. */
+static kith_status choose_generation(struct search *s) {
+    const kith_ask *ask = &s->ask;
+    const ki_generations *generations = s->snapshot->generations;
+    kith_status status = KITH_OK;
+    if (ask->generation)
+        status = ki_generations_get(generations, ask->generation, &s->generation, s->error);
+    else
+        s->generation = ki_generations_of(generations, ask->user);
+    if (status != KITH_OK) return status;
+    s->told.generation = s->generation->number;
+    if (ask->model && strcmp(ask->model, s->generation->model) != 0)
+        return ki_fail(s->error, KITH_E_ARG,
+                       "search: the queries are of the model \"%.150s\", the vectors of generation %u are of \"%s\"",
+                       ask->model, (unsigned)s->generation->number, s->generation->model);
+    return KITH_OK;
+}
+
+/* " of generation 2", where there are several; for messages. */
+enum { OF_TEXT = 32 };
+static const char *of_generation(const struct search *s, char text[OF_TEXT]) {
+    text[0] = 0;
+    if (s->snapshot->generations->count > 1)
+        snprintf(text, OF_TEXT, " of generation %u", (unsigned)s->generation->number);
+    return text;
+}
+
+static kith_status check_queries(const struct search *s, const kith_queries *queries, const ki_vector *vector,
+                                 size_t number) {
+    kith_error *error = s->error;
+    char of[OF_TEXT];
     const size_t row = kith_row_bytes(queries->dtype, queries->dim);
     if (queries->count == 0) return KITH_OK;
     if (queries->count > KITH_QUERIES_MAX)
@@ -83,11 +111,12 @@ static kith_status check_queries(const kith_queries *queries, const ki_vector *v
                        (unsigned long long)KITH_QUERIES_MAX);
     if (!queries->data) return ki_fail(error, KITH_E_ARG, "search: the data of leg %zu's queries is NULL", number);
     if (queries->dim != vector->dim)
-        return ki_fail(error, KITH_E_ARG, "search: queries have %zu dimensions, vector \"%s\" has %zu", queries->dim,
-                       vector->name, vector->dim);
+        return ki_fail(error, KITH_E_ARG, "search: queries have %zu dimensions, vector \"%s\"%s has %zu", queries->dim,
+                       vector->name, of_generation(s, of), vector->dim);
     if (!row || (queries->dtype == KITH_B1) != (vector->dtype == KITH_B1))
-        return ki_fail(error, KITH_E_ARG, "search: %s queries do not fit vector \"%s\" of %s",
-                       kith_dtype_name(queries->dtype), vector->name, kith_dtype_name(vector->dtype));
+        return ki_fail(error, KITH_E_ARG, "search: %s queries do not fit vector \"%s\"%s of %s",
+                       kith_dtype_name(queries->dtype), vector->name, of_generation(s, of),
+                       kith_dtype_name(vector->dtype));
     if (queries->stride_bytes && queries->stride_bytes < row && queries->count > 1)
         return ki_fail(error, KITH_E_ARG, "search: a stride of %zu bytes is less than a row of %zu",
                        queries->stride_bytes, row);
@@ -103,9 +132,9 @@ static kith_status resolve_leg(struct search *s, size_t number) {
         return ki_fail(s->error, KITH_E_ARG, "search: the weight of leg %zu is %g, which is no positive number", number,
                        from->weight);
     kith_status status = ki_grown_read(KI_GROWN_QUERIES, from->queries, &to->queries, s->error);
-    if (status == KITH_OK) status = ki_collection_vector_number(s->collection, from->vector, &to->spec, s->error);
-    if (status == KITH_OK)
-        status = check_queries(&to->queries, &s->collection->made.vector[to->spec], number, s->error);
+    const ki_generations *generations = s->snapshot->generations;
+    if (status == KITH_OK) status = ki_generations_slot(generations, s->generation, from->vector, &to->spec, s->error);
+    if (status == KITH_OK) status = check_queries(s, &to->queries, &generations->vector[to->spec], number);
     if (status == KITH_OK && to->queries.count != s->legs[0].queries.count)
         return ki_fail(s->error, KITH_E_ARG, "search: leg %zu has %zu queries, leg 0 has %zu", number,
                        to->queries.count, s->legs[0].queries.count);
@@ -124,16 +153,19 @@ static ki_search_work *work_of(kith_result *result) {
 static kith_status aim(struct search *s) {
     const float *context = NULL;
     const int given = s->ask.legs && s->ask.leg_count;
-    kith_status status = ki_recommend_begin(&s->by, s->collection, &s->ask, s->error);
+    size_t slot = 0;
+    kith_status status =
+        ki_recommend_begin(&s->by, s->collection, s->snapshot, s->generation, &s->ask, s->error);
+    if (status == KITH_OK) slot = s->generation->slot[s->by.profile.vector];
     if (status == KITH_OK && given) status = resolve_leg(s, 0);
-    if (status == KITH_OK && given && s->legs[0].spec != s->by.profile.vector)
+    if (status == KITH_OK && given && s->legs[0].spec != slot)
         status = ki_fail(s->error, KITH_E_ARG, "search: the context is of another vector than the profile \"%s\"",
                          s->ask.profile);
     if (status == KITH_OK && given && s->legs[0].queries.count != 1)
         status = ki_fail(s->error, KITH_E_ARG, "search: %zu queries as the context of a profile, 1 is possible",
                          s->legs[0].queries.count);
     if (status == KITH_OK && given) {
-        const ki_leg_search search = {.collection = s->collection, .spec = s->legs[0].spec};
+        const ki_leg_search search = {.collection = s->collection, .snapshot = s->snapshot, .spec = slot};
         status = ki_leg_load(&search, &s->legs[0].queries, 0, 1, s->work, s->error);
         context = s->work->queries.data;
     }
@@ -141,7 +173,7 @@ static kith_status aim(struct search *s) {
     if (status == KITH_OK) status = ki_recommend_aim(&s->by, context, blend, s->ask.profile, s->error);
     s->leg_count = s->by.legs;
     for (size_t i = 0; i < s->leg_count && status == KITH_OK; i++) {
-        s->legs[i] = (leg){.queries = KITH_QUERIES_INIT, .spec = s->by.profile.vector, .weight = s->by.weight[i]};
+        s->legs[i] = (leg){.queries = KITH_QUERIES_INIT, .spec = slot, .weight = s->by.weight[i]};
         s->legs[i].queries.data = s->by.queries + i * s->by.profile.dim;
         s->legs[i].queries.dtype = KITH_F32;
         s->legs[i].queries.count = 1;
@@ -158,12 +190,17 @@ static void set_depth(struct search *s) {
     s->depth = ki_min_size(s->base + ki_min_size(seen, s->base), KITH_K_MAX);
 }
 
-/* The caller's structs, checked; nothing is done yet. */
+/* The caller's structs, checked as far as that goes without a state; nothing is done yet. */
 static kith_status read_ask(struct search *s, const kith_ask *ask) {
     kith_status status = ki_grown_read(KI_GROWN_ASK, ask, &s->ask, s->error);
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_ASK_REPORT, s->ask.report, s->error);
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_EXPLAIN, s->ask.explain, s->error);
-    if (status == KITH_OK) status = check_ask(s);
+    return status == KITH_OK ? check_ask(s) : status;
+}
+
+/* With the state held: legs that fit it. */
+static kith_status resolve(struct search *s) {
+    kith_status status = choose_generation(s);
     if (status != KITH_OK) return status;
     s->leg_count = s->ask.profile ? KITH_INTERESTS_MAX : s->ask.leg_count;
     s->work = work_of(s->result);
@@ -172,17 +209,15 @@ static kith_status read_ask(struct search *s, const kith_ask *ask) {
     if (s->ask.profile) status = aim(s);
     for (size_t i = 0; !s->ask.profile && i < s->leg_count && status == KITH_OK; i++) status = resolve_leg(s, i);
     if (status != KITH_OK) return status;
-    const ki_vector *vector = &s->collection->made.vector[s->legs[0].spec];
+    const ki_vector *vector = &s->snapshot->generations->vector[s->legs[0].spec];
     if (s->ask.diversity > 0 && vector->dtype == KITH_B1)
         return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
     set_depth(s);
-    s->page = (ki_page_search){.collection = s->collection,
-                               .ask = &s->ask,
-                               .legs = s->legs,
-                               .leg_count = s->leg_count,
-                               .profile = s->by.serial,
-                               .memory = &s->work->key};
-    s->pageable = ki_page_begin(&s->page);
+    s->page.legs = s->legs;
+    s->page.leg_count = s->leg_count;
+    s->page.profile = s->by.serial;
+    s->page.memory = &s->work->key;
+    s->pageable = ki_page_may_be(&s->page);
     s->report = s->ask.report || s->ask.explain || s->pageable ? &s->told : NULL;
     return KITH_OK;
 }
@@ -201,6 +236,8 @@ static void set_terms(struct search *s, uint64_t start) {
 
 static kith_status take_state(struct search *s) {
     kith_collection *collection = s->collection;
+    s->page = (ki_page_search){.collection = collection, .ask = &s->ask};
+    ki_page_begin(&s->page);
     kith_status status = ki_collection_refresh(collection, s->error);
     if (status == KITH_OK && s->ask.min_version)
         status = ki_collection_wait(collection, s->ask.min_version,
@@ -389,13 +426,13 @@ static void tell(struct search *s, uint64_t start) {
     ki_grown_write(KI_GROWN_EXPLAIN, search, s->ask.explain);
 }
 
-/* With the result begun: as it was kept, or searched. */
+/* As it was kept, or searched. */
 static kith_status answer(struct search *s, int *kept) {
-    kith_status status = take_state(s);
+    kith_status status = ki_result_begin(s->result, s->snapshot->generations, s->generation, s->ask.with, 1, s->error);
     *kept = status == KITH_OK && s->pageable && ki_page_find(&s->page, s->snapshot, s->result, &s->told, &s->explain);
     if (status == KITH_OK && !*kept) status = search_state(s);
+    if (status != KITH_OK) ki_result_forget(s->result);
     ki_match_empty(s->match);
-    ki_snapshot_release(s->snapshot);
     return status;
 }
 
@@ -412,12 +449,13 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
                        .result = result,
                        .error = error};
     kith_status status = read_ask(&s, ask);
+    if (status == KITH_OK) status = take_state(&s);
+    if (status == KITH_OK) status = resolve(&s);
     if (status == KITH_OK) {
         set_terms(&s, start);
-        status = ki_result_begin(result, &collection->made, s.ask.with, 1, error);
-        if (status == KITH_OK) status = answer(&s, &kept);
-        if (status != KITH_OK) ki_result_forget(result);
+        status = answer(&s, &kept);
     }
+    ki_snapshot_release(s.snapshot);
     ki_recommend_end(&s.by);
     if (status != KITH_OK) return status;
     tell(&s, start);

@@ -19,16 +19,26 @@ static kith_status carry_out(kith_collection *collection, ki_request *request, k
     return status;
 }
 
+/* Made anew where generations have changed in between (request.h Q3). */
+static kith_status try_write(kith_collection *collection, const kith_items *items, kith_write_mode mode,
+                             kith_write_report *report, int *stale, kith_error *error) {
+    ki_request request;
+    kith_status status = ki_request_write(collection, items, mode, &request, error);
+    if (status == KITH_OK) status = carry_out(collection, &request, report, error);
+    *stale = request.stale;
+    ki_request_free(&request);
+    return status;
+}
+
 kith_status kith_collection_write(kith_collection *collection, const kith_items *items, kith_write_mode mode,
                                   kith_write_report *report, kith_error *error) {
-    ki_request request;
+    int stale = 0;
     if (!collection || !items) return ki_fail(error, KITH_E_ARG, "kith_collection_write: an argument is NULL");
     kith_status status = ki_grown_check(KI_GROWN_WRITE_REPORT, report, error);
     if (status == KITH_OK) status = ki_collection_takes_writes(collection, error);
     if (status != KITH_OK) return status;
-    status = ki_request_write(collection, items, mode, &request, error);
-    if (status == KITH_OK) status = carry_out(collection, &request, report, error);
-    ki_request_free(&request);
+    do status = try_write(collection, items, mode, report, &stale, error);
+    while (stale);
     return status;
 }
 

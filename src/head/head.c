@@ -39,7 +39,7 @@ kith_status ki_head_create(const kith_vector_spec *specs, size_t spec_count, con
     made->blocks = ki_alloc_array_zeroed(spec_count, sizeof(*made->blocks));
     if (!ki_head_keys_create(capacity, &made->keys) || !made->entries || !made->blocks) goto no_memory;
     for (size_t s = 0; s < spec_count && status == KITH_OK; s++)
-        status = ki_head_block_create(&specs[s], capacity, &made->blocks[s], error);
+        if (specs[s].dim) status = ki_head_block_create(&specs[s], capacity, &made->blocks[s], error);
     if (status != KITH_OK) goto failed;
     *head = made;
     return KITH_OK;
@@ -71,10 +71,17 @@ const ki_schema *ki_head_schema(const ki_head *head) {
     return head->schema;
 }
 
+int ki_head_takes(const ki_head *head, size_t spec, const kith_vector_spec *like) {
+    const ki_head_block *block = spec < head->specs ? &head->blocks[spec] : NULL;
+    return block && block->memory && block->dim == like->dim && block->dtype == like->dtype &&
+           block->metric == like->metric;
+}
+
 uint64_t ki_head_memory_bytes(const ki_head *head) {
     const size_t rows = ki_head_count(head);
     uint64_t bytes = rows * sizeof(*head->entries) + ki_head_keys_bytes(&head->keys, rows);
-    for (size_t s = 0; s < head->specs; s++) bytes += ki_head_block_bytes(&head->blocks[s], rows);
+    for (size_t s = 0; s < head->specs; s++)
+        if (head->blocks[s].memory) bytes += ki_head_block_bytes(&head->blocks[s], rows);
     return bytes + atomic_load_explicit(&head->arena_bytes, memory_order_relaxed);
 }
 
@@ -188,7 +195,7 @@ kith_status ki_head_append(ki_head *head, const ki_head_row *row, kith_error *er
     arena_use(head, (size_t)bytes);
     ki_head_keys_append(&head->keys, (uint32_t)serial, row->key);
     for (size_t s = 0; s < head->specs; s++)
-        ki_head_block_append(&head->blocks[s], (uint32_t)serial, row->key, row->vectors[s]);
+        if (head->blocks[s].memory) ki_head_block_append(&head->blocks[s], (uint32_t)serial, row->key, row->vectors[s]);
     atomic_store_explicit(&head->count, serial + 1, memory_order_relaxed);
     return KITH_OK;
 }
@@ -196,7 +203,8 @@ kith_status ki_head_append(ki_head *head, const ki_head_row *row, kith_error *er
 void ki_head_cut(ki_head *head, size_t count) {
     size_t rows = ki_head_count(head);
     if (count >= rows) return;
-    for (size_t s = 0; s < head->specs; s++) ki_head_block_cut(&head->blocks[s], count);
+    for (size_t s = 0; s < head->specs; s++)
+        if (head->blocks[s].memory) ki_head_block_cut(&head->blocks[s], count);
     while (rows-- > count) ki_head_keys_cut(&head->keys, (uint32_t)rows);
     arena_cut(head, &head->entries[count]);
     atomic_store_explicit(&head->count, count, memory_order_relaxed);
@@ -221,17 +229,21 @@ int ki_head_find(const ki_head *head, size_t count, uint64_t key, uint32_t *seri
 }
 
 const void *ki_head_vector(const ki_head *head, size_t spec, uint32_t serial) {
+    if (spec >= head->specs || !head->blocks[spec].memory) return NULL;
     const ki_head_block *block = &head->blocks[spec];
     const uint32_t place = block->place[serial];
     return place & KI_HEAD_ABSENT ? NULL : block->originals + (size_t)place * block->row_bytes;
 }
 
 int ki_head_read_vector(const ki_head *head, size_t spec, uint32_t serial, void *to) {
-    const ki_head_block *block = &head->blocks[spec];
     const void *row = ki_head_vector(head, spec, serial);
-    if (row && block->dtype == KITH_B1) memcpy(to, row, block->row_bytes);
-    if (row && block->dtype != KITH_B1) ki_distance()->to_f32[block->dtype](row, block->dim, to);
-    return row != NULL;
+    if (!row) return 0;
+    const ki_head_block *block = &head->blocks[spec];
+    if (block->dtype == KITH_B1)
+        memcpy(to, row, block->row_bytes);
+    else
+        ki_distance()->to_f32[block->dtype](row, block->dim, to);
+    return 1;
 }
 
 int ki_head_values(const ki_head *head, uint32_t serial, ki_values *values) {

@@ -35,8 +35,9 @@ typedef struct ki_head_row {
     const void *const *vectors; /* one a name of the head, in the stored type; NULL: the row lacks it */
 } ki_head_row;
 
-/* specs, schema: copied, and borrowed (the schema outlives the head; NULL: no fields). capacity: most rows, up to
- * KI_HEAD_CAPACITY_MAX; what they need is reserved at once, and used as they come. */
+/* specs, schema: copied, and borrowed (the schema outlives the head; NULL: no fields). A spec of dimension 0 stands for
+ * no vector: what rows bring of it is left out. capacity: most rows, up to KI_HEAD_CAPACITY_MAX; what they need is
+ * reserved at once, and used as they come. */
 kith_status ki_head_create(const kith_vector_spec *specs, size_t spec_count, const ki_schema *schema, size_t capacity,
                            ki_head **head, kith_error *error);
 ki_head *ki_head_hold(ki_head *head);
@@ -50,6 +51,8 @@ size_t ki_head_count(const ki_head *head); /* appended, published or not: for th
 size_t ki_head_capacity(const ki_head *head);
 uint64_t ki_head_memory_bytes(const ki_head *head);
 const ki_schema *ki_head_schema(const ki_head *head);
+/* Whether rows may have vectors like these at number `spec`; of others no row has one. */
+int ki_head_takes(const ki_head *head, size_t spec, const kith_vector_spec *like);
 
 /* The newest row of a key, live or not; 0: none. For the writer among all rows, for any thread among the first `count`
  * that were published to it. */
@@ -64,7 +67,7 @@ typedef struct ki_head_view {
 } ki_head_view;
 ki_head_view ki_head_row_at(const ki_head *head, uint32_t serial);
 uint64_t ki_head_key(const ki_head *head, uint32_t serial);
-/* Its vector in the stored type, or NULL. */
+/* Its vector in the stored type, or NULL: also of a number that the head does not know. */
 const void *ki_head_vector(const ki_head *head, size_t spec, uint32_t serial);
 /* The same as floats, bits as bytes; 0: the row lacks it. */
 int ki_head_read_vector(const ki_head *head, size_t spec, uint32_t serial, void *to);

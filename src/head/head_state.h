@@ -79,7 +79,7 @@ struct ki_head {
     const ki_schema *schema;
     ki_head_keys keys;
     ki_head_entry *entries;
-    ki_head_block *blocks; /* one a name */
+    ki_head_block *blocks; /* one a spec; without memory: of dimension 0 */
     void *pieces;          /* ki_head_piece: payloads, texts, values; the writer's */
     size_t piece_count, piece_capacity;
 };

@@ -9,11 +9,12 @@
 /* What the catalog hands us as a vector must be one: searches rely on it. */
 static kith_status check_vectors(const ki_apply *apply, const ki_log_head *head, const ki_log_operation *operation,
                                  kith_error *error) {
-    const ki_made *made = &apply->collection->made;
-    for (size_t v = 0; v < made->vector_count; v++) {
+    const ki_generations *generations = ki_edit_state(apply->edit)->generations;
+    for (size_t v = 0; v < generations->slots; v++) {
+        const ki_vector *vector = &generations->vector[v];
         kith_error own = {0};
-        if (!operation->vector[v] || ki_convert_row(&made->vector[v], made->vector[v].dtype, operation->vector[v], NULL,
-                                                    NULL, "", &own) == KITH_OK)
+        if (!operation->vector[v] ||
+            ki_convert_row(vector, vector->dtype, operation->vector[v], NULL, NULL, "", &own) == KITH_OK)
             continue;
         return ki_fail(error, KITH_E_CORRUPT, "%s: the catalog's log of version %llu is damaged: key %llu%s",
                        apply->collection->path, (unsigned long long)head->version, (unsigned long long)operation->key,

@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "log/apply.h"
 #include "log/follow.h"
+#include "state/generations.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,16 @@ kith_status ki_state_keep_schema(kith_collection *collection, ki_schema *schema,
         return ki_fail(error, KITH_E_NOMEM, "out of memory");
     collection->schemas = schemas;
     collection->schemas[collection->schema_count++] = schema;
+    return KITH_OK;
+}
+
+kith_status ki_state_keep_generations(kith_collection *collection, ki_generations *generations, kith_error *error) {
+    void *all = collection->generations;
+    size_t capacity = collection->generation_count;
+    if (!ki_array_reserve(&all, &capacity, collection->generation_count + 1, sizeof(*collection->generations)))
+        return ki_fail(error, KITH_E_NOMEM, "out of memory");
+    collection->generations = all;
+    collection->generations[collection->generation_count++] = generations;
     return KITH_OK;
 }
 
@@ -46,8 +57,9 @@ static kith_status replay_body(void *context, uint64_t sequence, ki_bytes body, 
     struct replay *replay = context;
     kith_collection *collection = replay->apply.collection;
     ki_log_head head;
-    const kith_status status = ki_log_read(&collection->made, collection->path, sequence, body, &head,
-                                           ki_apply_operation, &replay->apply, error);
+    const ki_generations *generations = ki_edit_state(replay->apply.edit)->generations;
+    const kith_status status =
+        ki_log_read(generations, collection->path, sequence, body, &head, ki_apply_operation, &replay->apply, error);
     if (status != KITH_OK) return status;
     if (head.version > replay->version) replay->version = head.version;
     if (head.next_key > replay->next_key) replay->next_key = head.next_key;
@@ -96,10 +108,31 @@ static kith_status read_fields(kith_collection *collection, ki_edit *edit, ki_fo
     return status;
 }
 
+/* Before segments and log, whose vectors lie in the table's slots. */
+static kith_status read_generations(kith_collection *collection, ki_edit *edit, kith_error *error) {
+    ki_generations *read = NULL;
+    kith_status status = ki_generations_read(collection->catalog, collection->path, &collection->made, &read, error);
+    if (status == KITH_OK && read->edition == ki_edit_state(edit)->generations->edition) {
+        free(read);
+        return KITH_OK;
+    }
+    if (status == KITH_OK) status = ki_state_keep_generations(collection, read, error);
+    if (status == KITH_OK) return ki_edit_generations(edit, read, error);
+    free(read);
+    return status;
+}
+
 struct segments {
     kith_collection *collection;
     ki_edit *edit;
 };
+
+/* Indexes never change, but one may go (slots.c). */
+static int same_indexes(const ki_sealed *sealed, const ki_body *body) {
+    for (size_t s = 0; s < KITH_VECTORS_MAX; s++)
+        if ((sealed->index[s] != NULL) != (s < body->specs && body->index[s].name[0])) return 0;
+    return 1;
+}
 
 /* A segment that the current state has open, if its files are those that the catalog names now. */
 static ki_sealed *find_open(const kith_collection *collection, uint64_t number, const ki_body *body) {
@@ -108,7 +141,7 @@ static ki_sealed *find_open(const kith_collection *collection, uint64_t number, 
         ki_sealed *sealed = current->sealed[s].sealed;
         if (sealed->number == number && sealed->generation == body->generation &&
             ki_table_rows(sealed->table) == body->rows && ki_table_hash(sealed->table) == body->table.hash &&
-            strcmp(sealed->table_name, body->table.name) == 0)
+            strcmp(sealed->table_name, body->table.name) == 0 && same_indexes(sealed, body))
             return sealed;
     }
     return NULL;
@@ -133,9 +166,10 @@ static kith_status reuse_segment(const struct segments *segments, uint64_t numbe
 static kith_status add_segment(void *context, uint64_t number, ki_bytes body, kith_error *error) {
     struct segments *segments = context;
     const kith_collection *collection = segments->collection;
+    const ki_generations *generations = ki_edit_state(segments->edit)->generations;
     const ki_sealed_where where = {.folder = collection->segments_path,
-                                   .specs = collection->made.spec,
-                                   .spec_count = collection->made.vector_count,
+                                   .specs = generations->spec,
+                                   .spec_count = generations->slots,
                                    .no_sigbus_handler = collection->options.no_sigbus_handler};
     ki_sealed *sealed = NULL;
     ki_bits *alive = NULL;
@@ -166,6 +200,7 @@ static kith_status rebuild(kith_collection *collection, ki_edit *edit, ki_found 
     struct segments segments = {collection, edit};
     kith_status status = clear(edit, error);
     if (status == KITH_OK) status = read_fields(collection, edit, found, error);
+    if (status == KITH_OK) status = read_generations(collection, edit, error);
     return status == KITH_OK ? ki_catalog_scan_segments(collection->catalog, add_segment, &segments, error) : status;
 }
 

@@ -13,5 +13,7 @@ kith_status ki_state_load(kith_collection *collection, kith_error *error);
 
 /* Put the schema among those that the collection keeps; taken over on success. */
 kith_status ki_state_keep_schema(kith_collection *collection, ki_schema *schema, kith_error *error);
+/* Likewise a table of generations. */
+kith_status ki_state_keep_generations(kith_collection *collection, ki_generations *generations, kith_error *error);
 
 #endif

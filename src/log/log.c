@@ -40,7 +40,7 @@ kith_status ki_log_begin(ki_log_body *body, uint64_t version, kith_error *error)
     memset(body->data, 0, HEAD_BYTES);
     ki_store_u32(body->data, FORMAT);
     ki_store_u64(body->data + 8, version);
-    ki_store_u32(body->data + 24, (uint32_t)body->made->vector_count);
+    ki_store_u32(body->data + 24, (uint32_t)body->generations->slots);
     body->bytes = HEAD_BYTES;
     return KITH_OK;
 }
@@ -67,8 +67,9 @@ static void add_put(ki_log_body *body, const ki_log_operation *operation, uint64
     ki_store_u32(begin + 32, (uint32_t)operation->payload.bytes);
     to = put(to, operation->text.data, operation->text.bytes);
     to = pad(begin, put(to, operation->payload.data, operation->payload.bytes));
-    for (size_t v = 0; v < body->made->vector_count; v++)
-        if (operation->vector[v]) to = pad(begin, put(to, operation->vector[v], body->made->vector[v].row_bytes));
+    for (size_t v = 0; v < body->generations->slots; v++)
+        if (operation->vector[v])
+            to = pad(begin, put(to, operation->vector[v], body->generations->vector[v].row_bytes));
     body->bytes += (size_t)(to - begin);
 }
 
@@ -76,10 +77,10 @@ kith_status ki_log_add(ki_log_body *body, const ki_log_operation *operation, kit
     uint64_t bytes = REMOVE_BYTES, present = 0;
     if (operation->kind == KI_LOG_PUT) {
         bytes = PUT_BYTES + ki_round_up(operation->text.bytes + operation->payload.bytes, 8);
-        for (size_t v = 0; v < body->made->vector_count; v++) {
+        for (size_t v = 0; v < body->generations->slots; v++) {
             if (!operation->vector[v]) continue;
             present |= UINT64_C(1) << v;
-            bytes += ki_round_up(body->made->vector[v].row_bytes, 8);
+            bytes += ki_round_up(body->generations->vector[v].row_bytes, 8);
         }
     }
     const kith_status status = reserve(body, bytes, error);
@@ -110,10 +111,11 @@ kith_status ki_log_end(ki_log_body *body, uint64_t next_key, kith_error *error) 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
 struct reading {
-    const ki_made *made;
+    const ki_generations *generations;
     const char *path;
     uint64_t sequence;
     const unsigned char *begin, *at, *end; /* end: of the operations */
+    size_t slots;
     kith_error *error;
 };
 
@@ -146,7 +148,8 @@ static kith_status read_head(struct reading *r, ki_bytes body, ki_log_head *head
                           .next_key = ki_load_u64(r->begin + 16),
                           .operations = ki_load_u32(r->begin + 4)};
     if (head->version != r->sequence) return damaged(r, "it is of another version");
-    if (ki_load_u32(r->begin + 24) != r->made->vector_count) return damaged(r, "it has other vectors");
+    r->slots = ki_load_u32(r->begin + 24);
+    if (r->slots > r->generations->slots) return damaged(r, "it has other vectors");
     if (head->operations > KITH_ITEMS_MAX) return damaged(r, "it has too many operations");
     r->at += HEAD_BYTES;
     return KITH_OK;
@@ -155,7 +158,7 @@ static kith_status read_head(struct reading *r, ki_bytes body, ki_log_head *head
 /* text and payload, which follow each other without padding. */
 static kith_status read_texts(struct reading *r, const unsigned char *fixed, ki_log_operation *operation) {
     const uint32_t text_bytes = ki_load_u32(fixed + 4), payload_bytes = ki_load_u32(fixed + 32);
-    const int strings = r->made->id_kind == KITH_ID_STRING;
+    const int strings = r->generations->made->id_kind == KITH_ID_STRING;
     if (text_bytes > KITH_STRING_MAX || (text_bytes != 0) != strings) return damaged(r, "an id of a wrong length");
     if (payload_bytes > KITH_PAYLOAD_MAX) return damaged(r, "a payload that is too long");
     const unsigned char *texts = take(r, (uint64_t)text_bytes + payload_bytes);
@@ -168,7 +171,7 @@ static kith_status read_texts(struct reading *r, const unsigned char *fixed, ki_
 static kith_status read_put(struct reading *r, ki_log_operation *operation) {
     const unsigned char *fixed = take(r, PUT_BYTES);
     if (!fixed) return damaged(r, "it is cut off");
-    const size_t count = r->made->vector_count;
+    const size_t count = r->slots;
     const uint64_t present = ki_load_u64(fixed + 24);
     if (count < 64 && present >> count) return damaged(r, "a vector that is not known");
     operation->key = ki_load_u64(fixed + 8);
@@ -177,7 +180,9 @@ static kith_status read_put(struct reading *r, ki_log_operation *operation) {
     for (size_t v = 0; v < count && status == KITH_OK; v++) {
         operation->vector[v] = NULL;
         if (!(present >> v & 1)) continue;
-        operation->vector[v] = take(r, r->made->vector[v].row_bytes);
+        const size_t bytes = r->generations->vector[v].row_bytes;
+        if (!bytes) return damaged(r, "a vector that is not known");
+        operation->vector[v] = take(r, bytes);
         if (!operation->vector[v]) return damaged(r, "it is cut off");
     }
     return status;
@@ -196,9 +201,9 @@ static kith_status read_operation(struct reading *r, ki_log_operation *operation
     return status == KITH_OK && operation->key == KITH_ID_NONE ? damaged(r, "an id that cannot be") : status;
 }
 
-kith_status ki_log_read(const ki_made *made, const char *path, uint64_t sequence, ki_bytes body, ki_log_head *head,
-                        ki_log_fn fn, void *context, kith_error *error) {
-    struct reading r = {.made = made, .path = path, .sequence = sequence, .error = error};
+kith_status ki_log_read(const ki_generations *generations, const char *path, uint64_t sequence, ki_bytes body,
+                        ki_log_head *head, ki_log_fn fn, void *context, kith_error *error) {
+    struct reading r = {.generations = generations, .path = path, .sequence = sequence, .error = error};
     ki_log_head read;
     kith_status status = read_head(&r, body, &read);
     if (status != KITH_OK) return status;

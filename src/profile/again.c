@@ -12,7 +12,7 @@
 /* An empty profile of that space with the settings of another one. */
 static kith_status begin(const ki_profile *like, const ki_profile_space *space, ki_profile *fresh, kith_error *error) {
     const ki_profile_settings settings = {like->interests_max, like->seen_max, like->half_life_ms, like->threshold};
-    *fresh = (ki_profile){.vector = space->vector, .dim = space->dim, .metric = space->metric};
+    *fresh = (ki_profile){.vector = space->vector, .tenant = space->tenant, .dim = space->dim, .metric = space->metric};
     return ki_profile_set(fresh, &settings, error);
 }
 
@@ -20,6 +20,7 @@ static kith_status begin(const ki_profile *like, const ki_profile_space *space, 
 static void take_interests(ki_profile *profile, ki_profile *fresh) {
     float *old = profile->mean;
     profile->vector = fresh->vector;
+    profile->tenant = fresh->tenant;
     profile->dim = fresh->dim;
     profile->metric = fresh->metric;
     profile->interest_count = fresh->interest_count;

@@ -3,8 +3,8 @@
  * A profile as bytes, little-endian:
  *
  *   0 magic  4 version  8 vector  12 dim  16 metric  20 interests_max  24 interest_count  28 seen_max  32 seen_count
- *   36 log_count  40 half_life_ms  48 time_ms  56 events  64 threshold
- *   72 a weight an interest (f64), the means (f32), a key and a time of each seen item (u64),
+ *   36 log_count  40 half_life_ms  48 time_ms  56 events  64 threshold  72 tenant  76 zero
+ *   80 a weight an interest (f64), the means (f32), a key and a time of each seen item (u64),
  *   a key and a time (u64), a weight (f32) and a kind (u32) of each logged event, XXH3 of all before */
 #include "base/bytes.h"
 #include "base/checked.h"
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
-enum { MAGIC = 0x4B505246, VERSION = 2, HEAD = 72, HASH = 8 };
+enum { MAGIC = 0x4B505246, VERSION = 2, HEAD = 80, HASH = 8 };
 
 /* Counts are in their ranges. */
 static size_t size_of(const ki_profile *p) {
@@ -38,6 +38,8 @@ kith_status ki_profile_encode(const ki_profile *p, void **data, size_t *bytes, k
     memcpy(to, numbers, sizeof(numbers));
     memcpy(to + 40, wide, sizeof(wide));
     ki_store_f64(to + 64, p->threshold);
+    ki_store_u32(to + 72, p->tenant);
+    ki_store_u32(to + 76, 0);
     memcpy(to + HEAD, p->weight, weights);
     memcpy(to + HEAD + weights, p->mean, means);
     memcpy(lists, p->seen, seen);
@@ -69,7 +71,8 @@ static kith_status read_head(const unsigned char *from, const char *name, ki_pro
                       .half_life_ms = ki_load_u64(from + 40),
                       .time_ms = ki_load_u64(from + 48),
                       .events = ki_load_u64(from + 56),
-                      .threshold = ki_load_f64(from + 64)};
+                      .threshold = ki_load_f64(from + 64),
+                      .tenant = ki_load_u32(from + 72)};
     const uint32_t metric = ki_load_u32(from + 16);
     if (metric != KITH_L2SQ && metric != KITH_IP && metric != KITH_COSINE) return damaged(name, "its metric", error);
     p->metric = (kith_metric)metric;

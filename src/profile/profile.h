@@ -50,6 +50,7 @@ typedef struct ki_profile_logged {
 
 typedef struct ki_profile {
     uint32_t vector; /* number of the named vector: the collection's affair */
+    uint32_t tenant; /* the generation that the vectors of its items were made for: likewise */
     uint32_t dim;
     kith_metric metric;                     /* L2SQ, IP or COSINE */
     uint32_t interests_max, interest_count; /* 1..KITH_INTERESTS_MAX */
@@ -107,7 +108,7 @@ int ki_profile_blend(const ki_profile *profile, const float *context, double ble
 typedef kith_status (*ki_profile_vector_fn)(void *context, uint64_t key, float *vector, kith_error *error);
 /* What the vectors are. */
 typedef struct ki_profile_space {
-    uint32_t vector, dim;
+    uint32_t vector, tenant, dim;
     kith_metric metric;
 } ki_profile_space;
 /* Make the interests anew of the logged events, in another space or in the same one; all else stays. *skipped: events

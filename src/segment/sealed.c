@@ -99,17 +99,16 @@ static ki_sealed *new_sealed(const ki_sealed_where *where, uint64_t number, cons
     sealed->generation = body->generation;
     sealed->specs = body->specs;
     sealed->folder = ki_sealed_folder(where->folder, number);
-    sealed->index = ki_alloc_array_zeroed(body->specs, sizeof(kith_index *));
     memcpy(sealed->table_name, body->table.name, KI_BODY_NAME_BYTES);
     pthread_mutex_init(&sealed->mutex, NULL);
-    if (sealed->folder && sealed->index) return sealed;
+    if (sealed->folder) return sealed;
     ki_sealed_release(sealed);
     return NULL;
 }
 
 kith_status ki_sealed_open_made(const ki_sealed_where *where, uint64_t number, const ki_body *made, ki_sealed **out,
                                 kith_error *error) {
-    if (made->specs != where->spec_count)
+    if (made->specs > where->spec_count)
         return ki_fail(error, KITH_E_CORRUPT, "segment %llu is of %zu named vectors, and the collection has %zu",
                        (unsigned long long)number, made->specs, where->spec_count);
     ki_sealed *sealed = new_sealed(where, number, made);
@@ -182,18 +181,28 @@ static void free_scratches(ki_sealed_scratch *scratch) {
     }
 }
 
+/* While they are mapped: what they are called is known then. */
+static void remove_indexes(const ki_sealed *sealed) {
+    for (size_t s = 0; s < sealed->specs; s++) {
+        char name[KI_BODY_NAME_BYTES] = {0};
+        if (!sealed->index[s] || !(sealed->retired_slots >> s & 1)) continue;
+        name_of(sealed, ki_segment_path(sealed->index[s]->segment), name);
+        if (name[0]) ki_sealed_remove_files(sealed->folder, name);
+    }
+}
+
 void ki_sealed_release(ki_sealed *sealed) {
     /* The last one sees all that the others did before they let go. */
     if (!sealed || atomic_fetch_sub_explicit(&sealed->references, 1, memory_order_acq_rel) != 1) return;
     const int retired = atomic_load(&sealed->retired);
     free_scratches(sealed->free);
+    if (retired == KI_RETIRED_INDEXES) remove_indexes(sealed);
     free_scratches(sealed->hulls);
-    for (size_t s = 0; s < sealed->specs && sealed->index; s++) kith_index_close(sealed->index[s]);
+    for (size_t s = 0; s < sealed->specs; s++) kith_index_close(sealed->index[s]);
     ki_table_close(sealed->table);
-    if (retired != KI_RETIRED_NOT)
+    if (retired == KI_RETIRED_TABLE || retired == KI_RETIRED_ALL)
         ki_sealed_remove_files(sealed->folder, retired == KI_RETIRED_TABLE ? sealed->table_name : NULL);
     pthread_mutex_destroy(&sealed->mutex);
-    free(sealed->index);
     free(sealed->folder);
     free(sealed);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A sealed segment of a collection: a folder `segments/<number>` with a table of its rows and, for each named vector
- * that any row has, an index file whose ids are the rows' keys.
+ * A sealed segment of a collection: a folder `segments/<number>` with a table of its rows and, for each slot
+ * (generations.h) that any row has a vector in, an index file whose ids are the rows' keys.
  *
  * L1. Files are immutable and were synced and read back before the catalog named them. A later declaration writes
- *     another table beside the old one.
+ *     another table beside the old one; the index of a slot that no generation has any more may go.
  * L2. Rows are numbered by ascending key (table/table.h); an index has its own positions. Which rows live is no
  *     property of the segment but of a snapshot.
  * L3. Who holds a reference may read. When the last one lets go of a segment that was retired, its files are removed.
@@ -22,18 +22,20 @@
 
 typedef struct ki_sealed_scratch ki_sealed_scratch; /* inner: a kith_scratch that is free for now */
 
-/* What goes with the last reference: nothing, the table (another one has taken its place in the folder), all files. */
-enum { KI_RETIRED_NOT, KI_RETIRED_TABLE, KI_RETIRED_ALL };
+/* What goes with the last reference: nothing, the table (another one has taken its place in the folder), the indexes
+ * of `retired_slots`, all files. */
+enum { KI_RETIRED_NOT, KI_RETIRED_TABLE, KI_RETIRED_INDEXES, KI_RETIRED_ALL };
 
 typedef struct ki_sealed {
     _Atomic uint64_t references;
-    atomic_int retired; /* KI_RETIRED_..., by the writer once no catalog names it */
+    atomic_int retired;     /* KI_RETIRED_..., by the writer once no catalog names it */
+    uint64_t retired_slots; /* bits; set before `retired` is */
     uint64_t number, generation;
     char *folder;
     ki_table *table;
     char table_name[KI_BODY_NAME_BYTES]; /* of its file in the folder */
-    size_t specs;
-    kith_index **index; /* one a name; NULL: no row has it */
+    size_t specs;                        /* slots that there were when it was made */
+    kith_index *index[KITH_VECTORS_MAX]; /* by slot; NULL: no row has it */
     uint64_t disk_bytes;
     uint64_t saved_dead;   /* how many dead rows the catalog's body has; guarded by kith_collection.writing */
     pthread_mutex_t mutex; /* guards what follows */
@@ -44,8 +46,8 @@ typedef struct ki_sealed {
 
 /* Where segments lie and what their indexes hold. */
 typedef struct ki_sealed_where {
-    const char *folder; /* of all segments */
-    const kith_vector_spec *specs;
+    const char *folder;            /* of all segments */
+    const kith_vector_spec *specs; /* of slots; a segment may be of fewer */
     size_t spec_count;
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;

@@ -23,20 +23,10 @@ kith_status ki_collection_writable(const kith_collection *collection, kith_error
     return KITH_OK;
 }
 
-kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
-                                        kith_error *error) {
-    const char *wanted = name ? name : "";
-    const ki_made *made = &collection->made;
-    char names[300];
-    size_t used = 0;
-    for (size_t v = 0; v < made->vector_count; v++)
-        if (strcmp(made->vector[v].name, wanted) == 0) {
-            *number = v;
-            return KITH_OK;
-        }
-    for (size_t v = 0; v < made->vector_count && used < sizeof(names) - 1; v++) {
-        const int bytes = snprintf(names + used, sizeof(names) - used, "%s\"%s\"", v ? ", " : "", made->vector[v].name);
-        used += bytes > 0 ? (size_t)bytes : 0;
-    }
-    return ki_fail(error, KITH_E_NOTFOUND, "the collection has no vector \"%.100s\": there is %s", wanted, names);
+const ki_generations *ki_collection_generations(const kith_collection *collection) {
+    kith_collection *locked = (kith_collection *)(uintptr_t)collection; /* whose mutex it is */
+    pthread_mutex_lock(&locked->publishing);
+    const ki_generations *generations = locked->current->generations;
+    pthread_mutex_unlock(&locked->publishing);
+    return generations;
 }

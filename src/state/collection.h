@@ -4,7 +4,7 @@
  *
  *   head        rows in memory, and sets of rows (bits)
  *   segment     sealed segments, what the catalog says of them, and the folder that all lies in (home)
- *   state       this struct; made: the settings and numbers; snapshot, snapshot_edit: states, and how the writer makes
+ *   state       this struct; made: the settings and numbers; generations: which models' vectors there are; snapshot, snapshot_edit: states, and how the writer makes
  *               the next one; pages, touched: what writes changed since, for answers that are kept; hot: profiles in
  *               memory
  *   match       which rows of a state a filter lets through
@@ -40,11 +40,10 @@ typedef struct ki_vector {
 /* How the collection was made: constant. In the catalog as the setting "made" (JSON, with a version of its own). */
 typedef struct ki_made {
     kith_id_kind id_kind;
-    size_t vector_count;
-    ki_vector *vector;
-    kith_vector_spec *spec; /* the same, as heads and callers take them */
-    char *segment_field;    /* "" without */
-    char *model;
+    size_t vector_count; /* names */
+    ki_vector *vector;   /* as generation 1 has them: ki_generations tells what they are now */
+    char *segment_field; /* "" without */
+    char *model;         /* of generation 1 */
 } ki_made;
 
 typedef struct ki_commit_queue ki_commit_queue; /* write/commit.c */
@@ -81,6 +80,8 @@ struct kith_collection {
 
     ki_schema **schemas; /* all that ever were: snapshots point to them. Guarded by writing */
     size_t schema_count;
+    ki_generations **generations; /* likewise; the first one has generation 1 alone */
+    size_t generation_count;
 
     uint64_t (*now_ms)(void);  /* the clock of expiry: ki_wall_ms, but in tests */
     ki_maintainer *maintainer; /* NULL: read only */
@@ -97,8 +98,7 @@ struct kith_collection {
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
 /* Under `writing`. The same, and KITH_E_IO with the old text when an earlier commit failed. */
 kith_status ki_collection_writable(const kith_collection *collection, kith_error *error);
-/* The number of a named vector, name NULL: "". KITH_E_NOTFOUND names those that are there. */
-kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
-                                        kith_error *error);
+/* The current table of generations: it lives as long as the collection. */
+const ki_generations *ki_collection_generations(const kith_collection *collection);
 
 #endif

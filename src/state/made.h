@@ -23,11 +23,13 @@
 
 #include "state/collection.h"
 
+#include <jansson.h>
+
 #define KI_SETTING_MADE   "made"
 #define KI_SETTING_FIELDS "fields"
 #define KI_SETTING_STATE  "state"
 
-enum { KI_NAME_MAX = 255, KI_STATE_BYTES = 64 };
+enum { KI_NAME_MAX = 255, KI_STATE_BYTES = 64, KI_SETTING_FORMAT = 1 };
 
 /* From a caller's options; *schema: the declared fields. KITH_E_ARG, KITH_E_LIMIT, KITH_E_NOMEM. */
 kith_status ki_made_create(const kith_collection_options *options, ki_made *made, ki_schema **schema,
@@ -49,5 +51,20 @@ kith_status ki_state_decode(ki_bytes body, const char *path, ki_state *state, ki
 
 /* Names of vectors, fields, records, models: UTF-8 of at most KI_NAME_MAX bytes without control characters. */
 int ki_name_valid(const char *name, size_t bytes);
+kith_status ki_model_check(const char *model, kith_error *error);
+/* A caller's spec with its defaults filled in, into all of *vector but its name. KITH_E_ARG. */
+kith_status ki_vector_shape(const char *name, const kith_vector_spec *given, ki_vector *vector, kith_error *error);
+
+/* ---- Settings as JSON, of this and of generations.c -------------------------------------------------------------- */
+
+/* A setting's text; frees the value. NULL: no memory. */
+kith_status ki_setting_dump(json_t *value, char **text, kith_error *error);
+json_t *ki_setting_vector(const ki_vector *vector); /* NULL: no memory */
+/* An object of a version that is known; the caller lets go of it. */
+kith_status ki_setting_load(ki_bytes body, const char *path, const char *setting, json_t **root, kith_error *error);
+kith_status ki_setting_damaged(const char *path, const char *setting, const char *what, kith_error *error);
+const char *ki_setting_text(const json_t *object, const char *key); /* NULL: that is no string */
+/* What ki_setting_vector() made; its name is borrowed, and NULL where it is not whole. */
+kith_vector_spec ki_setting_spec(const json_t *vector);
 
 #endif

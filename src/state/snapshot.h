@@ -15,10 +15,12 @@
 #include "head/head.h"
 #include "segment/sealed.h"
 
+typedef struct ki_generations ki_generations; /* generations.h */
+
 typedef struct ki_snapshot_sealed {
     ki_sealed *sealed;
     ki_bits *alive;      /* by row of the table */
-    ki_bits **positions; /* one a name: by position of its index, NULL where there is no index */
+    ki_bits **positions; /* one a slot: by position of its index, NULL where there is no index */
 } ki_snapshot_sealed;
 
 typedef struct ki_snapshot_head {
@@ -35,7 +37,8 @@ typedef struct ki_snapshot {
     uint64_t items;          /* live */
     uint64_t next_expiry_ms; /* at or before the first expiry of a live item; 0: none */
     const ki_schema *schema; /* declared fields: lives as long as the collection */
-    size_t specs;
+    const ki_generations *generations; /* likewise */
+    size_t specs;                      /* slots */
     size_t sealed_count, head_count;
     ki_snapshot_sealed *sealed; /* by number */
     ki_snapshot_head *head;     /* frozen ones, oldest first; the last one is the head that grows */
@@ -92,6 +95,8 @@ kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive,
 void ki_edit_touch_all(ki_edit *edit);
 /* Other declared fields from now on: rows are appended with the values of these. What the head holds is frozen. */
 kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *error);
+/* Another table of generations from now on. Where it has other slots, what the head holds is frozen. */
+kith_status ki_edit_generations(ki_edit *edit, const ki_generations *generations, kith_error *error);
 void ki_edit_publish(ki_edit *edit, uint64_t version);
 void ki_edit_abandon(ki_edit *edit); /* NULL is fine */
 

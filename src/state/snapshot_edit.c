@@ -8,6 +8,7 @@
  * was. */
 #include "base/checked.h"
 #include "base/status.h"
+#include "state/generations.h"
 #include "state/pages.h"
 #include "state/snapshot.h"
 
@@ -18,7 +19,7 @@ enum { HEAD_BYTES = 16 << 20, ROW_BYTES = 64, HEAD_ROWS_LEAST = 64, HEAD_ROWS_MO
 /* Which bits of a segment or head are this edit's own. */
 struct own {
     int bits;      /* alive, or live */
-    int positions; /* of all names */
+    int positions; /* of all slots */
     uint64_t room; /* of live bits */
 };
 
@@ -77,10 +78,11 @@ static int reserve_head(ki_edit *edit) {
 /* ---- Beginning --------------------------------------------------------------------------------------------------- */
 
 /* Rows of a new head: vectors of head_bytes, and a little for what else rows take. */
-static size_t head_rows(const kith_collection *collection) {
+static size_t head_rows(const kith_collection *collection, const ki_generations *generations) {
     const uint64_t bytes = collection->options.head_bytes ? collection->options.head_bytes : HEAD_BYTES;
     uint64_t row = ROW_BYTES;
-    for (size_t s = 0; s < collection->made.vector_count; s++) row += collection->made.vector[s].row_bytes;
+    for (size_t s = 0; s < generations->slots; s++)
+        if (ki_generations_uses(generations, s)) row += generations->vector[s].row_bytes;
     const uint64_t rows = bytes / row;
     return rows < HEAD_ROWS_LEAST ? HEAD_ROWS_LEAST : (size_t)ki_min_u64(rows, HEAD_ROWS_MOST);
 }
@@ -88,13 +90,16 @@ static size_t head_rows(const kith_collection *collection) {
 /* Put an empty head behind the others; room was reserved. */
 static kith_status add_head(ki_edit *edit, kith_error *error) {
     ki_snapshot *state = edit->state;
-    const ki_made *made = &edit->collection->made;
+    const ki_generations *generations = state->generations;
+    kith_vector_spec spec[KITH_VECTORS_MAX] = {0};
     ki_head *head = NULL;
     if (!reserve_head(edit)) return no_memory(error);
     ki_bits *live = ki_bits_create(0, 0);
     if (!live) return no_memory(error);
+    for (size_t s = 0; s < generations->slots; s++)
+        if (ki_generations_uses(generations, s)) spec[s] = generations->spec[s];
     const kith_status status =
-        ki_head_create(made->spec, made->vector_count, state->schema, head_rows(edit->collection), &head, error);
+        ki_head_create(spec, generations->slots, state->schema, head_rows(edit->collection, generations), &head, error);
     if (status != KITH_OK) {
         ki_bits_release(live);
         return status;
@@ -121,6 +126,8 @@ static int share_all(ki_edit *edit, const ki_snapshot *old) {
     state->items = old->items;
     state->next_expiry_ms = old->next_expiry_ms;
     state->schema = old->schema;
+    state->generations = old->generations;
+    state->specs = old->specs;
     for (size_t i = 0; i < old->sealed_count; i++) {
         if (!reserve_sealed(edit) || !share_sealed(&old->sealed[i], old->specs, &state->sealed[i])) return 0;
         state->sealed_count++;
@@ -145,7 +152,8 @@ kith_status ki_edit_begin(kith_collection *collection, ki_edit **edit, kith_erro
         return no_memory(error);
     }
     atomic_init(&state->references, 1);
-    state->specs = collection->made.vector_count;
+    state->generations = collection->generations[0];
+    state->specs = state->generations->slots;
     made->collection = collection;
     made->state = state;
     if (old && !share_all(made, old)) status = no_memory(error);
@@ -371,6 +379,45 @@ kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *e
     const kith_status status = add_head(edit, error);
     if (status != KITH_OK)
         state->schema = old;
+    else if (ki_head_count(state->head[last].head) == 0)
+        take_out_head(edit, last);
+    return status;
+}
+
+/* Room for the positions of more slots in all segments; 0: no memory, and some have it. */
+static int widen(ki_snapshot *state, size_t specs) {
+    for (size_t i = 0; i < state->sealed_count; i++) {
+        ki_bits **wide = ki_alloc_array_zeroed(specs, sizeof(*wide));
+        if (!wide) return 0;
+        memcpy(wide, state->sealed[i].positions, state->specs * sizeof(*wide));
+        free(state->sealed[i].positions);
+        state->sealed[i].positions = wide;
+    }
+    return 1;
+}
+
+static int head_fits(const ki_head *head, const ki_generations *generations) {
+    for (size_t s = 0; s < generations->slots; s++)
+        if (ki_generations_uses(generations, s) && !ki_head_takes(head, s, &generations->spec[s])) return 0;
+    return 1;
+}
+
+kith_status ki_edit_generations(ki_edit *edit, const ki_generations *generations, kith_error *error) {
+    ki_snapshot *state = edit->state;
+    const ki_generations *old = state->generations;
+    const size_t last = state->head_count - 1;
+    kith_status status = KITH_OK;
+    if (generations->slots > state->specs) {
+        if (!widen(state, generations->slots)) return no_memory(error);
+        state->specs = generations->slots;
+    }
+    state->generations = generations;
+    /* A slot that is given to another generation: pages know it by its number. */
+    if (memcmp(old->tenant, generations->tenant, sizeof(old->tenant)) != 0) ki_edit_touch_all(edit);
+    if (head_fits(state->head[last].head, generations)) return KITH_OK;
+    status = add_head(edit, error);
+    if (status != KITH_OK)
+        state->generations = old;
     else if (ki_head_count(state->head[last].head) == 0)
         take_out_head(edit, last);
     return status;

@@ -26,6 +26,8 @@ static kith_status compact(ki_maintainer *maintainer, ki_watch *watch, kith_erro
     if (status == KITH_OK) status = ki_merge_all(collection, watch, error);
     ki_maintain_name(maintainer, KI_CLAIM_REST, "indexing fields");
     while (status == KITH_OK && !done) status = ki_fields_index(collection, watch, &done, error);
+    ki_maintain_name(maintainer, KI_CLAIM_REST, "dropping vectors");
+    if (status == KITH_OK) status = ki_slots_clear(maintainer, watch, error);
     return status == KITH_OK ? ki_catalog_tidy(collection->catalog, error) : status;
 }
 

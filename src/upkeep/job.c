@@ -10,7 +10,11 @@
 
 void ki_job_begin(kith_collection *collection, const ki_snapshot *snapshot, const char *stage, ki_watch *watch,
                   ki_job *job) {
-    *job = (ki_job){.collection = collection, .schema = snapshot->schema, .stage = stage, .watch = watch};
+    *job = (ki_job){.collection = collection,
+                    .schema = snapshot->schema,
+                    .generations = snapshot->generations,
+                    .stage = stage,
+                    .watch = watch};
 }
 
 kith_status ki_job_add(ki_job *job, ki_head *head, ki_sealed *sealed, ki_bits *alive, kith_error *error) {

@@ -58,7 +58,7 @@ static kith_status tell(ki_job *job, uint64_t done, uint64_t total, kith_error *
 /* The rows that have one named vector. */
 struct vectors {
     const ki_job *job;
-    size_t spec, row_bytes;
+    size_t spec, row_bytes; /* spec: slot */
     uint64_t count;
     uint64_t *key;
     struct place {
@@ -83,7 +83,7 @@ static kith_status place_of(const ki_job *job, size_t spec, const ki_job_row *ro
 }
 
 static kith_status find_vectors(const ki_job *job, size_t spec, struct vectors *v, kith_error *error) {
-    *v = (struct vectors){.job = job, .spec = spec, .row_bytes = job->collection->made.vector[spec].row_bytes};
+    *v = (struct vectors){.job = job, .spec = spec, .row_bytes = job->generations->vector[spec].row_bytes};
     v->key = ki_alloc_array(job->rows, sizeof(*v->key));
     v->place = ki_alloc_array(job->rows, sizeof(*v->place));
     if (!v->key || !v->place) return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", job->stage);
@@ -134,7 +134,7 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
 }
 
 static kith_build_options options_of(ki_job *job, const struct vectors *v) {
-    const ki_vector *vector = &job->collection->made.vector[v->spec];
+    const ki_vector *vector = &job->generations->vector[v->spec];
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.metric = vector->metric;
     options.dtype = vector->dtype;
@@ -150,7 +150,7 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
 }
 
 static kith_status build_index(ki_job *job, struct vectors *v, kith_error *error) {
-    const ki_vector *vector = &job->collection->made.vector[v->spec];
+    const ki_vector *vector = &job->generations->vector[v->spec];
     const kith_build_options options = options_of(job, v);
     char name[KITH_STRING_MAX];
     kith_reader *reader = NULL;
@@ -275,8 +275,8 @@ kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error)
 static kith_status open_made(ki_job *job, kith_error *error) {
     const kith_collection *c = job->collection;
     const ki_sealed_where where = {.folder = c->segments_path,
-                                   .specs = c->made.spec,
-                                   .spec_count = c->made.vector_count,
+                                   .specs = job->generations->spec,
+                                   .spec_count = job->generations->slots,
                                    .no_sigbus_handler = c->options.no_sigbus_handler};
     job->alive = ki_bits_create(job->rows, 1);
     if (!job->alive) return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", job->stage);
@@ -291,7 +291,8 @@ static kith_status write_files(ki_job *job, kith_error *error) {
     kith_status status = ki_sealed_make_folder(c->segments_path, job->number, error);
     job->has_folder = status == KITH_OK;
     if (status == KITH_OK) status = ki_job_write_table(job, "table.0.kith", error);
-    for (size_t s = 0; s < c->made.vector_count && status == KITH_OK; s++) status = write_vectors(job, s, error);
+    for (size_t s = 0; s < job->generations->slots && status == KITH_OK; s++)
+        if (ki_generations_uses(job->generations, s)) status = write_vectors(job, s, error);
     return status == KITH_OK ? open_made(job, error) : status;
 }
 
@@ -315,11 +316,10 @@ kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error) {
 }
 
 kith_status ki_job_build(ki_job *job, kith_error *error) {
-    const kith_collection *c = job->collection;
     if (!job->rows) return KITH_OK;
-    job->parts = 1 + c->made.vector_count;
+    job->parts = 1 + (size_t)__builtin_popcountll(job->generations->used);
     job->made.rows = job->rows;
-    job->made.specs = c->made.vector_count;
+    job->made.specs = job->generations->slots;
     job->number = ki_job_take_number(job->collection);
     return ki_job_politely(job, write_files, error);
 }

@@ -216,6 +216,18 @@ kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_wa
     return status;
 }
 
+kith_status ki_maintain_slots(kith_collection *collection, kith_error *error) {
+    ki_maintainer *maintainer = collection->maintainer;
+    if (!maintainer) return KITH_OK;
+    ki_watch watch = {.threads = maintainer->threads};
+    if (!ki_maintain_claim(maintainer, KI_CLAIM_REST, &watch, "dropping vectors"))
+        return ki_fail(error, KITH_E_CANCELLED, "the collection is being closed");
+    const kith_status status = ki_slots_clear(maintainer, &watch, error);
+    ki_maintain_dig(maintainer, 0);
+    ki_maintain_release(maintainer, KI_CLAIM_REST);
+    return status;
+}
+
 kith_status ki_maintain_fields(kith_collection *collection, kith_error *error) {
     ki_maintainer *maintainer = collection->maintainer;
     int done = 0;

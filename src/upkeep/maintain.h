@@ -14,7 +14,7 @@
 #include "upkeep/seal.h"
 
 /* In the order in which they are looked for. */
-typedef enum ki_work { KI_WORK_SEAL, KI_WORK_FIELDS, KI_WORK_EXPIRE, KI_WORK_MERGE, KI_WORKS } ki_work;
+typedef enum ki_work { KI_WORK_SEAL, KI_WORK_FIELDS, KI_WORK_SLOTS, KI_WORK_EXPIRE, KI_WORK_MERGE, KI_WORKS } ki_work;
 
 /* What is known of the failures of one kind of work. */
 typedef struct ki_trouble {
@@ -65,6 +65,12 @@ void ki_maintain_release(ki_maintainer *maintainer, ki_claim claim);
 kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_watch *watch, kith_error *error);
 /* What the job is called from now on. */
 void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *name);
+
+/* ---- slots.c ----------------------------------------------------------------------------------------------------- */
+
+/* Give up the files of slots that are leaving, and then the slots; with the claim to the rest. Fine when there are
+ * none. */
+kith_status ki_slots_clear(ki_maintainer *maintainer, ki_watch *watch, kith_error *error);
 
 /* ---- maintain_thread.c ------------------------------------------------------------------------------------------- */
 

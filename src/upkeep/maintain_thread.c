@@ -6,6 +6,7 @@
  *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
  *            the log costs an opening less than a segment does
  *   fields   segments that lack a declared field
+ *   slots    vectors of generations that were dropped
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
  *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
@@ -84,6 +85,8 @@ static int is_there(ki_maintainer *maintainer, struct look *look, ki_work work) 
         return must_seal(maintainer->collection, look);
     case KI_WORK_FIELDS:
         return lacks_fields(look);
+    case KI_WORK_SLOTS:
+        return ki_generations_leaving(look->snapshot->generations) != 0;
     case KI_WORK_EXPIRE:
         return has_expired(maintainer->collection, look);
     default:
@@ -136,6 +139,8 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
         return ki_seal(collection, KI_SEAL_SOME, watch, NULL, error);
     case KI_WORK_FIELDS:
         return ki_fields_index(collection, watch, &done, error);
+    case KI_WORK_SLOTS:
+        return ki_slots_clear(maintainer, watch, error);
     case KI_WORK_EXPIRE:
         return expire(collection, error);
     default:
@@ -144,7 +149,8 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
 }
 
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "removing expired items", "merging"};
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors",
+                                                "removing expired items", "merging"};
     ki_trouble *trouble = &maintainer->trouble[work];
     pthread_mutex_lock(&maintainer->mutex);
     if (status == KITH_OK) {
@@ -206,7 +212,8 @@ static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
 static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct look *look) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "expiring", "merging"};
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors", "expiring",
+                                                "merging"};
     const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
     ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,

@@ -12,6 +12,7 @@
 #ifndef KI_UPKEEP_SEAL_H
 #define KI_UPKEEP_SEAL_H
 
+#include "state/generations.h"
 #include "upkeep/upkeep.h"
 
 /* How a job is watched, and stopped. */
@@ -41,8 +42,9 @@ typedef struct ki_job_row {
 
 typedef struct ki_job {
     kith_collection *collection;
-    const ki_schema *schema; /* whose columns the table will have */
-    const char *stage;       /* "sealing", "merging", "indexing fields": static */
+    const ki_schema *schema;           /* whose columns the table will have */
+    const ki_generations *generations; /* whose slots that are used get indexes */
+    const char *stage;                 /* "sealing", "merging", "indexing fields": static */
     ki_watch *watch;
     size_t origins;
     ki_origin *origin;
@@ -87,6 +89,18 @@ kith_status ki_job_publish(ki_job *job, kith_error *error);
 /* Whether files may go that the catalog names no more: with relaxed durability a crash of the machine might bring its
  * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
 int ki_job_may_remove(kith_collection *collection);
+
+/* ---- job_replace.c: one segment in other files ------------------------------------------------------------------- */
+
+/* The names of the origin's indexes go into job->made, but for those of some slots (bits). */
+void ki_job_keep_indexes(ki_job *job, uint64_t without);
+/* Open the files that job->made names in the folder of job->number: job->sealed. */
+kith_status ki_job_reopen(ki_job *job, kith_error *error);
+/* Put it in the place of the only origin, of which `retired` goes (KI_RETIRED_TABLE, or KI_RETIRED_INDEXES of the slots
+ * `without`) when nobody reads it any more. On failure the new table goes instead. */
+kith_status ki_job_replace(ki_job *job, int retired, uint64_t without, kith_error *error);
+/* In memory alone, where indexes are files without names: build it as a new segment. */
+kith_status ki_job_make_anew(ki_job *job, kith_error *error);
 
 /* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */
 

@@ -19,5 +19,7 @@ void ki_maintain_wake(kith_collection *collection);
 void ki_maintain_info(kith_collection *collection, kith_collection_info *info);
 /* Index declared fields now, on the calling thread, which holds no lock: for declarations with no_background. */
 kith_status ki_maintain_fields(kith_collection *collection, kith_error *error);
+/* Likewise: give up the vectors of generations that were dropped. */
+kith_status ki_maintain_slots(kith_collection *collection, kith_error *error);
 
 #endif

@@ -4,8 +4,8 @@
 
 #include "base/checked.h"
 #include "base/status.h"
-#include "state/hot.h"
 #include "log/follow.h"
+#include "state/hot.h"
 #include "state/made.h"
 #include "state/pages.h"
 
@@ -140,7 +140,7 @@ static kith_status do_request(ki_batch *batch, ki_request *request, int *own, ki
     if (status != KITH_OK || batch->body.operations == 0) return status;
     const ki_bytes body = {batch->body.data, batch->body.bytes};
     kith_collection *collection = batch->collection;
-    status = ki_log_read(&collection->made, collection->path, batch->version + 1, body, &head, ki_apply_operation,
+    status = ki_log_read(batch->body.generations, collection->path, batch->version + 1, body, &head, ki_apply_operation,
                          &batch->apply, error);
     if (status == KITH_OK) status = ki_catalog_append_log(collection->catalog, head.version, body, error);
     if (status != KITH_OK) return status;
@@ -191,7 +191,7 @@ static kith_status run_batch(kith_collection *collection, ki_request *first, kit
     if (status == KITH_OK) status = ki_edit_begin(collection, &batch.edit, error);
     if (status == KITH_OK) status = ki_catalog_begin(collection->catalog, error);
     if (status == KITH_OK) {
-        batch.body.made = &collection->made;
+        batch.body.generations = ki_edit_state(batch.edit)->generations;
         batch.apply = (ki_apply){
             .collection = collection, .edit = batch.edit, .schema = ki_edit_state(batch.edit)->schema, .to_catalog = 1};
         status = change(&batch, first, error);
@@ -248,7 +248,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
     int led = 0;
     if (room != KITH_OK) return room;
     pthread_mutex_lock(&queue->mutex);
-    request->done = 0;
+    request->done = request->stale = 0;
     request->next = NULL;
     *queue->end = request;
     queue->end = &request->next;
@@ -271,6 +271,7 @@ kith_status ki_commit(kith_collection *collection, ki_request *request, kith_err
     }
     pthread_mutex_unlock(&queue->mutex);
     if (led) collection->wake(collection); /* may seal here: others have their answers */
+    if (request->stale) return request->status;
     if (request->status != KITH_OK) return ki_fail(error, request->status, "%s", request->error.text);
     return KITH_OK;
 }

@@ -38,7 +38,8 @@ typedef struct ki_batch {
 kith_status ki_resolve(ki_batch *batch, ki_request *request, uint64_t *next_key, kith_error *error);
 void ki_resolve_free(ki_batch *batch);
 
-/* Wait until a request is committed, or has failed: its status, error and report are set. */
+/* Wait until a request is committed, or has failed: its status, error and report are set. KITH_E_BUSY without a text,
+ * with request->stale: nothing was done, and it is to be made anew. */
 kith_status ki_commit(kith_collection *collection, ki_request *request, kith_error *error);
 
 ki_commit_queue *ki_commit_queue_create(void); /* NULL: no memory */

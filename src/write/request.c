@@ -171,23 +171,35 @@ static kith_status take_rows(const ki_vector *vector, const kith_item_vectors *g
     return status;
 }
 
-static kith_status take_vectors(const kith_collection *collection, const kith_items *items, ki_request *request,
+/* The vectors of one name in one generation. */
+static kith_status take_given(const kith_item_vectors *given, ki_request *request, kith_error *error) {
+    const ki_generations *generations = request->generations;
+    const ki_generation *generation = NULL;
+    size_t slot = 0;
+    kith_error own = {0};
+    kith_status status = ki_generations_get(generations, given->generation, &generation, error);
+    if (status == KITH_OK) status = ki_generations_slot(generations, generation, given->name, &slot, error);
+    if (status != KITH_OK) return status;
+    const ki_vector *vector = &generations->vector[slot];
+    if (request->vector[slot].rows)
+        return ki_fail(error, KITH_E_ARG, "vector \"%s\" is given twice%s", vector->name,
+                       generations->count > 1 ? ", perhaps by two generations that share it" : "");
+    status = check_shape(vector, given, request->count, &own);
+    if (status != KITH_OK)
+        return generations->count > 1
+                   ? ki_fail(error, status, "%.400s (of generation %u)", own.text, (unsigned)generation->number)
+                   : ki_fail(error, status, "%s", own.text);
+    return request->count ? take_rows(vector, given, request, &request->vector[slot], error) : KITH_OK;
+}
+
+static kith_status take_vectors(const ki_generations *generations, const kith_items *items, ki_request *request,
                                 kith_error *error) {
     kith_status status = KITH_OK;
-    if (items->vector_count && !items->vectors)
-        return ki_fail(error, KITH_E_ARG, "%zu vectors, but vectors is NULL", items->vector_count);
-    for (size_t v = 0; v < items->vector_count && status == KITH_OK; v++) {
-        const kith_item_vectors *given = &items->vectors[v];
-        size_t number;
-        status = ki_collection_vector_number(collection, given->name, &number, error);
-        if (status != KITH_OK) break;
-        const ki_vector *vector = &collection->made.vector[number];
-        if (request->vector[number].rows)
-            return ki_fail(error, KITH_E_ARG, "vector \"%s\" is given twice", vector->name);
-        status = check_shape(vector, given, request->count, error);
-        if (status == KITH_OK && request->count)
-            status = take_rows(vector, given, request, &request->vector[number], error);
-    }
+    if (!items->vector_count) return KITH_OK;
+    if (!items->vectors) return ki_fail(error, KITH_E_ARG, "%zu vectors, but vectors is NULL", items->vector_count);
+    request->generations = generations;
+    for (size_t v = 0; v < items->vector_count && status == KITH_OK; v++)
+        status = take_given(&items->vectors[v], request, error);
     return status;
 }
 
@@ -263,13 +275,14 @@ kith_status ki_request_write(kith_collection *collection, const kith_items *give
         status = ki_fail(error, KITH_E_ARG, "mode is %d, which is none", (int)mode);
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    const ki_generations *generations = snapshot->generations; /* which live as long as the collection */
     request->schema = snapshot->schema;
     ki_snapshot_release(snapshot);
     request->mode = mode;
     request->if_version = items.if_version;
     request->expires_ms = items.expires_ms;
     status = take_ids(collection, &items.ids, request, error);
-    if (status == KITH_OK) status = take_vectors(collection, &items, request, error);
+    if (status == KITH_OK) status = take_vectors(generations, &items, request, error);
     if (status == KITH_OK) status = take_payloads(&items, request, error);
     return status;
 }

@@ -80,7 +80,7 @@ static kith_status meets(ki_batch *batch, ki_request *request, struct item *item
 
 static kith_status keep_vector(ki_batch *batch, const struct item *item, size_t v, ki_log_operation *operation,
                                kith_error *error) {
-    const ki_vector *vector = &batch->collection->made.vector[v];
+    const ki_vector *vector = &batch->body.generations->vector[v];
     if (!batch->rows[v]) batch->rows[v] = ki_alloc_array(1, vector->row_bytes);
     if (!batch->floats) batch->floats = ki_alloc_array(KITH_DIM_MAX, sizeof(float));
     if (!batch->rows[v] || !batch->floats) return ki_fail(error, KITH_E_NOMEM, "out of memory");
@@ -125,7 +125,8 @@ static kith_status put(ki_batch *batch, ki_request *request, const struct item *
         operation.expires_ms = item->old->expires_ms;
     kith_status status =
         choose_payload(batch, request, updates ? item : &(struct item){.number = item->number}, &operation, error);
-    for (size_t v = 0; v < batch->collection->made.vector_count && status == KITH_OK; v++) {
+    for (size_t v = 0; v < batch->body.generations->slots && status == KITH_OK; v++) {
+        if (!ki_generations_uses(batch->body.generations, v)) continue; /* it is leaving */
         operation.vector[v] = ki_request_vector(request, v, item->number);
         if (!operation.vector[v] && updates) status = keep_vector(batch, item, v, &operation, error);
     }
@@ -221,6 +222,8 @@ static kith_status resolve_expired(ki_batch *batch, ki_request *request, kith_er
 kith_status ki_resolve(ki_batch *batch, ki_request *request, uint64_t *next_key, kith_error *error) {
     const kith_write_report none = KITH_WRITE_REPORT_INIT;
     request->report = none;
+    request->stale = request->generations && request->generations != batch->body.generations;
+    if (request->stale) return KITH_E_BUSY;
     *next_key = batch->next_key;
     kith_status status = ki_log_begin(&batch->body, batch->version + 1, error);
     if (request->verb == KI_VERB_REMOVE_WHERE && status == KITH_OK) status = resolve_where(batch, request, error);

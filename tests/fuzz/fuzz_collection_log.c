@@ -34,13 +34,14 @@ static kith_status take(void *context, const ki_log_head *head, const ki_log_ope
     return ki_log_add(&copy->body, operation, error);
 }
 
-static void try_body(const ki_made *made, const uint8_t *data, size_t bytes) {
-    struct copy copy = {.body = {.made = made}};
+static void try_body(const ki_generations *generations, const uint8_t *data, size_t bytes) {
+    struct copy copy = {.body = {.generations = generations}};
     kith_error error = {0};
     ki_log_head head;
     const uint64_t sequence = bytes >= 16 ? ki_load_u64(data + 8) : 0;
     if (ki_log_begin(&copy.body, sequence, &error) != KITH_OK) abort();
-    const kith_status status = ki_log_read(made, "fuzz", sequence, (ki_bytes){data, bytes}, &head, take, &copy, &error);
+    const kith_status status =
+        ki_log_read(generations, "fuzz", sequence, (ki_bytes){data, bytes}, &head, take, &copy, &error);
     if (status != KITH_OK && status != KITH_E_CORRUPT && status != KITH_E_VERSION) abort();
     if (status == KITH_OK) {
         if (ki_log_end(&copy.body, head.next_key, &error) != KITH_OK) abort();
@@ -52,14 +53,16 @@ static void try_body(const ki_made *made, const uint8_t *data, size_t bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (bytes == 0) return 0;
     const ki_made made = {.id_kind = data[0] & 1 ? KITH_ID_STRING : KITH_ID_U64, .vector_count = 2, .vector = vectors};
+    ki_generations *generations = ki_generations_first(&made);
     uint8_t *body = malloc(bytes + 8); /* a copy, aligned, with room for a hash */
-    if (!body) return 0;
+    if (!body || !generations) abort();
     bytes--;
     memcpy(body, data + 1, bytes);
-    try_body(&made, body, bytes);
+    try_body(generations, body, bytes);
     const uint64_t hash = XXH3_64bits(body, bytes);
     memcpy(body + bytes, &hash, sizeof(hash));
-    try_body(&made, body, bytes + 8);
+    try_body(generations, body, bytes + 8);
     free(body);
+    free(generations);
     return 0;
 }

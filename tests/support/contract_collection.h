@@ -102,6 +102,17 @@ static kith_status call_collection_get(unsigned missing, kith_error *error) {
     return kith_collection_get(P(1, shop), P(2, &ids), KITH_WITH_PAYLOAD, P(3, found), error);
 }
 
+static kith_status call_collection_generation_get(unsigned missing, kith_error *error) {
+    const kith_ids ids = shop_some();
+    return kith_collection_generation_get(P(1, shop), 1, P(2, &ids), KITH_WITH_VECTORS, P(3, found), error);
+}
+
+static kith_status call_result_vector_spec(unsigned missing, kith_error *error) {
+    const kith_status status = call_collection_generation_get(0, error);
+    assert_int_equal(status, KITH_OK);
+    return kith_result_vector_spec(P(1, found), "", P(2, &out.spec));
+}
+
 static kith_status call_collection_exists(unsigned missing, kith_error *error) {
     const kith_ids ids = shop_some();
     return kith_collection_exists(P(1, shop), P(2, &ids), P(3, out.exists), error);
@@ -201,6 +212,59 @@ static kith_status call_collection_profile_delete(unsigned missing, kith_error *
     return kith_collection_profile_delete(P(1, shop), P(2, "somebody"), error);
 }
 
+static kith_generation_options shop_generation(void) {
+    kith_generation_options options = KITH_GENERATION_OPTIONS_INIT;
+    options.vectors = &shop_vector;
+    options.vector_count = 1;
+    return options;
+}
+
+static kith_status call_collection_generation_begin(unsigned missing, kith_error *error) {
+    const kith_generation_options options = shop_generation();
+    const kith_status status = kith_collection_generation_begin(P(1, shop), P(2, &options), P(3, &out.number), error);
+    if (!missing) assert_int_equal(kith_collection_generation_drop(shop, out.number, NULL), KITH_OK);
+    return status;
+}
+
+static kith_status call_collection_generation(unsigned missing, kith_error *error) {
+    return kith_collection_generation(P(1, shop), 0, P(2, &out.generation), error);
+}
+
+static kith_status call_collection_generation_vector(unsigned missing, kith_error *error) {
+    return kith_collection_generation_vector(P(1, shop), 1, 0, P(2, &out.spec), error);
+}
+
+static kith_status call_collection_generation_check(unsigned missing, kith_error *error) {
+    return kith_collection_generation_check(P(1, shop), 1, NULL, P(2, &out.checked), error);
+}
+
+static kith_status call_collection_flip(unsigned missing, kith_error *error) {
+    return kith_collection_flip(P(1, shop), 1, NULL, &out.flipped, error);
+}
+
+/* On one that is made for it. */
+static kith_status with_another(kith_collection *collection, int drop, kith_error *error) {
+    const kith_generation_options options = shop_generation();
+    uint32_t number = 0;
+    if (collection) assert_int_equal(kith_collection_generation_begin(shop, &options, &number, NULL), KITH_OK);
+    const kith_status status = drop ? kith_collection_generation_drop(collection, number, error)
+                                    : kith_collection_generation_canary(collection, number, 0.5, error);
+    if (collection && !drop) assert_int_equal(kith_collection_generation_drop(shop, number, NULL), KITH_OK);
+    return status;
+}
+
+static kith_status call_collection_generation_canary(unsigned missing, kith_error *error) {
+    return with_another(P(1, shop), 0, error);
+}
+
+static kith_status call_collection_generation_of(unsigned missing, kith_error *error) {
+    return kith_collection_generation_of(P(1, shop), P(2, "ann"), P(3, &out.number), error);
+}
+
+static kith_status call_collection_generation_drop(unsigned missing, kith_error *error) {
+    return with_another(P(1, shop), 1, error);
+}
+
 /* ---- Every struct, in every size ----------------------------------------------------------------------------------- */
 
 static kith_status open_and_close(const void *made, const void *options, kith_error *error) {
@@ -273,6 +337,34 @@ static kith_status give_repair_report(void *given, kith_error *error) {
     return kith_collection_repair(kept_shop(), NULL, NULL, NULL, NULL, given, error);
 }
 
+static kith_status give_generation_options(void *given, kith_error *error) {
+    uint32_t number;
+    const kith_status status = kith_collection_generation_begin(shop, given, &number, error);
+    if (status == KITH_OK) assert_int_equal(kith_collection_generation_drop(shop, number, NULL), KITH_OK);
+    return status;
+}
+
+static kith_status give_generation_info(void *given, kith_error *error) {
+    return kith_collection_generation(shop, 0, given, error);
+}
+
+static kith_status give_generation_check_options(void *given, kith_error *error) {
+    kith_generation_report report = KITH_GENERATION_REPORT_INIT;
+    return kith_collection_generation_check(shop, 1, given, &report, error);
+}
+
+static kith_status give_generation_report(void *given, kith_error *error) {
+    return kith_collection_generation_check(shop, 1, NULL, given, error);
+}
+
+static kith_status give_flip_options(void *given, kith_error *error) {
+    return kith_collection_flip(shop, 1, given, NULL, error);
+}
+
+static kith_status give_flip_report(void *given, kith_error *error) {
+    return kith_collection_flip(shop, 1, NULL, given, error);
+}
+
 /* What such a struct begins with, beside the _INIT values. */
 static void prepare_for_shop(void *given, const char *name) {
     static kith_queries queries;
@@ -285,6 +377,10 @@ static void prepare_for_shop(void *given, const char *name) {
     if (strcmp(name, "kith_collection_open_options") == 0) memcpy(given, &options, sizeof(options));
     if (strcmp(name, "kith_items") == 0) memcpy(given, &items, sizeof(items));
     if (strcmp(name, "kith_ask") == 0) memcpy(given, &ask, sizeof(ask));
+    const kith_generation_options generation = shop_generation();
+    const kith_generation_check_options check = KITH_GENERATION_CHECK_OPTIONS_INIT;
+    if (strcmp(name, "kith_generation_options") == 0) memcpy(given, &generation, sizeof(generation));
+    if (strcmp(name, "kith_generation_check_options") == 0) memcpy(given, &check, sizeof(check));
 }
 
 /* ---- Set-up ------------------------------------------------------------------------------------------------------ */

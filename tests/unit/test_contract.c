@@ -52,6 +52,10 @@ static struct outputs {
     kith_collection_info collection_info;
     kith_profile_report profile;
     kith_rebuild_report rebuilt;
+    kith_generation_info generation;
+    kith_generation_report checked;
+    kith_flip_report flipped;
+    uint32_t number;
     kith_vector_spec spec;
     kith_field field;
     uint8_t exists[ROOM];
@@ -336,6 +340,16 @@ static const struct call {
     CALL(collection_profile_get, 3),
     CALL(collection_profile_rebuild, 1),
     CALL(collection_profile_delete, 2),
+    CALL(result_vector_spec, 2),
+    CALL(collection_generation_get, 3),
+    CALL(collection_generation_begin, 3),
+    CALL(collection_generation, 2),
+    CALL(collection_generation_vector, 2),
+    CALL(collection_generation_check, 2),
+    CALL(collection_flip, 1),
+    CALL(collection_generation_canary, 1),
+    CALL(collection_generation_of, 3),
+    CALL(collection_generation_drop, 1),
 };
 #define CALLS (sizeof(calls) / sizeof(*calls))
 
@@ -352,6 +366,9 @@ static void mark_outputs(void) {
     out.collection_info.struct_size = sizeof(out.collection_info);
     out.profile.struct_size = sizeof(out.profile);
     out.rebuilt.struct_size = sizeof(out.rebuilt);
+    out.generation.struct_size = sizeof(out.generation);
+    out.checked.struct_size = sizeof(out.checked);
+    out.flipped.struct_size = sizeof(out.flipped);
 }
 
 /* Free the handles that a good call made: those that are no longer marked. */
@@ -591,15 +608,22 @@ static const struct given {
     GIVE(collection_open_options, cache_bytes, 0),
     GIVE(items, if_version, 0),
     GIVE(write_report, unmet, 1),
-    GIVE(scroll, from_start, 0),
+    GIVE(scroll, reserved, 0),
     GIVE(hits, expires_ms, 1),
-    GIVE(ask, reserved, 0),
-    GIVE(ask_report, reserved, 1),
+    GIVE(ask, user, 0),
+    GIVE(ask_report, generation, 1),
     GIVE(profile_options, threshold, 0),
     GIVE(profile_report, threshold, 1),
     GIVE(rebuild_report, skipped, 1),
     GIVE(collection_info, profile_cache_misses, 1),
+    GIVE(collection_info, generations, 1),
     GIVE(repair_report, segments, 1),
+    GIVE(generation_options, vector_count, 0),
+    GIVE(generation_info, created_ms, 1),
+    GIVE(generation_check_options, progress_context, 0),
+    GIVE(generation_report, overlap, 1),
+    GIVE(flip_options, check, 0),
+    GIVE(flip_report, pause_ns, 1),
 };
 #define STRUCTS (sizeof(structs) / sizeof(*structs))
 

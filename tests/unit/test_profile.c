@@ -435,7 +435,7 @@ static void test_damage_is_found(void **state) {
                  {16, 99, KITH_E_CORRUPT}, {20, 17, KITH_E_CORRUPT}, {20, 0, KITH_E_CORRUPT},
                  {24, 4, KITH_E_CORRUPT},  {24, 1, KITH_E_CORRUPT},  {28, 5001, KITH_E_CORRUPT},
                  {32, 6, KITH_E_CORRUPT},  {36, 6, KITH_E_CORRUPT},  {68, ~0u, KITH_E_CORRUPT},
-                 {36, 1, KITH_E_CORRUPT},  {76, ~0u, KITH_E_CORRUPT}};
+                 {36, 1, KITH_E_CORRUPT},  {84, ~0u, KITH_E_CORRUPT}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         const uint32_t was = ki_load_u32(data + wrong[i].at);
         ki_store_u32(data + wrong[i].at, wrong[i].value);

@@ -171,7 +171,7 @@ static struct opened one_segment(const char *name, int texts) {
     OK(ki_seal(o.collection, KI_SEAL_ALL, NULL, NULL, &error));
     write_some(o.collection, &rng, 100);
     o.snapshot = ki_snapshot_pin(o.collection);
-    o.where = (ki_sealed_where){o.collection->segments_path, o.collection->made.spec, SPECS, 0, 0};
+    o.where = (ki_sealed_where){o.collection->segments_path, o.collection->generations[0]->spec, SPECS, 0, 0};
     OK(ki_sealed_encode(o.snapshot->sealed[0].sealed, o.snapshot->sealed[0].alive, &o.body, &o.bytes, &error));
     return o;
 }

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
+#include "state/generations.h"
 #include "state/collection.h"
 #include "support/data.h"
 #include "support/faulty_malloc.h"
@@ -34,6 +35,7 @@ struct subject {
     kith_collection collection;
     ki_vector vectors[2];
     kith_vector_spec spec[2];
+    ki_generations *generations;
     char folder[512];
     item items[KEYS];
     uint64_t version, segments;
@@ -43,9 +45,13 @@ struct subject {
 static void start(struct subject *s, uint64_t seed) {
     *s = (struct subject){.rng = {seed}};
     memcpy(s->spec, specs, sizeof(specs));
-    s->vectors[0].row_bytes = DIM * sizeof(float);
-    s->vectors[1].row_bytes = BITS / 8;
-    s->collection.made = (ki_made){.vector_count = 2, .vector = s->vectors, .spec = s->spec};
+    s->vectors[0] = (ki_vector){(char *)"", DIM, DIM * sizeof(float), KITH_F32, KITH_L2SQ};
+    s->vectors[1] = (ki_vector){(char *)"bits", BITS, BITS / 8, KITH_B1, KITH_HAMMING};
+    s->collection.made = (ki_made){.vector_count = 2, .vector = s->vectors};
+    s->generations = ki_generations_first(&s->collection.made);
+    assert_non_null(s->generations);
+    s->collection.generations = &s->generations;
+    s->collection.generation_count = 1;
     s->collection.options.head_bytes = HEAD_ROWS * (DIM * sizeof(float) + BITS / 8 + 64);
     assert_int_equal(pthread_mutex_init(&s->collection.publishing, NULL), 0);
     assert_int_equal(pthread_cond_init(&s->collection.published, NULL), 0);
@@ -61,6 +67,7 @@ static ki_edit *begin(struct subject *s) {
 
 static void finish(struct subject *s) {
     ki_snapshot_release(s->collection.current);
+    free(s->generations);
     pthread_cond_destroy(&s->collection.published);
     pthread_mutex_destroy(&s->collection.publishing);
 }
