@@ -22,7 +22,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { IDS = 120, NAMES = 5, STEPS = 400, QUESTIONS = 4, CACHE = 400000 };
+enum { IDS = 120, NAMES = 5, STEPS = 400, QUESTIONS = 10, CACHE = 400000 };
 
 static const char *const names[NAMES] = {"ann", "bo", "cleo", "dev", "ed"};
 
@@ -32,6 +32,7 @@ struct world {
     kith_collection *writer, *follower, *plain; /* plain: keeps nothing */
     kith_result *kept, *fresh;
     uint64_t asked, cached;
+    uint64_t shown; /* the first hit of the last answer to the first of the names */
 };
 
 static kith_collection *open_one(const char *path, int read_only, uint64_t cache_bytes, kith_durability durability) {
@@ -110,6 +111,13 @@ static const char *change(struct world *w) {
         w->writer = open_one(w->path, 0, CACHE, KITH_DURABILITY_FULL);
         return "opening again";
     }
+    if (what < 26) { /* the interests stay, and what is left out does not */
+        const kith_profile_event seen = {.kind = KITH_EVENT_SEEN};
+        status = kith_collection_profile_event(w->writer, names[0], &(kith_ids){.count = 1, .ids = &w->shown}, &seen,
+                                               NULL, &error);
+        if (status != KITH_E_NOTFOUND) must(status);
+        return "an item that was shown";
+    }
     return "nothing";
 }
 
@@ -136,6 +144,12 @@ static int same_hits(const kith_result *left, const kith_result *right) {
                                                memcmp(a.distances, b.distances, a.count * sizeof(float)) == 0));
 }
 
+static void note_shown(struct world *w, const kith_ask *ask) {
+    kith_hits hits = KITH_HITS_INIT;
+    must(kith_result_hits(w->fresh, &hits));
+    if (ask->profile == names[0] && hits.count) w->shown = hits.ids[0];
+}
+
 static void compare_answers(struct world *w, kith_collection *collection, const char *who, const char *did) {
     for (int i = 0; i < QUESTIONS; i++) {
         kith_ask ask;
@@ -150,6 +164,7 @@ static void compare_answers(struct world *w, kith_collection *collection, const 
         must(status);
         w->asked++;
         w->cached += report.cached != 0;
+        note_shown(w, &ask);
         if (!same_hits(w->kept, w->fresh) || report.matched != other.matched || report.version != other.version)
             fail_msg("%s, after %s: \"%s\" gets another answer (kept: %d)", who, did, ask.profile, report.cached);
     }
