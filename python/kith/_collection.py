@@ -659,8 +659,8 @@ class Collection(_kith.Collection):
         if vectors is None:
             return []
         if type(vectors) is np.ndarray and vectors.dtype is _FLOAT32 and vectors.ndim == 2 and self._single and \
-                not self._is_bits(0, generation) and vectors.flags.c_contiguous:  # what pack_rows would leave as it is
-            return [(0, vectors, None)]
+                not bits[0] and vectors.flags.c_contiguous:  # what pack_rows would leave as it is
+            return [(0, generation, vectors, None)]
         if not isinstance(vectors, Mapping):
             number = self._number(None)
             return [(number, generation, *pack_rows(vectors, "", bits[number]))]
