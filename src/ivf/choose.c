@@ -48,7 +48,8 @@ static void encode_first(ki_ivf *ivf, float *place, size_t query) {
 /* What all vectors of a list have in common in their scores; the query's own base, the same for all lists, is left out:
  * beside a query far away it would drown the rest. */
 static float base_of(const ki_ivf *ivf, float centroid_score) {
-    return ivf->view->residual && ivf->search->code != KITH_SCAN_FIRST ? centroid_score : 0;
+    const kith_scan_code code = ivf->search->code;
+    return ivf->view->residual && code != KITH_SCAN_FIRST && code != KITH_SCAN_ROWS ? centroid_score : 0;
 }
 
 /* The score of the nearest of the centroids picked: from scores of the first level, which leave something out, it is
@@ -72,21 +73,13 @@ float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
     return ivf->statistic[query];
 }
 
-uint64_t ki_ivf_met(const ki_ivf *ivf, size_t query, const uint32_t *list_counts, uint64_t *rows) {
-    const ki_probe *probe = ivf->probe + query * ivf->probe_stride;
-    const uint32_t *first_row = ivf->view->lists.first_row;
-    uint64_t met = 0;
-    *rows = 0;
-    for (size_t i = 0; i < ivf->probes[query]; i++) {
-        met += list_counts[probe[i].list];
-        *rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
-    }
-    return met;
+int ki_ivf_is_thin(const ki_ivf *ivf, size_t query) {
+    return (int)ivf->thin[query];
 }
 
 /* Scores of a query with centroids: of all, block by block, or of those of the supers that it visits. */
 struct row {
-    const float *scores;
+    float *scores;
     size_t blocks, visits;
     const ki_visit *visit; /* NULL: all */
 };
@@ -112,15 +105,83 @@ static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *
     return kept;
 }
 
-static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const struct row *row, ki_counts *counts) {
+/* ---- What a filter leaves in a query's lists (V6) ---------------------------------------------------------------- */
+
+/* Allowed vectors in lists, and all of them; second lists are left out. */
+struct met {
+    double allowed, rows;
+};
+
+static struct met meet(const ki_ivf *ivf, const ki_probe *probe, size_t count) {
+    const uint32_t *first_row = ivf->view->lists.first_row, *list_counts = ivf->search->share.list_counts;
+    struct met met = {0, 0};
+    for (size_t i = 0; i < count; i++) {
+        met.allowed += list_counts[probe[i].list];
+        met.rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
+    }
+    return met;
+}
+
+/* Clearly fewer than presumed: by more than a tenth and twice what chance does, so that next to no query is searched
+ * again where a filter picks at random. */
+static int is_thin(const ki_ivf_share *share, const struct met *met) {
+    const double expected = share->presumed * met->rows;
+    return met->allowed < 0.9 * expected - 2 * sqrt(expected);
+}
+
+/* The nearest lists that hold allowed vectors: their best prove a threshold. */
+static size_t pick_seeds(const ki_ivf *ivf, ki_ivf_worker *w, struct row *row, ki_probe *probe) {
+    enum { SEEDS = 8, SEEDS_OF_ROWS = 2 };
+    const uint32_t *list_counts = ivf->search->share.list_counts;
+    const size_t lists = ivf->view->lists.count, most = ivf->search->code == KITH_SCAN_ROWS ? SEEDS_OF_ROWS : SEEDS;
+    size_t v = 0, kept = 0;
+    for (size_t at = 0; at < row->blocks * KI_BLOCK; at++) {
+        const size_t list = block_of(ivf, row, at / KI_BLOCK, &v) * KI_BLOCK + at % KI_BLOCK;
+        if (list >= lists || !list_counts[list]) row->scores[at] = -INFINITY;
+    }
+    const size_t picked = pick_lists(ivf, w, row, ki_min_size(most, ivf->nprobe), probe);
+    for (size_t i = 0; i < picked; i++) {
+        probe[kept] = probe[i];
+        kept += list_counts[probe[i].list] != 0;
+    }
+    return kept;
+}
+
+/* Between `least` lists where all is allowed and nprobe where the presumed share is, lists grow as a power of the share.
+ * A query in whose lists more is allowed needs as many as its own share asks for, if these hold no less of it. */
+static size_t fit_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t picked,
+                        const struct met *met, ki_probe *probe) {
+    const ki_ivf_share *share = &ivf->search->share;
+    const double own = met->allowed / met->rows, most = (double)ivf->nprobe, least = (double)share->least;
+    if (!(own > share->presumed) || share->least >= ivf->nprobe || picked != ivf->nprobe) return picked;
+    const double power = log(most / least) / log(1 / share->presumed);
+    const size_t wanted = (size_t)ceil(most * pow(share->presumed / own, power));
+    if (wanted < share->least || wanted > picked - picked / 5) return picked;
+    const size_t fewer = pick_lists(ivf, w, row, wanted, probe);
+    const struct met nearer = meet(ivf, probe, fewer);
+    return nearer.allowed >= own * nearer.rows ? fewer : pick_lists(ivf, w, row, ivf->nprobe, probe);
+}
+
+static size_t heed_filter(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, size_t picked, ki_probe *probe,
+                          ki_counts *counts) {
+    const struct met met = meet(ivf, probe, picked);
+    if (!is_thin(&ivf->search->share, &met)) return fit_lists(ivf, w, row, picked, &met, probe);
+    ivf->thin[query] = 1;
+    counts->unusual++;
+    return pick_seeds(ivf, w, row, probe);
+}
+
+static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, ki_counts *counts) {
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
     ki_probe *probe = ivf->probe + query * ivf->probe_stride;
     size_t picked = pick_lists(ivf, w, row, ivf->nprobe, probe);
     ivf->statistic[query] = ki_query_statistic(ivf->view, best_score(ivf, query, probe, picked), ivf->code[query].b);
+    ivf->thin[query] = 0;
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
         picked = pick_lists(ivf, w, row, careful, probe);
         counts->unusual++;
     }
+    if (ivf->search->share.list_counts) picked = heed_filter(ivf, w, query, row, picked, probe, counts);
     ivf->probes[query] = (uint32_t)picked;
     for (size_t i = 0; i < picked; i++) probe[i].base = base_of(ivf, probe[i].base);
     for (size_t i = 0; i < picked && ivf->second_lists; i++)
@@ -159,7 +220,7 @@ static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, siz
     if (ivf->visits) return KITH_OK;
     score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
     for (unsigned i = 0; i < count; i++) {
-        const struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
+        struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
         choose_best(ivf, w, first + i, &row, counts);
     }
     return KITH_OK;
@@ -175,8 +236,8 @@ static kith_status choose_step(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size
     if (!ivf->visits) return KITH_OK;
     ki_ivf_score_visits(ivf, w, first, count);
     for (size_t i = 0; i < count; i++) {
-        const struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
-                                w->visit + i * ivf->visits};
+        struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
+                          w->visit + i * ivf->visits};
         choose_best(ivf, w, first + i, &row, counts);
     }
     return KITH_OK;
