@@ -112,14 +112,23 @@ struct met {
     double allowed, rows;
 };
 
-static struct met meet(const ki_ivf *ivf, const ki_probe *probe, size_t count) {
+/* In those of the lists picked whose centroids score at least so. */
+static struct met meet(const ki_ivf *ivf, const ki_probe *probe, size_t count, float least) {
     const uint32_t *first_row = ivf->view->lists.first_row, *list_counts = ivf->search->share.list_counts;
     struct met met = {0, 0};
     for (size_t i = 0; i < count; i++) {
+        if (!(probe[i].base >= least)) continue;
         met.allowed += list_counts[probe[i].list];
         met.rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
     }
     return met;
+}
+
+/* The score of the `wanted` nearest of the lists picked. */
+static float nearest_score(const ki_ivf *ivf, ki_ivf_worker *w, const ki_probe *probe, size_t count, size_t wanted) {
+    float *const score = w->work, *const spare = score + ki_round_up(count, KI_BLOCK);
+    for (size_t i = 0; i < count; i++) score[i] = probe[i].base;
+    return ivf->pick->nth(score, count, wanted, spare);
 }
 
 /* Clearly fewer than presumed: by more than a tenth and twice what chance does, so that next to no query is searched
@@ -148,24 +157,42 @@ static size_t pick_seeds(const ki_ivf *ivf, ki_ivf_worker *w, struct row *row, k
 }
 
 /* Between `least` lists where all is allowed and nprobe where the presumed share is, lists grow as a power of the share.
- * A query in whose lists more is allowed needs as many as its own share asks for, if these hold no less of it. */
+ * A query in whose lists another share is allowed probes as many as that asks for: fewer where the nearest hold no less
+ * of it, more as far as there is room. */
 static size_t fit_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t picked,
                         const struct met *met, ki_probe *probe) {
     const ki_ivf_share *share = &ivf->search->share;
     const double own = met->allowed / met->rows, most = (double)ivf->nprobe, least = (double)share->least;
-    if (!(own > share->presumed) || share->least >= ivf->nprobe || picked != ivf->nprobe) return picked;
     const double power = log(most / least) / log(1 / share->presumed);
+    if (picked != ivf->nprobe || !(own > 0)) return picked;
+    if (own < share->presumed) {
+        const double more = most * pow(share->presumed / own, power > 0.5 ? power : 0.5);
+        return more < most + 1 ? picked : pick_lists(ivf, w, row, ki_min_size((size_t)more, ivf->probe_stride), probe);
+    }
     const size_t wanted = (size_t)ceil(most * pow(share->presumed / own, power));
-    if (wanted < share->least || wanted > picked - picked / 5) return picked;
-    const size_t fewer = pick_lists(ivf, w, row, wanted, probe);
-    const struct met nearer = meet(ivf, probe, fewer);
-    return nearer.allowed >= own * nearer.rows ? fewer : pick_lists(ivf, w, row, ivf->nprobe, probe);
+    if (wanted < share->least || wanted >= picked) return picked;
+    const float nearest = nearest_score(ivf, w, probe, picked, wanted);
+    const struct met nearer = meet(ivf, probe, picked, nearest);
+    if (nearer.allowed < own * nearer.rows) return picked;
+    size_t kept = 0;
+    for (size_t i = 0; i < picked; i++) {
+        probe[kept] = probe[i];
+        kept += probe[i].base >= nearest;
+    }
+    return kept;
 }
 
+/* Thin is a query whose lists are, and one whose nearest lists are: what it finds beyond is not what was measured. */
 static size_t heed_filter(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, size_t picked, ki_probe *probe,
                           ki_counts *counts) {
-    const struct met met = meet(ivf, probe, picked);
-    if (!is_thin(&ivf->search->share, &met)) return fit_lists(ivf, w, row, picked, &met, probe);
+    enum { NEAREST_PART = 3 };
+    const ki_ivf_share *share = &ivf->search->share;
+    if (!(share->presumed > 0)) return pick_seeds(ivf, w, row, probe);
+    if (!picked) return 0;
+    const struct met met = meet(ivf, probe, picked, -INFINITY);
+    const float nearest = nearest_score(ivf, w, probe, picked, (picked + NEAREST_PART - 1) / NEAREST_PART);
+    const struct met nearer = meet(ivf, probe, picked, nearest);
+    if (!is_thin(share, &met) && !is_thin(share, &nearer)) return fit_lists(ivf, w, row, picked, &met, probe);
     ivf->thin[query] = 1;
     counts->unusual++;
     return pick_seeds(ivf, w, row, probe);

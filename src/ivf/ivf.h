@@ -37,7 +37,7 @@
 /* What a filter leaves of the lists, and what was measured of that. */
 typedef struct ki_ivf_share {
     const uint32_t *list_counts; /* allowed vectors of each list; NULL: no query is thin, and all probe alike */
-    double presumed;             /* the share of vectors that are allowed */
+    double presumed;             /* the share of vectors allowed; 0: all probe the nearest lists that hold some */
     size_t least;                /* lists that a query probes where all are allowed; nprobe, where `presumed` are */
 } ki_ivf_share;
 

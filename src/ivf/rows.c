@@ -13,7 +13,7 @@
 
 /* STRIP: positions that meet the queries of a list before the next ones. AHEAD: vectors that are fetched before their
  * turn; LINES of each, and the hardware sees where they lead. */
-enum { STRIP = 256, AHEAD = 8, LINES = 4, LISTS_BETWEEN_POLLS = 16 };
+enum { STRIP = 256, AHEAD = 12, LINES = 8, LISTS_BETWEEN_POLLS = 16 };
 
 /* Where the making of strips is. */
 struct cursor {

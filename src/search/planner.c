@@ -2,6 +2,7 @@
 #include "search/planner.h"
 
 #include "base/checked.h"
+#include "kernel/tile.h"
 
 #include <math.h>
 
@@ -20,7 +21,11 @@ double ki_scan_ns(size_t dim, double survivors, size_t queries) {
 }
 
 double ki_begin_ns(size_t lists, size_t queries) {
-    return queries < KI_GATHER_BATCH ? 20000 + 25 * (double)lists : 5000 + 3 * (double)lists;
+    return queries < KI_GATHER_BATCH ? 40000 + 45 * (double)lists : 5000 + 3 * (double)lists;
+}
+
+double ki_filtered_survivors(uint64_t allowed) {
+    return fmin(fmin(20 * sqrt((double)allowed), 2000), (double)allowed);
 }
 
 /* One measured setting, for the question's k and batch. */
@@ -111,6 +116,14 @@ static double row_ns(const ki_question *q, double exact_ns) {
     return q->scan_bytes > 0 ? fmax(own, 1.5 * exact_ns / (double)q->rows * q->row_bytes / q->scan_bytes) : own;
 }
 
+/* The share of queries that a filter which follows places leaves thin: as far as what it allows lies in fewer blocks than
+ * chance would have it, those whose own place is elsewhere. They are scanned exactly after all. */
+static double with_thin_ns(const ki_question *q, double query_ns, double exact_ns) {
+    const double share = share_of(q), by_chance = 1 - pow(1 - share, KI_BLOCK);
+    const double thin = fmax(0, 1 - q->touched / by_chance) * (1 - share);
+    return (1 - thin) * query_ns + thin * (ki_begin_ns(q->lists, q->count) + exact_ns);
+}
+
 /* The code whose settings tell which lists hold what a scan of rows finds: it looks at second lists where there are
  * some. Without, all codes tell the same. */
 static int tells_rows(const ki_question *q, kith_scan_code code) {
@@ -172,10 +185,12 @@ static void look_at_one(const ki_question *q, const kith_tuned *first, const kit
         s.safe = safe_recall(first, k, q->target);
     }
     if (!heed_filter(q, first, survey->growth, &s)) return;
+    struct setting rows = rows_setting(q, &s, first, survey->scan_ns);
+    if (share_of(q) < 1) s.choice.query_ns = with_thin_ns(q, s.choice.query_ns, survey->exact_ns);
     look_at(q, &s, survey);
     if (share_of(q) >= 1 || !(q->row_bytes > 0) || !tells_rows(q, first->code)) return;
-    s = rows_setting(q, &s, first, survey->scan_ns);
-    look_at(q, &s, survey);
+    rows.choice.query_ns = with_thin_ns(q, rows.choice.query_ns, survey->exact_ns);
+    look_at(q, &rows, survey);
 }
 
 /* Call for each setting of a k, with those that differ from it by batch alone. */
@@ -244,9 +259,11 @@ static void look(const ki_question *q, size_t k, struct survey *survey) {
         look_through(q, k, survey, look_at_one);
         return;
     }
+    const double row = row_ns(q, survey->scan_ns);
+    survey->exact_ns = q->exact == KITH_PLAN_GATHER ? row * (double)q->allowed
+                                                    : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns +
+                                                          row * ki_filtered_survivors(q->allowed);
     look_around(q, survey);
-    survey->exact_ns = q->exact == KITH_PLAN_GATHER ? row_ns(q, survey->scan_ns) * (double)q->allowed
-                                                    : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns;
 }
 
 static void consider(ki_answer *answer, ki_choice choice, const char *why) {

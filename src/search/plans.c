@@ -10,10 +10,14 @@
 
 /* ---- Costs of the exact plans ------------------------------------------------------------------------------------ */
 
-/* With a filter some of it is no matter of rows: coding the query, and the lists that give a threshold. */
+/* With a filter some of it is no matter of rows: coding the query, the lists that give a threshold, and what bounds do
+ * not rule out. */
 static double scan_ns(const ki_plan_case *at) {
-    const double begin = at->filtered ? ki_begin_ns(at->view->lists.count, at->queries) : 0;
-    return begin + ki_scan_ns(at->view->dim, at->view->survivors, at->queries) * (double)at->view->rows * at->touched;
+    const ki_view *view = at->view;
+    const double all = ki_scan_ns(view->dim, view->survivors, at->queries) * (double)view->rows;
+    if (!at->filtered) return all;
+    return ki_begin_ns(view->lists.count, at->queries) + all * at->touched +
+           ki_filtered_survivors(at->allowed) * ki_gather_ns(view->dim, at->queries);
 }
 
 static double gather_ns(const ki_plan_case *at) {

@@ -173,14 +173,6 @@ static void seed_from(ki_job *job, size_t nprobe) {
     job->ivf.first_lists_only = job->levels;
 }
 
-kith_status ki_rounds_seed(ki_job *job) {
-    if (!wants_seeds(job)) return ki_exact_run(job, 0, job->queries->count);
-    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
-    job->ivf.code = KITH_SCAN_INT8;
-    seed_from(job, SEED_PROBES);
-    return serve(job, 1);
-}
-
 /* Allowed vectors of each list. */
 static int count_allowed(ki_job *job) {
     const ki_lists *lists = &job->index->view.lists;
@@ -197,6 +189,15 @@ static int count_allowed(ki_job *job) {
     }
     job->ivf.share.list_counts = counts;
     return counts != NULL;
+}
+
+kith_status ki_rounds_seed(ki_job *job) {
+    if (!wants_seeds(job)) return ki_exact_run(job, 0, job->queries->count);
+    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
+    if (job->search.allowed && !count_allowed(job)) return KITH_E_NOMEM;
+    job->ivf.code = KITH_SCAN_INT8;
+    seed_from(job, SEED_PROBES);
+    return serve(job, 1);
 }
 
 kith_status ki_rounds_answer(ki_job *job) {
