@@ -195,7 +195,7 @@ static void test_filtered(void **state) {
 }
 
 /* Filters that follow places leave many a query's nearest lists empty. Such queries are searched exactly, and still
- * queries read, on average, at most half as many codes and vectors again as the filter allows: blocks have others too. */
+ * queries read, on average, not many more codes and vectors than the filter allows, as blocks have others too. */
 static void check_work(data_kind kind, kith_metric metric) {
     static const double shares[] = {0.3, 0.15};
     static const size_t batches[] = {QUERIES, 1};
@@ -213,7 +213,7 @@ static void check_work(data_kind kind, kith_metric metric) {
                 check_recall(&s, data_kind_name(kind), 0.99, K, &explain);
                 assert_int_equal(planned, 1);
                 assert_true(explain.unusual >= QUERIES / 4);
-                assert_true(work <= (uint64_t)QUERIES * count * 3 / 2);
+                assert_true(work <= (uint64_t)QUERIES * (count + ROWS / 8));
                 kith_filter_destroy(filter);
             }
     release(&s);
