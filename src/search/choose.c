@@ -3,6 +3,8 @@
 
 #include "base/status.h"
 
+#include <math.h>
+
 static kith_status check_options(const kith_search_options *options, size_t k, kith_error *error) {
     if (options->plan != KITH_PLAN_AUTO && !ki_plan_find(options->plan))
         return ki_fail(error, KITH_E_ARG, "search: plan %d is unknown", (int)options->plan);
@@ -15,9 +17,8 @@ static kith_status check_options(const kith_search_options *options, size_t k, k
     return KITH_OK;
 }
 
-/* The share of blocks that a filter leaves something of, or of runs of as many positions, which do not begin where
- * blocks do: near enough for a cost. */
-static double touched_share(const uint64_t *allowed, uint64_t rows) {
+/* The same by counting runs of as many positions, which do not begin where blocks do: near enough for a cost. */
+static double count_touched(const uint64_t *allowed, uint64_t rows) {
     const uint64_t ones = UINT64_C(0x0001000100010001), words = rows / 64 + 1;
     uint64_t runs = 0;
     for (uint64_t at = 0; at < words; at++) {
@@ -30,6 +31,19 @@ static double touched_share(const uint64_t *allowed, uint64_t rows) {
     }
     const double share = (double)runs * KI_BLOCK / (double)rows;
     return share < 1 ? share : 1;
+}
+
+/* The share of blocks that a filter leaves something of. Where it leaves so few that scoring all of them costs less than
+ * a scan does before its first block, what chance would make of it will do. */
+static double touched_share(const ki_job *job, const uint64_t *allowed) {
+    const ki_view *view = &job->index->view;
+    const size_t queries = job->queries->count;
+    const double row = ki_gather_ns(view->dim, queries), share = (double)job->allowed / (double)view->rows;
+    if (!allowed) return 1;
+    if (row * (double)job->allowed >
+        ki_begin_ns(view->lists.count, queries) + row * ki_filtered_survivors(job->allowed))
+        return count_touched(allowed, view->rows);
+    return 1 - pow(1 - share, KI_BLOCK);
 }
 
 /* Bytes that an exact scan reads of a vector. */
@@ -71,7 +85,7 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
                              .filtered = options->filter != NULL,
                              .few = options->filter && !bits,
                              .allowed = job->allowed,
-                             .touched = bits ? touched_share(bits, job->index->view.rows) : 1,
+                             .touched = touched_share(job, bits),
                              .code = options->code};
     const ki_plan_row *asked = ki_plan_find(options->plan);
     const char *obstacle = asked ? asked->obstacle(&at) : NULL;

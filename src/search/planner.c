@@ -25,7 +25,7 @@ double ki_begin_ns(size_t lists, size_t queries) {
 }
 
 double ki_filtered_survivors(uint64_t allowed) {
-    return fmin(fmin(20 * sqrt((double)allowed), 2000), (double)allowed);
+    return 2.5 * fmin(fmin(20 * sqrt((double)allowed), 2000), (double)allowed);
 }
 
 /* One measured setting, for the question's k and batch. */
@@ -118,10 +118,9 @@ static double row_ns(const ki_question *q, double exact_ns) {
 
 /* The share of queries that a filter which follows places leaves thin: as far as what it allows lies in fewer blocks than
  * chance would have it, those whose own place is elsewhere. They are scanned exactly after all. */
-static double with_thin_ns(const ki_question *q, double query_ns, double exact_ns) {
+static double thin_share(const ki_question *q) {
     const double share = share_of(q), by_chance = 1 - pow(1 - share, KI_BLOCK);
-    const double thin = fmax(0, 1 - q->touched / by_chance) * (1 - share);
-    return (1 - thin) * query_ns + thin * (ki_begin_ns(q->lists, q->count) + exact_ns);
+    return fmax(0, 1 - q->touched / by_chance) * (1 - share);
 }
 
 /* The code whose settings tell which lists hold what a scan of rows finds: it looks at second lists where there are
@@ -155,7 +154,12 @@ struct survey {
     struct setting nearest;     /* the one of largest safe recall that does not */
     double exact_ns, scan_ns;   /* of the exact plan; of the measured one without a filter, 0: none was */
     double growth;              /* times the lists that settings were measured with */
+    double thin, thin_ns;       /* the share of thin queries, and what one costs */
 };
+
+static double with_thin_ns(const struct survey *survey, double query_ns) {
+    return (1 - survey->thin) * query_ns + survey->thin * survey->thin_ns;
+}
 
 static void look_at(const ki_question *q, const struct setting *s, struct survey *survey) {
     if (q->code != KITH_SCAN_AUTO && q->code != s->choice.code) return;
@@ -186,10 +190,10 @@ static void look_at_one(const ki_question *q, const kith_tuned *first, const kit
     }
     if (!heed_filter(q, first, survey->growth, &s)) return;
     struct setting rows = rows_setting(q, &s, first, survey->scan_ns);
-    if (share_of(q) < 1) s.choice.query_ns = with_thin_ns(q, s.choice.query_ns, survey->exact_ns);
+    if (share_of(q) < 1) s.choice.query_ns = with_thin_ns(survey, s.choice.query_ns);
     look_at(q, &s, survey);
     if (share_of(q) >= 1 || !(q->row_bytes > 0) || !tells_rows(q, first->code)) return;
-    rows.choice.query_ns = with_thin_ns(q, rows.choice.query_ns, survey->exact_ns);
+    rows.choice.query_ns = with_thin_ns(survey, rows.choice.query_ns);
     look_at(q, &rows, survey);
 }
 
@@ -263,6 +267,8 @@ static void look(const ki_question *q, size_t k, struct survey *survey) {
     survey->exact_ns = q->exact == KITH_PLAN_GATHER ? row * (double)q->allowed
                                                     : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns +
                                                           row * ki_filtered_survivors(q->allowed);
+    survey->thin = thin_share(q);
+    survey->thin_ns = ki_begin_ns(q->lists, q->count) + survey->exact_ns;
     look_around(q, survey);
 }
 
@@ -287,6 +293,12 @@ static void take_ivf(const ki_question *q, size_t k, const struct setting *s, co
     answer->presumed = (double)q->allowed / (double)q->rows;
     answer->least_nprobe = ki_min_size(fewest_lists(q, k, s->choice.code), s->choice.nprobe);
     if (!answer->least_nprobe) answer->least_nprobe = s->choice.nprobe;
+}
+
+/* Whether all that a filter leaves is scored before another plan would have begun well. */
+static int is_little(const ki_question *q) {
+    return q->exact == KITH_PLAN_GATHER && !q->must_be_ivf &&
+           ki_gather_ns(q->dim, q->count) * (double)q->allowed <= 2 * ki_begin_ns(q->lists, q->count);
 }
 
 /* A question with a calibration and a target to reach. */
@@ -324,6 +336,8 @@ void ki_plan(const ki_question *q, ki_answer *answer) {
         take_exact(q, 0, "chosen: there is no calibration", answer);
     else if (k == 0)
         take_exact(q, 0, "chosen: k is larger than any that was measured", answer);
+    else if (is_little(q))
+        take_exact(q, ki_gather_ns(q->dim, q->count) * (double)q->allowed, "chosen: cheapest", answer);
     else
         weigh(q, k, answer);
 }
