@@ -263,12 +263,13 @@ static void look(const ki_question *q, size_t k, struct survey *survey) {
         look_through(q, k, survey, look_at_one);
         return;
     }
-    const double row = row_ns(q, survey->scan_ns);
+    survey->thin = thin_share(q);
+    /* What lies together is read as a scan reads. */
+    const double row = row_ns(q, survey->scan_ns * (1 - survey->thin / 3));
     survey->exact_ns = q->exact == KITH_PLAN_GATHER ? row * (double)q->allowed
                                                     : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns +
                                                           row * ki_filtered_survivors(q->allowed);
-    survey->thin = thin_share(q);
-    survey->thin_ns = ki_begin_ns(q->lists, q->count) + survey->exact_ns;
+    survey->thin_ns = 2 * ki_begin_ns(q->lists, q->count) + survey->exact_ns; /* with a threshold from lists */
     look_around(q, survey);
 }
 
