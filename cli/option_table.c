@@ -129,7 +129,7 @@ const struct option option_table[] = {
     {OPTION_RERANK, OPTION_KIND_NUMBER, false, 0, "rerank", "COUNT", NULL, 1, NO_LIMIT, APPROXIMATES,
      "Plan ivf: best candidates to score by the original vectors, at least k (default: as calibrated, else 2 k)"},
     {OPTION_CODE, OPTION_KIND_WORD, false, 0, "code", "CODE", scan_codes, 0, 0, APPROXIMATES,
-     "Plan ivf: codes to scan: int8, second (build --code), levels or first (default: auto)"},
+     "Plan ivf: codes to scan: int8, second (build --code), levels, first or rows (default: auto)"},
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),

@@ -623,11 +623,13 @@ typedef enum kith_scan_code {
     KITH_SCAN_SECOND = 2, /* kith_build_options.code; KITH_E_UNSUPPORTED without one */
     KITH_SCAN_LEVELS = 3, /* first level, then int8, with the bounds of exact plans: what the probed lists hold is found
                            * exactly. For high recall. Without a first level int8 alone; rerank plays no part */
-    KITH_SCAN_FIRST = 4   /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
+    KITH_SCAN_FIRST = 4,  /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
+    KITH_SCAN_ROWS = 5    /* no code: the vectors themselves, by the defining kernel. For filters that leave few.
+                           * KITH_E_UNSUPPORTED without originals. Since 0.3 */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first": static text, "?"
- * for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
+/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first", "rows": static
+ * text, "?" for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
  * Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
 KITH_API int kith_plan_parse(const char *word, kith_plan *plan);

@@ -16,7 +16,7 @@ version: str
 
 _Metric: TypeAlias = Literal["l2", "ip", "cosine", "hamming", "jaccard"]
 _Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf"]
-_Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first"]
+_Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first", "rows"]
 _Path: TypeAlias = str | os.PathLike[str]
 _Report: TypeAlias = Callable[[str, int, int], bool | None]
 _Ids: TypeAlias = npt.ArrayLike | Sequence[str]
