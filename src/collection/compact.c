@@ -3,6 +3,7 @@
  * Compacting, on the caller's thread: what the maintainer does little by little, at once and to the end. Background
  * work is sent away meanwhile. */
 #include "base/status.h"
+#include "collection/calibrate.h"
 #include "collection/maintain.h"
 
 /* Items whose time is up go first, some thousands at a time. */
@@ -24,6 +25,8 @@ static kith_status compact(ki_maintainer *maintainer, ki_watch *watch, kith_erro
     if (status == KITH_OK) status = ki_merge_all(collection, watch, error);
     ki_maintain_name(maintainer, KI_CLAIM_REST, "indexing fields");
     while (status == KITH_OK && !done) status = ki_fields_index(collection, watch, &done, error);
+    ki_maintain_name(maintainer, KI_CLAIM_REST, "calibrating");
+    for (done = 0; status == KITH_OK && !done;) status = ki_calibrate(collection, watch, &done, error);
     return status == KITH_OK ? ki_catalog_tidy(collection->catalog, error) : status;
 }
 

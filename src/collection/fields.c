@@ -25,91 +25,6 @@ static void next_name(const ki_sealed *sealed, char name[KI_BODY_NAME_BYTES]) {
     snprintf(name, KI_BODY_NAME_BYTES, "table.%lu.kith", number + 1);
 }
 
-/* The names of the old indexes go into the new body. */
-static void keep_indexes(ki_job *job, const ki_sealed *old) {
-    job->made.rows = job->rows;
-    job->made.specs = old->specs;
-    for (size_t s = 0; s < old->specs; s++) {
-        if (!old->index[s]) continue;
-        const char *slash = strrchr(ki_segment_path(old->index[s]->segment), '/');
-        if (slash) snprintf(job->made.index[s].name, KI_BODY_NAME_BYTES, "%s", slash + 1);
-    }
-}
-
-static kith_status open_again(ki_job *job, kith_error *error) {
-    const kith_collection *c = job->collection;
-    const ki_sealed_where where = {.folder = c->segments_path,
-                                   .specs = c->made.spec,
-                                   .spec_count = c->made.vector_count,
-                                   .no_sigbus_handler = c->options.no_sigbus_handler};
-    return ki_sealed_open_made(&where, job->number, &job->made, &job->sealed, error);
-}
-
-/* ---- Its place --------------------------------------------------------------------------------------------------- */
-
-struct change {
-    const ki_job *job;
-    void *data;
-    size_t bytes;
-};
-
-static kith_status put(kith_collection *collection, void *context, kith_error *error) {
-    const struct change *change = context;
-    return ki_catalog_put_segment(collection->catalog, change->job->number, (ki_bytes){change->data, change->bytes},
-                                  error);
-}
-
-static ki_bits *alive_of(const ki_snapshot *state, const ki_sealed *sealed) {
-    for (size_t i = 0; i < state->sealed_count; i++)
-        if (state->sealed[i].sealed == sealed) return state->sealed[i].alive;
-    return NULL;
-}
-
-/* `writing` is held. */
-static kith_status publish(ki_job *job, const ki_sealed *old, kith_error *error) {
-    ki_edit *edit = NULL;
-    struct change change = {.job = job};
-    uint64_t dead = 0;
-    kith_status status = ki_edit_begin(job->collection, &edit, error);
-    ki_bits *alive = status == KITH_OK ? alive_of(ki_edit_state(edit), old) : NULL;
-    if (status == KITH_OK && !alive)
-        status = ki_fail(error, KITH_E_BUSY, "a segment went while its fields were indexed");
-    if (status == KITH_OK) {
-        dead = alive->rows - alive->set;
-        ki_bits_hold(alive);
-        status = ki_sealed_encode(job->sealed, alive, &change.data, &change.bytes, error);
-        if (status == KITH_OK) status = ki_edit_remove_sealed(edit, old->number, error);
-        if (status == KITH_OK)
-            status = ki_edit_add_sealed(edit, job->sealed, alive, error);
-        else
-            ki_bits_release(alive);
-    }
-    if (status == KITH_OK)
-        status = ki_commit_edit(job->collection, edit, put, &change, error);
-    else
-        ki_edit_abandon(edit);
-    if (status == KITH_OK) job->sealed->saved_dead = dead;
-    free(change.data);
-    return status;
-}
-
-static kith_status replace(ki_job *job, kith_error *error) {
-    kith_collection *collection = job->collection;
-    ki_sealed *old = job->origin[0].sealed;
-    pthread_mutex_lock(&collection->writing);
-    const kith_status status = publish(job, old, error);
-    const int known = status == KITH_OK || collection->poisoned == KITH_OK;
-    pthread_mutex_unlock(&collection->writing);
-    if (status == KITH_OK) {
-        if (ki_job_may_remove(collection)) atomic_store(&old->retired, KI_RETIRED_TABLE);
-        job->origin[0].sealed = NULL;
-        ki_maintain_bury(collection, old);
-    } else if (known) {
-        atomic_store(&job->sealed->retired, KI_RETIRED_TABLE); /* only what is new of it */
-    }
-    return status;
-}
-
 /* ---- The verb ---------------------------------------------------------------------------------------------------- */
 
 static kith_status write_table(ki_job *job, kith_error *error) {
@@ -124,14 +39,12 @@ static kith_status index_fields(ki_job *job, kith_error *error) {
     job->parts = 1;
     kith_status status = ki_job_gather(job, error);
     if (status == KITH_OK) status = ki_job_politely(job, write_table, error);
-    if (status != KITH_OK) return status;
-    keep_indexes(job, old);
-    status = open_again(job, error);
+    if (status == KITH_OK) status = ki_job_open_again(job, error);
     if (status != KITH_OK) {
-        ki_sealed_remove_files(old->folder, job->made.table.name);
+        if (job->made.table.name[0]) ki_sealed_remove_files(old->folder, job->made.table.name);
         return status;
     }
-    return replace(job, error);
+    return ki_job_replace(job, NULL, KI_RETIRED_TABLE, error);
 }
 
 static kith_status make_anew(ki_job *job, kith_error *error) {

@@ -9,7 +9,7 @@
  * Under `writing`, which these functions take. */
 #include "base/checked.h"
 #include "base/status.h"
-#include "collection/seal.h"
+#include "collection/calibrate.h"
 
 #include <string.h>
 
@@ -75,6 +75,7 @@ struct body {
 
 struct change {
     const ki_job *job;
+    int has_sealed;      /* the new segment: something of it lives */
     const ki_head *left; /* the oldest head that stays; NULL: no head goes, and the log stays */
     size_t bodies;
     struct body *body;
@@ -109,13 +110,18 @@ static kith_status prepare(struct change *change, const ki_snapshot *state, kith
     return status;
 }
 
+static kith_status remove_segment(kith_collection *collection, const ki_sealed *sealed, kith_error *error) {
+    const kith_status status = ki_catalog_remove_segment(collection->catalog, sealed->number, error);
+    return status == KITH_OK ? ki_calibration_remove(collection, sealed, error) : status;
+}
+
 static kith_status put(kith_collection *collection, void *context, kith_error *error) {
     const struct change *change = context;
     const ki_job *job = change->job;
     kith_status status = KITH_OK;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
-        if (job->origin[o].sealed)
-            status = ki_catalog_remove_segment(collection->catalog, job->origin[o].sealed->number, error);
+        if (job->origin[o].sealed) status = remove_segment(collection, job->origin[o].sealed, error);
+    if (status == KITH_OK && change->has_sealed) status = ki_calibration_put(collection, job->sealed, error);
     for (size_t b = 0; b < change->bodies && status == KITH_OK; b++) {
         const struct body *body = &change->body[b];
         status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
@@ -202,7 +208,8 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
         status = origin->head ? ki_edit_remove_head(edit, origin->head, error)
                               : ki_edit_remove_sealed(edit, origin->sealed->number, error);
     }
-    if (status == KITH_OK && job->sealed && job->alive->set)
+    change->has_sealed = job->sealed && job->alive->set;
+    if (status == KITH_OK && change->has_sealed)
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
     if (heads) change->left = ki_edit_state(edit)->head[0].head;
     return status;
@@ -250,9 +257,11 @@ static void settle(ki_job *job) {
 kith_status ki_job_publish(ki_job *job, kith_error *error) {
     kith_collection *collection = job->collection;
     uint64_t dropped = 0;
+    kith_status status = ki_calibration_carry(job, error);
+    if (status != KITH_OK) return status;
     catch_up(job);
     pthread_mutex_lock(&collection->writing);
-    const kith_status status = publish(job, &dropped, error);
+    status = publish(job, &dropped, error);
     if (status != KITH_OK && collection->poisoned != KITH_OK) job->has_folder = 0; /* R2 */
     pthread_mutex_unlock(&collection->writing);
     if (status != KITH_OK) return status;

@@ -34,6 +34,7 @@ kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *wa
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     ki_job_begin(collection, snapshot, "sealing", watch, &job);
+    job.hasty = 1;
     status = add_heads(&job, snapshot, error);
     ki_snapshot_release(snapshot);
     if (status == KITH_OK && job.origins) {

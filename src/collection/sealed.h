@@ -25,6 +25,13 @@ typedef struct ki_sealed_scratch ki_sealed_scratch; /* inner: a kith_scratch tha
 /* What goes with the last reference: nothing, the table (another one has taken its place in the folder), all files. */
 enum { KI_RETIRED_NOT, KI_RETIRED_TABLE, KI_RETIRED_ALL };
 
+/* What is known of an index's plans, beside its file (calibrate.h). */
+typedef struct ki_sealed_tuned {
+    int known;       /* 0: nothing */
+    uint32_t rounds; /* 0: it was measured; else how often it was taken over since */
+    uint64_t hash;   /* of what the catalog has, 0: the file has it */
+} ki_sealed_tuned;
+
 typedef struct ki_sealed {
     _Atomic uint64_t references;
     atomic_int retired; /* KI_RETIRED_..., by the writer once no catalog names it */
@@ -33,13 +40,18 @@ typedef struct ki_sealed {
     ki_table *table;
     char table_name[KI_BODY_NAME_BYTES]; /* of its file in the folder */
     size_t specs;
-    kith_index **index; /* one a name; NULL: no row has it */
+    kith_index **index;     /* one a name; NULL: no row has it */
+    ki_sealed_tuned *tuned; /* one a name; constant once others have the segment */
+    int flat;               /* made in haste: an index has one list where it may have more (job_build.c) */
     uint64_t disk_bytes;
     uint64_t saved_dead;   /* how many dead rows the catalog's body has; guarded by kith_collection.writing */
     pthread_mutex_t mutex; /* guards `free` and `free_count` */
     ki_sealed_scratch *free;
     size_t free_count;
 } ki_sealed;
+
+/* Names of indexes that were made in haste begin so. */
+#define KI_FLAT_PREFIX "flat."
 
 /* Where segments lie and what their indexes hold. */
 typedef struct ki_sealed_where {

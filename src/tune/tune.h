@@ -6,12 +6,25 @@
 #define KI_TUNE_TUNE_H
 
 #include "kith.h"
+#include "index/index.h"
 #include "store/segment.h"
 
 /* Measure an index that is about to be finished, and append the calibration to it. build_ns: what the build took;
  * memory_bytes: what measuring may take, about. Does nothing for one list or without originals. */
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error);
+
+/* Measure an open index, which stays as it is: *bytes, an encoded calibration, are the caller's to free. build_ns and
+ * memory_bytes as above. KITH_E_UNSUPPORTED: one list, or no originals. */
+kith_status ki_tune_index(const kith_index *index, const kith_tune_options *options, uint64_t build_ns,
+                          uint64_t memory_bytes, unsigned char **bytes, size_t *count, kith_error *error);
+
+/* ---- carry.c ----------------------------------------------------------------------------------------------------- */
+
+/* What was measured of one index as it may be counted on for another of the same kind that holds most of its rows. The
+ * bytes of *bytes are the caller's to free; NULL, and KITH_OK: nothing can be taken over. KITH_E_NOMEM. */
+kith_status ki_tune_carry(const kith_index *from, const kith_index *to, unsigned char **bytes, size_t *count,
+                          kith_error *error);
 
 /* ---- survivors.c ------------------------------------------------------------------------------------------------- */
 
