@@ -16,10 +16,6 @@ enum {
     HEAD_BYTES = 8,
     VERSION = 1,
     HASH_BYTES = 8, /* the last ones of an encoded calibration */
-    /* Measuring takes seconds, and what it saves a search grows with the rows: fewer are searched exactly. A guess. */
-    ROWS_LEAST = 40000,
-    /* What margins allow for is a change of some rows at a time: after so many of them it is measured first. */
-    ROUNDS_MOST = 3
 };
 static const uint64_t MEMORY_BYTES = UINT64_C(128) << 20; /* a guess */
 
@@ -57,11 +53,10 @@ static kith_status get(kith_collection *collection, const ki_sealed *sealed, siz
 }
 
 /* Give an index these bytes, if they are such as it can use (Q3). */
-static kith_status take(ki_sealed *sealed, size_t spec, uint32_t rounds, const unsigned char *bytes, size_t count,
-                        kith_error *error) {
+static kith_status take(ki_sealed *sealed, size_t spec, const unsigned char *bytes, size_t count, kith_error *error) {
     const ki_calibration_state state = ki_index_take_calibration(sealed->index[spec], bytes, count);
     if (state == KI_CALIBRATION_NO_MEMORY) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
-    if (state == KI_CALIBRATION_GOOD) sealed->tuned[spec] = (ki_sealed_tuned){1, rounds, hash_of(bytes, count)};
+    if (state == KI_CALIBRATION_GOOD) sealed->tuned[spec] = (ki_sealed_tuned){1, hash_of(bytes, count)};
     return KITH_OK;
 }
 
@@ -72,7 +67,7 @@ kith_status ki_calibration_read(kith_collection *collection, ki_sealed *sealed, 
         status = get(collection, sealed, s, &found, error);
         const unsigned char *body = found.body.data;
         if (status == KITH_OK && body)
-            status = take(sealed, s, ki_load_u32(body + 4), body + HEAD_BYTES, found.body.bytes - HEAD_BYTES, error);
+            status = take(sealed, s, body + HEAD_BYTES, found.body.bytes - HEAD_BYTES, error);
     }
     ki_found_free(&found);
     return status;
@@ -105,26 +100,9 @@ kith_status ki_calibration_copy(const ki_sealed *old, ki_sealed *sealed, kith_er
         size_t count;
         if (!old->tuned[s].hash) continue;
         unsigned char *bytes = encode(&old->index[s]->calibration, 0, &count);
-        status = bytes ? take(sealed, s, old->tuned[s].rounds, bytes, count, error)
+        status = bytes ? take(sealed, s, bytes, count, error)
                        : ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
         free(bytes);
-    }
-    return status;
-}
-
-kith_status ki_calibration_put(kith_collection *collection, const ki_sealed *sealed, kith_error *error) {
-    unsigned char name[NAME_BYTES];
-    kith_status status = KITH_OK;
-    for (size_t s = 0; s < sealed->specs && status == KITH_OK; s++) {
-        size_t count;
-        if (!sealed->tuned[s].hash) continue;
-        unsigned char *body = encode(&sealed->index[s]->calibration, HEAD_BYTES, &count);
-        if (!body) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
-        ki_store_u32(body, VERSION);
-        ki_store_u32(body + 4, sealed->tuned[s].rounds);
-        status = ki_catalog_put_record(collection->catalog, KI_RECORD_CALIBRATION, name_of(sealed, s, name),
-                                       (ki_bytes){body, HEAD_BYTES + count}, error);
-        free(body);
     }
     return status;
 }
@@ -139,41 +117,10 @@ kith_status ki_calibration_remove(kith_collection *collection, const ki_sealed *
     return status;
 }
 
-/* ---- Taken over -------------------------------------------------------------------------------------------------- */
-
-/* The origin whose calibration may stand for the new segment: it holds at least half of its rows, and it was measured,
- * or taken over not too often. NULL: there is none. */
-static const ki_origin *heir_of(const ki_job *job, size_t spec) {
-    for (size_t o = 0; o < job->origins; o++) {
-        const ki_origin *origin = &job->origin[o];
-        const ki_sealed *sealed = origin->sealed;
-        if (sealed && sealed->tuned[spec].known && sealed->tuned[spec].rounds < ROUNDS_MOST &&
-            2 * origin->alive->set >= job->rows)
-            return origin;
-    }
-    return NULL;
-}
-
-kith_status ki_calibration_carry(ki_job *job, kith_error *error) {
-    kith_status status = KITH_OK;
-    for (size_t s = 0; job->sealed && s < job->sealed->specs && status == KITH_OK; s++) {
-        const ki_origin *heir = heir_of(job, s);
-        unsigned char *bytes = NULL;
-        size_t count = 0;
-        if (!heir || !may_have(job->sealed, s) || job->sealed->tuned[s].known) continue;
-        status = ki_tune_carry(heir->sealed->index[s], job->sealed->index[s], &bytes, &count, error);
-        if (status == KITH_OK && bytes)
-            status = take(job->sealed, s, heir->sealed->tuned[s].rounds + 1, bytes, count, error);
-        free(bytes);
-    }
-    return status;
-}
-
 /* ---- Measured ---------------------------------------------------------------------------------------------------- */
 
 static int lacks(const ki_sealed *sealed, size_t spec) {
-    return may_have(sealed, spec) && sealed->index[spec]->view.rows >= ROWS_LEAST &&
-           (!sealed->tuned[spec].known || sealed->tuned[spec].rounds > 0);
+    return may_have(sealed, spec) && sealed->index[spec]->view.rows >= KI_CALIBRATED_FROM && !sealed->tuned[spec].known;
 }
 
 /* The largest segment that lacks one; NULL: none does. In memory alone files cannot be opened once more: there builds
@@ -202,7 +149,7 @@ static kith_status measure_index(ki_job *job, size_t spec, kith_pool *pool, kith
     options.progress_context = job;
     kith_status status =
         ki_tune_index(job->origin[0].sealed->index[spec], &options, 0, MEMORY_BYTES, &bytes, &count, error);
-    if (status == KITH_OK) status = take(job->sealed, spec, 0, bytes, count, error);
+    if (status == KITH_OK) status = take(job->sealed, spec, bytes, count, error);
     free(bytes);
     return status;
 }
@@ -218,8 +165,23 @@ static kith_status measure(ki_job *job, kith_error *error) {
     return status;
 }
 
+/* What was measured, as records. */
 static kith_status put(kith_collection *collection, const ki_job *job, kith_error *error) {
-    return ki_calibration_put(collection, job->sealed, error);
+    const ki_sealed *sealed = job->sealed;
+    unsigned char name[NAME_BYTES];
+    kith_status status = KITH_OK;
+    for (size_t s = 0; s < sealed->specs && status == KITH_OK; s++) {
+        size_t count;
+        if (!sealed->tuned[s].hash) continue;
+        unsigned char *body = encode(&sealed->index[s]->calibration, HEAD_BYTES, &count);
+        if (!body) return ki_fail(error, KITH_E_NOMEM, "out of memory for a calibration");
+        ki_store_u32(body, VERSION);
+        ki_store_u32(body + 4, 0);
+        status = ki_catalog_put_record(collection->catalog, KI_RECORD_CALIBRATION, name_of(sealed, s, name),
+                                       (ki_bytes){body, HEAD_BYTES + count}, error);
+        free(body);
+    }
+    return status;
 }
 
 /* One that could not be measured, since the same bytes were not good for it, would be tried for ever. */

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Calibrations of segments: what their plans find and cost. A new segment takes its place without one, and searches of
- * it are exact; or with one that it takes over from the largest of its origins. Later it is measured, in the
- * background.
+ * Calibrations of segments: what their plans find and cost. What is made of segments that have none takes its place without
+ * one, and searches of it are exact; it is measured later, in the background. What is made of others is measured by its build, and
+ * they go on meanwhile: so a search with a target recall gets slower at no time.
  *
  * They are records of the catalog, not of index files, which never change. Little-endian:
  *
  *   name   u64 number of the segment, u32 number of the vector
- *   body   u32 version 1; u32 rounds: 0, it was measured, else how often it was taken over since; then the bytes of
- *          index/calibration.h
+ *   body   u32 version 1, u32 0, the bytes of index/calibration.h
  *
  * Q1. They come and go with their segment, in the same transaction of the catalog.
  * Q2. A calibration is a ki_sealed's, which is constant once others have it: a segment that was measured is opened once
@@ -19,7 +18,11 @@
 
 #include "collection/seal.h"
 
-enum { KI_RECORD_CALIBRATION = 2 }; /* kind of the catalog's records */
+enum {
+    KI_RECORD_CALIBRATION = 2, /* kind of the catalog's records */
+    /* Measuring takes as long as half of a build, and what it saves a search grows with the rows. */
+    KI_CALIBRATED_FROM = 40000
+};
 
 /* A segment that was just opened takes what the catalog has of it. In one read with the segment's body. */
 kith_status ki_calibration_read(kith_collection *collection, ki_sealed *sealed, kith_error *error);
@@ -28,10 +31,7 @@ kith_status ki_calibration_same(kith_collection *collection, const ki_sealed *se
 /* A segment that was opened once more takes what the old one has. */
 kith_status ki_calibration_copy(const ki_sealed *old, ki_sealed *sealed, kith_error *error);
 
-/* What the indexes of a new segment take over from the job's origins, before others have it. */
-kith_status ki_calibration_carry(ki_job *job, kith_error *error);
-/* Between begin and commit: records of a segment as it is; none of one that goes. */
-kith_status ki_calibration_put(kith_collection *collection, const ki_sealed *sealed, kith_error *error);
+/* Between begin and commit: a segment goes. */
 kith_status ki_calibration_remove(kith_collection *collection, const ki_sealed *sealed, kith_error *error);
 
 /* Whether a segment waits to be measured; measuring one. *done: there was none. */

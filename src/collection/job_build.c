@@ -9,7 +9,7 @@
 #include "base/checked.h"
 #include "base/status.h"
 #include "collection/helper.h"
-#include "collection/seal.h"
+#include "collection/calibrate.h"
 #include "view/query.h"
 
 #include <math.h>
@@ -21,8 +21,6 @@ enum {
      * four times faster (280 to 70 us), and cost the build half as much again. Fewer rows gain nothing. */
     LISTS_FROM = 10000,
     LISTS_OF_BUILD = 16384,
-    /* Measuring plans takes a third to a half of a build: for segments that stay for a while. */
-    CALIBRATED_FROM = 40000,
     NICE = 10,          /* a tenth of the time of a busy core: heads must not pile up for ever. A guess */
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
@@ -138,6 +136,14 @@ static int is_flat(const ki_job *job, const struct vectors *v) {
     return job->hasty && job->collection->made.vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
 }
 
+/* Whether the build measures plans: see calibrate.h. In memory alone, where that cannot be done later, too. */
+static int is_measured(const ki_job *job, const struct vectors *v) {
+    int known = job->collection->in_memory;
+    for (size_t o = 0; o < job->origins && !known; o++)
+        known = job->origin[o].sealed && job->origin[o].sealed->tuned[v->spec].known;
+    return known && v->count >= KI_CALIBRATED_FROM;
+}
+
 static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     const ki_vector *vector = &job->collection->made.vector[v->spec];
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
@@ -145,7 +151,7 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     options.dtype = vector->dtype;
     options.threads = job->watch ? job->watch->threads : 1;
     options.memory_bytes = BUILD_BYTES;
-    options.no_calibration = v->count < CALIBRATED_FROM || !job->collection->in_memory;
+    options.no_calibration = !is_measured(job, v);
     options.no_sigbus_handler = job->collection->options.no_sigbus_handler;
     options.progress = ki_job_watched;
     options.progress_context = job;

@@ -75,7 +75,6 @@ struct body {
 
 struct change {
     const ki_job *job;
-    int has_sealed;      /* the new segment: something of it lives */
     const ki_head *left; /* the oldest head that stays; NULL: no head goes, and the log stays */
     size_t bodies;
     struct body *body;
@@ -121,7 +120,6 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
     kith_status status = KITH_OK;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
         if (job->origin[o].sealed) status = remove_segment(collection, job->origin[o].sealed, error);
-    if (status == KITH_OK && change->has_sealed) status = ki_calibration_put(collection, job->sealed, error);
     for (size_t b = 0; b < change->bodies && status == KITH_OK; b++) {
         const struct body *body = &change->body[b];
         status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
@@ -208,8 +206,7 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
         status = origin->head ? ki_edit_remove_head(edit, origin->head, error)
                               : ki_edit_remove_sealed(edit, origin->sealed->number, error);
     }
-    change->has_sealed = job->sealed && job->alive->set;
-    if (status == KITH_OK && change->has_sealed)
+    if (status == KITH_OK && job->sealed && job->alive->set)
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
     if (heads) change->left = ki_edit_state(edit)->head[0].head;
     return status;
@@ -257,11 +254,9 @@ static void settle(ki_job *job) {
 kith_status ki_job_publish(ki_job *job, kith_error *error) {
     kith_collection *collection = job->collection;
     uint64_t dropped = 0;
-    kith_status status = ki_calibration_carry(job, error);
-    if (status != KITH_OK) return status;
     catch_up(job);
     pthread_mutex_lock(&collection->writing);
-    status = publish(job, &dropped, error);
+    const kith_status status = publish(job, &dropped, error);
     if (status != KITH_OK && collection->poisoned != KITH_OK) job->has_folder = 0; /* R2 */
     pthread_mutex_unlock(&collection->writing);
     if (status != KITH_OK) return status;

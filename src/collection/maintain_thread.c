@@ -301,6 +301,7 @@ static void seal_meanwhile(void *context) {
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
+    ki_maintain_dig(maintainer, 0); /* what was merged is on the disk as long as a search had it */
 }
 
 /* Do what is due first; returns how long to wait before looking again. */

@@ -27,9 +27,8 @@ enum { KI_RETIRED_NOT, KI_RETIRED_TABLE, KI_RETIRED_ALL };
 
 /* What is known of an index's plans, beside its file (calibrate.h). */
 typedef struct ki_sealed_tuned {
-    int known;       /* 0: nothing */
-    uint32_t rounds; /* 0: it was measured; else how often it was taken over since */
-    uint64_t hash;   /* of what the catalog has, 0: the file has it */
+    int known;     /* 0: nothing */
+    uint64_t hash; /* of what the catalog has, 0: the file has it */
 } ki_sealed_tuned;
 
 typedef struct ki_sealed {

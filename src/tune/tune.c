@@ -77,13 +77,13 @@ static uint64_t budget_of_build(uint64_t rows, uint64_t build_ns) {
     return budget_for(rows, build_ns / 10 > budget_most ? build_ns / 10 : budget_most);
 }
 
-kith_status ki_tune_index(const kith_index *index, const kith_tune_options *options, uint64_t build_ns,
+kith_status ki_tune_index(const kith_index *index, const kith_tune_options *options, uint64_t budget_ns,
                           uint64_t memory_bytes, unsigned char **bytes, size_t *count, kith_error *error) {
     ki_tuning t = {.index = index, .memory_bytes = memory_bytes};
     unsigned char *made = NULL;
     kith_status status = check_index(index, error);
     if (status != KITH_OK) return status;
-    t.budget_ns = budget_of_build(index->view.rows, build_ns);
+    t.budget_ns = budget_ns ? budget_ns : budget_of_build(index->view.rows, 0);
     status = tune(&t, NULL, options, &made, error);
     if (status == KITH_OK) {
         *bytes = made;
@@ -133,7 +133,9 @@ kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head
     open.no_sigbus_handler = options->no_sigbus_handler;
     kith_status status = ki_segment_preview(writer, head, &open, &segment, error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
-    if (status == KITH_OK) status = ki_tune_index(index, options, build_ns, memory_bytes, &bytes, &count, error);
+    if (status == KITH_OK)
+        status = ki_tune_index(index, options, budget_of_build(index->view.rows, build_ns), memory_bytes, &bytes,
+                               &count, error);
     kith_index_close(index);
     if (status == KITH_OK)
         status = ki_segment_append(
