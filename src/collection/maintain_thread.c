@@ -4,7 +4,7 @@
  *
  *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or
  *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
- *            the log costs an opening less than a segment does
+ *            the log costs an opening less than a segment does. Also where many rows of segments have died
  *   fields   segments that lack a declared field
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
@@ -37,7 +37,10 @@ static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits w
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
     POLITE_HEADS = 1, /* with more frozen heads writers may soon wait for sealing: then it is as urgent as they are */
-    IDLE_PART = 16,   /* an idle head is sealed if it holds this part of what it may hold */
+    /* An opening takes some 150 ns a death of the log. */
+    DEATHS_MANY = 100000,
+    DEATHS_SOME = 10000,
+    IDLE_PART = 16, /* an idle head is sealed if it holds this part of what it may hold */
     /* A head is sealed when its rows take so many times the bytes that their vectors may, and this. */
     MEMORY_TIMES = 4,
     MEMORY_LEAST = 1 << 20
@@ -63,6 +66,9 @@ static int must_seal(const kith_collection *collection, struct look *look) {
     const size_t capacity = ki_head_capacity(last->head);
     const uint64_t asked = collection->options.head_bytes, most = asked ? asked : UINT64_C(16) << 20;
     if (look->snapshot->head_count > 1) return 1;
+    /* Removing makes no rows, and would make the log longer for ever: sealing cuts it, also with nothing to seal. */
+    const uint64_t deaths = ki_seal_unsaved(look->snapshot);
+    if (deaths >= DEATHS_MANY || (look->idle && deaths >= DEATHS_SOME)) return 1;
     if (!last->count) return 0; /* an empty head takes memory too */
     if (last->count >= capacity || ki_head_memory_bytes(last->head) > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
     return look->idle && last->count >= capacity / IDLE_PART;

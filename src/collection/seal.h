@@ -106,7 +106,10 @@ int ki_job_may_remove(kith_collection *collection);
 
 /* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
-/* Seal heads into one segment. *rows (may be NULL): that were sealed. Fine when there is nothing to seal. */
+/* Rows of segments that died, as far as only the log knows. */
+uint64_t ki_seal_unsaved(const ki_snapshot *snapshot);
+/* Seal heads into one segment, and save what has died: the log is cut to what is in no segment. *rows (may be NULL): that
+ * were sealed. Fine when there is nothing to seal. */
 kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows, kith_error *error);
 
 /* What the choice of segments to merge goes by. */

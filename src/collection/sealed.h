@@ -43,8 +43,8 @@ typedef struct ki_sealed {
     ki_sealed_tuned *tuned; /* one a name; constant once others have the segment */
     int flat;               /* made in haste: an index has one list where it may have more (job_build.c) */
     uint64_t disk_bytes;
-    uint64_t saved_dead;   /* how many dead rows the catalog's body has; guarded by kith_collection.writing */
-    pthread_mutex_t mutex; /* guards `free` and `free_count` */
+    _Atomic uint64_t saved_dead; /* how many dead rows the catalog's body has; changed under kith_collection.writing */
+    pthread_mutex_t mutex;       /* guards `free` and `free_count` */
     ki_sealed_scratch *free;
     size_t free_count;
 } ki_sealed;
