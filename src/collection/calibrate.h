@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Calibrations of segments: what their plans find and cost. What is made of segments that have none takes its place without
- * one, and searches of it are exact; it is measured later, in the background. What is made of others is measured by its build, and
- * they go on meanwhile: so a search with a target recall gets slower at no time.
+ * Calibrations of segments: what their plans find and cost. What is made of segments that have none takes its place
+ * without one, and searches of it are exact; it is measured later, in the background. What is made of others is
+ * measured by its build, and they go on meanwhile: so a search with a target recall gets slower at no time.
  *
  * They are records of the catalog, not of index files, which never change. Little-endian:
  *

@@ -14,6 +14,7 @@
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
  *   profile, recommend  profiles, kept in the catalog; searching by one, and results that differ
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
+ *   calibrate           what plans find and cost in segments
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
  *   pages, touched      answers that are kept; what writes changed since

@@ -12,6 +12,9 @@
  * (4.2 times in the first 1,000 seals). Growth 2: 13, 6.5 and 6.7; growth 4: 18, 9.7 and 5.0; growth 8: 31, 15 and 4.1.
  * An exact search takes some 50 us a segment of ten to fifty thousand rows, a build some 50 us a row.
  *
+ * While somebody writes, segments are made in haste (job_build.c), and merges that are worth more than that wait: see
+ * maintain_thread.c. What was made in haste is made well when nobody writes.
+ *
  * Besides: a segment whose dead rows are DEAD_SHARE of it is written again alone; no more than LARGE_MOST large ones (a
  * LARGE_PART of all rows) stand beside each other; and no merge makes more rows than a segment may have. */
 #include "base/checked.h"
@@ -46,8 +49,8 @@ static size_t smallest(const ki_merge_size *size, size_t count, const unsigned c
     return best;
 }
 
-/* How many of the smallest make something `growth` times as large as the largest of them, of `most` rows; 0: none. A dead
- * row that goes counts as DEAD_WORTH rows: searches pass it, and it takes its place on the disk. */
+/* How many of the smallest make something `growth` times as large as the largest of them, of `most` rows; 0: none. A
+ * dead row that goes counts as DEAD_WORTH rows: searches pass it, and it takes its place on the disk. */
 static size_t run_of(const ki_merge_size *size, const size_t *order, size_t count, double growth, uint64_t most) {
     uint64_t sum = 0, dead = 0;
     size_t run = 0;

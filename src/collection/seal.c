@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sealing: the rows of frozen heads become a segment. All heads that are frozen by then become one, so that sealing
- * that falls behind writers makes larger segments instead of more. Removing makes no rows, but it makes the log longer: so
- * sealing saves what has died, too, with heads or without. */
+ * that falls behind writers makes larger segments instead of more. Removing makes no rows, but it makes the log longer:
+ * so sealing saves what has died, too, with heads or without. */
 #include "base/status.h"
 #include "collection/seal.h"
 

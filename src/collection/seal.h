@@ -87,8 +87,9 @@ int ki_job_watched(void *job, const kith_progress *progress);
 /* Open the only origin once more, as job->sealed: with the table job->made.table, if that was written, and the rest as
  * it was. */
 kith_status ki_job_open_again(ki_job *job, kith_error *error);
-/* Put it in the place of the origin, in memory and in the catalog. more (may be NULL): what else is to be changed, called
- * between begin and commit. retired: what goes with the origin, or, if this fails, with job->sealed (KI_RETIRED_...). */
+/* Put it in the place of the origin, in memory and in the catalog. more (may be NULL): what else is to be changed,
+ * called between begin and commit. retired: what goes with the origin, or, if this fails, with job->sealed
+ * (KI_RETIRED_...). */
 typedef kith_status (*ki_job_put_fn)(kith_collection *collection, const ki_job *job, kith_error *error);
 kith_status ki_job_replace(ki_job *job, ki_job_put_fn more, int retired, kith_error *error);
 
@@ -108,8 +109,8 @@ int ki_job_may_remove(kith_collection *collection);
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
 /* Rows of segments that died, as far as only the log knows. */
 uint64_t ki_seal_unsaved(const ki_snapshot *snapshot);
-/* Seal heads into one segment, and save what has died: the log is cut to what is in no segment. *rows (may be NULL): that
- * were sealed. Fine when there is nothing to seal. */
+/* Seal heads into one segment, and save what has died: the log is cut to what is in no segment. *rows (may be NULL):
+ * that were sealed. Fine when there is nothing to seal. */
 kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows, kith_error *error);
 
 /* What the choice of segments to merge goes by. */

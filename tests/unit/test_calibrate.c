@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured survives an
- * opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its segment.
+ * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured
+ * survives an opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its
+ * segment.
  *
  * tiers: any */
 #define _GNU_SOURCE
