@@ -3,7 +3,10 @@
  * What a collection is, and how large. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/pages.h"
+#include "log/follow.h"
+#include "match/match.h"
+#include "state/pages.h"
+#include "upkeep/upkeep.h"
 
 #include <string.h>
 

@@ -6,8 +6,10 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/request.h"
 #include "collection/result.h"
+#include "log/follow.h"
+#include "match/match.h"
+#include "write/request.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,12 +7,15 @@
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/commit.h"
 #include "collection/create.h"
-#include "collection/home.h"
 #include "collection/lock.h"
-#include "collection/pages.h"
-#include "collection/state.h"
+#include "log/follow.h"
+#include "log/load.h"
+#include "match/match.h"
+#include "segment/home.h"
+#include "state/pages.h"
+#include "upkeep/upkeep.h"
+#include "write/commit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,6 +73,8 @@ static kith_status begin(const char *path, const kith_collection_open_options *g
     made->options = options;
     made->pool = options.pool;
     made->now_ms = ki_wall_ms;
+    made->wake = ki_maintain_wake;
+    made->tell = ki_maintain_info;
     made->path = strdup(path);
     made->segments_path = ki_home_path(path, KI_HOME_SEGMENTS);
     made->queue = ki_commit_queue_create();
@@ -204,39 +209,4 @@ kith_status kith_collection_open_memory(const kith_collection_options *made,
     else
         kith_collection_close(opened);
     return status;
-}
-
-/* ---- What others ask --------------------------------------------------------------------------------------------- */
-
-kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error) {
-    if (!collection->options.read_only) return KITH_OK;
-    return ki_fail(error, KITH_E_ARG, "%s: is open for reading only", collection->path);
-}
-
-kith_status ki_collection_writable(const kith_collection *collection, kith_error *error) {
-    const kith_status status = ki_collection_takes_writes(collection, error);
-    if (status != KITH_OK) return status;
-    if (collection->poisoned != KITH_OK)
-        return ki_fail(error, collection->poisoned,
-                       "%s: an earlier commit failed, and what the disk holds is unknown: open it anew (%s)",
-                       collection->path, collection->poison);
-    return KITH_OK;
-}
-
-kith_status ki_collection_vector_number(const kith_collection *collection, const char *name, size_t *number,
-                                        kith_error *error) {
-    const char *wanted = name ? name : "";
-    const ki_made *made = &collection->made;
-    char names[300];
-    size_t used = 0;
-    for (size_t v = 0; v < made->vector_count; v++)
-        if (strcmp(made->vector[v].name, wanted) == 0) {
-            *number = v;
-            return KITH_OK;
-        }
-    for (size_t v = 0; v < made->vector_count && used < sizeof(names) - 1; v++) {
-        const int bytes = snprintf(names + used, sizeof(names) - used, "%s\"%s\"", v ? ", " : "", made->vector[v].name);
-        used += bytes > 0 ? (size_t)bytes : 0;
-    }
-    return ki_fail(error, KITH_E_NOTFOUND, "the collection has no vector \"%.100s\": there is %s", wanted, names);
 }

@@ -4,8 +4,10 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/made.h"
-#include "collection/request.h"
+#include "log/follow.h"
+#include "state/made.h"
+#include "write/commit.h"
+#include "write/request.h"
 
 #include <math.h>
 #include <stdlib.h>

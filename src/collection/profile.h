@@ -5,8 +5,8 @@
 #ifndef KI_COLLECTION_PROFILE_H
 #define KI_COLLECTION_PROFILE_H
 
-#include "collection/collection.h"
 #include "profile/profile.h"
+#include "state/collection.h"
 
 enum { KI_RECORD_PROFILE = 1 }; /* kind of the catalog's records */
 

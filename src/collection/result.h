@@ -16,7 +16,7 @@
 #define KI_COLLECTION_RESULT_H
 
 #include "base/area.h"
-#include "collection/collection.h"
+#include "state/collection.h"
 
 /* The vectors of one name. */
 typedef struct ki_result_vectors {

@@ -3,15 +3,17 @@
  * kith_collection_search: a request is checked, a state is taken and held, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
  * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
- * be kept (pages.h). */
+ * be kept (page.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/fuse.h"
-#include "collection/pages.h"
+#include "collection/page.h"
 #include "collection/recommend.h"
 #include "collection/result.h"
+#include "log/follow.h"
+#include "match/match.h"
 #include "search/plans.h"
 
 #include <math.h>

@@ -16,7 +16,9 @@
 #include "support/data.h"
 
 #include "base/rng.h"
-#include "collection/calibrate.h"
+#include "log/measured.h"
+#include "upkeep/calibrate.h"
+#include "write/commit.h"
 
 #include <stdlib.h>
 #include <string.h>

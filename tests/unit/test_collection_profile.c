@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "upkeep/seal.h"
 #include "support/shop.h"
 
 #include <math.h>

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/collection.h"
+#include "state/collection.h"
 #include "support/data.h"
 #include "support/faulty_malloc.h"
 
