@@ -1284,7 +1284,8 @@ typedef struct kith_collection_info {
     const char *segment_field, *model;        /* "" without; live as long as the collection */
     int working;                              /* background work is going on */
     int reserved;
-    const char *work;               /* "sealing", "merging", "indexing fields", "": static */
+    const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
+                                     * "tidying", "": static */
     uint64_t work_done, work_total; /* rows */
     const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
@@ -1306,8 +1307,9 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_vector(const kith_collectio
 KITH_API KITH_MUST_CHECK kith_status kith_collection_field(kith_collection *collection, size_t number,
                                                            kith_field *field);
 
-/* Seal the head and merge all segments into one without dead rows; also indexes declared fields. Searches and writes go
- * on. Stages "sealing", "merging" and those of kith_build(). Since 0.3. */
+/* Seal the head and merge all segments into one without dead rows; also indexes declared fields, measures plans, and
+ * gives back what the catalog does not need. Searches and writes go on. Stages "sealing", "merging" and those of
+ * kith_build() and kith_tune(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_compact(kith_collection *collection, kith_progress_fn progress,
                                                              void *progress_context, kith_error *error);
 

@@ -145,8 +145,12 @@ kith_status ki_catalog_sync(ki_catalog *catalog, kith_error *error);
 kith_status ki_catalog_copy(ki_catalog *catalog, const char *path, kith_error *error);
 /* Every page, row and checksum. KITH_E_CORRUPT says what and where. */
 kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, void *progress_context, kith_error *error);
-/* Move the write-ahead log into the file, while others read and write. Where much of the file is free (a quarter, and
- * 16 MiB), write it anew and give that back: the next begin waits for it meanwhile. */
+/* One step of giving back what the disk need not hold: free pages, where an eighth of the file is free and more than a
+ * MiB, and the write-ahead log. The next begin waits for a few milliseconds, and a sync. One thread at a time.
+ * KI_TIDY_LATER: a reader is in the way. */
+typedef enum ki_tidied { KI_TIDY_DONE, KI_TIDY_MORE, KI_TIDY_LATER } ki_tidied;
+kith_status ki_catalog_tidy_step(ki_catalog *catalog, ki_tidied *tidied, kith_error *error);
+/* Steps until there is nothing more to do now. */
 kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error);
 /* Bytes on disk, with the write-ahead log; bytes in memory. */
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes);

@@ -55,10 +55,18 @@ kith_status ki_catalog_check(ki_catalog *catalog, kith_progress_fn progress, voi
     return status;
 }
 
-kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error) {
+kith_status ki_catalog_tidy_step(ki_catalog *catalog, ki_tidied *tidied, kith_error *error) {
     const kith_status status = ki_catalog_usable(catalog, error);
     if (status != KITH_OK) return status;
-    return catalog->read_only ? KITH_OK : catalog->keeper->tidy(catalog->self, catalog, error);
+    *tidied = KI_TIDY_DONE;
+    return catalog->read_only ? KITH_OK : catalog->keeper->tidy(catalog->self, catalog, tidied, error);
+}
+
+kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error) {
+    ki_tidied tidied = KI_TIDY_MORE;
+    kith_status status = KITH_OK;
+    while (status == KITH_OK && tidied == KI_TIDY_MORE) status = ki_catalog_tidy_step(catalog, &tidied, error);
+    return status;
 }
 
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes) {

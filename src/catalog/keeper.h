@@ -78,7 +78,7 @@ typedef struct ki_keeper {
     kith_status (*copy)(void *self, ki_reading *reading, const char *path, kith_error *error);
     kith_status (*check)(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error);
     /* Takes ki_catalog_lock where nobody may change meanwhile. */
-    kith_status (*tidy)(void *self, ki_catalog *catalog, kith_error *error);
+    kith_status (*tidy)(void *self, ki_catalog *catalog, ki_tidied *tidied, kith_error *error);
     /* Readings not counted. */
     void (*sizes)(void *self, uint64_t *disk_bytes, uint64_t *memory_bytes);
 } ki_keeper;

@@ -437,9 +437,10 @@ static kith_status check(ki_reading *reading, kith_progress_fn progress, void *p
     return KITH_OK;
 }
 
-static kith_status tidy(void *self, ki_catalog *catalog, kith_error *error) {
+static kith_status tidy(void *self, ki_catalog *catalog, ki_tidied *tidied, kith_error *error) {
     (void)self;
     (void)catalog;
+    (void)tidied;
     (void)error;
     return KITH_OK;
 }

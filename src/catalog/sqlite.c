@@ -329,9 +329,10 @@ static kith_status check_made(ki_connection *connection, kith_error *error) {
 /* One transaction, so that the file is a catalog or an empty one. Who else makes it at the same time is there first or
  * waits. */
 static kith_status create(ki_connection *writer, kith_error *error) {
-    char sql[100];
+    char sql[200];
     int empty = 0;
-    snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA journal_mode = WAL", PAGE_BYTES);
+    snprintf(sql, sizeof sql, "PRAGMA page_size = %d; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL",
+             PAGE_BYTES);
     kith_status status = identify(writer, &empty, error);
     if (status == KITH_OK && empty) status = ki_sql_exec(writer, sql, "make the catalog", error);
     if (status == KITH_OK) status = ki_sql_exec(writer, SQL[KI_SQL_BEGIN], "make the catalog", error);

@@ -68,6 +68,7 @@ struct ki_sqlite {
     pthread_mutex_t watching;
     ki_connection *watch; /* made when it is needed */
     _Atomic uint64_t writer_bytes, commits;
+    int64_t may_move; /* pages that tidying may move before it moves the log; of who tidies, one at a time */
     ki_tail tail;
 };
 
@@ -157,7 +158,10 @@ kith_status ki_sqlite_sync(void *self, kith_error *error);
 kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error);
 kith_status ki_sqlite_copy(void *self, ki_reading *reading, const char *path, kith_error *error);
 kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void *progress_context, kith_error *error);
-kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, kith_error *error);
+/* A file of the database (SQLITE_FCNTL_..._POINTER) as SQLite has it open (S4), or NULL. */
+sqlite3_file *ki_sqlite_file(const ki_connection *connection, int which);
+kith_status ki_sqlite_data_version(ki_connection *watch, uint64_t *stamp, kith_error *error);
+kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, ki_tidied *tidied, kith_error *error);
 void ki_sqlite_sizes(void *self, uint64_t *disk_bytes, uint64_t *memory_bytes);
 
 #endif

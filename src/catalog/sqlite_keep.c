@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The keeper in a file: stamps, syncing, copies, checks, giving space back, sizes. */
+ * The keeper in a file: stamps, syncing, copies, checks, sizes. */
 #define _GNU_SOURCE
 #include "base/checked.h"
 #include "base/file.h"
@@ -26,7 +26,7 @@ static kith_status check_untouched(const ki_sqlite *sqlite, kith_error *error) {
     return there ? ki_fail(error, KITH_E_BUSY, "%s: is being written since: open it again", sqlite->path) : KITH_OK;
 }
 
-static kith_status data_version(ki_connection *watch, uint64_t *stamp, kith_error *error) {
+kith_status ki_sqlite_data_version(ki_connection *watch, uint64_t *stamp, kith_error *error) {
     sqlite3_stmt *statement = NULL;
     kith_status status = ki_sql_take(watch, KI_SQL_DATA_VERSION, &statement, error);
     if (status != KITH_OK) return status;
@@ -44,15 +44,14 @@ kith_status ki_sqlite_stamp(void *self, uint64_t *stamp, kith_error *error) {
     pthread_mutex_lock(&sqlite->watching);
     kith_status status = ki_sqlite_watch(sqlite, error);
     if (status == KITH_OK && sqlite->immutable) status = check_untouched(sqlite, error);
-    if (status == KITH_OK) status = data_version(sqlite->watch, stamp, error);
+    if (status == KITH_OK) status = ki_sqlite_data_version(sqlite->watch, stamp, error);
     /* SQLite's number changes with what the tail gave it, too, and with what others committed. */
     if (status == KITH_OK) *stamp = (*stamp << 32) + atomic_load_explicit(&sqlite->commits, memory_order_relaxed);
     pthread_mutex_unlock(&sqlite->watching);
     return status;
 }
 
-/* The log as SQLite has it open (S4), or NULL. */
-static sqlite3_file *open_file(const ki_connection *connection, int which) {
+sqlite3_file *ki_sqlite_file(const ki_connection *connection, int which) {
     sqlite3_file *file = NULL;
     if (sqlite3_file_control(connection->db, "main", which, &file) != SQLITE_OK) return NULL;
     return file && file->pMethods ? file : NULL;
@@ -63,9 +62,9 @@ kith_status ki_sqlite_sync(void *self, kith_error *error) {
     uint64_t stamp;
     pthread_mutex_lock(&sqlite->watching);
     kith_status status = ki_sqlite_watch(sqlite, error);
-    if (status == KITH_OK) status = data_version(sqlite->watch, &stamp, error); /* opens the log */
+    if (status == KITH_OK) status = ki_sqlite_data_version(sqlite->watch, &stamp, error); /* opens the log */
     if (status == KITH_OK) {
-        sqlite3_file *log = open_file(sqlite->watch, SQLITE_FCNTL_JOURNAL_POINTER);
+        sqlite3_file *log = ki_sqlite_file(sqlite->watch, SQLITE_FCNTL_JOURNAL_POINTER);
         const int code = log ? log->pMethods->xSync(log, SQLITE_SYNC_NORMAL) : SQLITE_OK;
         if (code != SQLITE_OK) status = ki_sqlite_fail(sqlite->watch, code, "sync the write-ahead log", error);
     }
@@ -93,7 +92,7 @@ static int write_again(sqlite3_file *log) {
 }
 
 kith_status ki_sqlite_renew_log(ki_connection *writer, kith_error *error) {
-    sqlite3_file *log = open_file(writer, SQLITE_FCNTL_JOURNAL_POINTER); /* opened by the first read */
+    sqlite3_file *log = ki_sqlite_file(writer, SQLITE_FCNTL_JOURNAL_POINTER); /* opened by the first read */
     if (!log) return KITH_OK;
     sqlite3_busy_timeout(writer->db, 0);
     int code = sqlite3_exec(writer->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
@@ -115,9 +114,9 @@ void ki_sqlite_sizes(void *self, uint64_t *disk_bytes, uint64_t *memory_bytes) {
     *memory_bytes = atomic_load_explicit(&sqlite->writer_bytes, memory_order_relaxed);
     pthread_mutex_lock(&sqlite->watching);
     if (ki_sqlite_watch(sqlite, NULL) == KITH_OK) {
-        (void)data_version(sqlite->watch, &stamp, NULL); /* opens the log */
+        (void)ki_sqlite_data_version(sqlite->watch, &stamp, NULL); /* opens the log */
         for (int i = 0; i < 2; i++) {
-            sqlite3_file *file = open_file(sqlite->watch, which[i]);
+            sqlite3_file *file = ki_sqlite_file(sqlite->watch, which[i]);
             sqlite3_int64 bytes = 0;
             if (file && file->pMethods->xFileSize(file, &bytes) == SQLITE_OK && bytes > 0)
                 *disk_bytes += (uint64_t)bytes;
@@ -241,8 +240,8 @@ static kith_status check_pages(ki_connection *connection, checking *check, kith_
  * Beside a log the head may lie there, and what the file has of it may be torn. */
 static kith_status check_formats(const ki_connection *connection, kith_error *error) {
     enum { AT = 18 };
-    sqlite3_file *file = open_file(connection, SQLITE_FCNTL_FILE_POINTER);
-    sqlite3_file *log = open_file(connection, SQLITE_FCNTL_JOURNAL_POINTER);
+    sqlite3_file *file = ki_sqlite_file(connection, SQLITE_FCNTL_FILE_POINTER);
+    sqlite3_file *log = ki_sqlite_file(connection, SQLITE_FCNTL_JOURNAL_POINTER);
     sqlite3_int64 logged = 0;
     unsigned char format[2] = {0, 0};
     if (!file || (log && (log->pMethods->xFileSize(log, &logged) != SQLITE_OK || logged > 0))) return KITH_OK;
@@ -272,55 +271,4 @@ kith_status ki_sqlite_check(ki_reading *reading, kith_progress_fn progress, void
     if (status != KITH_OK) return status;
     check.state.done = check.state.total;
     return tell(&check) ? ki_fail(error, KITH_E_CANCELLED, "the check of the catalog was cancelled") : KITH_OK;
-}
-
-/* ---- Giving back ------------------------------------------------------------------------------------------------- */
-
-/* Move the log into the file while others write: on a connection of its own. */
-static kith_status move_log(const ki_sqlite *sqlite, kith_error *error) {
-    ki_connection *mover = NULL;
-    kith_status status = ki_connection_open(sqlite, SQLITE_OPEN_READWRITE, &mover, error);
-    if (status != KITH_OK) return status;
-    const int code = sqlite3_wal_checkpoint_v2(mover->db, "main", SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY)
-        status = ki_sqlite_fail(mover, code, "move the write-ahead log into the catalog", error);
-    ki_connection_close(mover);
-    return status;
-}
-
-/* Whether so much of the file is free that it is worth writing it anew. */
-static kith_status is_worth_it(ki_connection *writer, int *worth, kith_error *error) {
-    const int64_t least_bytes = (int64_t)16 << 20;
-    int64_t pages = 0, unused = 0, page_bytes = 0;
-    kith_status status = ki_sql_number(writer, "PRAGMA page_count", &pages, "tidy the catalog", error);
-    if (status == KITH_OK) status = ki_sql_number(writer, "PRAGMA freelist_count", &unused, "tidy the catalog", error);
-    if (status == KITH_OK) status = ki_sql_number(writer, "PRAGMA page_size", &page_bytes, "tidy the catalog", error);
-    *worth = status == KITH_OK && unused > pages / 4 && unused >= least_bytes / page_bytes;
-    return status;
-}
-
-/* Under the catalog's lock. What readers are in the way of stays for another time: nobody is waited for. */
-static kith_status shrink(ki_sqlite *sqlite, kith_error *error) {
-    ki_connection *writer = sqlite->writer;
-    int worth = 0;
-    kith_status status = is_worth_it(writer, &worth, error);
-    if (status == KITH_OK && worth) status = ki_sql_exec(writer, "VACUUM", "write the catalog anew", error);
-    if (status != KITH_OK) return status;
-    sqlite3_busy_timeout(writer->db, 0);
-    const int code = sqlite3_wal_checkpoint_v2(writer->db, "main", SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY && (code & 0xff) != SQLITE_LOCKED)
-        status = ki_sqlite_fail(writer, code, "cut the write-ahead log", error);
-    sqlite3_busy_timeout(writer->db, KI_SQLITE_WAIT_MS);
-    return status;
-}
-
-kith_status ki_sqlite_tidy(void *self, ki_catalog *catalog, kith_error *error) {
-    ki_sqlite *sqlite = self;
-    kith_status status = move_log(sqlite, error);
-    if (status == KITH_OK) status = ki_catalog_lock(catalog, error);
-    if (status != KITH_OK) return status;
-    status = ki_sqlite_publish(self, error);
-    if (status == KITH_OK) status = shrink(sqlite, error);
-    ki_catalog_unlock(catalog);
-    return status;
 }

@@ -29,6 +29,10 @@ size_t ki_calibration_bytes(size_t settings) {
     return KI_CALIBRATION_HEAD_BYTES + settings * KI_CALIBRATION_SETTING_BYTES + HASH_BYTES;
 }
 
+size_t ki_calibration_settings(size_t bytes) {
+    return (bytes - KI_CALIBRATION_HEAD_BYTES - HASH_BYTES) / KI_CALIBRATION_SETTING_BYTES;
+}
+
 static void encode_setting(const kith_tuned *s, unsigned char *to) {
     const size_t words[6] = {(size_t)s->plan, (size_t)s->code, s->k, s->batch, s->nprobe, s->rerank};
     for (int i = 0; i < 6; i++) ki_store_u32(to + 4 * i, (uint32_t)words[i]);

@@ -51,6 +51,7 @@ typedef enum ki_calibration_state {
 int ki_tuned_compare(const void *a, const void *b);
 
 size_t ki_calibration_bytes(size_t settings);
+size_t ki_calibration_settings(size_t bytes); /* the other way round */
 /* `bytes` has room for ki_calibration_bytes(calibration->count). */
 void ki_calibration_encode(const ki_calibration *calibration, unsigned char *bytes);
 /* Unless GOOD *calibration is untouched. The bytes may change meanwhile (a map of a file that is cut): they are copied

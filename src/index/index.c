@@ -167,14 +167,25 @@ static int fits(const ki_calibration *calibration, const ki_view *view) {
     return 1;
 }
 
+ki_calibration_state ki_index_take_calibration(kith_index *index, const void *data, uint64_t bytes) {
+    ki_calibration taken = {0};
+    if (index->view.lists.count == 1 || !index->view.originals) return KI_CALIBRATION_DAMAGED;
+    const ki_calibration_state state = ki_calibration_decode(data, bytes, &taken);
+    if (state != KI_CALIBRATION_GOOD) return state;
+    if (!fits(&taken, &index->view)) {
+        ki_calibration_free(&taken);
+        return KI_CALIBRATION_DAMAGED;
+    }
+    ki_calibration_free(&index->calibration);
+    index->calibration = taken;
+    return KI_CALIBRATION_GOOD;
+}
+
 /* A calibration that is damaged or of another version is left aside: searches go on without, verify tells. */
 static kith_status view_calibration(kith_index *index, kith_error *error) {
     const ki_part_view part = ki_segment_part(index->segment, KI_PART_CALIBRATION);
-    if (!part.data || index->view.lists.count == 1 || !index->view.originals) return KITH_OK;
-    const ki_calibration_state state = ki_calibration_decode(part.data, part.bytes, &index->calibration);
-    if (state == KI_CALIBRATION_GOOD && !fits(&index->calibration, &index->view))
-        ki_calibration_free(&index->calibration);
-    if (state != KI_CALIBRATION_NO_MEMORY) return KITH_OK;
+    if (!part.data) return KITH_OK;
+    if (ki_index_take_calibration(index, part.data, part.bytes) != KI_CALIBRATION_NO_MEMORY) return KITH_OK;
     return ki_fail(error, KITH_E_NOMEM, "out of memory opening %s", ki_segment_path(index->segment));
 }
 

@@ -37,6 +37,10 @@ struct kith_filter {
 /* The index of an open segment, which it owns from then on; closed on failure. */
 kith_status ki_index_of_segment(ki_segment *segment, kith_index **index, kith_error *error);
 
+/* Take these bytes for what was measured, before anybody else has the index. Unless GOOD it stays as it was; DAMAGED is
+ * also what says nothing to an index like this. */
+ki_calibration_state ki_index_take_calibration(kith_index *index, const void *data, uint64_t bytes);
+
 /* Position of an id; false when the index does not hold it or its order section is damaged. */
 int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */

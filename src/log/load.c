@@ -12,6 +12,7 @@
 #include "base/status.h"
 #include "log/apply.h"
 #include "log/follow.h"
+#include "log/measured.h"
 #include "state/generations.h"
 
 #include <stdlib.h>
@@ -157,8 +158,12 @@ static kith_status reuse_segment(const struct segments *segments, uint64_t numbe
     const kith_status status = ki_body_decode(bytes.data, bytes.bytes, number, &body, &alive, error);
     if (status != KITH_OK) return status;
     ki_sealed *sealed = find_open(segments->collection, number, &body);
-    *found = sealed != NULL;
-    if (sealed) return ki_edit_add_sealed(segments->edit, sealed, alive, error); /* which takes them over */
+    const kith_status asked = sealed ? ki_measured_same(segments->collection, sealed, found, error) : KITH_OK;
+    if (asked != KITH_OK) {
+        ki_bits_release(alive);
+        return asked;
+    }
+    if (*found) return ki_edit_add_sealed(segments->edit, sealed, alive, error); /* which takes them over */
     ki_bits_release(alive);
     return KITH_OK;
 }
@@ -178,6 +183,12 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
     if (status != KITH_OK || found) return status;
     status = ki_sealed_open(&where, number, body.data, body.bytes, &sealed, &alive, error);
     if (status != KITH_OK) return status;
+    status = ki_measured_read(segments->collection, sealed, error);
+    if (status != KITH_OK) {
+        ki_bits_release(alive);
+        ki_sealed_release(sealed);
+        return status;
+    }
     status = ki_edit_add_sealed(segments->edit, sealed, alive, error);
     ki_sealed_release(sealed);
     return status;

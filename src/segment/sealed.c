@@ -64,6 +64,8 @@ static kith_status open_index(const ki_sealed_where *where, ki_sealed *sealed, s
     if (status == KITH_OK) {
         kith_index_get_info(sealed->index[spec], &info);
         sealed->disk_bytes += info.file_bytes;
+        sealed->flat |= strncmp(file->name, KI_FLAT_PREFIX, sizeof(KI_FLAT_PREFIX) - 1) == 0;
+        sealed->tuned[spec].known = sealed->index[spec]->calibration.count != 0;
         status = check_file(path, file, info.file_bytes, info.file_hash, error);
     }
     if (status == KITH_OK) status = check_index(path, &info, &where->specs[spec], ki_table_rows(sealed->table), error);
@@ -99,9 +101,10 @@ static ki_sealed *new_sealed(const ki_sealed_where *where, uint64_t number, cons
     sealed->generation = body->generation;
     sealed->specs = body->specs;
     sealed->folder = ki_sealed_folder(where->folder, number);
+    sealed->tuned = ki_alloc_array_zeroed(body->specs, sizeof(*sealed->tuned));
     memcpy(sealed->table_name, body->table.name, KI_BODY_NAME_BYTES);
     pthread_mutex_init(&sealed->mutex, NULL);
-    if (sealed->folder) return sealed;
+    if (sealed->folder && sealed->tuned) return sealed;
     ki_sealed_release(sealed);
     return NULL;
 }
@@ -203,6 +206,7 @@ void ki_sealed_release(ki_sealed *sealed) {
     if (retired == KI_RETIRED_TABLE || retired == KI_RETIRED_ALL)
         ki_sealed_remove_files(sealed->folder, retired == KI_RETIRED_TABLE ? sealed->table_name : NULL);
     pthread_mutex_destroy(&sealed->mutex);
+    free(sealed->tuned);
     free(sealed->folder);
     free(sealed);
 }

@@ -26,6 +26,12 @@ typedef struct ki_sealed_scratch ki_sealed_scratch; /* inner: a kith_scratch tha
  * of `retired_slots`, all files. */
 enum { KI_RETIRED_NOT, KI_RETIRED_TABLE, KI_RETIRED_INDEXES, KI_RETIRED_ALL };
 
+/* What is known of an index's plans, beside its file (calibrate.h). */
+typedef struct ki_sealed_tuned {
+    int known;     /* 0: nothing */
+    uint64_t hash; /* of what the catalog has, 0: the file has it */
+} ki_sealed_tuned;
+
 typedef struct ki_sealed {
     _Atomic uint64_t references;
     atomic_int retired;     /* KI_RETIRED_..., by the writer once no catalog names it */
@@ -36,13 +42,18 @@ typedef struct ki_sealed {
     char table_name[KI_BODY_NAME_BYTES]; /* of its file in the folder */
     size_t specs;                        /* slots that there were when it was made */
     kith_index *index[KITH_VECTORS_MAX]; /* by slot; NULL: no row has it */
+    ki_sealed_tuned *tuned;              /* one a slot; constant once others have the segment */
+    int flat; /* made in haste: an index has one list where it may have more (job_build.c) */
     uint64_t disk_bytes;
-    uint64_t saved_dead;   /* how many dead rows the catalog's body has; guarded by kith_collection.writing */
-    pthread_mutex_t mutex; /* guards what follows */
+    _Atomic uint64_t saved_dead; /* how many dead rows the catalog's body has; changed under kith_collection.writing */
+    pthread_mutex_t mutex;       /* guards what follows */
     ki_sealed_scratch *free;
     ki_sealed_scratch *hulls; /* of scratches that are in use */
     size_t free_count;
 } ki_sealed;
+
+/* Names of indexes that were made in haste begin so. */
+#define KI_FLAT_PREFIX "flat."
 
 /* Where segments lie and what their indexes hold. */
 typedef struct ki_sealed_where {

@@ -71,6 +71,28 @@ static kith_status check_index(const kith_index *index, kith_error *error) {
     return KITH_OK;
 }
 
+/* What a build may add to itself: two seconds and some, or a tenth of what it took. */
+static uint64_t budget_of_build(uint64_t rows, uint64_t build_ns) {
+    static const uint64_t budget_most = UINT64_C(2000000000);
+    return budget_for(rows, build_ns / 10 > budget_most ? build_ns / 10 : budget_most);
+}
+
+kith_status ki_tune_index(const kith_index *index, const kith_tune_options *options, uint64_t budget_ns,
+                          uint64_t memory_bytes, unsigned char **bytes, size_t *count, kith_error *error) {
+    ki_tuning t = {.index = index, .memory_bytes = memory_bytes};
+    unsigned char *made = NULL;
+    kith_status status = check_index(index, error);
+    if (status != KITH_OK) return status;
+    t.budget_ns = budget_ns ? budget_ns : budget_of_build(index->view.rows, 0);
+    status = tune(&t, NULL, options, &made, error);
+    if (status == KITH_OK) {
+        *bytes = made;
+        *count = ki_calibration_bytes(t.out.count);
+    }
+    free_tuning(&t);
+    return status;
+}
+
 kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *given, kith_error *error) {
     static const uint64_t budget_most = UINT64_C(20000000000);
     if (!path || !*path) return ki_fail(error, KITH_E_ARG, "kith_tune: path is missing");
@@ -102,27 +124,22 @@ kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_op
 
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error) {
-    static const uint64_t budget_most = UINT64_C(2000000000);
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
     ki_segment *segment = NULL;
     kith_index *index = NULL;
-    ki_tuning t = {0};
     unsigned char *bytes = NULL;
+    size_t count = 0;
     if (head->lists == 1 || !(head->flags & KI_SEGMENT_ORIGINALS)) return KITH_OK;
     open.no_sigbus_handler = options->no_sigbus_handler;
     kith_status status = ki_segment_preview(writer, head, &open, &segment, error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
-    if (status != KITH_OK) return status;
-    t.index = index;
-    t.memory_bytes = memory_bytes;
-    t.budget_ns = budget_for(index->view.rows, build_ns / 10 > budget_most ? build_ns / 10 : budget_most);
-    status = tune(&t, NULL, options, &bytes, error);
+    if (status == KITH_OK)
+        status = ki_tune_index(index, options, budget_of_build(index->view.rows, build_ns), memory_bytes, &bytes,
+                               &count, error);
     kith_index_close(index);
     if (status == KITH_OK)
         status = ki_segment_append(
-            writer, &(ki_part_data){{KI_PART_CALIBRATION, ki_calibration_bytes(t.out.count), t.out.count}, bytes}, 1,
-            error);
+            writer, &(ki_part_data){{KI_PART_CALIBRATION, count, ki_calibration_settings(count)}, bytes}, 1, error);
     free(bytes);
-    free_tuning(&t);
     return status;
 }

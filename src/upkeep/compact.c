@@ -4,6 +4,7 @@
  * work is sent away meanwhile. */
 #include "base/status.h"
 #include "log/follow.h"
+#include "upkeep/calibrate.h"
 #include "upkeep/maintain.h"
 #include "write/commit.h"
 
@@ -28,6 +29,8 @@ static kith_status compact(ki_maintainer *maintainer, ki_watch *watch, kith_erro
     while (status == KITH_OK && !done) status = ki_fields_index(collection, watch, &done, error);
     ki_maintain_name(maintainer, KI_CLAIM_REST, "dropping vectors");
     if (status == KITH_OK) status = ki_slots_clear(maintainer, watch, error);
+    ki_maintain_name(maintainer, KI_CLAIM_REST, "calibrating");
+    for (done = 0; status == KITH_OK && !done;) status = ki_calibrate(collection, watch, &done, error);
     return status == KITH_OK ? ki_catalog_tidy(collection->catalog, error) : status;
 }
 

@@ -40,14 +40,12 @@ static kith_status index_fields(ki_job *job, kith_error *error) {
     job->parts = 1;
     kith_status status = ki_job_gather(job, error);
     if (status == KITH_OK) status = ki_job_politely(job, write_table, error);
-    if (status != KITH_OK) return status;
-    ki_job_keep_indexes(job, 0);
-    status = ki_job_reopen(job, error);
+    if (status == KITH_OK) status = ki_job_open_again(job, 0, error);
     if (status != KITH_OK) {
-        ki_sealed_remove_files(old->folder, job->made.table.name);
+        if (job->made.table.name[0]) ki_sealed_remove_files(old->folder, job->made.table.name);
         return status;
     }
-    return ki_job_replace(job, KI_RETIRED_TABLE, 0, error);
+    return ki_job_replace(job, NULL, KI_RETIRED_TABLE, 0, error);
 }
 
 kith_status ki_fields_index(kith_collection *collection, ki_watch *watch, int *done, kith_error *error) {

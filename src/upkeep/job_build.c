@@ -8,6 +8,7 @@
  * the row is dead by the time when this is published. */
 #include "base/checked.h"
 #include "base/status.h"
+#include "upkeep/calibrate.h"
 #include "upkeep/helper.h"
 #include "upkeep/seal.h"
 #include "view/query.h"
@@ -21,8 +22,6 @@ enum {
      * four times faster (280 to 70 us), and cost the build half as much again. Fewer rows gain nothing. */
     LISTS_FROM = 10000,
     LISTS_OF_BUILD = 16384,
-    /* Measuring plans takes a third to a half of a build: for segments that stay for a while. */
-    CALIBRATED_FROM = 40000,
     NICE = 10,          /* a tenth of the time of a busy core: heads must not pile up for ever. A guess */
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
@@ -39,7 +38,7 @@ static void note(ki_job *job, uint64_t done, uint64_t total) {
     if (rows > atomic_load(&job->watch->done)) atomic_store(&job->watch->done, rows);
 }
 
-static int watched(void *context, const kith_progress *progress) {
+int ki_job_watched(void *context, const kith_progress *progress) {
     ki_job *job = context;
     if (!job->watch) return 0;
     note(job, progress->done, progress->total);
@@ -50,7 +49,7 @@ static int watched(void *context, const kith_progress *progress) {
 static kith_status tell(ki_job *job, uint64_t done, uint64_t total, kith_error *error) {
     const kith_progress progress = {
         .struct_size = sizeof(progress), .stage = job->stage, .unit = "rows", .done = done, .total = total};
-    return watched(job, &progress) ? ki_fail(error, KITH_E_CANCELLED, "%s was cancelled", job->stage) : KITH_OK;
+    return ki_job_watched(job, &progress) ? ki_fail(error, KITH_E_CANCELLED, "%s was cancelled", job->stage) : KITH_OK;
 }
 
 /* ---- Vectors ----------------------------------------------------------------------------------------------------- */
@@ -133,6 +132,19 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
     return check_damage(v, error);
 }
 
+/* Made in haste: one list, and no first level. So few rows that it would be no other index are not told apart. */
+static int is_flat(const ki_job *job, const struct vectors *v) {
+    return job->hasty && job->collection->made.vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
+}
+
+/* Whether the build measures plans: see calibrate.h. In memory alone, where that cannot be done later, too. */
+static int is_measured(const ki_job *job, const struct vectors *v) {
+    int known = job->collection->in_memory;
+    for (size_t o = 0; o < job->origins && !known; o++)
+        known = job->origin[o].sealed && job->origin[o].sealed->tuned[v->spec].known;
+    return known && v->count >= KI_CALIBRATED_FROM;
+}
+
 static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     const ki_vector *vector = &job->generations->vector[v->spec];
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
@@ -140,12 +152,16 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     options.dtype = vector->dtype;
     options.threads = job->watch ? job->watch->threads : 1;
     options.memory_bytes = BUILD_BYTES;
-    options.no_calibration = v->count < CALIBRATED_FROM;
+    options.no_calibration = !is_measured(job, v);
     options.no_sigbus_handler = job->collection->options.no_sigbus_handler;
-    options.progress = watched;
+    options.progress = ki_job_watched;
     options.progress_context = job;
-    if (vector->dtype != KITH_B1 && v->count >= LISTS_FROM && v->count < LISTS_OF_BUILD)
+    if (job->hasty && vector->dtype != KITH_B1) {
+        options.lists = 1;
+        options.first_level = KITH_FIRST_LEVEL_NONE;
+    } else if (vector->dtype != KITH_B1 && v->count >= LISTS_FROM && v->count < LISTS_OF_BUILD) {
         options.lists = 2 * (size_t)sqrt((double)v->count);
+    }
     return options;
 }
 
@@ -176,7 +192,8 @@ static kith_status write_vectors(ki_job *job, size_t spec, kith_error *error) {
     struct vectors v;
     kith_status status = find_vectors(job, spec, &v, error);
     if (status == KITH_OK && v.count) {
-        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "vectors.%zu.kith", spec);
+        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "%s%zu.kith",
+                 is_flat(job, &v) ? KI_FLAT_PREFIX : "vectors.", spec);
         status = build_index(job, &v, error);
     }
     free(v.key);

@@ -9,6 +9,7 @@
  * Under `writing`, which these functions take. */
 #include "base/checked.h"
 #include "base/status.h"
+#include "log/measured.h"
 #include "upkeep/seal.h"
 #include "write/commit.h"
 
@@ -110,13 +111,17 @@ static kith_status prepare(struct change *change, const ki_snapshot *state, kith
     return status;
 }
 
+static kith_status remove_segment(kith_collection *collection, const ki_sealed *sealed, kith_error *error) {
+    const kith_status status = ki_catalog_remove_segment(collection->catalog, sealed->number, error);
+    return status == KITH_OK ? ki_measured_remove(collection, sealed, error) : status;
+}
+
 static kith_status put(kith_collection *collection, void *context, kith_error *error) {
     const struct change *change = context;
     const ki_job *job = change->job;
     kith_status status = KITH_OK;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
-        if (job->origin[o].sealed)
-            status = ki_catalog_remove_segment(collection->catalog, job->origin[o].sealed->number, error);
+        if (job->origin[o].sealed) status = remove_segment(collection, job->origin[o].sealed, error);
     for (size_t b = 0; b < change->bodies && status == KITH_OK; b++) {
         const struct body *body = &change->body[b];
         status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
@@ -205,7 +210,7 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
     }
     if (status == KITH_OK && job->sealed && job->alive->set)
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
-    if (heads) change->left = ki_edit_state(edit)->head[0].head;
+    if (heads || !job->origins) change->left = ki_edit_state(edit)->head[0].head;
     return status;
 }
 

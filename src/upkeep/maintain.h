@@ -14,7 +14,16 @@
 #include "upkeep/seal.h"
 
 /* In the order in which they are looked for. */
-typedef enum ki_work { KI_WORK_SEAL, KI_WORK_FIELDS, KI_WORK_SLOTS, KI_WORK_EXPIRE, KI_WORK_MERGE, KI_WORKS } ki_work;
+typedef enum ki_work {
+    KI_WORK_SEAL,
+    KI_WORK_FIELDS,
+    KI_WORK_SLOTS,
+    KI_WORK_EXPIRE,
+    KI_WORK_MERGE,
+    KI_WORK_CALIBRATE,
+    KI_WORK_TIDY,
+    KI_WORKS
+} ki_work;
 
 /* What is known of the failures of one kind of work. */
 typedef struct ki_trouble {
@@ -50,7 +59,9 @@ struct ki_maintainer {
     atomic_int dozing; /* the thread sleeps until it is woken: any write wakes it */
     unsigned threads;  /* of builds; constant */
 
-    uint64_t seen_version, seen_ns;       /* the thread's: when the version last changed, about */
+    uint64_t seen_version, seen_ns;      /* the thread's: when the version last changed, about */
+    uint64_t unmerged_ns, unmeasured_ns; /* the thread's: since when segments wait for that, 0: none does */
+    uint64_t tidied_stamp, tidy_ns;      /* the thread's: of the catalog when it was tidy; when to look again, 0: now */
     uint64_t synced_version, unsynced_ns; /* the thread's, relaxed: what is on the disk; since when something is not */
 };
 

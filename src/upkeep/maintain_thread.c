@@ -4,14 +4,16 @@
  *
  *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or
  *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
- *            the log costs an opening less than a segment does
+ *            the log costs an opening less than a segment does. Also where many rows of segments have died
  *   fields   segments that lack a declared field
  *   slots    vectors of generations that were dropped
  *   expire   items whose time is up leave the catalog
  *   merge    as merge.c chooses; more of it when nobody writes
+ *   measure  segments whose plans were not, when nobody writes, or they have waited for a while: what is merged soon is
+ *            not worth it
+ *   tidy     the catalog gives back what it does not need, when nobody writes
  *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
- *   This also
- *            where nothing else is to be done in the background
+ *            This also where nothing else is to be done in the background
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
@@ -23,18 +25,25 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "log/follow.h"
+#include "upkeep/calibrate.h"
 #include "write/commit.h"
 
 #include <stdio.h>
 #include <time.h>
 
 static const uint64_t SECOND = UINT64_C(1000000000);
-static const uint64_t IDLE_NS = UINT64_C(2000000000);       /* nobody wrote for so long. A guess */
+static const uint64_t IDLE_NS = UINT64_C(1000000000);        /* nobody wrote for so long. A guess */
+static const uint64_t UNMERGED_NS = UINT64_C(5000000000);    /* a load may well be over by then. A guess */
+static const uint64_t UNMEASURED_NS = UINT64_C(20000000000); /* a segment that stays so long is worth it. A guess */
+static const uint64_t TIDY_NS = UINT64_C(50000000);          /* steps between two looks around */
 static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits wait for the disk, and others for them */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
     POLITE_HEADS = 1, /* with more frozen heads writers may soon wait for sealing: then it is as urgent as they are */
-    IDLE_PART = 16,   /* an idle head is sealed if it holds this part of what it may hold */
+    /* An opening takes some 150 ns a death of the log. */
+    DEATHS_MANY = 100000,
+    DEATHS_SOME = 10000,
+    IDLE_PART = 16, /* an idle head is sealed if it holds this part of what it may hold */
     /* A head is sealed when its rows take so many times the bytes that their vectors may, and this. */
     MEMORY_TIMES = 4,
     MEMORY_LEAST = 1 << 20
@@ -46,6 +55,7 @@ struct look {
     size_t heads;             /* frozen ones */
     uint64_t now_ns, wait_ns; /* wait_ns: until something may be due; UINT64_MAX: nothing will be */
     int idle;
+    ki_merge_when merge;
 };
 
 /* ---- What there is to do ----------------------------------------------------------------------------------------- */
@@ -59,6 +69,9 @@ static int must_seal(const kith_collection *collection, struct look *look) {
     const size_t capacity = ki_head_capacity(last->head);
     const uint64_t asked = collection->options.head_bytes, most = asked ? asked : UINT64_C(16) << 20;
     if (look->snapshot->head_count > 1) return 1;
+    /* Removing makes no rows, and would make the log longer for ever: sealing cuts it, also with nothing to seal. */
+    const uint64_t deaths = ki_seal_unsaved(look->snapshot);
+    if (deaths >= DEATHS_MANY || (look->idle && deaths >= DEATHS_SOME)) return 1;
     if (!last->count) return 0; /* an empty head takes memory too */
     if (last->count >= capacity || ki_head_memory_bytes(last->head) > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
     return look->idle && last->count >= capacity / IDLE_PART;
@@ -79,6 +92,44 @@ static int has_expired(const kith_collection *collection, struct look *look) {
     return 0;
 }
 
+/* What costs much waits for a pause, though not for ever. */
+static int wants_merge(ki_maintainer *maintainer, struct look *look) {
+    look->merge = look->idle ? KI_MERGE_IDLE : KI_MERGE_HASTE;
+    if (ki_merge_wanted(look->snapshot, look->merge)) return 1;
+    if (look->idle || !ki_merge_wanted(look->snapshot, KI_MERGE_BUSY)) {
+        maintainer->unmerged_ns = 0;
+        return 0;
+    }
+    if (!maintainer->unmerged_ns) maintainer->unmerged_ns = look->now_ns;
+    const uint64_t age_ns = look->now_ns - maintainer->unmerged_ns;
+    look->merge = KI_MERGE_BUSY;
+    if (age_ns >= UNMERGED_NS) return 1;
+    due_in(look, UNMERGED_NS - age_ns);
+    return 0;
+}
+
+static int has_unmeasured(ki_maintainer *maintainer, struct look *look) {
+    if (!ki_calibrate_wanted(maintainer->collection, look->snapshot)) {
+        maintainer->unmeasured_ns = 0;
+        return 0;
+    }
+    if (!maintainer->unmeasured_ns) maintainer->unmeasured_ns = look->now_ns;
+    const uint64_t age_ns = look->now_ns - maintainer->unmeasured_ns;
+    if (look->idle || age_ns >= UNMEASURED_NS) return 1;
+    due_in(look, UNMEASURED_NS - age_ns);
+    return 0;
+}
+
+/* Whether the catalog was changed since it was tidy. */
+static int is_untidy(ki_maintainer *maintainer, struct look *look) {
+    uint64_t stamp;
+    if (!look->idle || ki_catalog_stamp(maintainer->collection->catalog, &stamp, NULL) != KITH_OK) return 0;
+    if (stamp == maintainer->tidied_stamp) return 0;
+    if (maintainer->tidy_ns <= look->now_ns) return 1;
+    due_in(look, maintainer->tidy_ns - look->now_ns);
+    return 0;
+}
+
 static int is_there(ki_maintainer *maintainer, struct look *look, ki_work work) {
     switch (work) {
     case KI_WORK_SEAL:
@@ -89,8 +140,12 @@ static int is_there(ki_maintainer *maintainer, struct look *look, ki_work work) 
         return ki_generations_leaving(look->snapshot->generations) != 0;
     case KI_WORK_EXPIRE:
         return has_expired(maintainer->collection, look);
+    case KI_WORK_MERGE:
+        return wants_merge(maintainer, look);
+    case KI_WORK_CALIBRATE:
+        return has_unmeasured(maintainer, look);
     default:
-        return ki_merge_wanted(look->snapshot, look->idle);
+        return is_untidy(maintainer, look);
     }
 }
 
@@ -130,7 +185,23 @@ static kith_status expire(kith_collection *collection, kith_error *error) {
     return status == KITH_OK ? ki_commit_expired(collection, &removed, error) : status;
 }
 
-static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki_watch *watch, kith_error *error) {
+/* Writers come first: it ends when somebody wrote, and the next look tells whether it goes on. */
+static kith_status tidy(ki_maintainer *maintainer, ki_watch *watch, kith_error *error) {
+    kith_collection *collection = maintainer->collection;
+    const uint64_t start = ki_now_ns();
+    ki_tidied tidied = KI_TIDY_MORE;
+    kith_status status = KITH_OK;
+    while (status == KITH_OK && tidied == KI_TIDY_MORE && ki_now_ns() - start < TIDY_NS &&
+           !watch->progress(watch->progress_context, NULL))
+        status = ki_catalog_tidy_step(collection->catalog, &tidied, error);
+    maintainer->tidy_ns = tidied == KI_TIDY_LATER ? ki_now_ns() + SECOND : 0;
+    if (status == KITH_OK && tidied == KI_TIDY_DONE)
+        status = ki_catalog_stamp(collection->catalog, &maintainer->tidied_stamp, error);
+    return status;
+}
+
+static kith_status perform(ki_maintainer *maintainer, ki_work work, ki_merge_when when, ki_watch *watch,
+                           kith_error *error) {
     kith_collection *collection = maintainer->collection;
     size_t merged;
     int done;
@@ -143,14 +214,19 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, int idle, ki
         return ki_slots_clear(maintainer, watch, error);
     case KI_WORK_EXPIRE:
         return expire(collection, error);
+    case KI_WORK_MERGE:
+        return ki_merge(collection, when, watch, &merged, error);
+    case KI_WORK_CALIBRATE:
+        maintainer->unmeasured_ns = 0;
+        return ki_calibrate(collection, watch, &done, error);
     default:
-        return ki_merge(collection, idle, watch, &merged, error);
+        return tidy(maintainer, watch, error);
     }
 }
 
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors",
-                                                "removing expired items", "merging"};
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors", "removing expired items",
+                                                "merging", "calibrating",     "tidying the catalog"};
     ki_trouble *trouble = &maintainer->trouble[work];
     pthread_mutex_lock(&maintainer->mutex);
     if (status == KITH_OK) {
@@ -213,7 +289,7 @@ static void seal_meanwhile(void *context);
 /* Returns how long to wait before looking again. */
 static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct look *look) {
     static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors", "expiring",
-                                                "merging"};
+                                                "merging", "calibrating",     "tidying"};
     const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
     ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,
@@ -223,7 +299,7 @@ static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct l
                       .meanwhile = work == KI_WORK_SEAL ? NULL : seal_meanwhile,
                       .meanwhile_context = maintainer};
     if (!begin(maintainer, claim, names[work], &watch)) return SECOND / 10;
-    const kith_status status = perform(maintainer, work, look->idle, &watch, &error);
+    const kith_status status = perform(maintainer, work, look->merge, &watch, &error);
     ki_maintain_release(maintainer, claim);
     ki_maintain_note(maintainer, work, status, &error);
     return status == KITH_OK ? 0 : SECOND / 10;
@@ -238,6 +314,7 @@ static void seal_meanwhile(void *context) {
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
+    ki_maintain_dig(maintainer, 0); /* what was merged is on the disk as long as a search had it */
 }
 
 /* Do what is due first; returns how long to wait before looking again. */

@@ -12,6 +12,9 @@
  * (4.2 times in the first 1,000 seals). Growth 2: 13, 6.5 and 6.7; growth 4: 18, 9.7 and 5.0; growth 8: 31, 15 and 4.1.
  * An exact search takes some 50 us a segment of ten to fifty thousand rows, a build some 50 us a row.
  *
+ * While somebody writes, segments are made in haste (job_build.c), and merges that are worth more than that wait: see
+ * maintain_thread.c. What was made in haste is made well when nobody writes.
+ *
  * Besides: a segment whose dead rows are DEAD_SHARE of it is written again alone; no more than LARGE_MOST large ones (a
  * LARGE_PART of all rows) stand beside each other; and no merge makes more rows than a segment may have. */
 #include "base/checked.h"
@@ -20,7 +23,16 @@
 
 #include <string.h>
 
-enum { LARGE_PART = 8, LARGE_MOST = 3, DEAD_PERCENT = 30, DEAD_LEAST = 64 };
+enum {
+    LARGE_PART = 8,
+    LARGE_MOST = 3,
+    DEAD_PERCENT = 30,
+    DEAD_LEAST = 64,
+    DEAD_WORTH = 2, /* so a fifth replaced, and a pause, make one segment again. A guess */
+    /* While somebody writes, fewer rows are not divided among lists: that costs five times as much (52 instead of 10 us
+     * a row of 384 floats), gains little before plans are measured, and they are soon merged again. */
+    HASTY_BELOW = 40000
+};
 static const double GROWTH_BUSY = 3, GROWTH_IDLE = 1.5;
 
 /* ---- The choice -------------------------------------------------------------------------------------------------- */
@@ -37,15 +49,17 @@ static size_t smallest(const ki_merge_size *size, size_t count, const unsigned c
     return best;
 }
 
-/* How many of the smallest make something `growth` times as large as the largest of them; 0: none. */
-static size_t run_of(const ki_merge_size *size, const size_t *order, size_t count, double growth) {
-    uint64_t sum = 0;
+/* How many of the smallest make something `growth` times as large as the largest of them, of `most` rows; 0: none. A
+ * dead row that goes counts as DEAD_WORTH rows: searches pass it, and it takes its place on the disk. */
+static size_t run_of(const ki_merge_size *size, const size_t *order, size_t count, double growth, uint64_t most) {
+    uint64_t sum = 0, dead = 0;
     size_t run = 0;
     for (size_t i = 0; i < count; i++) {
         const uint64_t rows = live(&size[order[i]]);
         sum += rows;
-        if (sum > KITH_ROWS_MAX) break;
-        if (i && (double)sum >= growth * (double)rows) run = i + 1;
+        dead += size[order[i]].dead;
+        if (sum > most) break;
+        if (i && (double)(sum + DEAD_WORTH * dead) >= growth * (double)rows) run = i + 1;
     }
     return run;
 }
@@ -73,7 +87,17 @@ static size_t mostly_dead(const ki_merge_size *size, size_t count, unsigned char
     return 1;
 }
 
-size_t ki_merge_choose(const ki_merge_size *size, size_t count, int idle, unsigned char *chosen) {
+/* Where nothing else is to be done, one that was made in haste is made well: the largest first. */
+static size_t made_in_haste(const ki_merge_size *size, size_t count, unsigned char *chosen) {
+    size_t largest = count;
+    for (size_t i = 0; i < count; i++)
+        if (size[i].flat && (largest == count || live(&size[i]) > live(&size[largest]))) largest = i;
+    if (largest == count) return 0;
+    chosen[largest] = 1;
+    return 1;
+}
+
+size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when when, unsigned char *chosen) {
     size_t *order = ki_alloc_array(count, sizeof(*order));
     memset(chosen, 0, count);
     if (!order) return 0;
@@ -82,11 +106,14 @@ size_t ki_merge_choose(const ki_merge_size *size, size_t count, int idle, unsign
         chosen[order[i]] = 1;
     }
     memset(chosen, 0, count);
-    size_t run = run_of(size, order, count, idle ? GROWTH_IDLE : GROWTH_BUSY);
-    if (!run) run = too_many_large(size, order, count);
+    const int hasty = when == KI_MERGE_HASTE;
+    size_t run = run_of(size, order, count, when == KI_MERGE_IDLE ? GROWTH_IDLE : GROWTH_BUSY,
+                        hasty ? HASTY_BELOW - 1 : KITH_ROWS_MAX);
+    if (!run && !hasty) run = too_many_large(size, order, count);
     for (size_t i = 0; i < run; i++) chosen[order[i]] = 1;
     free(order);
-    return run ? run : mostly_dead(size, count, chosen);
+    if (!run && !hasty) run = mostly_dead(size, count, chosen);
+    return run || when != KI_MERGE_IDLE ? run : made_in_haste(size, count, chosen);
 }
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
@@ -101,12 +128,13 @@ static kith_status add_chosen(ki_job *job, const ki_snapshot *snapshot, const un
 
 /* Merge the chosen segments of a snapshot, which is let go of as soon as they are held. */
 static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, const unsigned char *chosen,
-                         ki_watch *watch, kith_error *error) {
+                         ki_merge_when when, ki_watch *watch, kith_error *error) {
     ki_job job;
     ki_job_begin(collection, snapshot, "merging", watch, &job);
     kith_status status = add_chosen(&job, snapshot, chosen, error);
     ki_snapshot_release(snapshot);
     if (status == KITH_OK) status = ki_job_gather(&job, error);
+    job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW;
     if (status == KITH_OK) status = ki_job_build(&job, error);
     if (status == KITH_OK) status = ki_job_publish(&job, error);
     ki_job_end(&job);
@@ -114,33 +142,34 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
 }
 
 static ki_merge_size size_of(const ki_snapshot_sealed *in) {
-    return (ki_merge_size){in->alive->rows, in->alive->rows - in->alive->set};
+    return (ki_merge_size){in->alive->rows, in->alive->rows - in->alive->set, in->sealed->flat};
 }
 
 /* How many are chosen of a snapshot; without memory none. */
-static size_t choose(const ki_snapshot *snapshot, int idle, unsigned char *chosen) {
+static size_t choose(const ki_snapshot *snapshot, ki_merge_when when, unsigned char *chosen) {
     ki_merge_size *size = ki_alloc_array(snapshot->sealed_count, sizeof(*size));
     if (!size) return 0;
     for (size_t i = 0; i < snapshot->sealed_count; i++) size[i] = size_of(&snapshot->sealed[i]);
-    const size_t run = ki_merge_choose(size, snapshot->sealed_count, idle, chosen);
+    const size_t run = ki_merge_choose(size, snapshot->sealed_count, when, chosen);
     free(size);
     return run;
 }
 
-int ki_merge_wanted(const ki_snapshot *snapshot, int idle) {
+int ki_merge_wanted(const ki_snapshot *snapshot, ki_merge_when when) {
     unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
-    const int wanted = chosen && choose(snapshot, idle, chosen);
+    const int wanted = chosen && choose(snapshot, when, chosen);
     free(chosen);
     return wanted;
 }
 
-kith_status ki_merge(kith_collection *collection, int idle, ki_watch *watch, size_t *merged, kith_error *error) {
+kith_status ki_merge(kith_collection *collection, ki_merge_when when, ki_watch *watch, size_t *merged,
+                     kith_error *error) {
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
-    const size_t run = chosen ? choose(snapshot, idle, chosen) : 0;
+    const size_t run = chosen ? choose(snapshot, when, chosen) : 0;
     kith_status status = chosen ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
     if (run)
-        status = merge(collection, snapshot, chosen, watch, error);
+        status = merge(collection, snapshot, chosen, when, watch, error);
     else
         ki_snapshot_release(snapshot);
     if (status == KITH_OK) *merged = run;
@@ -152,7 +181,7 @@ kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_erro
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     const size_t count = snapshot->sealed_count;
     const ki_merge_size only = count == 1 ? size_of(&snapshot->sealed[0]) : (ki_merge_size){0};
-    if (!count || (count == 1 && !only.dead)) {
+    if (!count || (count == 1 && !only.dead && !only.flat)) {
         ki_snapshot_release(snapshot);
         return KITH_OK;
     }
@@ -162,7 +191,7 @@ kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_erro
         return ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
     }
     memset(chosen, 1, count);
-    const kith_status status = merge(collection, snapshot, chosen, watch, error);
+    const kith_status status = merge(collection, snapshot, chosen, KI_MERGE_IDLE, watch, error);
     free(chosen);
     return status;
 }

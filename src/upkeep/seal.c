@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sealing: the rows of frozen heads become a segment. All heads that are frozen by then become one, so that sealing
- * that falls behind writers makes larger segments instead of more. */
+ * that falls behind writers makes larger segments instead of more. Removing makes no rows, but it makes the log longer:
+ * so sealing saves what has died, too, with heads or without. */
 #include "base/status.h"
 #include "upkeep/seal.h"
 
@@ -20,6 +21,16 @@ static kith_status freeze(kith_collection *collection, ki_seal_what what, kith_e
     return status;
 }
 
+uint64_t ki_seal_unsaved(const ki_snapshot *snapshot) {
+    uint64_t deaths = 0;
+    for (size_t i = 0; i < snapshot->sealed_count; i++) {
+        const ki_snapshot_sealed *in = &snapshot->sealed[i];
+        const uint64_t dead = in->alive->rows - in->alive->set, saved = in->sealed->saved_dead;
+        deaths += dead > saved ? dead - saved : 0; /* a snapshot may be older than what was saved */
+    }
+    return deaths;
+}
+
 static kith_status add_heads(ki_job *job, const ki_snapshot *snapshot, kith_error *error) {
     kith_status status = KITH_OK;
     for (size_t h = 0; h + 1 < snapshot->head_count && status == KITH_OK; h++)
@@ -34,13 +45,15 @@ kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *wa
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
     ki_job_begin(collection, snapshot, "sealing", watch, &job);
+    job.hasty = 1;
+    const uint64_t unsaved = ki_seal_unsaved(snapshot);
     status = add_heads(&job, snapshot, error);
     ki_snapshot_release(snapshot);
     if (status == KITH_OK && job.origins) {
         status = ki_job_gather(&job, error);
         if (status == KITH_OK) status = ki_job_build(&job, error);
-        if (status == KITH_OK) status = ki_job_publish(&job, error);
     }
+    if (status == KITH_OK && (job.origins || unsaved)) status = ki_job_publish(&job, error);
     if (status == KITH_OK && rows) *rows = job.rows;
     ki_job_end(&job);
     return status;

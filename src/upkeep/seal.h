@@ -44,7 +44,7 @@ typedef struct ki_job {
     kith_collection *collection;
     const ki_schema *schema;           /* whose columns the table will have */
     const ki_generations *generations; /* whose slots that are used get indexes */
-    const char *stage;                 /* "sealing", "merging", "indexing fields": static */
+    const char *stage;                 /* "sealing", "merging", "indexing fields", "calibrating": static */
     ki_watch *watch;
     size_t origins;
     ki_origin *origin;
@@ -53,6 +53,7 @@ typedef struct ki_job {
     size_t part, parts; /* of what is written: the table, and an index a vector */
     uint64_t number;
     int has_folder; /* one was made for the number */
+    int hasty;      /* somebody waits: indexes are made that cost little, and searches of them a little more */
     ki_body made;   /* names of the files */
     ki_sealed *sealed;
     ki_bits *alive; /* of its rows; nobody else's until it is published */
@@ -80,6 +81,22 @@ kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error);
 /* A folder with the files of all rows, opened: job->sealed and alive. Nothing where there are no rows. */
 kith_status ki_job_build(ki_job *job, kith_error *error);
 
+/* The callback of whatever a job does that takes a while; `job` is its context. */
+int ki_job_watched(void *job, const kith_progress *progress);
+
+/* ---- job_replace.c: a segment in its own place ------------------------------------------------------------------- */
+
+/* Open the only origin once more, as job->sealed: with the table job->made.table, if that was written, without the
+ * indexes of some slots (bits), and the rest as it was. */
+kith_status ki_job_open_again(ki_job *job, uint64_t without, kith_error *error);
+/* Put it in the place of the origin, in memory and in the catalog. more (may be NULL): what else is to be changed,
+ * called between begin and commit. retired: what goes with the origin when nobody reads it any more: nothing
+ * (KI_RETIRED_NOT), its table, or the indexes of the slots `without`. On failure a new table goes instead. */
+typedef kith_status (*ki_job_put_fn)(kith_collection *collection, const ki_job *job, kith_error *error);
+kith_status ki_job_replace(ki_job *job, ki_job_put_fn more, int retired, uint64_t without, kith_error *error);
+/* In memory alone, where indexes are files without names: build it as a new segment. */
+kith_status ki_job_make_anew(ki_job *job, kith_error *error);
+
 /* ---- job_publish.c: how it takes its place ----------------------------------------------------------------------- */
 
 /* Take the number of a new segment's folder. */
@@ -90,35 +107,33 @@ kith_status ki_job_publish(ki_job *job, kith_error *error);
  * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
 int ki_job_may_remove(kith_collection *collection);
 
-/* ---- job_replace.c: one segment in other files ------------------------------------------------------------------- */
-
-/* The names of the origin's indexes go into job->made, but for those of some slots (bits). */
-void ki_job_keep_indexes(ki_job *job, uint64_t without);
-/* Open the files that job->made names in the folder of job->number: job->sealed. */
-kith_status ki_job_reopen(ki_job *job, kith_error *error);
-/* Put it in the place of the only origin, of which `retired` goes (KI_RETIRED_TABLE, or KI_RETIRED_INDEXES of the slots
- * `without`) when nobody reads it any more. On failure the new table goes instead. */
-kith_status ki_job_replace(ki_job *job, int retired, uint64_t without, kith_error *error);
-/* In memory alone, where indexes are files without names: build it as a new segment. */
-kith_status ki_job_make_anew(ki_job *job, kith_error *error);
-
 /* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */
 
 /* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
-/* Seal heads into one segment. *rows (may be NULL): that were sealed. Fine when there is nothing to seal. */
+/* Rows of segments that died, as far as only the log knows. */
+uint64_t ki_seal_unsaved(const ki_snapshot *snapshot);
+/* Seal heads into one segment, and save what has died: the log is cut to what is in no segment. *rows (may be NULL):
+ * that were sealed. Fine when there is nothing to seal. */
 kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows, kith_error *error);
 
 /* What the choice of segments to merge goes by. */
 typedef struct ki_merge_size {
     uint64_t rows, dead;
+    int flat; /* made in haste */
 } ki_merge_size;
 /* Mark those of `count` segments that should become one, and return how many: 0, none; 1, one is worth writing again
- * without its dead rows. idle: nobody writes, and time is cheap. A pure function. */
-size_t ki_merge_choose(const ki_merge_size *size, size_t count, int idle, unsigned char *chosen);
-int ki_merge_wanted(const ki_snapshot *snapshot, int idle);
+ * without its dead rows, or with lists. A pure function. */
+typedef enum ki_merge_when {
+    KI_MERGE_BUSY, /* somebody writes */
+    KI_MERGE_IDLE, /* nobody does, and time is cheap */
+    KI_MERGE_HASTE /* somebody writes, and only what costs little is to be done now */
+} ki_merge_when;
+size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when when, unsigned char *chosen);
+int ki_merge_wanted(const ki_snapshot *snapshot, ki_merge_when when);
 /* Do it in the current state; *merged: how many segments became one. */
-kith_status ki_merge(kith_collection *collection, int idle, ki_watch *watch, size_t *merged, kith_error *error);
+kith_status ki_merge(kith_collection *collection, ki_merge_when when, ki_watch *watch, size_t *merged,
+                     kith_error *error);
 /* All segments become one without dead rows, if they are not. */
 kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error);
 

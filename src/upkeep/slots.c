@@ -12,8 +12,6 @@
 #include "upkeep/maintain.h"
 #include "write/generation.h"
 
-#include <stdio.h>
-
 /* ---- Segments ---------------------------------------------------------------------------------------------------- */
 
 static int has_index(const ki_sealed *sealed, uint64_t slots) {
@@ -23,12 +21,8 @@ static int has_index(const ki_sealed *sealed, uint64_t slots) {
 }
 
 static kith_status put_again(ki_job *job, uint64_t slots, kith_error *error) {
-    const ki_sealed *old = job->origin[0].sealed;
-    job->number = old->number;
-    snprintf(job->made.table.name, KI_BODY_NAME_BYTES, "%s", old->table_name);
-    ki_job_keep_indexes(job, slots);
-    const kith_status status = ki_job_reopen(job, error);
-    return status == KITH_OK ? ki_job_replace(job, KI_RETIRED_INDEXES, slots, error) : status;
+    const kith_status status = ki_job_open_again(job, slots, error);
+    return status == KITH_OK ? ki_job_replace(job, NULL, KI_RETIRED_INDEXES, slots, error) : status;
 }
 
 /* Put the first segment that has an index in one of the slots again without it. *done: there was none. */

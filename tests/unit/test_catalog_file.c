@@ -786,6 +786,40 @@ static void test_gives_space_back(void **state) {
     ki_catalog_close(catalog);
 }
 
+/* Step by step, with changes in between; who reads keeps its state, and the log as long as it is needed for that. */
+static void test_tidied_in_steps(void **state) {
+    ki_catalog *catalog = open_file(data_path("steps"), FAULTY_NEW);
+    ki_catalog *reader = open_file(data_path("steps"), READ);
+    ki_tidied tidied = KI_TIDY_MORE;
+    uint64_t full = 0, tidy = 0;
+    int steps = 0;
+    (void)state;
+    for (uint64_t i = 1; i < 120; i++) OK(put_much(catalog, i));
+    OK(ki_catalog_read_begin(reader, &error));
+    assert_int_equal(count_log(reader), 119);
+    OK(ki_catalog_begin(catalog, &error));
+    OK(ki_catalog_drop_log(catalog, 118, &error));
+    OK(ki_catalog_commit(catalog, &error));
+    ki_catalog_sizes(catalog, &full, NULL);
+    for (uint64_t i = 200; tidied == KI_TIDY_MORE; i++, steps++) {
+        OK(ki_catalog_tidy_step(catalog, &tidied, &error));
+        if (steps < 3) OK(put_much(catalog, i));
+    }
+    assert_int_equal(tidied, KI_TIDY_LATER);
+    assert_true(steps > 3);
+    assert_int_equal(count_log(reader), 119);
+    ki_catalog_read_end(reader);
+    do OK(ki_catalog_tidy_step(catalog, &tidied, &error));
+    while (tidied == KI_TIDY_MORE);
+    assert_int_equal(tidied, KI_TIDY_DONE);
+    ki_catalog_sizes(catalog, &tidy, NULL);
+    assert_true(full > 30000000 && tidy < 3000000);
+    assert_int_equal(count_log(reader), 4);
+    OK(ki_catalog_check(catalog, NULL, NULL, &error));
+    ki_catalog_close(reader);
+    ki_catalog_close(catalog);
+}
+
 static int prepare(void **state) {
     faulty_vfs_install();
     return data_folder_make(state);
@@ -794,14 +828,23 @@ static int prepare(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_followed), /* first: see there */
-        cmocka_unit_test(test_opened_again),     cmocka_unit_test(test_odd_names),
-        cmocka_unit_test(test_foreign_files),    cmocka_unit_test(test_read_as_it_lies),
-        cmocka_unit_test(test_child_may_not),    cmocka_unit_test(test_flipped_bodies),
-        cmocka_unit_test(test_flipped_anywhere), cmocka_unit_test(test_disk_full),
-        cmocka_unit_test(test_sync_fails),       cmocka_unit_test(test_durability),
-        cmocka_unit_test(test_reads_fail),       cmocka_unit_test(test_tails_left_behind),
-        cmocka_unit_test(test_tail_and_faults),  cmocka_unit_test(test_tail_and_large),
-        cmocka_unit_test(test_no_memory),        cmocka_unit_test(test_copied_while_written),
+        cmocka_unit_test(test_tidied_in_steps),
+        cmocka_unit_test(test_opened_again),
+        cmocka_unit_test(test_odd_names),
+        cmocka_unit_test(test_foreign_files),
+        cmocka_unit_test(test_read_as_it_lies),
+        cmocka_unit_test(test_child_may_not),
+        cmocka_unit_test(test_flipped_bodies),
+        cmocka_unit_test(test_flipped_anywhere),
+        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_sync_fails),
+        cmocka_unit_test(test_durability),
+        cmocka_unit_test(test_reads_fail),
+        cmocka_unit_test(test_tails_left_behind),
+        cmocka_unit_test(test_tail_and_faults),
+        cmocka_unit_test(test_tail_and_large),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_copied_while_written),
         cmocka_unit_test(test_gives_space_back),
     };
     return cmocka_run_group_tests(tests, prepare, data_folder_remove);

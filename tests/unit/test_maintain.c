@@ -97,6 +97,39 @@ static void test_fields(void **state) {
     kith_collection_close(collection);
 }
 
+/* When nobody writes, the catalog holds what is in no segment, and little more. */
+static void test_catalog_is_tidied(void **state) {
+    (void)state;
+    enum { DIM = 256, ROWS = 1000, BATCHES = 16 };
+    static float rows[ROWS][DIM];
+    static uint64_t ids[ROWS];
+    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
+    const kith_item_vectors vectors = {.data = rows, .dtype = KITH_F32, .dim = DIM};
+    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
+    kith_items items = KITH_ITEMS_INIT;
+    ki_rng rng = {48};
+    options.vectors = &spec;
+    options.vector_count = 1;
+    OK(kith_collection_create(data_path("tidied"), &options, &error));
+    head_bytes = 1 << 20;
+    kith_collection *collection = open_as("tidied", 1, 1);
+    items.vectors = &vectors;
+    items.vector_count = 1;
+    items.ids = (kith_ids){ROWS, ids, NULL, NULL};
+    for (uint64_t batch = 0; batch < BATCHES; batch++) {
+        for (size_t i = 0; i < ROWS; i++) {
+            ids[i] = batch * ROWS + i;
+            for (size_t d = 0; d < DIM; d++) rows[i][d] = (float)ki_rng_unit(&rng);
+        }
+        OK(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
+    }
+    while (heads_of(collection) > 1 || info_of(collection).catalog_bytes > (5 << 20)) rest();
+    assert_string_equal(info_of(collection).trouble, "");
+    assert_int_equal(info_of(collection).items, ROWS * BATCHES);
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("tidied"), NULL, NULL, NULL, &error));
+}
+
 /* ---- Beside others ----------------------------------------------------------------------------------------------- */
 
 static atomic_int over;
@@ -240,10 +273,15 @@ static void test_in_memory(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_seals_and_merges), cmocka_unit_test(test_writers_seal),
-        cmocka_unit_test(test_fields),           cmocka_unit_test(test_compacting_meanwhile),
-        cmocka_unit_test(test_closed_at_work),   cmocka_unit_test(test_trouble),
-        cmocka_unit_test(test_expired),          cmocka_unit_test(test_in_memory),
+        cmocka_unit_test(test_seals_and_merges),
+        cmocka_unit_test(test_writers_seal),
+        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_catalog_is_tidied),
+        cmocka_unit_test(test_compacting_meanwhile),
+        cmocka_unit_test(test_closed_at_work),
+        cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_in_memory),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -27,9 +27,9 @@ struct simulation {
     uint64_t sealed, written, counted; /* rows; segments summed over seals */
 };
 
-static void merge_once(struct simulation *s, int idle) {
+static void merge_once(struct simulation *s, ki_merge_when when) {
     unsigned char chosen[SEGMENTS_MAX];
-    for (size_t run; (run = ki_merge_choose(s->size, s->count, idle, chosen));) {
+    for (size_t run; (run = ki_merge_choose(s->size, s->count, when, chosen));) {
         ki_merge_size made = {0};
         size_t left = 0, seen = 0;
         for (size_t i = 0; i < s->count; i++) {
@@ -56,9 +56,9 @@ static struct simulation simulate(int random, int idle_of, int deaths) {
         assert_true(s.count < SEGMENTS_MAX);
         for (size_t j = 0; j < s.count && deaths; j++)
             s.size[j].dead += ki_rng_below(&rng, 1 + (s.size[j].rows - s.size[j].dead) / 100);
-        s.size[s.count++] = (ki_merge_size){rows, 0};
+        s.size[s.count++] = (ki_merge_size){.rows = rows};
         s.sealed += rows;
-        merge_once(&s, idle_of && i % idle_of == idle_of - 1);
+        merge_once(&s, idle_of && i % idle_of == idle_of - 1 ? KI_MERGE_IDLE : KI_MERGE_BUSY);
         if (s.count > s.most) s.most = s.count;
         s.counted += s.count;
         for (size_t j = 0; j < s.count; j++)
@@ -90,7 +90,7 @@ static void test_choice_idle(void **state) {
         struct simulation s = {.count = 1 + ki_rng_below(&rng, 40)};
         for (size_t i = 0; i < s.count; i++)
             s.size[i].rows = 1 + ki_rng_next(&rng) % (UINT64_C(1) << ki_rng_below(&rng, 25));
-        merge_once(&s, 1);
+        merge_once(&s, KI_MERGE_IDLE);
         uint64_t all = 0, most = 0;
         for (size_t i = 0; i < s.count; i++) all += s.size[i].rows;
         for (size_t i = 0; i < s.count; i++) most = s.size[i].rows > most ? s.size[i].rows : most;
@@ -101,14 +101,36 @@ static void test_choice_idle(void **state) {
 static void test_choice_bounds(void **state) {
     (void)state;
     unsigned char chosen[3];
-    const ki_merge_size huge[] = {{KITH_ROWS_MAX / 2 + 9, 0}, {KITH_ROWS_MAX / 2 + 9, 0}, {10, 0}};
-    assert_int_equal(ki_merge_choose(huge, 2, 1, chosen), 0); /* more rows than a segment may have */
-    const ki_merge_size one[] = {{100, 29}};
-    assert_int_equal(ki_merge_choose(one, 1, 1, chosen), 0);
-    const ki_merge_size dead[] = {{1000, 300}};
-    assert_int_equal(ki_merge_choose(dead, 1, 0, chosen), 1);
+    const ki_merge_size huge[] = {{.rows = KITH_ROWS_MAX / 2 + 9}, {.rows = KITH_ROWS_MAX / 2 + 9}, {.rows = 10}};
+    assert_int_equal(ki_merge_choose(huge, 2, KI_MERGE_IDLE, chosen), 0); /* more rows than a segment may have */
+    const ki_merge_size one[] = {{.rows = 100, .dead = 29}};
+    assert_int_equal(ki_merge_choose(one, 1, KI_MERGE_IDLE, chosen), 0);
+    const ki_merge_size dead[] = {{.rows = 1000, .dead = 300}};
+    assert_int_equal(ki_merge_choose(dead, 1, KI_MERGE_BUSY, chosen), 1);
     assert_int_equal(chosen[0], 1);
-    assert_int_equal(ki_merge_choose(NULL, 0, 0, chosen), 0);
+    assert_int_equal(ki_merge_choose(NULL, 0, KI_MERGE_BUSY, chosen), 0);
+}
+
+/* While somebody writes, what costs much waits: only small segments become one, and what was made in haste stays. */
+static void test_choice_in_haste(void **state) {
+    (void)state;
+    unsigned char chosen[5];
+    const ki_merge_size size[] = {{.rows = 11000, .flat = 1},
+                                  {.rows = 300000},
+                                  {.rows = 11000, .flat = 1},
+                                  {.rows = 290000},
+                                  {.rows = 11000, .flat = 1}};
+    assert_int_equal(ki_merge_choose(size, 5, KI_MERGE_HASTE, chosen), 3);
+    assert_memory_equal(chosen, ((const unsigned char[]){1, 0, 1, 0, 1}), 5);
+    const ki_merge_size larger[] = {{.rows = 20000, .flat = 1}, {.rows = 20000, .flat = 1}, {.rows = 20000, .flat = 1}};
+    assert_int_equal(ki_merge_choose(larger, 3, KI_MERGE_HASTE, chosen), 0);
+    assert_int_equal(ki_merge_choose(larger, 3, KI_MERGE_BUSY, chosen), 3);
+    const ki_merge_size dead[] = {{.rows = 1000, .dead = 300}};
+    assert_int_equal(ki_merge_choose(dead, 1, KI_MERGE_HASTE, chosen), 0);
+    const ki_merge_size flat[] = {{.rows = 100000}, {.rows = 11000, .flat = 1}};
+    assert_int_equal(ki_merge_choose(flat, 2, KI_MERGE_BUSY, chosen), 0);
+    assert_int_equal(ki_merge_choose(flat, 2, KI_MERGE_IDLE, chosen), 1);
+    assert_memory_equal(chosen, ((const unsigned char[]){0, 1}), 2);
 }
 
 /* ---- Rows -------------------------------------------------------------------------------------------------------- */
@@ -134,7 +156,7 @@ static void merges(int texts, const char *name) {
         collection = reopen(collection, name);
     }
     size_t merged = 9;
-    OK(ki_merge(collection, 1, NULL, &merged, &error));
+    OK(ki_merge(collection, KI_MERGE_IDLE, NULL, &merged, &error));
     check_all(collection);
     kith_collection_close(collection);
 }
@@ -156,12 +178,12 @@ static void test_choice_is_merged(void **state) {
     size_t merged = 0;
     for (int i = 0; i < 12; i++) {
         make_segments(collection, &rng, 1);
-        do OK(ki_merge(collection, 0, NULL, &merged, &error));
+        do OK(ki_merge(collection, KI_MERGE_BUSY, NULL, &merged, &error));
         while (merged);
         check_all(collection);
         assert_true(segments_of(collection) <= 6);
     }
-    do OK(ki_merge(collection, 1, NULL, &merged, &error));
+    do OK(ki_merge(collection, KI_MERGE_IDLE, NULL, &merged, &error));
     while (merged);
     assert_true(segments_of(collection) <= 3);
     collection = reopen(collection, "chosen");
@@ -415,6 +437,7 @@ int main(void) {
         cmocka_unit_test(test_choice),
         cmocka_unit_test(test_choice_idle),
         cmocka_unit_test(test_choice_bounds),
+        cmocka_unit_test(test_choice_in_haste),
         cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_texts),
         cmocka_unit_test(test_choice_is_merged),

@@ -62,6 +62,46 @@ static void test_nothing_to_seal(void **state) {
     kith_collection_close(collection);
 }
 
+static kith_status count_entry(void *context, uint64_t number, ki_bytes body, kith_error *unused) {
+    (void)number;
+    (void)body;
+    (void)unused;
+    ++*(size_t *)context;
+    return KITH_OK;
+}
+
+static size_t log_of(kith_collection *collection) {
+    size_t count = 0;
+    OK(ki_catalog_scan_log(collection->catalog, 0, count_entry, &count, &error));
+    return count;
+}
+
+/* Removing makes no rows to seal, and cuts the log all the same: what the rows of a head need of it stays. */
+static void test_deaths_are_saved(void **state) {
+    (void)state;
+    ki_rng rng = {7};
+    kith_collection *collection = make_it("deaths", 0);
+    write_some(collection, &rng, 300);
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    for (uint64_t id = 0; id < IDS; id += 3) write_one(collection, id, 0);
+    assert_true(log_of(collection) > 50);
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    assert_true(ki_seal_unsaved(now) > 50);
+    OK(ki_seal(collection, KI_SEAL_SOME, NULL, NULL, &error));
+    assert_int_equal(ki_seal_unsaved(now), 0);
+    ki_snapshot_release(now);
+    assert_int_equal(log_of(collection), 0);
+    check_all(collection);
+    collection = reopen(collection, "deaths");
+    write_one(collection, 3, 5);
+    for (uint64_t id = 1; id < 30; id += 3) write_one(collection, id, 0);
+    const size_t entries_before = log_of(collection);
+    OK(ki_seal(collection, KI_SEAL_FROZEN, NULL, NULL, &error));
+    assert_int_equal(log_of(collection), entries_before); /* the head's row was written before them */
+    collection = reopen(collection, "deaths");
+    kith_collection_close(collection);
+}
+
 /* Several frozen heads become one segment; the growing one stays unless it is asked for. */
 static void test_several_heads(void **state) {
     (void)state;
@@ -267,17 +307,12 @@ static void test_disk_full(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_numbers),
-        cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_nothing_to_seal),
-        cmocka_unit_test(test_several_heads),
-        cmocka_unit_test(test_deaths_in_older_segments),
-        cmocka_unit_test(test_writes_meanwhile),
-        cmocka_unit_test(test_all_die_meanwhile),
-        cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_no_folder),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_disk_full),
+        cmocka_unit_test(test_numbers),          cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_nothing_to_seal),  cmocka_unit_test(test_deaths_are_saved),
+        cmocka_unit_test(test_several_heads),    cmocka_unit_test(test_deaths_in_older_segments),
+        cmocka_unit_test(test_writes_meanwhile), cmocka_unit_test(test_all_die_meanwhile),
+        cmocka_unit_test(test_cancelled),        cmocka_unit_test(test_no_folder),
+        cmocka_unit_test(test_memory),           cmocka_unit_test(test_disk_full),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured
+ * survives an opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its
+ * segment.
+ *
+ * tiers: any */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "support/data.h"
+
+#include "base/rng.h"
+#include "log/measured.h"
+#include "upkeep/calibrate.h"
+#include "write/commit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { DIM = 8, ROWS = KI_CALIBRATED_FROM + 1000, BATCH = 8200, QUERIES = 200, K = 10 };
+
+static kith_error error;
+
+#define OK(call)                                                                                                       \
+    do {                                                                                                               \
+        error = (kith_error){0};                                                                                       \
+        if ((call) != KITH_OK) fail_msg("%s: %s", #call, error.text);                                                  \
+    } while (0)
+
+/* Nobody cuts the power here. */
+int fsync(int fd) {
+    (void)fd;
+    return 0;
+}
+
+int fdatasync(int fd) {
+    (void)fd;
+    return 0;
+}
+
+/* Clusters of some hundred rows. */
+static void row_of(uint64_t id, float to[DIM]) {
+    ki_rng centre = {id % 300 * 7919}, own = {id * 31 + 5};
+    for (size_t d = 0; d < DIM; d++) to[d] = (float)(ki_rng_normal(&centre) + 0.15 * ki_rng_normal(&own));
+}
+
+static kith_collection *open_as(const char *name, int read_only) {
+    kith_collection *collection = NULL;
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.read_only = read_only;
+    options.no_background = 1;
+    options.threads = 1;
+    OK(kith_collection_open(data_path(name), &options, &collection, &error));
+    return collection;
+}
+
+static void write_rows(kith_collection *collection, uint64_t first, size_t count) {
+    static float rows[BATCH][DIM];
+    static uint64_t ids[BATCH];
+    const kith_item_vectors vectors = {.data = rows, .dtype = KITH_F32, .dim = DIM};
+    kith_items items = KITH_ITEMS_INIT;
+    for (size_t i = 0; i < count; i++) row_of(ids[i] = first + i, rows[i]);
+    items.ids = (kith_ids){count, ids, NULL, NULL};
+    items.vectors = &vectors;
+    items.vector_count = 1;
+    OK(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
+}
+
+/* One segment with lists, which nobody has measured. */
+static kith_collection *make(const char *name) {
+    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
+    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
+    size_t merged = 0;
+    options.vectors = &spec;
+    options.vector_count = 1;
+    OK(kith_collection_create(data_path(name), &options, &error));
+    kith_collection *collection = open_as(name, 0);
+    for (uint64_t id = 0; id < ROWS; id += BATCH) write_rows(collection, id, BATCH);
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    assert_int_equal(now->sealed_count, 1);
+    assert_true(now->sealed[0].sealed->flat); /* it was made in haste */
+    assert_int_equal(now->sealed[0].sealed->index[0]->view.lists.count, 1);
+    ki_snapshot_release(now);
+    OK(ki_merge(collection, KI_MERGE_BUSY, NULL, &merged, &error));
+    assert_int_equal(merged, 0);
+    OK(ki_merge(collection, KI_MERGE_IDLE, NULL, &merged, &error));
+    assert_int_equal(merged, 1);
+    now = ki_snapshot_pin(collection);
+    assert_false(now->sealed[0].sealed->flat);
+    assert_true(now->sealed[0].sealed->index[0]->view.lists.count > 1);
+    ki_snapshot_release(now);
+    return collection;
+}
+
+/* How many settings are known of the only segment. */
+static size_t settings_of(kith_collection *collection) {
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    assert_int_equal(now->sealed_count, 1);
+    const ki_sealed *sealed = now->sealed[0].sealed;
+    const size_t count = sealed->index[0]->calibration.count;
+    assert_int_equal(sealed->tuned[0].known, count != 0);
+    ki_snapshot_release(now);
+    return count;
+}
+
+static int wanted(kith_collection *collection) {
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    const int is = ki_calibrate_wanted(collection, now);
+    ki_snapshot_release(now);
+    return is;
+}
+
+static kith_status count_record(void *context, ki_bytes name, ki_bytes body, kith_error *unused) {
+    (void)name;
+    (void)body;
+    (void)unused;
+    ++*(size_t *)context;
+    return KITH_OK;
+}
+
+static size_t records_of(kith_collection *collection) {
+    size_t count = 0;
+    OK(ki_catalog_scan_records(collection->catalog, KI_RECORD_CALIBRATION, count_record, &count, &error));
+    return count;
+}
+
+/* Searches with a target: what share of the true neighbours they find, and whether they are exact. */
+static double recall_of(kith_collection *collection, double target, int *exact) {
+    static float queries[QUERIES][DIM], truth[QUERIES * K];
+    kith_result *result = NULL;
+    kith_queries asked = KITH_QUERIES_INIT;
+    kith_ask_report report = KITH_ASK_REPORT_INIT;
+    kith_hits hits = KITH_HITS_INIT;
+    kith_ask ask = KITH_ASK_INIT;
+    size_t found = 0;
+    for (uint64_t q = 0; q < QUERIES; q++) row_of(1000000 + q * 13, queries[q]);
+    asked.data = queries;
+    asked.dtype = KITH_F32;
+    asked.count = QUERIES;
+    asked.dim = DIM;
+    ask.legs = &(kith_leg){.queries = &asked};
+    ask.leg_count = 1;
+    ask.k = K;
+    ask.report = &report;
+    OK(kith_result_create(&result, &error));
+    OK(kith_collection_search(collection, &ask, result, &error));
+    OK(kith_result_hits(result, &hits));
+    assert_int_equal(hits.count, QUERIES * K);
+    memcpy(truth, hits.distances, sizeof(truth));
+    ask.target_recall = target;
+    OK(kith_collection_search(collection, &ask, result, &error));
+    OK(kith_result_hits(result, &hits));
+    assert_int_equal(hits.count, QUERIES * K);
+    for (size_t i = 0; i < QUERIES * K; i++) found += hits.distances[i] <= truth[i / K * K + K - 1];
+    *exact = report.exact;
+    kith_result_destroy(result);
+    return (double)found / (QUERIES * K);
+}
+
+static void calibrate(kith_collection *collection) {
+    int done = 1;
+    OK(ki_calibrate(collection, NULL, &done, &error));
+    assert_false(done);
+    OK(ki_calibrate(collection, NULL, &done, &error));
+    assert_true(done);
+}
+
+static void test_measured_once(void **state) {
+    (void)state;
+    int exact = 0;
+    kith_collection *collection = make("once"), *reader = open_as("once", 1);
+    assert_int_equal(settings_of(collection), 0);
+    assert_true(recall_of(collection, 0.9, &exact) == 1 && exact);
+    assert_true(wanted(collection));
+    calibrate(collection);
+    const size_t settings = settings_of(collection);
+    assert_true(settings > 0 && !wanted(collection));
+    assert_int_equal(records_of(collection), 1);
+    assert_true(recall_of(collection, 0.9, &exact) >= 0.88);
+    assert_true(recall_of(reader, 0.9, &exact) >= 0.88);
+    assert_int_equal(settings_of(reader), settings); /* it follows */
+    kith_collection_close(reader);
+    kith_collection_close(collection);
+    collection = open_as("once", 0);
+    assert_int_equal(settings_of(collection), settings);
+    assert_false(wanted(collection));
+    /* Another table, and the same indexes. */
+    const kith_field field = {"size", KITH_FIELD_INT, 0};
+    OK(kith_collection_declare(collection, &field, &error));
+    assert_int_equal(settings_of(collection), settings);
+    assert_false(wanted(collection));
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("once"), NULL, NULL, NULL, &error));
+}
+
+/* What is made of a segment that was measured is measured before it takes its place. */
+static void test_goes_with_its_segment(void **state) {
+    (void)state;
+    int exact = 0;
+    kith_collection *collection = make("goes");
+    calibrate(collection);
+    write_rows(collection, 0, 100);
+    OK(kith_collection_compact(collection, NULL, NULL, &error));
+    assert_true(settings_of(collection) > 0);
+    assert_int_equal(records_of(collection), 0);
+    assert_true(recall_of(collection, 0.9, &exact) >= 0.88);
+    kith_collection_close(collection);
+    collection = open_as("goes", 0);
+    assert_true(settings_of(collection) > 0 && !wanted(collection));
+    kith_collection_close(collection);
+}
+
+static kith_status put_garbage(kith_collection *collection, void *context, kith_error *why) {
+    unsigned char name[12] = {0};
+    const ki_bytes *body = context;
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    memcpy(name, &(uint64_t){now->sealed[0].sealed->number}, 8);
+    ki_snapshot_release(now);
+    return ki_catalog_put_record(collection->catalog, KI_RECORD_CALIBRATION, (ki_bytes){name, sizeof(name)}, *body,
+                                 why);
+}
+
+static void test_damaged(void **state) {
+    (void)state;
+    static const unsigned char garbage[300] = {1};
+    static const ki_bytes bodies[] = {{garbage, 0}, {garbage, 8}, {garbage, 300}, {garbage + 1, 200}};
+    kith_collection *collection = make("damaged");
+    for (size_t i = 0; i < sizeof(bodies) / sizeof(*bodies); i++) {
+        int exact = 0;
+        pthread_mutex_lock(&collection->writing);
+        OK(ki_commit_records(collection, put_garbage, (void *)(uintptr_t)&bodies[i], &error));
+        pthread_mutex_unlock(&collection->writing);
+        kith_collection_close(collection);
+        collection = open_as("damaged", 0);
+        assert_int_equal(settings_of(collection), 0);
+        assert_true(recall_of(collection, 0.9, &exact) == 1 && exact);
+        assert_true(wanted(collection));
+    }
+    calibrate(collection);
+    assert_true(settings_of(collection) > 0);
+    assert_int_equal(records_of(collection), 1); /* in the place of what was there */
+    kith_collection_close(collection);
+}
+
+static int say_stop(void *context, const kith_progress *progress) {
+    (void)progress;
+    return ++*(int *)context > 3;
+}
+
+static void test_cancelled(void **state) {
+    (void)state;
+    kith_collection *collection = make("cancelled");
+    int calls = 0, done = 1;
+    ki_watch watch = {.progress = say_stop, .progress_context = &calls, .threads = 1};
+    assert_int_equal(ki_calibrate(collection, &watch, &done, &error), KITH_E_CANCELLED);
+    assert_true(done == 1 && wanted(collection));
+    assert_int_equal(settings_of(collection), 0);
+    assert_int_equal(records_of(collection), 0);
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("cancelled"), NULL, NULL, NULL, &error));
+}
+
+/* In memory alone no file can be opened once more: the build measures. */
+static void test_in_memory(void **state) {
+    (void)state;
+    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
+    kith_collection *collection = NULL;
+    made.vectors = &spec;
+    made.vector_count = 1;
+    options.no_background = 1;
+    options.threads = 1;
+    OK(kith_collection_open_memory(&made, &options, &collection, &error));
+    for (uint64_t id = 0; id < ROWS; id += BATCH) write_rows(collection, id, BATCH);
+    OK(kith_collection_compact(collection, NULL, NULL, &error));
+    assert_true(settings_of(collection) > 0 && !wanted(collection));
+    kith_collection_close(collection);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_measured_once), cmocka_unit_test(test_goes_with_its_segment),
+        cmocka_unit_test(test_damaged),       cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_in_memory),
+    };
+    return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
+}
