@@ -14,6 +14,7 @@
  *   search, match, fuse searching a state; which rows a filter lets through; ranks of several legs
  *   profile, recommend  profiles, kept in the catalog; searching by one, and results that differ
  *   seal, merge, maintain   from heads to segments, from segments to fewer, and the thread that decides when
+ *   load                much at once: a segment that is built beside
  *   keep, repair        snapshot, restore, verify, repair, compact
  *   result              what reads give
  *   pages, touched      answers that are kept; what writes changed since
@@ -24,7 +25,8 @@
  *     acknowledged.
  * C3. The log in the catalog holds, in the order of versions, every write that is in no live segment; live segments and
  *     their dead rows, replayed with the log, give the current state. Replaying what is in effect already changes
- *     nothing.
+ *     nothing: a row that lives in a segment is newer than what the log has up to the version of the segment's dead
+ *     rows. What was loaded is a version without a log.
  * C4. `writing` is never held while files are built or read: sealing and merging take it to begin and to publish. */
 #ifndef KI_COLLECTION_COLLECTION_H
 #define KI_COLLECTION_COLLECTION_H
@@ -73,6 +75,7 @@ struct kith_collection {
     uint64_t edition;        /* counts changes of segments, settings and the log's beginning (made.h M3) */
     kith_status poisoned;    /* KITH_OK, or why writes are refused (faults of a commit) */
     char poison[KITH_ERROR_TEXT_BYTES];
+    int loading; /* a load is running (load.h) */
     ki_commit_queue *queue;
 
     pthread_mutex_t publishing; /* guards the pointer */
@@ -115,6 +118,11 @@ kith_status ki_collection_expire(kith_collection *collection, kith_error *error)
 typedef kith_status (*ki_commit_fn)(kith_collection *collection, void *context, kith_error *error);
 kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
                            kith_error *error);
+/* The same for a change that is a version of its own, and bears no log: collection->version + 1. */
+kith_status ki_commit_version(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
+                              kith_error *error);
+/* Under `writing`: `count` keys for string ids that nobody else will get, whatever happens; *first of them. */
+kith_status ki_commit_keys(kith_collection *collection, uint64_t count, uint64_t *first, kith_error *error);
 /* Under `writing`: a change of the catalog's records alone, which no state knows of. */
 kith_status ki_commit_records(kith_collection *collection, ki_commit_fn put, void *context, kith_error *error);
 /* The largest version all of whose rows are in segments or in frozen heads before `head`: what of the log may go once

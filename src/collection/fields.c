@@ -70,6 +70,7 @@ static kith_status publish(ki_job *job, const ki_sealed *old, kith_error *error)
     ki_edit *edit = NULL;
     struct change change = {.job = job};
     uint64_t dead = 0;
+    const uint64_t version = job->collection->version;
     kith_status status = ki_edit_begin(job->collection, &edit, error);
     ki_bits *alive = status == KITH_OK ? alive_of(ki_edit_state(edit), old) : NULL;
     if (status == KITH_OK && !alive)
@@ -77,7 +78,7 @@ static kith_status publish(ki_job *job, const ki_sealed *old, kith_error *error)
     if (status == KITH_OK) {
         dead = alive->rows - alive->set;
         ki_bits_hold(alive);
-        status = ki_sealed_encode(job->sealed, alive, &change.data, &change.bytes, error);
+        status = ki_sealed_encode(job->sealed, alive, version, &change.data, &change.bytes, error);
         if (status == KITH_OK) status = ki_edit_remove_sealed(edit, old->number, error);
         if (status == KITH_OK)
             status = ki_edit_add_sealed(edit, job->sealed, alive, error);
@@ -88,7 +89,10 @@ static kith_status publish(ki_job *job, const ki_sealed *old, kith_error *error)
         status = ki_commit_edit(job->collection, edit, put, &change, error);
     else
         ki_edit_abandon(edit);
-    if (status == KITH_OK) job->sealed->saved_dead = dead;
+    if (status == KITH_OK) {
+        job->sealed->saved_dead = dead;
+        job->sealed->saved_version = version;
+    }
     free(change.data);
     return status;
 }

@@ -133,19 +133,24 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
     return check_damage(v, error);
 }
 
-static kith_build_options options_of(ki_job *job, const struct vectors *v) {
-    const ki_vector *vector = &job->collection->made.vector[v->spec];
+kith_build_options ki_job_options(const kith_collection *collection, size_t spec, uint64_t rows) {
+    const ki_vector *vector = &collection->made.vector[spec];
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.metric = vector->metric;
     options.dtype = vector->dtype;
-    options.threads = job->watch ? job->watch->threads : 1;
     options.memory_bytes = BUILD_BYTES;
-    options.no_calibration = v->count < CALIBRATED_FROM;
-    options.no_sigbus_handler = job->collection->options.no_sigbus_handler;
+    options.no_calibration = rows < CALIBRATED_FROM;
+    options.no_sigbus_handler = collection->options.no_sigbus_handler;
+    if (vector->dtype != KITH_B1 && rows >= LISTS_FROM && rows < LISTS_OF_BUILD)
+        options.lists = 2 * (size_t)sqrt((double)rows);
+    return options;
+}
+
+static kith_build_options options_of(ki_job *job, const struct vectors *v) {
+    kith_build_options options = ki_job_options(job->collection, v->spec, v->count);
+    options.threads = job->watch ? job->watch->threads : 1;
     options.progress = watched;
     options.progress_context = job;
-    if (vector->dtype != KITH_B1 && v->count >= LISTS_FROM && v->count < LISTS_OF_BUILD)
-        options.lists = 2 * (size_t)sqrt((double)v->count);
     return options;
 }
 

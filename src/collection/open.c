@@ -10,6 +10,7 @@
 #include "collection/commit.h"
 #include "collection/create.h"
 #include "collection/home.h"
+#include "collection/load.h"
 #include "collection/lock.h"
 #include "collection/pages.h"
 #include "collection/state.h"
@@ -139,6 +140,7 @@ static kith_status remove_orphan(void *context, const char *name, kith_error *er
 /* The segments' folder may be gone with all that was in it: then the catalog names none, or could not be read. */
 static kith_status put_right(kith_collection *collection, kith_error *error) {
     if (!ki_home_find(collection->segments_path)) return ki_home_make(collection->segments_path, error);
+    ki_load_put_back(collection);
     return ki_home_each(collection->segments_path, remove_orphan, collection, error);
 }
 
