@@ -457,7 +457,7 @@ static void test_texts(void **state) {
         shop = open_at(path, 0);
     }
     options.mode = KITH_INSERT;
-    refused(load_texts(shop, &options, NULL), KITH_E_DATA, "(id \"n0\"): is there already");
+    refused(load_texts(shop, &options, NULL), KITH_E_DATA, "row 3 (id \"n3\"): is there already");
     kith_collection_close(shop);
 }
 
