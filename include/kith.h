@@ -1047,8 +1047,9 @@ typedef struct kith_load_options {
     uint64_t memory_bytes; /* as in kith_build_options */
     kith_progress_fn progress;
     void *progress_context;
-    unsigned threads; /* 0: as kith_pool_create() */
-    int reserved;     /* 0 */
+    unsigned threads;   /* 0: as kith_pool_create() */
+    int no_calibration; /* as in kith_build_options: searches at a target recall are exact there, until merging or
+                         * background work has measured plans */
 } kith_load_options;
 #define KITH_LOAD_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_load_options) }

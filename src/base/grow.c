@@ -48,7 +48,7 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, reserved),
     [KI_GROWN_PROFILE_OPTIONS] = SHAPE(kith_profile_options, KITH_PROFILE_OPTIONS_INIT, threshold),
     [KI_GROWN_PROFILE_REPORT] = SHAPE(kith_profile_report, KITH_PROFILE_REPORT_INIT, threshold),
-    [KI_GROWN_LOAD_OPTIONS] = SHAPE(kith_load_options, KITH_LOAD_OPTIONS_INIT, reserved),
+    [KI_GROWN_LOAD_OPTIONS] = SHAPE(kith_load_options, KITH_LOAD_OPTIONS_INIT, no_calibration),
     [KI_GROWN_LOAD_REPORT] = SHAPE(kith_load_report, KITH_LOAD_REPORT_INIT, commit_ns),
 };
 

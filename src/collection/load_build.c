@@ -106,10 +106,10 @@ static kith_status read_rows(void *context, uint64_t first, size_t count, void *
     return status;
 }
 
-/* Plans are measured later, where somebody does that: searches at a target are exact until then. */
 static kith_build_options options_of(const ki_load *load, size_t spec) {
     const kith_collection *collection = load->collection;
     kith_build_options options = ki_job_options(collection, spec, load->rows);
+    options.no_calibration |= load->options.no_calibration;
     options.threads = load->options.threads;
     options.memory_bytes = load->options.memory_bytes;
     options.progress = load->options.progress;
