@@ -75,5 +75,6 @@ PyObject *kpy_collection_event(PyObject *self, PyObject *args);
 PyObject *kpy_collection_profile(PyObject *self, PyObject *name);
 PyObject *kpy_collection_forget(PyObject *self, PyObject *name);
 PyObject *kpy_collection_compact(PyObject *self, PyObject *function);
+PyObject *kpy_collection_load(PyObject *self, PyObject *args);
 PyObject *kpy_collection_snapshot(PyObject *self, PyObject *path);
 #endif

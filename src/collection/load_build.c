@@ -20,6 +20,9 @@ static kith_status values_of(const ki_load *load, uint64_t row, ki_values *value
     kith_error own = {0};
     const kith_status status = ki_values_of(load->schema, load->payload + begin, (size_t)bytes, 1, values, &own);
     if (status == KITH_OK) return status;
+    if (load->options.payloads_path)
+        return ki_fail(error, status, "%.100s: line %llu: %s: %s", load->options.payloads_path,
+                       (unsigned long long)row + 1, ki_load_row_text(load, row, text), own.text);
     return ki_fail(error, status, "%s: %s", ki_load_row_text(load, row, text), own.text);
 }
 

@@ -151,7 +151,8 @@ def test_load(tmp_path):
     write_lines(tmp_path / "few.jsonl", [{}] * 4)
     assert "has 4 lines" in refused(INPUT, "load", "shop", "x.npy", "--payloads", "few.jsonl", cwd=tmp_path)
     write_lines(tmp_path / "wrong.jsonl", [{}] * 6 + [{"price": "dear"}] + [{}] * (rows - 7))
-    assert "row 6 (id 6)" in refused(INPUT, "load", "shop", "x.npy", "--payloads", "wrong.jsonl", cwd=tmp_path)
+    said = refused(INPUT, "load", "shop", "x.npy", "--payloads", "wrong.jsonl", cwd=tmp_path)
+    assert "wrong.jsonl: line 7: x.npy: row 6 (id 6): " in said
     write_npy(tmp_path / "wide.npy", [[1.0] * (DIM + 1)])
     assert f"{DIM + 1} elements" in refused(USAGE, "load", "shop", "wide.npy", cwd=tmp_path)
     assert not (tmp_path / "shop" / "load").exists()
