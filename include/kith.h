@@ -1081,10 +1081,9 @@ typedef struct kith_load_report {
  * KITH_E_FORMAT name the row and what is wrong with it, as kith_collection_write() does; KITH_E_BUSY (another load is
  * running); KITH_E_CANCELLED; and what kith_build() and kith_collection_write() fail with. Any thread; the readers are
  * nobody else's meanwhile. Since 0.3. */
-KITH_API KITH_MUST_CHECK kith_status kith_collection_load(kith_collection *collection,
-                                                          const kith_load_vectors *vectors, size_t vector_count,
-                                                          const kith_load_options *options, kith_load_report *report,
-                                                          kith_error *error);
+KITH_API KITH_MUST_CHECK kith_status kith_collection_load(kith_collection *collection, const kith_load_vectors *vectors,
+                                                          size_t vector_count, const kith_load_options *options,
+                                                          kith_load_report *report, kith_error *error);
 
 /* ---- Removing items, declaring fields */
 

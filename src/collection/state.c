@@ -106,8 +106,7 @@ static ki_sealed *find_open(const kith_collection *collection, uint64_t number, 
     for (size_t s = 0; current && s < current->sealed_count; s++) {
         ki_sealed *sealed = current->sealed[s].sealed;
         if (sealed->number == number && ki_table_rows(sealed->table) == body->rows &&
-            ki_table_hash(sealed->table) == body->table.hash &&
-            strcmp(sealed->table_name, body->table.name) == 0)
+            ki_table_hash(sealed->table) == body->table.hash && strcmp(sealed->table_name, body->table.name) == 0)
             return sealed;
     }
     return NULL;
