@@ -14,6 +14,7 @@
 
 #include "support/shop.h"
 
+#include <glob.h>
 #include <math.h>
 #include <pthread.h>
 #include <sys/stat.h>
@@ -269,6 +270,34 @@ static void test_later_writes(void **state) {
     check_whole(shop, path);
     shop = open_at(path, 0);
     expect_all(shop, 500, report.version + 3);
+    kith_collection_close(shop);
+}
+
+/* A loaded segment whose vectors are gone: what the log has of its keys is older, and does not come back in their place. */
+static void test_repaired(void **state) {
+    (void)state;
+    const char *path = fresh();
+    kith_collection *shop = make_at(path, KITH_ID_U64);
+    kith_repair_report report = KITH_REPAIR_REPORT_INIT;
+    char pattern[4096];
+    glob_t found;
+    prepare(0);
+    for (size_t i = 0; i < 10; i++) must(put(shop, ids[i], -6, "{}", KITH_UPSERT, NULL));
+    load_all(shop, KITH_UPSERT);
+    must(put(shop, ids[20], 7, "{}", KITH_UPSERT, NULL));
+    kith_collection_close(shop);
+    snprintf(pattern, sizeof(pattern), "%s/segments/*/vectors.*.kith", path);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 2);
+    for (size_t i = 0; i < found.gl_pathc; i++) assert_int_equal(truncate(found.gl_pathv[i], 100), 0);
+    globfree(&found);
+    must(kith_collection_repair(path, NULL, NULL, NULL, NULL, &report, &error));
+    assert_int_equal(report.items, 1);
+    assert_int_equal(report.lost, ROWS - 1);
+    must(kith_collection_verify(path, NULL, NULL, NULL, &error));
+    shop = open_at(path, 0);
+    assert_int_equal(count_of(shop), 1);
+    expect(shop, ids[20], 7, "{}", 12);
     kith_collection_close(shop);
 }
 
@@ -616,14 +645,12 @@ static void test_other_source(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_into_nothing),   cmocka_unit_test(test_row_numbers),
-        cmocka_unit_test(test_no_rows),        cmocka_unit_test(test_one_vector_of_two),
-        cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_expiry),
-        cmocka_unit_test(test_replaces),       cmocka_unit_test(test_later_writes),
-        cmocka_unit_test(test_insert_refuses), cmocka_unit_test(test_meanwhile),
-        cmocka_unit_test(test_texts),          cmocka_unit_test(test_rows_refused),
-        cmocka_unit_test(test_arguments),      cmocka_unit_test(test_lines),
-        cmocka_unit_test(test_resumed),        cmocka_unit_test(test_other_source),
+        cmocka_unit_test(test_into_nothing),      cmocka_unit_test(test_row_numbers),  cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_one_vector_of_two), cmocka_unit_test(test_in_memory),    cmocka_unit_test(test_expiry),
+        cmocka_unit_test(test_replaces),          cmocka_unit_test(test_later_writes), cmocka_unit_test(test_repaired),
+        cmocka_unit_test(test_insert_refuses),    cmocka_unit_test(test_meanwhile),    cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_rows_refused),      cmocka_unit_test(test_arguments),    cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_resumed),           cmocka_unit_test(test_other_source),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }
