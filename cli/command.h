@@ -55,6 +55,7 @@ int command_bench(const struct arguments *arguments);
 int command_create(const struct arguments *arguments);
 int command_declare(const struct arguments *arguments);
 int command_add(const struct arguments *arguments);
+int command_load(const struct arguments *arguments);
 int command_get(const struct arguments *arguments);
 int command_delete(const struct arguments *arguments);
 int command_query(const struct arguments *arguments);

@@ -195,6 +195,27 @@ const struct command command_table[COMMANDS] = {
           {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"},
           {"kith add shop new.npy --mode update --generation 2", "vectors of another generation"}},
          command_add},
+    [COMMAND_LOAD] =
+        {COMMAND_LOAD,
+         "load",
+         "FOLDER INPUT...",
+         2,
+         OPERANDS_MAX,
+         "write very many items to a collection at once",
+         "Builds one segment of all rows of INPUT (any file of vectors that build reads), as fast as build does, and "
+         "puts "
+         "it in its place in one step: all items are there or none. Searches and writes go on meanwhile. Payloads come "
+         "from --payloads, or lie in the lines of a .jsonl file, as of add. Ids are those of the file, or of --ids, or "
+         "the "
+         "row numbers from 0. Several named vectors are NAME=FILE each, with their rows in the same order.\n"
+         "\n"
+         "A load that is interrupted or killed leaves what it built in the folder; the same command with --resume goes "
+         "on "
+         "there.",
+         {{"kith load shop items.npy --payloads items.jsonl", "row numbers as ids"},
+          {"kith load shop items.npy --payloads items.jsonl --resume", "goes on where it was stopped"},
+          {"kith load shop image=images.npy title=titles.npy --ids ids.txt", "two named vectors"}},
+         command_load},
     [COMMAND_GET] = {COMMAND_GET,
                      "get",
                      "FOLDER [ID...]",

@@ -6,11 +6,12 @@
 
 #include <string.h>
 
-#define ON(command)   (1u << COMMAND_##command)
-#define EVERYWHERE    ((1u << COMMANDS) - 1)
-#define READS_VECTORS (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(ADD) | ON(QUERY))
-#define APPROXIMATES  (ON(SEARCH) | ON(JOIN) | ON(BENCH))
-#define NO_LIMIT      UINT64_MAX
+#define ON(command) (1u << COMMAND_##command)
+#define EVERYWHERE  ((1u << COMMANDS) - 1)
+#define READS_VECTORS                                                                                                  \
+    (ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(ADD) | ON(LOAD) | ON(QUERY))
+#define APPROXIMATES (ON(SEARCH) | ON(JOIN) | ON(BENCH))
+#define NO_LIMIT     UINT64_MAX
 
 static const struct option_word metrics[] = {
     {"l2", KITH_L2SQ},         {"ip", KITH_IP},           {"cosine", KITH_COSINE},
@@ -35,6 +36,7 @@ static const struct option_word originals[] = {
 static const struct option_word write_modes[] = {
     {"upsert", KITH_UPSERT}, {"insert", KITH_INSERT}, {"update", KITH_UPDATE}, {"merge", KITH_MERGE}, {NULL, 0},
 };
+static const struct option_word load_modes[] = {{"upsert", KITH_UPSERT}, {"insert", KITH_INSERT}, {NULL, 0}};
 static const struct option_word first_levels[] = {
     {"auto", KITH_FIRST_LEVEL_AUTO},
     {"none", KITH_FIRST_LEVEL_NONE},
@@ -98,7 +100,7 @@ const struct option option_table[] = {
     {OPTION_NO_SPILL, OPTION_KIND_FLAG, false, 0, "no-spill", NULL, NULL, 0, 0, ON(BUILD),
      "Leave out the second lists, in which most vectors are coded once more so that approximate searches find as "
      "many in fewer lists: a smaller file"},
-    {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD),
+    {OPTION_NO_CALIBRATION, OPTION_KIND_FLAG, false, 0, "no-calibration", NULL, NULL, 0, 0, ON(BUILD) | ON(LOAD),
      "Do not measure plans at the end: searches with --target-recall are exact until kith tune runs"},
 
     {OPTION_QUERY, OPTION_KIND_TEXT, false, 'q', "query", "NUMBERS", NULL, 0, 0, ON(SEARCH) | ON(QUERY),
@@ -210,10 +212,14 @@ const struct option option_table[] = {
      "upsert replaces an item that is there, insert refuses it, update changes what is given and merge also keeps "
      "other "
      "keys of the payload: both refuse an id that is not there (default: upsert)"},
-    {OPTION_PAYLOADS, OPTION_KIND_FILE, false, 0, "payloads", "FILE", NULL, 0, 0, ON(ADD),
+    {OPTION_MODE, OPTION_KIND_WORD, false, 0, "mode", "MODE", load_modes, 0, 0, ON(LOAD),
+     "upsert replaces an item that is there, insert refuses it (default: upsert)"},
+    {OPTION_RESUME, OPTION_KIND_FLAG, false, 0, "resume", NULL, NULL, 0, 0, ON(LOAD),
+     "Go on with what a load of the same files left that was stopped or killed"},
+    {OPTION_PAYLOADS, OPTION_KIND_FILE, false, 0, "payloads", "FILE", NULL, 0, 0, ON(ADD) | ON(LOAD),
      "Payloads of a file of vectors: one JSON object a line, in the order of rows; an empty line is none"},
-    {OPTION_VECTOR, OPTION_KIND_TEXT, false, 0, "vector", "NAME", NULL, 0, 0, ON(ADD) | ON(QUERY) | ON(PROFILE),
-     "Which named vector, where there are several"},
+    {OPTION_VECTOR, OPTION_KIND_TEXT, false, 0, "vector", "NAME", NULL, 0, 0,
+     ON(ADD) | ON(LOAD) | ON(QUERY) | ON(PROFILE), "Which named vector, where there are several"},
     {OPTION_RELAXED, OPTION_KIND_FLAG, false, 0, "relaxed", NULL, NULL, 0, 0, ON(ADD) | ON(DELETE),
      "Do not wait for the disk: a crash of the machine, not of kith, may take the last writes"},
     {OPTION_WHERE, OPTION_KIND_TEXT, false, 'w', "where", "FILTER", NULL, 0, 0, ON(GET) | ON(DELETE) | ON(QUERY),
@@ -263,7 +269,7 @@ const struct option option_table[] = {
      "Format of the output: csv, jsonl or npy where OUT is -, standard output (default: auto, by suffix)"},
     {OPTION_TO, OPTION_KIND_WORD, false, 0, "to", "FORMAT", join_formats, 0, 0, ON(JOIN),
      "Format of the output (default: auto, ndjson for the suffixes .ndjson and .jsonl, else npy)"},
-    {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT) | ON(JOIN),
+    {OPTION_IDS, OPTION_KIND_FILE, false, 0, "ids", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT) | ON(JOIN) | ON(LOAD),
      "Ids from FILE, one a line or an .npy file of 8-byte integers; -: from standard input"},
     {OPTION_NAMES, OPTION_KIND_FILE, false, 0, "names", "FILE", NULL, 0, 0, ON(BUILD) | ON(CONVERT),
      "Names from FILE, one a line; searches show them"},
@@ -296,15 +302,15 @@ const struct option option_table[] = {
     {OPTION_VECTORS_ONLY, OPTION_KIND_FLAG, false, 0, "vectors-only", NULL, NULL, 0, 0, ON(CONVERT),
      "Leave out ids and names, which only csv and jsonl can hold"},
 
-    {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(BUILD),
-     "Working memory: 512M, 2G; at least 16M (default: 1G)"},
+    {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT,
+     ON(BUILD) | ON(LOAD), "Working memory: 512M, 2G; at least 16M (default: 1G)"},
     {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(JOIN),
      "Memory for queries and results: 512M, 2G; at least 16M (default: 256M)"},
     {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT,
      ON(BUILD) | ON(TUNE) | ON(GENERATION) | ON(FLIP), "Seed of what is sampled (default: 0)"},
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
-     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO) | ON(ADD) | ON(QUERY) | ON(COMPACT) |
-         ON(GENERATION) | ON(FLIP),
+     ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO) | ON(ADD) | ON(LOAD) | ON(QUERY) |
+         ON(COMPACT) | ON(GENERATION) | ON(FLIP),
      "Threads to work on; 0: KITH_THREADS, or one a core (default: 0)"},
     {OPTION_FORCE, OPTION_KIND_FLAG, false, 0, "force", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(CONVERT) | ON(BENCH) | ON(DEMO),
@@ -317,11 +323,11 @@ const struct option option_table[] = {
 
     {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU) | ON(ADD) |
-         ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(TOP),
+         ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(TOP),
      "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO) | ON(CREATE) |
-         ON(ADD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(SNAPSHOT) | ON(RESTORE) |
+         ON(ADD) | ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(SNAPSHOT) | ON(RESTORE) |
          ON(COMPACT) | ON(REPAIR),
      "No progress bar, no notes and no summary"},
     {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,

@@ -1018,6 +1018,78 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_write(kith_collection *coll
                                                            kith_write_mode mode, kith_write_report *report,
                                                            kith_error *error);
 
+/* ---- Loading much at once */
+
+/* The vectors of one name of a load, a row an item. Never grows. Since 0.3. */
+typedef struct kith_load_vectors {
+    const char *name;    /* NULL: "" */
+    kith_reader *reader; /* of any type that kith_item_vectors.dtype takes */
+} kith_load_vectors;
+
+/* Payloads of some items: JSON objects back to back. Never grows. Since 0.3. */
+typedef struct kith_payloads {
+    const char *bytes;
+    const uint64_t *ends; /* one an item, ascending; an item of 0 bytes has no payload */
+} kith_payloads;
+
+/* Point *payloads at those of rows first..first+count, which live until the next call. Rows are asked for once, in their
+ * order, by the thread that called in. A status other than KITH_OK, with its text in *error, ends the load. */
+typedef kith_status (*kith_payloads_fn)(void *context, uint64_t first, size_t count, kith_payloads *payloads,
+                                        kith_error *error);
+
+typedef struct kith_load_options {
+    size_t struct_size;
+    kith_write_mode mode; /* KITH_UPSERT or KITH_INSERT */
+    int resume;           /* non-zero: go on with what an earlier load of the same sources left */
+    /* Payloads, from one of the two, or none: a file with a JSON object a line, in the order of the rows (an empty line:
+     * no payload; pipes and gzip as of kith_reader_open()); or a function. */
+    const char *payloads_path;
+    kith_payloads_fn payloads;
+    void *payloads_context;
+    uint64_t expires_ms;   /* of all items: milliseconds since 1970; 0: never */
+    uint64_t memory_bytes; /* as in kith_build_options */
+    kith_progress_fn progress;
+    void *progress_context;
+    unsigned threads;   /* 0: as kith_pool_create() */
+    int no_calibration; /* as in kith_build_options: searches at a target recall are exact there, until merging or
+                         * background work has measured plans */
+} kith_load_options;
+#define KITH_LOAD_OPTIONS_INIT                                                                                         \
+    { .struct_size = sizeof(kith_load_options) }
+
+typedef struct kith_load_report {
+    size_t struct_size;
+    uint64_t version; /* that this load made; that of the collection when there were no rows */
+    uint64_t inserted, replaced;
+    uint64_t resumed;             /* files that were taken over from an earlier load */
+    uint64_t total_ns, commit_ns; /* of it, what writers waited for */
+} kith_load_report;
+#define KITH_LOAD_REPORT_INIT                                                                                          \
+    { .struct_size = sizeof(kith_load_report) }
+
+/* Load any number of items (KITH_ROWS_MAX) as one segment that is built beside the collection, as kith_build() does, and
+ * takes its place in one transaction: all of them or none, in one version. Until then nothing of it is seen, and searches
+ * and writes go on; during the transaction (some microseconds an item: report.commit_ns) writes wait.
+ *
+ * Ids are those of the first reader (whose other rows they are: all readers have as many), or the numbers of its rows;
+ * those of other readers are not looked at. An id that is there twice is KITH_E_DATA. What others wrote before the
+ * transaction is replaced (UPSERT), or makes the load fail (INSERT: KITH_E_DATA names an id).
+ *
+ * Resuming. What is built lies in the folder "load" of the collection. A load that is killed, cancelled, or fails for
+ * want of space leaves it there, until a load goes on with it (resume) or begins anew; one whose rows are refused does
+ * not. resume goes on only where the readers have the names, types, sizes, first and last rows that they had
+ * (KITH_E_ARG names what the other source was); where nothing was left, it begins.
+ *
+ * Stages "reading items", "checking items", those of kith_build(), and "committing". KITH_E_ARG; KITH_E_DATA and
+ * KITH_E_FORMAT name the row and what is wrong with it, as kith_collection_write() does; KITH_E_BUSY (another load is
+ * running); KITH_E_CANCELLED; and what kith_build() and kith_collection_write() fail with. Any thread; the readers are
+ * nobody else's meanwhile. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_load(kith_collection *collection, const kith_load_vectors *vectors,
+                                                          size_t vector_count, const kith_load_options *options,
+                                                          kith_load_report *report, kith_error *error);
+
+/* ---- Removing items, declaring fields */
+
 /* Remove items; ids that are not there are passed over. if_version: as in kith_items, or NULL. Errors as of
  * kith_collection_write(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_delete(kith_collection *collection, const kith_ids *ids,

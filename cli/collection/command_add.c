@@ -3,16 +3,15 @@
  * `kith add`: items from lines of JSON, or from a file of vectors with payloads beside it. */
 #define _GNU_SOURCE
 #include "collection/items.h"
+#include "collection/lines.h"
 #include "progress.h"
 #include "source.h"
 #include "table.h"
 #include "terminal.h"
 #include "values.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 enum { BATCH = 1000 }; /* items of one write */
 
@@ -27,12 +26,6 @@ struct addition {
     struct progress progress;
 };
 
-static bool is_lines(const struct arguments *arguments, const char *path) {
-    const char *dot = strrchr(path, '.');
-    if (option_given(arguments, OPTION_FORMAT)) return option_number(arguments, OPTION_FORMAT, 0) == KITH_JSONL;
-    return strcmp(path, "-") == 0 || (dot && (strcasecmp(dot, ".jsonl") == 0 || strcasecmp(dot, ".ndjson") == 0));
-}
-
 static int write_batch(struct addition *addition) {
     if (!addition->batch.count) return EXIT_OK;
     const int failed =
@@ -40,41 +33,6 @@ static int write_batch(struct addition *addition) {
     addition->batch_first = addition->rows;
     if (!failed && interrupt_asked(NULL)) return interrupt_exit_code();
     return failed;
-}
-
-/* A stream of lines, of any length. */
-struct lines {
-    FILE *stream;
-    const char *path;
-    char *text;
-    size_t room;
-    uint64_t number;
-};
-
-static int lines_open(const char *path, struct lines *lines) {
-    *lines = (struct lines){.path = path};
-    lines->stream = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-    if (lines->stream) return EXIT_OK;
-    return fail(errno == ENOENT ? EXIT_ABSENT : EXIT_STORAGE, "%s cannot be opened: %s", path, strerror(errno));
-}
-
-/* The next line, without its end; *bytes is SIZE_MAX at the end. */
-static int lines_next(struct lines *lines, size_t *bytes) {
-    errno = 0;
-    const ssize_t got = getline(&lines->text, &lines->room, lines->stream);
-    *bytes = SIZE_MAX;
-    if (got < 0 && (ferror(lines->stream) || errno == ENOMEM))
-        return fail(EXIT_STORAGE, "%s cannot be read: %s", lines->path, strerror(errno));
-    if (got < 0) return EXIT_OK;
-    lines->number++;
-    *bytes = (size_t)got;
-    while (*bytes && (lines->text[*bytes - 1] == '\n' || lines->text[*bytes - 1] == '\r')) --*bytes;
-    return EXIT_OK;
-}
-
-static void lines_close(struct lines *lines) {
-    if (lines->stream && lines->stream != stdin) fclose(lines->stream);
-    free(lines->text);
 }
 
 static int add_lines(struct addition *addition) {
@@ -219,7 +177,7 @@ int command_add(const struct arguments *arguments) {
     if (!failed) failed = shop_open(arguments, false, &addition.shop);
     if (!failed) failed = item_batch_create(&addition.shop, &addition.batch);
     progress_start(&addition.progress, option_given(arguments, OPTION_QUIET));
-    if (!failed) failed = is_lines(arguments, addition.path) ? add_lines(&addition) : add_vectors(&addition);
+    if (!failed) failed = lines_are(arguments, addition.path) ? add_lines(&addition) : add_vectors(&addition);
     progress_end(&addition.progress);
     if (failed && addition.report.version && !option_given(arguments, OPTION_QUIET))
         note("%llu items before that are in %s",

@@ -80,8 +80,8 @@ static int begin(struct item_batch *batch, const json_t *item, const struct plac
     return item_batch_begin(batch, (uint64_t)json_integer_value(id), NULL, 0);
 }
 
-/* "payload", or else all keys that mean nothing here. */
-static int set_payload(struct item_batch *batch, json_t *item, const struct place *place) {
+/* "payload", or else all keys that mean nothing here; NULL: there is none. */
+static int payload_of(json_t *item, const struct place *place, char **text) {
     static const char *const ours[] = {"id", "vector", "vectors", "expires"};
     json_t *payload = json_object_get(item, "payload");
     if (payload && !json_is_object(payload) && !json_is_null(payload))
@@ -90,11 +90,18 @@ static int set_payload(struct item_batch *batch, json_t *item, const struct plac
         for (size_t i = 0; i < sizeof(ours) / sizeof(*ours); i++) json_object_del(item, ours[i]);
         payload = item;
     }
+    *text = NULL;
     if (json_is_null(payload) || json_object_size(payload) == 0) return EXIT_OK;
-    char *text = json_dumps(payload, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    const bool kept = text && item_batch_payload(batch, text, strlen(text));
+    *text = json_dumps(payload, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    return *text ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+}
+
+static int set_payload(struct item_batch *batch, json_t *item, const struct place *place) {
+    char *text = NULL;
+    int failed = payload_of(item, place, &text);
+    if (!failed && text && !item_batch_payload(batch, text, strlen(text))) failed = fail(EXIT_OTHER, "out of memory");
     free(text);
-    return kept ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    return failed;
 }
 
 static int add(struct item_batch *batch, json_t *item, const struct place *place) {
@@ -111,12 +118,37 @@ static int add(struct item_batch *batch, json_t *item, const struct place *place
     return failed ? failed : set_payload(batch, item, place);
 }
 
-int item_line_add(struct item_batch *batch, const char *path, uint64_t line, const char *text, size_t bytes) {
-    const struct place place = {path, line};
+static json_t *parse(const struct place *place, const char *text, size_t bytes) {
     json_error_t why;
     json_t *item = json_loadb(text, bytes, JSON_ALLOW_NUL, &why);
-    if (!item) return fail(EXIT_INPUT, "%s: line %llu, column %d: %s", path, place.line, why.column, why.text);
+    if (!item) (void)fail(EXIT_INPUT, "%s: line %llu, column %d: %s", place->path, place->line, why.column, why.text);
+    return item;
+}
+
+int item_line_add(struct item_batch *batch, const char *path, uint64_t line, const char *text, size_t bytes) {
+    const struct place place = {path, line};
+    json_t *item = parse(&place, text, bytes);
+    if (!item) return EXIT_INPUT;
     const int failed = add(batch, item, &place);
+    json_decref(item);
+    return failed;
+}
+
+int item_line_payload(const char *path, uint64_t line, const char *text, size_t bytes, const char *other,
+                      char **payload) {
+    const struct place place = {path, line};
+    json_t *item = parse(&place, text, bytes);
+    if (!item) return EXIT_INPUT;
+    int failed = EXIT_OK;
+    if (!json_is_object(item)) {
+        failed = fail(EXIT_INPUT, "%s: line %llu is no object", path, place.line);
+    } else if (json_object_get(item, "vectors") || json_object_get(item, "expires")) {
+        failed = fail(EXIT_INPUT, "%s: line %llu has \"%s\", which load does not take from lines: use add", path,
+                      place.line, json_object_get(item, "vectors") ? "vectors" : "expires");
+    } else {
+        if (other) json_object_del(item, other);
+        failed = payload_of(item, &place, payload);
+    }
     json_decref(item);
     return failed;
 }

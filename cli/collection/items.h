@@ -47,5 +47,9 @@ int item_batch_write(struct item_batch *batch, kith_write_mode mode, const char 
 /* One line of JSON as the next item: {"id": 7, "vector": [...], "payload": {...}}; "vectors" holds named ones,
  * "expires" milliseconds since 1970; without "payload" all other keys are the payload. */
 int item_line_add(struct item_batch *batch, const char *path, uint64_t line, const char *text, size_t bytes);
+/* The payload alone of such a line, whose vector and id are read elsewhere, for the caller to free; NULL: it has none.
+ * `other`: one more key that is no part of it, or NULL. Refuses named vectors and ends of single items. */
+int item_line_payload(const char *path, uint64_t line, const char *text, size_t bytes, const char *other,
+                      char **payload);
 
 #endif

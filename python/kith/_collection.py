@@ -214,29 +214,38 @@ class Collection(_kith.Collection):
         packed, count = (pack_id(ids, self._strings), 1) if is_id(ids) else pack_ids(ids, self._strings)
         return Written(*self._delete(packed, pack_versions(if_version, count)))
 
-    def load(self, source: Any, ids: Any = None, payloads: Any = None, *, mode: str = "upsert",
-             generation: int | None = None, progress: bool | Report | None = None) -> Written:
-        """Write the items of a file or a table, some thousand at a time, and say what that did in all.
+    def load(self, source: Any, ids: Any = None, payloads: Any = None, *, name: str = "", mode: str = "upsert",
+             generation: int | None = None, resume: bool = False, progress: bool | Report | None = None) -> Written:
+        """Write the items of a file or a table, and say what that did.
 
         source
-            What :meth:`export` wrote: a Parquet file, or the ``.npy`` file of a pair. Or a Parquet file, a pandas or
-            polars frame or an Arrow table with the columns id and vector (or the vectors' names), perhaps expires, and
-            payload, or else a column a key. Or lines of JSON as ``kith add`` reads them. Or anything that
-            :func:`kith.read` takes.
+            Vectors: anything that :func:`kith.read` takes, or a dict of such by the vectors' names. Or what
+            :meth:`export` wrote: a Parquet file, or the ``.npy`` file of a pair. Or a Parquet file, a pandas or polars
+            frame or an Arrow table with the columns id and vector (or the vectors' names), perhaps expires, and
+            payload, or else a column a key. Or lines of JSON as ``kith add`` reads them.
         ids, payloads
-            With a source of vectors: as of :meth:`add`. Payloads may also be the path of a file with a JSON object a
-            line; without ids, those of the source, or the numbers of its rows.
+            With a source of vectors: as of :meth:`add`; a frame or a table of payloads has a column a key. Payloads
+            may also be the path of a file with a JSON object a line; without ids, those of the source, or the numbers
+            of its rows.
+        name
+            Which named vector the rows are, where there are several.
         mode, generation
             As of :meth:`add`.
+        resume
+            Go on with what a load of the same source left that was stopped or killed.
 
-        Each batch is a write of its own: what is written before an error stays. Needs pyarrow for tables.
+        With ``upsert`` and ``insert``, vectors and tables whose items all have their vectors are built into one segment
+        beside the collection, as fast as an index, which takes its place in one step: all items are there or none.
+        Anything else (lines, pairs, items that lack vectors or expire, other modes) is written some thousand at a
+        time: what is written before an error stays. Needs pyarrow for tables.
         """
         if mode not in _MODES:
             raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
         from . import _transfer
 
         with Progress(progress) as watcher:
-            return _transfer.load(self, source, ids, payloads, mode, generation, watcher.report)
+            wishes = _transfer.Wishes(name, mode, generation, resume)
+            return _transfer.load(self, source, ids, payloads, wishes, watcher.report)
 
     def export(self, path: str | os.PathLike[str], where: Any = None, *, generation: int | None = None,
                progress: bool | Report | None = None) -> int:

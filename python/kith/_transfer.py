@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _files
+from . import _bulk, _files
 from ._errors import ArgumentError, DataError, FormatError, MissingFileError, UnsupportedError
 from ._hits import Written, unpack, unpack_bytes
 from ._items import pack_ids, records
@@ -195,15 +195,77 @@ class Batch(NamedTuple):
     expires: Any
 
 
-def load(shop: Any, source: Any, ids: Any, payloads: Any, mode: str, generation: int | None, report: Any) -> Written:
-    """Write the items of a source, a batch at a time."""
+class Wishes(NamedTuple):
+    """How a source is loaded."""
+
+    name: str
+    mode: str
+    generation: int | None
+    resume: bool
+
+
+def load(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wishes, report: Any) -> Written:
+    """Write the items of a source: in one step where that can be, else a batch at a time."""
+    generation = wishes.generation
     specs = shop._specs(0 if generation is None else whole(generation, "generation", 1, 2**32 - 1))
-    total, batches = _open(source, ids, payloads, specs, shop._strings)
+    bulk = None if wishes.mode not in _bulk.MODES or generation is not None else _bulk_of(source, ids, payloads, wishes, specs)
+    if bulk is not None and (bulk[0][0][1].rows > BATCH or wishes.resume or isinstance(source, dict) or wishes.name):
+        written = _bulk.load(shop, *bulk, wishes.mode, wishes.resume, report)
+        if report is not None:
+            report("loading", bulk[0][0][1].rows, bulk[0][0][1].rows)
+        return written
+    if wishes.resume or wishes.name or isinstance(source, dict):
+        raise ArgumentError("name, resume and dicts of vectors go with vectors, upsert and insert, not with what is "
+                            "written some thousand at a time")
+    return _load_batches(shop, _open(source, ids, payloads, specs, shop._strings), wishes, report)
+
+
+def _bulk_of(source: Any, ids: Any, payloads: Any, wishes: Wishes,
+             specs: list[tuple[Any, ...]]) -> tuple[list[tuple[int, Any]], Any] | None:
+    """(sources of named vectors, payloads); None: such items are written a batch at a time."""
+    path = os.fspath(source) if isinstance(source, (str, os.PathLike)) else None
+    bare = ids is None and payloads is None and not wishes.name
+    if path is not None and bare:
+        if path.lower().endswith(_LINES) or os.path.exists((path[:-4] if path.lower().endswith(".npy") else path)
+                                                           + ".jsonl"):
+            return None
+        if path.lower().endswith(_PARQUET):
+            return _bulk_table(_read_parquet(path), path, specs)
+    if path is None and bare and hasattr(source, "columns"):
+        return _bulk_table(_to_arrow(source), type(source).__name__, specs)
+    return _bulk.sources_of(source, ids, wishes.name, specs), payloads
+
+
+def _read_parquet(path: str) -> Any:
+    pa = _pyarrow(path)
+    import pyarrow.parquet as parquet
+
+    with _files.refusals(path), open(path, "rb"):
+        pass
+    try:
+        return parquet.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise FormatError(f"{path}: is no well-formed Parquet file: {error}") from None
+
+
+def _bulk_table(table: Any, what: str, specs: list[tuple[Any, ...]]) -> tuple[list[tuple[int, Any]], Any] | None:
+    """A table whose items have all of its vectors, and do not end."""
+    vectors = _vector_columns(what, table.schema.names, specs)
+    ends = "expires" in table.schema.names and table.column("expires").null_count < table.num_rows
+    if ends or table.num_rows <= BATCH or any(table.column(column).null_count for column in vectors.values()):
+        return None
+    batch = _table_batch(table, vectors, what, specs)
+    name, *_ = vectors
+    return _bulk.sources_of(batch.vectors, batch.ids, name, specs), batch.payloads
+
+
+def _load_batches(shop: Any, opened: tuple[int, Iterator[Batch]], wishes: Wishes, report: Any) -> Written:
+    total, batches = opened
     done, sums, version = 0, [0, 0, 0, 0], shop.info["version"]
     for batch in batches:
         try:
-            version, *more = shop.add(batch.ids, batch.vectors, batch.payloads, expires=batch.expires, mode=mode,
-                                      generation=generation)
+            version, *more = shop.add(batch.ids, batch.vectors, batch.payloads, expires=batch.expires, mode=wishes.mode,
+                                      generation=wishes.generation)
         except DataError as error:
             raise DataError(f"items {done} to {done + len(batch.ids) - 1}: {error}") from None
         sums = [a + b for a, b in zip(sums, more)]
@@ -375,14 +437,7 @@ def _of_parquet(path: str, specs: list[tuple[Any, ...]]) -> tuple[int, Iterator[
 def _of_table(table: Any, specs: list[tuple[Any, ...]]) -> tuple[int, Iterator[Batch]]:
     """A table of Arrow, pandas or polars."""
     what = type(table).__name__
-    pa = _pyarrow(what)
-    if hasattr(table, "to_arrow"):
-        table = table.to_arrow()
-    elif not hasattr(table, "schema"):
-        table = pa.Table.from_pandas(table, preserve_index=[name for name in table.index.names if name is not None]
-                                     != [] or None)
-    if hasattr(table, "combine_chunks") is False:
-        table = pa.Table.from_batches([table])
+    table = _to_arrow(table)
     vectors = _vector_columns(what, table.schema.names, specs)
 
     def batches() -> Iterator[Batch]:
@@ -390,6 +445,16 @@ def _of_table(table: Any, specs: list[tuple[Any, ...]]) -> tuple[int, Iterator[B
             yield _table_batch(table.slice(at, BATCH), vectors, what, specs)
 
     return table.num_rows, batches()
+
+
+def _to_arrow(table: Any) -> Any:
+    pa = _pyarrow(type(table).__name__)
+    if hasattr(table, "to_arrow"):
+        table = table.to_arrow()
+    elif not hasattr(table, "schema"):
+        table = pa.Table.from_pandas(table, preserve_index=[name for name in table.index.names if name is not None]
+                                     != [] or None)
+    return table if hasattr(table, "combine_chunks") else pa.Table.from_batches([table])
 
 
 def _vector_columns(what: str, columns: list[str], specs: list[tuple[Any, ...]]) -> dict[str, str]:

@@ -247,6 +247,7 @@ static PyMethodDef methods[] = {
     {"_check", kpy_collection_check, METH_VARARGS, NULL},
     {"_close", collection_close, METH_NOARGS, NULL},
     {"_compact", kpy_collection_compact, METH_O, NULL},
+    {"_load", kpy_collection_load, METH_VARARGS, NULL},
     {"_count", kpy_collection_count, METH_O, NULL},
     {"_declare", collection_declare, METH_VARARGS, NULL},
     {"_delete", kpy_collection_delete, METH_VARARGS, NULL},

@@ -107,5 +107,6 @@ PyObject *kpy_collection_flip(PyObject *self, PyObject *args);
 PyObject *kpy_collection_canary(PyObject *self, PyObject *args);
 PyObject *kpy_collection_drop(PyObject *self, PyObject *args);
 PyObject *kpy_collection_compact(PyObject *self, PyObject *function);
+PyObject *kpy_collection_load(PyObject *self, PyObject *args);
 PyObject *kpy_collection_snapshot(PyObject *self, PyObject *path);
 #endif

@@ -853,6 +853,70 @@ def test_loading_vectors(tmp_path, rows):
             shop.load(rows[:2], payloads=tmp_path / "p.jsonl")
 
 
+def test_loading_at_once(tmp_path):
+    rows = np.random.default_rng(5).standard_normal((6000, DIM)).astype(np.float32)
+    bodies = [{"n": i, "color": "rb"[i % 2]} if i % 7 else None for i in range(6000)]
+    seen = []
+    path = tmp_path / "at-once"
+    with kith.Collection.create(path, dim=DIM, fields={"color": "tag"}) as shop:
+        shop.add(range(5), rows[5:10], [{"old": 1}] * 5)
+        assert shop.load(rows, payloads=bodies, progress=lambda *told: seen.append(told)) == (2, 5995, 5, 0, 0)
+        assert seen[-1] == ("loading", 6000, 6000) and len({told[0] for told in seen}) > 3
+        assert [item.payload for item in shop.get([0, 1, 5999])] == [None, bodies[1], bodies[5999]]
+        assert np.array_equal(shop[3].vector, rows[3]) and shop.info["segments"] == 1
+        assert shop.count("color = 'r'") == sum(body is not None and body["color"] == "r" for body in bodies)
+        assert np.array_equal(shop.search(rows[:9], k=1).ids.ravel(), np.arange(9))
+        with pytest.raises(kith.DataError, match=r"row 0 \(id 0\): is there already"):
+            shop.load(rows, mode="insert")
+        with pytest.raises(kith.DataError, match=r"row 4 \(id 9004\): .*color"):
+            shop.load(rows, ids=np.arange(9000, 15000), payloads=[{"color": {} if i == 4 else "x"} for i in range(6000)])
+        with pytest.raises(kith.ArgumentError, match="there are 2 for 6000"):
+            shop.load(rows, payloads=[{}, {}])
+        with pytest.raises(TypeError, match="'a' is a string"):
+            shop.load(rows, ids=["a"] * 6000)
+        with pytest.raises(kith.ArgumentError, match="some thousand at a time"):
+            shop.load(rows, mode="update", resume=True)
+        with pytest.raises(kith.ArgumentError, match="no vector 'x'"):
+            shop.load(rows, name="x")
+        with pytest.raises(kith.CancelledError):
+            shop.load(rows, progress=lambda stage, *_: not stage.endswith("items"))
+        assert os.path.exists(path / "load")
+        assert shop.load(rows, payloads=None, resume=True).replaced == 6000
+        assert shop[1].payload is None and len(shop) == 6000 and not os.path.exists(path / "load")
+
+
+def test_loading_files_and_names_at_once(tmp_path):
+    rows = np.random.default_rng(6).standard_normal((5000, 4)).astype(np.float32)
+    np.save(tmp_path / "v.npy", rows)
+    (tmp_path / "p.jsonl").write_text("".join(f'{{"n": {i}}}\n' for i in range(5000)))
+    with kith.Collection.create(None, vectors={"image": (4, "f16", "cosine"), "title": 2}, ids="string") as named:
+        ids = [f"ü{i}" for i in range(5000)]
+        written = named.load({"image": tmp_path / "v.npy", "title": rows[:, :2].astype(np.float64)}, ids,
+                             tmp_path / "p.jsonl")
+        assert written.inserted == 5000 and named["ü42"].payload == {"n": 42}
+        assert np.array_equal(named["ü42"].vectors["title"], rows[42, :2])
+        assert np.array_equal(named["ü42"].vectors["image"], rows[42].astype(np.float16).astype(np.float32))
+        assert named.load(rows[:, :2], ids, name="title").replaced == 5000
+        assert list(named["ü42"].vectors) == ["title"]
+        with pytest.raises(kith.ArgumentError, match="5000 and 1 rows|1 and 5000 rows"):
+            named.load({"image": rows, "title": rows[:1, :2]}, ids)
+        (tmp_path / "p.jsonl").write_text("{}\n" * 4999)
+        with pytest.raises(kith.FormatError, match="p.jsonl: has 4999 lines"):
+            named.load(rows, ids, tmp_path / "p.jsonl", name="image")
+
+
+def test_loading_tables_at_once(tmp_path):
+    pd, pa = pytest.importorskip("pandas"), pytest.importorskip("pyarrow")
+    rows = np.random.default_rng(7).standard_normal((5000, DIM)).astype(np.float32)
+    frame = pd.DataFrame({"id": np.arange(5000)[::-1], "vector": list(rows), "price": np.arange(5000)})
+    frame.to_parquet(tmp_path / "t.parquet")
+    for table in (frame, pa.Table.from_pandas(frame), tmp_path / "t.parquet"):
+        with kith.Collection.create(None, dim=DIM) as shop:
+            assert shop.load(table, mode="insert").inserted == 5000
+            assert shop.info["segments"] == 1 and shop[4999].payload == {"price": 0}
+            assert np.array_equal(shop[4990].vector, rows[9])
+
+
 def test_loading_lines(tmp_path, named):
     path = tmp_path / "x.jsonl"
     path.write_text('{"id": "a", "vectors": {"title": [1, 2]}, "payload": {"n": 1}}\n'

@@ -56,6 +56,8 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_GENERATION_REPORT] = SHAPE(kith_generation_report, KITH_GENERATION_REPORT_INIT, overlap),
     [KI_GROWN_FLIP_OPTIONS] = SHAPE(kith_flip_options, KITH_FLIP_OPTIONS_INIT, check),
     [KI_GROWN_FLIP_REPORT] = SHAPE(kith_flip_report, KITH_FLIP_REPORT_INIT, pause_ns),
+    [KI_GROWN_LOAD_OPTIONS] = SHAPE(kith_load_options, KITH_LOAD_OPTIONS_INIT, no_calibration),
+    [KI_GROWN_LOAD_REPORT] = SHAPE(kith_load_report, KITH_LOAD_REPORT_INIT, commit_ns),
 };
 
 /* Callers' structs need not be ones of today's types. */

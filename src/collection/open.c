@@ -8,6 +8,8 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/create.h"
+#include "load/load.h"
+#include "segment/home.h"
 #include "collection/lock.h"
 #include "log/follow.h"
 #include "log/load.h"
@@ -149,6 +151,7 @@ static kith_status remove_orphan(void *context, const char *name, kith_error *er
 /* The segments' folder may be gone with all that was in it: then the catalog names none, or could not be read. */
 static kith_status put_right(kith_collection *collection, kith_error *error) {
     if (!ki_home_find(collection->segments_path)) return ki_home_make(collection->segments_path, error);
+    ki_load_put_back(collection);
     return ki_home_each(collection->segments_path, remove_orphan, collection, error);
 }
 

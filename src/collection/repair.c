@@ -9,8 +9,9 @@
  * P2. A row is saved if the blocks of its id and of its vector match their checksums. Whatever else of an index is
  * damaged
  *     (codes, lists) is made anew when the rows are sealed again.
- * P3. Of a key that lives elsewhere too (another segment, the log) the other row is the newer one: nothing is saved of
- *     it here.
+ * P3. Of a key that lives elsewhere too (another segment; the log, after the version of the damaged segment's dead rows)
+ *     the other row is the newer one: nothing is saved of it here. What the log has of a key that is lost goes with it: an
+ *     older row must not come back.
  * P4. A damaged catalog cannot be repaired here: it is the only place that knows payloads and which rows live. */
 #include "base/checked.h"
 #include "base/grow.h"
@@ -57,7 +58,9 @@ struct repair {
 
     struct old_segment *segment;
     size_t segments, segment_room;
-    uint64_t *logged; /* keys of the log, ascending: what it says of them is newer than all segments */
+    struct logged {
+        uint64_t key, version;
+    } * logged; /* keys of the log and the last version that it has of them, ascending */
     size_t logged_count, logged_room;
     kith_index **opened; /* damaged indexes whose maps saved rows point into */
     size_t opened_count, opened_room;
@@ -87,10 +90,10 @@ static kith_status note_segment(void *context, uint64_t number, ki_bytes body, k
 static kith_status note_logged(void *context, const ki_log_head *head, const ki_log_operation *operation,
                                kith_error *error) {
     struct repair *repair = context;
-    (void)head;
-    if (!ki_array_reserve((void **)&repair->logged, &repair->logged_room, repair->logged_count + 1, sizeof(uint64_t)))
+    if (!ki_array_reserve((void **)&repair->logged, &repair->logged_room, repair->logged_count + 1,
+                          sizeof(*repair->logged)))
         return no_memory(error);
-    repair->logged[repair->logged_count++] = operation->key;
+    repair->logged[repair->logged_count++] = (struct logged){operation->key, head->version};
     return KITH_OK;
 }
 
@@ -106,13 +109,29 @@ static kith_status note_log(void *context, uint64_t sequence, ki_bytes body, kit
     return KITH_OK;
 }
 
-static int compare_u64(const void *a, const void *b) {
-    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return (x > y) - (x < y);
+static int compare_logged(const void *a, const void *b) {
+    const struct logged *x = a, *y = b;
+    if (x->key != y->key) return x->key < y->key ? -1 : 1;
+    return (x->version > y->version) - (x->version < y->version);
 }
 
-static int holds(const uint64_t *sorted, size_t count, uint64_t key) {
-    return count && bsearch(&key, sorted, count, sizeof(key), compare_u64) != NULL;
+/* The last version that the log has of a key; 0: none. */
+static uint64_t logged_version(const struct repair *repair, uint64_t key) {
+    size_t low = 0, high = repair->logged_count; /* the first one beyond the key */
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (repair->logged[middle].key <= key)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low && repair->logged[low - 1].key == key ? repair->logged[low - 1].version : 0;
+}
+
+/* Whether an item's row is one that the log brings back. */
+static int in_log(const struct repair *repair, const ki_catalog_item *item) {
+    const uint64_t version = logged_version(repair, item->key);
+    return version && version >= item->version;
 }
 
 static kith_status read_catalog(struct repair *repair, kith_error *error) {
@@ -127,7 +146,7 @@ static kith_status read_catalog(struct repair *repair, kith_error *error) {
     if (status == KITH_OK) status = ki_catalog_scan_segments(repair->catalog, note_segment, repair, error);
     if (status == KITH_OK) status = ki_catalog_scan_log(repair->catalog, 0, note_log, repair, error);
     if (status == KITH_OK && repair->logged_count)
-        qsort(repair->logged, repair->logged_count, sizeof(uint64_t), compare_u64);
+        qsort(repair->logged, repair->logged_count, sizeof(*repair->logged), compare_logged);
     ki_found_free(&found);
     if (status != KITH_E_CORRUPT && status != KITH_E_NOTFOUND) return status;
     kith_error own = error ? *error : (kith_error){0};
@@ -221,9 +240,9 @@ static void note_damage(void *context, uint64_t offset, uint64_t bytes) {
 
 /* Save what lies at a position, unless the log or a whole segment knows better. */
 static kith_status save_position(struct repair *repair, const kith_index *index, size_t spec, uint64_t position,
-                                 kith_error *error) {
+                                 uint64_t version, kith_error *error) {
     const uint64_t key = index->view.labels[position];
-    if (holds(repair->logged, repair->logged_count, key) || lives_in_whole(repair, key)) return KITH_OK;
+    if (logged_version(repair, key) > version || lives_in_whole(repair, key)) return KITH_OK;
     struct saved_row *row = saved_row_of(repair, key);
     if (!row) return no_memory(error);
     if (!row->vector[spec]) row->vector[spec] = index->view.originals + position * index->view.row_bytes;
@@ -231,8 +250,8 @@ static kith_status save_position(struct repair *repair, const kith_index *index,
 }
 
 /* By ascending key, which tells the rows that live where every row has this vector; where the order is damaged, all. */
-static kith_status save_index(struct repair *repair, const ki_bits *alive, kith_index *index, size_t spec,
-                              kith_error *error) {
+static kith_status save_index(struct repair *repair, const ki_bits *alive, uint64_t version, kith_index *index,
+                              size_t spec, kith_error *error) {
     int disordered = index->id_order == NULL;
     ki_bits *fine = fine_positions(index);
     kith_status status = fine ? KITH_OK : no_memory(error);
@@ -241,7 +260,7 @@ static kith_status save_index(struct repair *repair, const ki_bits *alive, kith_
     for (uint64_t place = 0; status == KITH_OK && place < index->view.rows; place++) {
         const uint64_t position = disordered ? place : index->id_order[place];
         if (position >= index->view.rows || !ki_bits_get(fine, position)) continue;
-        if (!known || ki_bits_get(alive, place)) status = save_position(repair, index, spec, position, error);
+        if (!known || ki_bits_get(alive, place)) status = save_position(repair, index, spec, position, version, error);
     }
     ki_bits_release(fine);
     return status;
@@ -269,7 +288,7 @@ static kith_status save_segment(struct repair *repair, const struct old_segment 
         if (opening != KITH_OK) continue;
         repair->opened[repair->opened_count++] = index;
         if (index->view.originals && index->view.dim == vector->dim && index->view.dtype == vector->dtype)
-            status = save_index(repair, alive, index, s, error);
+            status = save_index(repair, alive, body.version, index, s, error);
     }
     ki_bits_release(alive);
     return status;
@@ -290,7 +309,7 @@ static kith_status put_row(struct repair *repair, const struct saved_row *row, k
                            kith_error *error) {
     kith_status status = ki_catalog_get_item(repair->catalog, row->key, found, error);
     if (status == KITH_E_NOTFOUND) return KITH_OK; /* it was removed */
-    if (status != KITH_OK) return status;
+    if (status != KITH_OK || in_log(repair, &found->item)) return status;
     ki_log_operation operation = {.kind = KI_LOG_PUT,
                                   .key = row->key,
                                   .expires_ms = found->item.expires_ms,
@@ -324,6 +343,25 @@ static kith_status put_saved(struct repair *repair, kith_error *error) {
     return status;
 }
 
+/* Of what is lost the log may have older rows. */
+static kith_status put_lost(struct repair *repair, const uint64_t *key, size_t count, kith_error *error) {
+    ki_log_body body = {.generations = repair->generations};
+    kith_status status = KITH_OK;
+    for (size_t at = 0; at < count && status == KITH_OK;) {
+        const size_t end = ki_min_size(at + ROWS_A_BODY, count);
+        status = ki_log_begin(&body, ++repair->state.version, error);
+        for (; at < end && status == KITH_OK; at++)
+            if (logged_version(repair, key[at]))
+                status = ki_log_add(&body, &(ki_log_operation){.kind = KI_LOG_REMOVE, .key = key[at]}, error);
+        if (status == KITH_OK) status = ki_log_end(&body, repair->state.next_key, error);
+        if (status == KITH_OK && body.operations)
+            status = ki_catalog_append_log(repair->catalog, repair->state.version,
+                                           (ki_bytes){.data = body.data, .bytes = body.bytes}, error);
+    }
+    ki_log_free(&body);
+    return status;
+}
+
 static kith_status put_state(struct repair *repair, kith_error *error) {
     unsigned char bytes[KI_STATE_BYTES];
     repair->state.edition++;
@@ -349,7 +387,7 @@ static int compare_saved(const void *key, const void *row) {
 static kith_status look_for(void *context, const ki_catalog_item *item, kith_error *error) {
     struct loss *loss = context;
     struct repair *repair = loss->repair;
-    if (holds(repair->logged, repair->logged_count, item->key) || lives_in_whole(repair, item->key) ||
+    if (in_log(repair, item) || lives_in_whole(repair, item->key) ||
         (repair->saved_count &&
          bsearch(&item->key, repair->saved, repair->saved_count, sizeof(*repair->saved), compare_saved))) {
         repair->report.items++;
@@ -372,6 +410,7 @@ static kith_status change(struct repair *repair, const struct loss *loss, kith_e
     for (size_t i = 0; i < loss->count && status == KITH_OK; i++)
         status = ki_catalog_remove_item(repair->catalog, loss->key[i], error);
     if (status == KITH_OK) status = put_saved(repair, error);
+    if (status == KITH_OK) status = put_lost(repair, loss->key, loss->count, error);
     if (status == KITH_OK) status = put_state(repair, error);
     if (status == KITH_OK) return ki_catalog_commit(repair->catalog, error);
     ki_catalog_rollback(repair->catalog);

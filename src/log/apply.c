@@ -46,11 +46,21 @@ static kith_status append(ki_apply *apply, const ki_log_head *head, const ki_log
     return ki_edit_append(apply->edit, &row, &replaced, error);
 }
 
+/* A row of a segment that lives at a later version than the log's says that what the log has of its key is over
+ * (body.h): segments that were loaded are in no log. */
+static int is_over(const ki_apply *apply, const ki_log_head *head, uint64_t key) {
+    const ki_snapshot *state = ki_edit_state(apply->edit);
+    ki_place place;
+    return apply->check && ki_snapshot_find_sealed(state, key, &place) &&
+           state->sealed[place.sealed].sealed->saved_version >= head->version;
+}
+
 kith_status ki_apply_operation(void *context, const ki_log_head *head, const ki_log_operation *operation,
                                kith_error *error) {
     ki_apply *apply = context;
     ki_catalog *catalog = apply->collection->catalog;
     int was;
+    if (is_over(apply, head, operation->key)) return KITH_OK;
     if (operation->kind == KI_LOG_REMOVE) {
         const kith_status status = ki_edit_kill(apply->edit, operation->key, &was, error);
         return status == KITH_OK && apply->to_catalog ? ki_catalog_remove_item(catalog, operation->key, error) : status;

@@ -13,7 +13,7 @@ typedef struct ki_apply {
     ki_edit *edit;
     const ki_schema *schema;
     int to_catalog; /* write the items too: not when the catalog has them already */
-    int check;      /* look at the vectors: bodies that come from the catalog */
+    int check; /* bodies that come from the catalog: look at the vectors, and pass over what a segment has replaced */
     ki_values values;
 } ki_apply; /* ends with ki_values_free(&values) */
 

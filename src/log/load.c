@@ -140,9 +140,9 @@ static ki_sealed *find_open(const kith_collection *collection, uint64_t number, 
     const ki_snapshot *current = collection->current;
     for (size_t s = 0; current && s < current->sealed_count; s++) {
         ki_sealed *sealed = current->sealed[s].sealed;
-        if (sealed->number == number && sealed->generation == body->generation &&
-            ki_table_rows(sealed->table) == body->rows && ki_table_hash(sealed->table) == body->table.hash &&
-            strcmp(sealed->table_name, body->table.name) == 0 && same_indexes(sealed, body))
+        if (sealed->number == number && ki_table_rows(sealed->table) == body->rows &&
+            ki_table_hash(sealed->table) == body->table.hash && strcmp(sealed->table_name, body->table.name) == 0 &&
+            same_indexes(sealed, body))
             return sealed;
     }
     return NULL;
@@ -163,6 +163,7 @@ static kith_status reuse_segment(const struct segments *segments, uint64_t numbe
         ki_bits_release(alive);
         return asked;
     }
+    if (*found) sealed->saved_version = body.version;
     if (*found) return ki_edit_add_sealed(segments->edit, sealed, alive, error); /* which takes them over */
     ki_bits_release(alive);
     return KITH_OK;

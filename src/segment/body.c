@@ -109,7 +109,7 @@ kith_status ki_body_encode(const ki_body *body, const ki_bits *alive, void **dat
     ki_store_u32(to, MAGIC);
     ki_store_u32(to + 4, VERSION);
     ki_store_u64(to + 8, body->rows);
-    ki_store_u64(to + 16, body->generation);
+    ki_store_u64(to + 16, body->version);
     ki_store_u32(to + 24, (uint32_t)body->specs);
     ki_store_u32(to + 28, (uint32_t)dead);
     put_file(&body->table, to + HEAD_BYTES);
@@ -194,7 +194,7 @@ static kith_status get_head(const unsigned char *from, size_t bytes, uint64_t nu
         return ki_fail(error, KITH_E_VERSION, "segment %llu is of version %u, which needs a newer kith",
                        (unsigned long long)number, ki_load_u32(from + 4));
     body->rows = ki_load_u64(from + 8);
-    body->generation = ki_load_u64(from + 16);
+    body->version = ki_load_u64(from + 16);
     body->specs = ki_load_u32(from + 24);
     if (!body->rows || body->rows > KITH_ROWS_MAX) return corrupt(number, "its row count is out of range", error);
     if (body->specs > KITH_VECTORS_MAX) return corrupt(number, "its number of vectors is out of range", error);

@@ -3,11 +3,14 @@
  * What the catalog keeps of a sealed segment, as bytes. Little-endian:
  *
  *   0   "KSEG"              8   u64 rows          24  u32 specs
- *   4   u32 version, 1      16  u64 generation    28  u32 bytes of the dead rows
+ *   4   u32 version, 1      16  u64 version       28  u32 bytes of the dead rows
  *   32  1 + specs files of 64 bytes: u64 bytes, u64 hash, a name of up to 47 bytes and zeros. First the table, then
  *       the index of each named vector; all zeros where no row has it
  *   then the dead rows as a Roaring bitmap in its portable form [https://github.com/RoaringBitmap/RoaringFormatSpec],
  *   of array and bitmap containers: what is dense is copied from the bits as it lies.
+ *
+ * The version is the collection's at which exactly these rows lived: what the log says of a living row's key up to that
+ * version is in effect, or was replaced by this row (collection.h C3).
  *
  * B1. Every count, size, name and row is bounded before use; what is not exactly of this form is refused. */
 #ifndef KI_SEGMENT_BODY_H
@@ -25,7 +28,7 @@ typedef struct ki_body_file {
 } ki_body_file;
 
 typedef struct ki_body {
-    uint64_t rows, generation;
+    uint64_t rows, version;
     size_t specs;
     ki_body_file table, index[KITH_VECTORS_MAX];
 } ki_body;

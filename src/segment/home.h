@@ -5,6 +5,7 @@
  *   catalog.sqlite      and what SQLite keeps beside it
  *   lock                who writes (collection/lock.h)
  *   segments/<number>   sealed segments (sealed.h)
+ *   load                what is built of a load (load.h)
  *
  * Any thread; who makes or removes things holds the lock, or nobody else knows the folder yet. */
 #ifndef KI_SEGMENT_HOME_H
@@ -16,6 +17,7 @@
 
 #define KI_HOME_CATALOG  "catalog.sqlite"
 #define KI_HOME_SEGMENTS "segments"
+#define KI_HOME_LOAD     "load"
 
 /* folder/name; the caller's to free. NULL: no memory. */
 char *ki_home_path(const char *folder, const char *name);

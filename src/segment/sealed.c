@@ -98,7 +98,6 @@ static ki_sealed *new_sealed(const ki_sealed_where *where, uint64_t number, cons
     atomic_init(&sealed->references, 1);
     atomic_init(&sealed->retired, KI_RETIRED_NOT);
     sealed->number = number;
-    sealed->generation = body->generation;
     sealed->specs = body->specs;
     sealed->folder = ki_sealed_folder(where->folder, number);
     sealed->tuned = ki_alloc_array_zeroed(body->specs, sizeof(*sealed->tuned));
@@ -140,6 +139,7 @@ kith_status ki_sealed_open(const ki_sealed_where *where, uint64_t number, const 
         return status;
     }
     opened->saved_dead = bits->rows - bits->set;
+    opened->saved_version = body.version;
     *sealed = opened;
     *alive = bits;
     return KITH_OK;
@@ -151,9 +151,9 @@ static void name_of(const ki_sealed *sealed, const char *path, char *name) {
     if (length > folder && length - folder < KI_BODY_NAME_BYTES) memcpy(name, path + folder, length - folder);
 }
 
-kith_status ki_sealed_encode(const ki_sealed *sealed, const ki_bits *alive, void **data, size_t *bytes,
-                             kith_error *error) {
-    ki_body body = {.rows = ki_table_rows(sealed->table), .generation = sealed->generation, .specs = sealed->specs};
+kith_status ki_sealed_encode(const ki_sealed *sealed, const ki_bits *alive, uint64_t version, void **data,
+                             size_t *bytes, kith_error *error) {
+    ki_body body = {.rows = ki_table_rows(sealed->table), .version = version, .specs = sealed->specs};
     body.table.bytes = ki_table_file_bytes(sealed->table);
     body.table.hash = ki_table_hash(sealed->table);
     memcpy(body.table.name, sealed->table_name, KI_BODY_NAME_BYTES);

@@ -36,7 +36,7 @@ typedef struct ki_sealed {
     _Atomic uint64_t references;
     atomic_int retired;     /* KI_RETIRED_..., by the writer once no catalog names it */
     uint64_t retired_slots; /* bits; set before `retired` is */
-    uint64_t number, generation;
+    uint64_t number;
     char *folder;
     ki_table *table;
     char table_name[KI_BODY_NAME_BYTES]; /* of its file in the folder */
@@ -45,8 +45,10 @@ typedef struct ki_sealed {
     ki_sealed_tuned *tuned;              /* one a slot; constant once others have the segment */
     int flat; /* made in haste: an index has one list where it may have more (job_build.c) */
     uint64_t disk_bytes;
-    _Atomic uint64_t saved_dead; /* how many dead rows the catalog's body has; changed under kith_collection.writing */
-    pthread_mutex_t mutex;       /* guards what follows */
+    /* Of the body that the catalog has: how many dead rows, at which version. Changed under kith_collection.writing. */
+    _Atomic uint64_t saved_dead;
+    uint64_t saved_version;
+    pthread_mutex_t mutex; /* guards what follows */
     ki_sealed_scratch *free;
     ki_sealed_scratch *hulls; /* of scratches that are in use */
     size_t free_count;
@@ -65,9 +67,10 @@ typedef struct ki_sealed_where {
 } ki_sealed_where;
 
 /* What the catalog keeps of a segment, as bytes with a version of their own (body.h): files and their sizes and hashes,
- * rows, generation, and the dead rows. The caller frees *body. Takes microseconds for a million rows. */
-kith_status ki_sealed_encode(const ki_sealed *sealed, const ki_bits *alive, void **body, size_t *bytes,
-                             kith_error *error);
+ * rows, and the dead rows at a version of the collection. The caller frees *body. Takes microseconds for a million
+ * rows. */
+kith_status ki_sealed_encode(const ki_sealed *sealed, const ki_bits *alive, uint64_t version, void **body,
+                             size_t *bytes, kith_error *error);
 /* Open what the catalog names; *alive: the rows that live. KITH_E_CORRUPT names the file and what differs, also one
  * that is not there: for a reader, whose catalog may have moved on meanwhile. KITH_E_VERSION. */
 kith_status ki_sealed_open(const ki_sealed_where *where, uint64_t number, const void *body, size_t bytes,

@@ -12,6 +12,7 @@
  *               catalog to a state; follow: what others wrote, and what is over
  *   write       request: what callers ask for, checked; resolve, commit: from there to a published snapshot
  *   upkeep      from heads to segments, from segments to fewer, and the thread that decides when
+ *   load        much at once: a segment that is built beside
  *   collection  the verbs of kith.h: made, opened, written, read, searched, kept
  *
  * C1. Order of locks: writing > catalog > publishing > a segment's own. Searches take none but `publishing` (for a
@@ -20,7 +21,8 @@
  *     acknowledged.
  * C3. The log in the catalog holds, in the order of versions, every write that is in no live segment; live segments and
  *     their dead rows, replayed with the log, give the current state. Replaying what is in effect already changes
- *     nothing.
+ *     nothing: a row that lives in a segment is newer than what the log has up to the version of the segment's dead
+ *     rows. What was loaded is a version without a log.
  * C4. `writing` is never held while files are built or read: sealing and merging take it to begin and to publish. */
 #ifndef KI_STATE_COLLECTION_H
 #define KI_STATE_COLLECTION_H
@@ -72,6 +74,7 @@ struct kith_collection {
     uint64_t edition;        /* counts changes of segments, settings and the log's beginning (made.h M3) */
     kith_status poisoned;    /* KITH_OK, or why writes are refused (faults of a commit) */
     char poison[KITH_ERROR_TEXT_BYTES];
+    int loading; /* a load is running (load/load.h) */
     ki_commit_queue *queue;
 
     pthread_mutex_t publishing; /* guards the pointer */

@@ -134,7 +134,7 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
 
 /* Made in haste: one list, and no first level. So few rows that it would be no other index are not told apart. */
 static int is_flat(const ki_job *job, const struct vectors *v) {
-    return job->hasty && job->collection->made.vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
+    return job->hasty && job->generations->vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
 }
 
 /* Whether the build measures plans: see calibrate.h. In memory alone, where that cannot be done later, too. */
@@ -145,22 +145,28 @@ static int is_measured(const ki_job *job, const struct vectors *v) {
     return known && v->count >= KI_CALIBRATED_FROM;
 }
 
-static kith_build_options options_of(ki_job *job, const struct vectors *v) {
-    const ki_vector *vector = &job->generations->vector[v->spec];
+kith_build_options ki_job_options(const kith_collection *collection, const ki_vector *vector, uint64_t rows) {
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.metric = vector->metric;
     options.dtype = vector->dtype;
-    options.threads = job->watch ? job->watch->threads : 1;
     options.memory_bytes = BUILD_BYTES;
+    options.no_calibration = rows < KI_CALIBRATED_FROM;
+    options.no_sigbus_handler = collection->options.no_sigbus_handler;
+    if (vector->dtype != KITH_B1 && rows >= LISTS_FROM && rows < LISTS_OF_BUILD)
+        options.lists = 2 * (size_t)sqrt((double)rows);
+    return options;
+}
+
+static kith_build_options options_of(ki_job *job, const struct vectors *v) {
+    const ki_vector *vector = &job->generations->vector[v->spec];
+    kith_build_options options = ki_job_options(job->collection, vector, v->count);
     options.no_calibration = !is_measured(job, v);
-    options.no_sigbus_handler = job->collection->options.no_sigbus_handler;
+    options.threads = job->watch ? job->watch->threads : 1;
     options.progress = ki_job_watched;
     options.progress_context = job;
     if (job->hasty && vector->dtype != KITH_B1) {
         options.lists = 1;
         options.first_level = KITH_FIRST_LEVEL_NONE;
-    } else if (vector->dtype != KITH_B1 && v->count >= LISTS_FROM && v->count < LISTS_OF_BUILD) {
-        options.lists = 2 * (size_t)sqrt((double)v->count);
     }
     return options;
 }

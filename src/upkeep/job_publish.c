@@ -9,6 +9,7 @@
  * Under `writing`, which these functions take. */
 #include "base/checked.h"
 #include "base/status.h"
+#include "write/bodies.h"
 #include "log/measured.h"
 #include "upkeep/seal.h"
 #include "write/commit.h"
@@ -68,48 +69,11 @@ static void catch_up(ki_job *job) {
 
 /* ---- What the catalog is told ------------------------------------------------------------------------------------ */
 
-struct body {
-    ki_sealed *sealed; /* the edited state holds it */
-    uint64_t dead;
-    void *data;
-    size_t bytes;
-};
-
 struct change {
     const ki_job *job;
     const ki_head *left; /* the oldest head that stays; NULL: no head goes, and the log stays */
-    size_t bodies;
-    struct body *body;
+    ki_bodies bodies;
 };
-
-static void end_change(struct change *change) {
-    for (size_t b = 0; b < change->bodies; b++) free(change->body[b].data);
-    free(change->body);
-}
-
-static kith_status add_body(struct change *change, const ki_snapshot_sealed *in, kith_error *error) {
-    struct body *body = &change->body[change->bodies];
-    const kith_status status = ki_sealed_encode(in->sealed, in->alive, &body->data, &body->bytes, error);
-    if (status != KITH_OK) return status;
-    body->sealed = in->sealed;
-    body->dead = in->alive->rows - in->alive->set;
-    change->bodies++;
-    return KITH_OK;
-}
-
-/* The new segment's body, and where the log is cut those of all that lost rows since they were put. */
-static kith_status prepare(struct change *change, const ki_snapshot *state, kith_error *error) {
-    change->body = ki_alloc_array_zeroed(state->sealed_count, sizeof(*change->body));
-    if (!change->body) return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", change->job->stage);
-    kith_status status = KITH_OK;
-    for (size_t i = 0; i < state->sealed_count && status == KITH_OK; i++) {
-        const ki_snapshot_sealed *in = &state->sealed[i];
-        const uint64_t dead = in->alive->rows - in->alive->set;
-        if (in->sealed == change->job->sealed || (change->left && dead != in->sealed->saved_dead))
-            status = add_body(change, in, error);
-    }
-    return status;
-}
 
 static kith_status remove_segment(kith_collection *collection, const ki_sealed *sealed, kith_error *error) {
     const kith_status status = ki_catalog_remove_segment(collection->catalog, sealed->number, error);
@@ -122,12 +86,7 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
     kith_status status = KITH_OK;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
         if (job->origin[o].sealed) status = remove_segment(collection, job->origin[o].sealed, error);
-    for (size_t b = 0; b < change->bodies && status == KITH_OK; b++) {
-        const struct body *body = &change->body[b];
-        status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
-                                        error);
-    }
-    return status;
+    return status == KITH_OK ? ki_bodies_put(&change->bodies, collection->catalog, error) : status;
 }
 
 /* ---- The log ----------------------------------------------------------------------------------------------------- */
@@ -218,20 +177,22 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
 static kith_status publish(ki_job *job, uint64_t *dropped, kith_error *error) {
     ki_edit *edit = NULL;
     struct change change = {.job = job};
+    const uint64_t version = job->collection->version;
     kith_status status = ki_edit_begin(job->collection, &edit, error);
     if (status == KITH_OK) {
         carry(job, ki_edit_state(edit));
         status = exchange(job, edit, &change, error);
     }
     if (status == KITH_OK && change.left) *dropped = ki_commit_version_before(job->collection, change.left);
-    if (status == KITH_OK) status = prepare(&change, ki_edit_state(edit), error);
+    if (status == KITH_OK)
+        status =
+            ki_bodies_encode(ki_edit_state(edit), job->sealed, change.left != NULL, version, &change.bodies, error);
     if (status == KITH_OK)
         status = ki_commit_edit(job->collection, edit, put, &change, error);
     else
         ki_edit_abandon(edit);
-    for (size_t b = 0; b < change.bodies && status == KITH_OK; b++)
-        change.body[b].sealed->saved_dead = change.body[b].dead;
-    end_change(&change);
+    if (status == KITH_OK) ki_bodies_settle(&change.bodies);
+    ki_bodies_free(&change.bodies);
     return status;
 }
 

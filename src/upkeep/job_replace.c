@@ -17,7 +17,6 @@
 static void keep_names(ki_job *job, const ki_sealed *old, uint64_t without) {
     job->number = old->number;
     job->made.rows = ki_table_rows(old->table);
-    job->made.generation = old->generation;
     job->made.specs = old->specs;
     if (!job->made.table.name[0]) memcpy(job->made.table.name, old->table_name, KI_BODY_NAME_BYTES);
     for (size_t s = 0; s < old->specs; s++) {
@@ -65,6 +64,7 @@ static kith_status publish(ki_job *job, const ki_sealed *old, ki_job_put_fn more
     ki_edit *edit = NULL;
     struct change change = {.job = job, .more = more};
     uint64_t dead = 0;
+    const uint64_t version = job->collection->version;
     kith_status status = ki_edit_begin(job->collection, &edit, error);
     ki_bits *alive = status == KITH_OK ? alive_of(ki_edit_state(edit), old) : NULL;
     if (status == KITH_OK && !alive)
@@ -72,7 +72,7 @@ static kith_status publish(ki_job *job, const ki_sealed *old, ki_job_put_fn more
     if (status == KITH_OK) {
         dead = alive->rows - alive->set;
         ki_bits_hold(alive);
-        status = ki_sealed_encode(job->sealed, alive, &change.data, &change.bytes, error);
+        status = ki_sealed_encode(job->sealed, alive, version, &change.data, &change.bytes, error);
         if (status == KITH_OK) status = ki_edit_remove_sealed(edit, old->number, error);
         if (status == KITH_OK)
             status = ki_edit_add_sealed(edit, job->sealed, alive, error);
@@ -83,7 +83,10 @@ static kith_status publish(ki_job *job, const ki_sealed *old, ki_job_put_fn more
         status = ki_commit_edit(job->collection, edit, put, &change, error);
     else
         ki_edit_abandon(edit);
-    if (status == KITH_OK) job->sealed->saved_dead = dead;
+    if (status == KITH_OK) {
+        job->sealed->saved_dead = dead;
+        job->sealed->saved_version = version;
+    }
     free(change.data);
     return status;
 }

@@ -73,6 +73,8 @@ void ki_job_end(ki_job *job);
 
 /* ---- job_build.c: what comes out --------------------------------------------------------------------------------- */
 
+/* How an index of so many rows of a vector is built, threads and progress aside. */
+kith_build_options ki_job_options(const kith_collection *collection, const ki_vector *vector, uint64_t rows);
 /* The table of all rows in a file of the folder of segment job->number. */
 kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error);
 /* Do something of a job as its watch says: politely, or at once. */

@@ -43,13 +43,9 @@ void ki_commit_queue_destroy(ki_commit_queue *queue) {
 /* ---- The catalog's side ------------------------------------------------------------------------------------------ */
 
 /* The numbers that must never go back; between begin and commit. */
-static kith_status put_state(kith_collection *collection, uint64_t edition, kith_error *error) {
+static kith_status put_state(kith_collection *collection, const ki_state *state, kith_error *error) {
     unsigned char bytes[KI_STATE_BYTES];
-    const ki_state state = {.version = collection->version,
-                            .next_key = collection->next_key,
-                            .next_segment = collection->next_segment,
-                            .edition = edition};
-    ki_state_encode(&state, bytes);
+    ki_state_encode(state, bytes);
     return ki_catalog_put_setting(collection->catalog, KI_SETTING_STATE, (ki_bytes){bytes, sizeof(bytes)}, error);
 }
 
@@ -73,23 +69,54 @@ static kith_status end_change(kith_collection *collection, kith_status status, k
     return status == KITH_OK ? status : ki_fail(error, status, "%s", own.text);
 }
 
-kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
-                           kith_error *error) {
-    const uint64_t edition = collection->edition + 1;
+/* The numbers are as in `state` afterwards. */
+static kith_status commit_edit(kith_collection *collection, ki_edit *edit, const ki_state *state, ki_commit_fn put,
+                               void *context, kith_error *error) {
     kith_status status = ki_collection_writable(collection, error);
     if (status == KITH_OK) status = ki_catalog_begin(collection->catalog, error);
     if (status == KITH_OK) {
-        status = put_state(collection, edition, error);
-        if (status == KITH_OK) status = put(collection, context, error);
+        status = put_state(collection, state, error);
+        if (status == KITH_OK && put) status = put(collection, context, error);
         status = end_change(collection, status, error);
     }
     if (status != KITH_OK) {
         ki_edit_abandon(edit);
         return status;
     }
-    collection->edition = edition;
-    ki_edit_publish(edit, collection->version);
+    collection->version = state->version;
+    collection->next_key = state->next_key;
+    collection->edition = state->edition;
+    ki_edit_publish(edit, state->version);
     return KITH_OK;
+}
+
+static ki_state next_state(const kith_collection *collection) {
+    return (ki_state){.version = collection->version,
+                      .next_key = collection->next_key,
+                      .next_segment = collection->next_segment,
+                      .edition = collection->edition + 1};
+}
+
+kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
+                           kith_error *error) {
+    const ki_state state = next_state(collection);
+    return commit_edit(collection, edit, &state, put, context, error);
+}
+
+kith_status ki_commit_version(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
+                              kith_error *error) {
+    ki_state state = next_state(collection);
+    state.version++;
+    return commit_edit(collection, edit, &state, put, context, error);
+}
+
+kith_status ki_commit_keys(kith_collection *collection, uint64_t count, uint64_t *first, kith_error *error) {
+    ki_state state = next_state(collection);
+    ki_edit *edit = NULL;
+    *first = state.next_key;
+    state.next_key += count;
+    const kith_status status = ki_edit_begin(collection, &edit, error);
+    return status == KITH_OK ? commit_edit(collection, edit, &state, NULL, NULL, error) : status;
 }
 
 kith_status ki_commit_records(kith_collection *collection, ki_commit_fn put, void *context, kith_error *error) {

@@ -52,6 +52,11 @@ void ki_commit_queue_destroy(ki_commit_queue *queue);
 typedef kith_status (*ki_commit_fn)(kith_collection *collection, void *context, kith_error *error);
 kith_status ki_commit_edit(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
                            kith_error *error);
+/* The same for a change that is a version of its own, and bears no log: collection->version + 1. */
+kith_status ki_commit_version(kith_collection *collection, ki_edit *edit, ki_commit_fn put, void *context,
+                              kith_error *error);
+/* Under `writing`: `count` keys for string ids that nobody else will get, whatever happens; *first of them. */
+kith_status ki_commit_keys(kith_collection *collection, uint64_t count, uint64_t *first, kith_error *error);
 /* Under `writing`: a change of the catalog's records alone, which no state knows of. */
 kith_status ki_commit_records(kith_collection *collection, ki_commit_fn put, void *context, kith_error *error);
 /* The largest version all of whose rows are in segments or in frozen heads before `head`: what of the log may go once

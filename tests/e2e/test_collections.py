@@ -130,6 +130,77 @@ def test_files_of_vectors_with_payloads(tmp_path):
     assert f"{DIM + 1} elements" in refused(INPUT, "add", "shop", "wide.npy", cwd=tmp_path)
 
 
+def test_load(tmp_path):
+    rows = 3000
+    write_npy(tmp_path / "x.npy", [vector(n) for n in range(rows)])
+    write_npy(tmp_path / "ids.npy", [7 * n + 1 for n in range(rows)], "i8")
+    write_lines(tmp_path / "p.jsonl", [item(n)["payload"] for n in range(rows)])
+    good("create", "shop", "--dim", DIM, "--fields", "color:tag,price:float", cwd=tmp_path)
+    good("add", "shop", "x.npy", "--rows", 9, cwd=tmp_path)
+    said = good("load", "shop", "x.npy", "--payloads", "p.jsonl", cwd=tmp_path).stdout
+    assert "2,991 items loaded, 9 replaced" in said
+    assert good("get", "shop", "--count", cwd=tmp_path).stdout == f"{rows}\n"
+    assert lines(good("get", "shop", 4, cwd=tmp_path).stdout)[0]["payload"] == item(4)["payload"]
+    query = ",".join(map(str, vector(5)))
+    assert answers(good("query", "shop", "--query", query, "-k", 5, "--json", cwd=tmp_path).stdout) == \
+        [nearest(range(rows), vector(5), 5)]
+    assert int(good("get", "shop", "--where", 'color = "blue"', "--count", cwd=tmp_path).stdout) == rows // 3
+    report = json.loads(good("load", "shop", "x.npy", "--ids", "ids.npy", "--rows", 5, "--json", cwd=tmp_path).stdout)
+    assert (report["replaced"], report["inserted"], report["version"], report["resumed"]) == (5, 0, 3, 0)
+    assert "is there already" in refused(INPUT, "load", "shop", "x.npy", "--mode", "insert", cwd=tmp_path)
+    write_lines(tmp_path / "few.jsonl", [{}] * 4)
+    assert "has 4 lines" in refused(INPUT, "load", "shop", "x.npy", "--payloads", "few.jsonl", cwd=tmp_path)
+    write_lines(tmp_path / "wrong.jsonl", [{}] * 6 + [{"price": "dear"}] + [{}] * (rows - 7))
+    said = refused(INPUT, "load", "shop", "x.npy", "--payloads", "wrong.jsonl", cwd=tmp_path)
+    assert "wrong.jsonl: line 7: x.npy: row 6 (id 6): " in said
+    write_npy(tmp_path / "wide.npy", [[1.0] * (DIM + 1)])
+    assert f"{DIM + 1} elements" in refused(USAGE, "load", "shop", "wide.npy", cwd=tmp_path)
+    assert not (tmp_path / "shop" / "load").exists()
+    good("verify", "shop", cwd=tmp_path)
+
+
+def test_load_lines_and_named_vectors(tmp_path):
+    write_lines(tmp_path / "items.jsonl", map(item, range(50)))
+    good("create", "shop", "--dim", DIM, cwd=tmp_path)
+    good("load", "shop", "items.jsonl", "--first-row", 10, cwd=tmp_path)
+    got = lines(good("get", "shop", "--vectors", cwd=tmp_path).stdout)
+    assert [(g["id"], g["payload"], g["vector"]) for g in got] == [(n, item(n)["payload"], vector(n)) for n in range(10, 50)]
+    write_lines(tmp_path / "ends.jsonl", [item(1) | {"expires": 5}])
+    assert "use add" in refused(INPUT, "load", "shop", "ends.jsonl", cwd=tmp_path)
+    assert "use add" in refused(USAGE, "load", "shop", "-", "--format", "jsonl", cwd=tmp_path, input=json.dumps(item(1)))
+    good("create", "named", "--vectors", "image:4:f16:cosine,title:2", "--string-ids", cwd=tmp_path)
+    write_npy(tmp_path / "a.npy", [[1.0, 0, 0, n] for n in range(5)])
+    write_npy(tmp_path / "b.npy", [[n, 1.0] for n in range(5)])
+    (tmp_path / "ids.txt").write_text("".join(f"n {n}\n" for n in range(5)))
+    good("load", "named", "image=a.npy", "title=b.npy", "--ids", "ids.txt", cwd=tmp_path)
+    got = lines(good("get", "named", "n 3", "--vectors", cwd=tmp_path).stdout)[0]
+    assert got["vectors"] == {"image": [1, 0, 0, 3], "title": [3, 1]}
+    assert "numbers of its rows" in refused(USAGE, "load", "named", "image=a.npy", cwd=tmp_path)
+
+
+def test_load_interrupted_and_resumed(tmp_path):
+    rng = random.Random(3)
+    write_npy(tmp_path / "x.npy", [[rng.gauss(0, 1) for _ in range(64)] for _ in range(30000)])
+    good("create", "shop", "--dim", 64, cwd=tmp_path)
+    with subprocess.Popen([KITH, "load", "shop", "x.npy"], cwd=tmp_path, text=True, env=environment(),
+                          stderr=subprocess.PIPE) as loading:
+        for _ in range(2000):
+            if (tmp_path / "shop" / "load" / "manifest").exists():
+                break
+            time.sleep(0.005)
+        loading.send_signal(signal.SIGINT)
+        said = loading.communicate()[1]
+    if loading.returncode == 0:
+        pytest.skip("the load was over before it was interrupted")
+    assert loading.returncode == INTERRUPTED and "--resume" in said
+    assert good("get", "shop", "--count", cwd=tmp_path).stdout == "0\n"
+    write_npy(tmp_path / "y.npy", [[1.0] * 64] * 10)
+    assert "differs" in refused(USAGE, "load", "shop", "y.npy", "--resume", cwd=tmp_path)
+    report = json.loads(good("load", "shop", "x.npy", "--resume", "--json", cwd=tmp_path).stdout)
+    assert report["inserted"] == 30000 and report["resumed"] >= 1
+    good("verify", "shop", cwd=tmp_path)
+
+
 def test_string_ids_and_named_vectors(tmp_path):
     good("create", "shop", "--vectors", "image:4:f16:cosine,title:2", "--string-ids", cwd=tmp_path)
     write_lines(tmp_path / "i.jsonl", [

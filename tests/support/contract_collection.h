@@ -73,6 +73,14 @@ static kith_status call_collection_write(unsigned missing, kith_error *error) {
     return kith_collection_write(P(1, shop), P(2, &items), KITH_UPSERT, &out.written, error);
 }
 
+static kith_status call_collection_load(unsigned missing, kith_error *error) {
+    kith_load_vectors vectors = {"", NULL};
+    kith_status status = kith_reader_from_memory(rows, KITH_F32, 2, DIM, 0, shop_ids, &vectors.reader, error);
+    if (status == KITH_OK) status = kith_collection_load(P(1, shop), P(2, &vectors), 1, NULL, &out.loaded, error);
+    kith_reader_close(vectors.reader);
+    return status;
+}
+
 static kith_status call_collection_delete(unsigned missing, kith_error *error) {
     static const uint64_t nobody = 99;
     const kith_ids ids = {.count = 1, .ids = &nobody};
@@ -291,6 +299,22 @@ static kith_status give_items(void *given, kith_error *error) {
 static kith_status give_write_report(void *given, kith_error *error) {
     const kith_items items = shop_items();
     return kith_collection_write(shop, &items, KITH_UPSERT, given, error);
+}
+
+static kith_status give_load(const kith_load_options *options, kith_load_report *report, kith_error *error) {
+    kith_load_vectors vectors = {"", NULL};
+    kith_status status = kith_reader_from_memory(rows, KITH_F32, 2, DIM, 0, shop_ids, &vectors.reader, error);
+    if (status == KITH_OK) status = kith_collection_load(shop, &vectors, 1, options, report, error);
+    kith_reader_close(vectors.reader);
+    return status;
+}
+
+static kith_status give_load_options(void *given, kith_error *error) {
+    return give_load(given, NULL, error);
+}
+
+static kith_status give_load_report(void *given, kith_error *error) {
+    return give_load(NULL, given, error);
 }
 
 static kith_status give_scroll(void *given, kith_error *error) {

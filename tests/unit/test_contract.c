@@ -49,6 +49,7 @@ static struct outputs {
     kith_result *result;
     kith_hits hits;
     kith_write_report written;
+    kith_load_report loaded;
     kith_collection_info collection_info;
     kith_profile_report profile;
     kith_rebuild_report rebuilt;
@@ -318,6 +319,7 @@ static const struct call {
     CALL(collection_open, 2),
     CALL(collection_open_memory, 2),
     CALL(collection_write, 2),
+    CALL(collection_load, 2),
     CALL(collection_delete, 2),
     CALL(collection_delete_where, 2),
     CALL(collection_declare, 2),
@@ -363,6 +365,7 @@ static void mark_outputs(void) {
     out.joined.struct_size = sizeof(out.joined);
     out.hits.struct_size = sizeof(out.hits);
     out.written.struct_size = sizeof(out.written);
+    out.loaded.struct_size = sizeof(out.loaded);
     out.collection_info.struct_size = sizeof(out.collection_info);
     out.profile.struct_size = sizeof(out.profile);
     out.rebuilt.struct_size = sizeof(out.rebuilt);
@@ -608,6 +611,8 @@ static const struct given {
     GIVE(collection_open_options, cache_bytes, 0),
     GIVE(items, if_version, 0),
     GIVE(write_report, unmet, 1),
+    GIVE(load_options, no_calibration, 0),
+    GIVE(load_report, commit_ns, 1),
     GIVE(scroll, reserved, 0),
     GIVE(hits, expires_ms, 1),
     GIVE(ask, user, 0),

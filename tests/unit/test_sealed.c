@@ -20,7 +20,7 @@
 /* ---- Bodies ------------------------------------------------------------------------------------------------------ */
 
 static ki_body some_body(uint64_t rows, size_t count) {
-    ki_body body = {.rows = rows, .generation = 77, .specs = count, .table = {4096, 12345, "table.0.kith"}};
+    ki_body body = {.rows = rows, .version = 77, .specs = count, .table = {4096, 12345, "table.0.kith"}};
     for (size_t s = 0; s < count; s++)
         if (s % 3 != 1) {
             body.index[s] = (ki_body_file){1000 + s, s * s + 1, ""};
@@ -41,7 +41,7 @@ static ki_bits *some_alive(uint64_t rows, uint64_t of, ki_rng *rng) {
 
 static void check_same(const ki_body *a, const ki_body *b) {
     assert_int_equal(a->rows, b->rows);
-    assert_int_equal(a->generation, b->generation);
+    assert_int_equal(a->version, b->version);
     assert_int_equal(a->specs, b->specs);
     assert_memory_equal(&a->table, &b->table, sizeof(a->table));
     assert_memory_equal(a->index, b->index, a->specs * sizeof(a->index[0]));
@@ -172,7 +172,7 @@ static struct opened one_segment(const char *name, int texts) {
     write_some(o.collection, &rng, 100);
     o.snapshot = ki_snapshot_pin(o.collection);
     o.where = (ki_sealed_where){o.collection->segments_path, o.collection->generations[0]->spec, SPECS, 0, 0};
-    OK(ki_sealed_encode(o.snapshot->sealed[0].sealed, o.snapshot->sealed[0].alive, &o.body, &o.bytes, &error));
+    OK(ki_sealed_encode(o.snapshot->sealed[0].sealed, o.snapshot->sealed[0].alive, 5, &o.body, &o.bytes, &error));
     return o;
 }
 
