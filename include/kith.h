@@ -1067,7 +1067,8 @@ typedef struct kith_hits {
 /* KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked. Since 0.3. */
 KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits);
 /* KITH_WITH_VECTORS: the vectors of a name: count rows of floats (KITH_B1: bytes), and a 0 in *present for each item
- * that lacks it (its row is zeros). NULL: nothing of that name was read. Since 0.3. */
+ * that lacks it (its row is zeros). They are those of the generation that was asked, or current when it was read. NULL:
+ * nothing of that name was read. Since 0.3. */
 KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
 
 /* Read items by their ids, in their order; those that are not there are passed over. with: KITH_WITH_... Since 0.3. */
@@ -1169,7 +1170,9 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_search(kith_collection *col
  *
  * A *profile* stands for somebody, or something, that likes items: up to KITH_INTERESTS_MAX *interests*, each the
  * weighted mean of items that resemble each other, and the items that were *seen*. Events move it; it is durable, and
- * belongs to one named vector of numbers. Its name is UTF-8 of 1..255 bytes without control characters.
+ * belongs to one named vector of numbers, as the generation has it that was current when it was made: where another
+ * generation has vectors of its own of that name, events and searches are refused (KITH_E_ARG). Its name is UTF-8 of
+ * 1..255 bytes without control characters.
  *
  * An item that is liked joins the most similar interest, or begins one; where there are too many, the two most similar
  * ones become one. A dislike takes weight from the nearest interest and moves it away. Similarity is the cosine of two
