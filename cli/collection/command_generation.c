@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith generation` and `kith flip`: generations of a collection listed, begun, checked, tried and dropped; which one is
- * current. */
+ * `kith generation` and `kith flip`: generations of a collection listed, begun, checked, tried and dropped; which one
+ * is current. */
 #include "collection/collection.h"
 #include "progress.h"
 #include "table.h"

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_collection_search: a request is checked, a state is taken and held, its generation says in which slots the
- * asked vectors lie, each leg is searched in rounds that bound
- * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
- * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
- * be kept (pages.h). */
+ * asked vectors lie, each leg is searched in rounds that bound memory (leg.h), several are fused (fuse.h), and what was
+ * found goes into the result with what was asked for beside it. By a profile: its interests are the legs (recommend.h).
+ * Where the same was asked of the same before, the answer may be kept (pages.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
