@@ -28,6 +28,8 @@ endif
 
 setup = $(if $(filter no,$(SETUP)),true,tools/setup)
 cmake = cmake -S . -G Ninja --log-level=WARNING
+# Suites of one process each, beside each other where there are cores for it; each prints when it ends.
+beside = $(if $(filter 1,$(JOBS)),,-j2 --output-sync=target)
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
@@ -49,7 +51,7 @@ build: ## Build the library and the command into build/
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD)
 
-demo: ## Search 60,000 real pictures, and make a page to look at
+demo: ## Search 60,000 real pictures, open a shop of them, and make a page to look at
 	@$(setup) demo
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD)
@@ -60,8 +62,7 @@ test: ## Build, and run all tests at every CPU tier of this machine
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=ON
 	@cmake --build $(BUILD)
 	@tools/run_ctest $(BUILD) -j $(JOBS)
-	@$(MAKE) --no-print-directory e2e
-	@$(MAKE) --no-print-directory python-test
+	@$(MAKE) --no-print-directory $(beside) e2e python-test
 
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
@@ -80,7 +81,7 @@ python: ## Build the Python package: a wheel in build/python/, and build/venv/ h
 
 python-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q python/tests
-	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests
+	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests
 
 $(venv)/ready: python/requirements-test.txt
 	@rm -rf $(venv)
@@ -125,15 +126,31 @@ bench-peers: ## Measure kith beside other libraries on DATA, with PEERS; results
 	    $(peers) run --folder $(BUILD)/bench/peers $(foreach data,$(DATA),--data '$(data)') --queries $(QUERIES) -k $(K) \
 	        --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS)) --peers $(PEERS); fi
 
-# Two .npy files of float32 or float16 rows, for inner products: BASE and ASKED.
-bench-collections: python ## Measure a collection of BASE, searched by ASKED, beside SQLite's rows and one index file
-	@[ -n "$(BASE)" ] && [ -n "$(ASKED)" ] || { echo "say BASE=rows.npy ASKED=queries.npy"; exit 2; }
-	@mkdir -p $(BUILD)/bench
-	@$(venv)/bin/python bench/collection_marks.py '$(BASE)' '$(ASKED)' --json $(BUILD)/bench/collections.json
+# Two .npy files of rows, which are scaled to unit length: BASE and ASKED. PEERS names stores (`python -m stores list`),
+# ONLY rows of the table, LARGE how many synthetic vectors are opened too.
+BASE ?=
+ASKED ?=
+ONLY ?=
+LARGE ?=
+CORES ?= 1
+QUICK ?= no
+stores = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(BUILD)/bench-venv/bin/python -m stores
 
-bench-docs: ## Write the results of bench-peers into docs/benchmarks.md, with pictures
+bench-collections: ## Measure a collection of BASE, searched by ASKED, beside other stores; results go to build/bench/
+	@[ -n "$(BASE)" ] && [ -n "$(ASKED)" ] || { echo "say BASE=rows.npy ASKED=queries.npy"; exit 2; }
+	@$(setup) peers
+	@[ -x $(BUILD)/bench-venv/bin/python ] || python3 -m venv $(BUILD)/bench-venv
+	@$(BUILD)/bench-venv/bin/pip install --quiet --disable-pip-version-check numpy
+	@$(stores) install $(PEERS)
+	@$(stores) run '$(BASE)' '$(ASKED)' --json $(BUILD)/bench/collections.json --folder $(BUILD)/bench/stores \
+	    --rounds $(ROUNDS) --cores $(CORES) $(if $(ROWS),--rows $(ROWS)) $(if $(LARGE),--large $(LARGE)) \
+	    $(if $(PEERS),--peers $(PEERS)) $(if $(ONLY),--only $(ONLY)) $(if $(filter yes,$(QUICK)),--quick)
+
+bench-docs: ## Write what bench-peers and bench-collections measured into docs/benchmarks.md, with pictures
 	@[ -x $(BUILD)/bench-venv/bin/python ] || { echo "nothing was measured here: make bench-peers comes first"; exit 1; }
-	@$(peers) docs --folder $(BUILD)/bench/peers --page docs/benchmarks.md
+	@[ ! -d $(BUILD)/bench/peers/results ] || $(peers) docs --folder $(BUILD)/bench/peers --page docs/benchmarks.md
+	@[ ! -f $(BUILD)/bench/collections.json ] || \
+	    $(stores) docs --json $(BUILD)/bench/collections.json --page docs/benchmarks.md
 	@[ ! -f $(BUILD)/bench/marks.json ] || \
 	    $(BUILD)/bench-venv/bin/python bench/marks.py --from $(BUILD)/bench/marks.json --docs docs/benchmarks.md
 
@@ -175,9 +192,9 @@ test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any
 	    cmake --build $(BUILD)/emulated && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/emulated -j $(JOBS) -L avx512; fi
 
-test-clang: ## Build everything with clang
+test-clang: ## Build everything with clang, whose warnings are others than gcc's
 	@$(setup) clang
-	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14
+	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14 -DCMAKE_BUILD_TYPE=Debug
 	@cmake --build $(BUILD)/clang
 
 test-plain: ## Build the library with one cc command, without CMake

@@ -109,7 +109,7 @@ void help_overview(FILE *stream) {
     fprintf(stream, "  kith COMMAND [OPTIONS]\n");
     heading(stream, "Commands");
     for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(stream, "  %s%-9s%s %s\n", terminal_style(stream, STYLE_CYAN), command_table[i].name,
+        fprintf(stream, "  %s%-10s%s %s\n", terminal_style(stream, STYLE_CYAN), command_table[i].name,
                 terminal_style(stream, STYLE_PLAIN), command_table[i].summary);
     heading(stream, "First steps");
     fprintf(stream, "  kith build items.npy                      makes items.kith\n"

@@ -192,7 +192,8 @@ const struct command command_table[COMMANDS] = {
          "item whose id is there already is replaced, unless --mode says otherwise.",
          {{"kith add shop items.jsonl", "ids, vectors and payloads from one file"},
           {"kith add shop items.npy --payloads items.jsonl", "row numbers as ids"},
-          {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"}},
+          {"kith add shop prices.jsonl --mode merge", "change some keys of payloads, keep all else"},
+          {"kith add shop new.npy --mode update --generation 2", "vectors of another generation"}},
          command_add},
     [COMMAND_GET] = {COMMAND_GET,
                      "get",
@@ -237,8 +238,8 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_PROFILE] =
         {COMMAND_PROFILE,
          "profile",
-         "FOLDER NAME",
-         2,
+         "FOLDER [NAME]",
+         1,
          2,
          "tell a profile of a collection what is liked, or show it",
          "A profile is what somebody likes, as a few vectors that each like and dislike moves at once, and what was "
@@ -246,47 +247,53 @@ const struct command command_table[COMMANDS] = {
          "--profile searches by it.\n"
          "\n"
          "Without options the profile is shown. With --interests it may have several, and items that do not resemble "
-         "each other begin one each. Items that a call names count as seen.",
+         "each other begin one each. Items that a call names count as seen.\n"
+         "\n"
+         "When the vectors of items have changed, --rebuild makes the interests anew of the events that a profile "
+         "remembers: of one profile, or without NAME of all.",
          {{"kith profile shop ann --like 42,43 --dislike 7", "moves it, or makes it"},
           {"kith profile shop ann --like 44 --half-life 30d --interests 4", "and how"},
           {"kith query shop --profile ann --diversity 0.3", "what ann may like"},
+          {"kith profile shop --rebuild", "all of them, when items have new vectors"},
           {"kith profile shop ann --json --vectors", "for programs"}},
          command_profile},
-    [COMMAND_GENERATION] = {COMMAND_GENERATION,
-                            "generation",
-                            "FOLDER [NUMBER]",
-                            1,
-                            2,
-                            "list, begin, check, try or drop a collection's generations",
-                            "A generation is what one model makes of a collection's items: vectors of a dimension, "
-                            "type and metric of their "
-                            "own. A next one is begun beside the current one, filled by kith add --generation, "
-                            "checked, tried with a share "
-                            "of the users (kith query --user), and made current by kith flip.\n"
-                            "\n"
-                            "Without options the generations are listed. Payloads, fields and deletions are the same "
-                            "in all of them; vectors "
-                            "of names that a generation was not begun with are those of the one before.",
-                            {{"kith generation shop --begin --dim 768 --model text-v2", "prints 2"},
-                             {"kith add shop new.npy --generation 2 --mode update", "its vectors, for the same ids"},
-                             {"kith generation shop 2 --check", "who lacks one, and what it finds"},
-                             {"kith generation shop 2 --canary 0.05", "for five users in a hundred"},
-                             {"kith generation shop 1 --drop", "after kith flip shop 2"}},
-                            command_generation},
-    [COMMAND_FLIP] =
-        {COMMAND_FLIP,
-         "flip",
-         "FOLDER [NUMBER]",
+    [COMMAND_GENERATION] =
+        {COMMAND_GENERATION,
+         "generation",
+         "FOLDER [begin | check N | canary N | of USER | drop N]",
          1,
-         2,
-         "make a generation of a collection the current one",
-         "One durable step, while the collection is searched: each search is answered by one of the two "
-         "generations. Refused, and nothing changes, while items lack its vectors, or what is asked for is "
-         "not met. The one before stays until it is dropped, and --back makes it current again.",
-         {{"kith flip shop 2", "all items have its vectors"},
-          {"kith flip shop 2 --min-share 0.99 --min-overlap 0.5", "nearly all, and like before"},
-          {"kith flip shop --back", "as it was"}},
-         command_flip},
+         3,
+         "show, begin, check, try and drop generations of a collection",
+         "A generation is what one model makes of a collection's items: vectors of a dimension, type and metric of "
+         "their own. One of them is current, which searches and writes are of. Another one is begun, filled beside it "
+         "by kith add --mode update --generation N, checked, tried with a share of the users, and made current by kith "
+         "flip.\n"
+         "\n"
+         "Without a verb the generations are shown. check counts the items that lack its vectors, seeks some stored "
+         "vectors, and says how much of what exact searches find is found at a target recall, and how many of the "
+         "neighbours are also those of the current generation. canary sends the same users at every query, kith query "
+         "--user; of tells where one is sent. drop removes one that is not current, with its vectors.",
+         {{"kith generation shop", "which there are"},
+          {"kith generation shop begin --model m2 --dim 512", "the next one, without vectors yet"},
+          {"kith generation shop check 2", "is it whole, and how does it search?"},
+          {"kith generation shop canary 2 --share 0.05", "for one user of twenty"},
+          {"kith generation shop drop 1", "when nobody goes back to it"}},
+         command_generation},
+    [COMMAND_FLIP] = {COMMAND_FLIP,
+                      "flip",
+                      "FOLDER [N]",
+                      1,
+                      2,
+                      "make a generation of a collection current",
+                      "Checks generation N as kith generation check does, and makes it current at once, for searches "
+                      "of all processes: each is answered by one generation alone. It is refused, and nothing changes, "
+                      "where items lack its vectors, unless --min-share allows some to. --back goes back to the one "
+                      "that was current before, without requirements; what was written since then is in it only where "
+                      "its vectors were written too.",
+                      {{"kith flip shop 2", "from today's embeddings to tomorrow's"},
+                       {"kith flip shop 2 --min-recall 0.95 --min-overlap 0.3", "only if it is good"},
+                       {"kith flip shop --back", "at once"}},
+                      command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
                      "FOLDER",
@@ -345,7 +352,9 @@ const struct command command_table[COMMANDS] = {
          0,
          "search real pictures and write a page about it",
          "Builds an index of the 60,000 pictures of Fashion-MNIST, searches all 10,000 test pictures, prints accuracy "
-         "and speed, and writes one self-contained HTML page with queries beside their neighbours.",
+         "and speed, and writes one self-contained HTML page with queries beside their neighbours.\n\n"
+         "It also makes a collection of the pictures beside the page, PAGE.shop, in which somebody likes and dislikes "
+         "things and is recommended others at once. Index and collection of an earlier run are replaced.",
          {{"kith demo -o demo.html", "needs Debian's dataset-fashion-mnist, or --data"}},
          command_demo},
     [COMMAND_CPU] =

@@ -623,11 +623,13 @@ typedef enum kith_scan_code {
     KITH_SCAN_SECOND = 2, /* kith_build_options.code; KITH_E_UNSUPPORTED without one */
     KITH_SCAN_LEVELS = 3, /* first level, then int8, with the bounds of exact plans: what the probed lists hold is found
                            * exactly. For high recall. Without a first level int8 alone; rerank plays no part */
-    KITH_SCAN_FIRST = 4   /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
+    KITH_SCAN_FIRST = 4,  /* the first level's estimates alone; KITH_E_UNSUPPORTED without a first level */
+    KITH_SCAN_ROWS = 5    /* no code: the vectors themselves, by the defining kernel. For filters that leave few.
+                           * KITH_E_UNSUPPORTED without originals. Since 0.3 */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first": static text, "?"
- * for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
+/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first", "rows": static
+ * text, "?" for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
  * Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
 KITH_API int kith_plan_parse(const char *word, kith_plan *plan);
@@ -935,7 +937,7 @@ typedef struct kith_collection_open_options {
     int no_sigbus_handler; /* as in kith_open_options */
     int reserved;          /* 0 */
     uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
-                            * not changed gives the same without searching; 0: none */
+                            * not changed gives the same without searching; an eighth is for profiles; 0: none */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1070,6 +1072,11 @@ KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits
  * that lacks it (its row is zeros). They are those of the generation that was asked, or current when it was read. NULL:
  * nothing of that name was read. Since 0.3. */
 KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
+/* What the vectors of that name are like that were read: of the generation that was current then, unless another one was
+ * asked for. The name lives until the result's next use. KITH_E_NOTFOUND (nothing of that name was read), KITH_E_ARG.
+ * Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_result_vector_spec(const kith_result *result, const char *name,
+                                                             kith_vector_spec *spec);
 
 /* Read items by their ids, in their order; those that are not there are passed over. with: KITH_WITH_... Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids,
@@ -1146,8 +1153,9 @@ typedef struct kith_ask {
                               * NULL: not said */
     kith_explain *explain;   /* NULL, or where sums over the segments go; plan and parameters of the one that scanned
                               * most. Written on success only */
-    const char *profile; /* NULL, or the name of one: its interests are the queries, several are fused by their weights.
-                          * Then there are no legs, or one with one query of the profile's vector: the context */
+    const char *profile; /* NULL, or the name of one: its interests are the queries, and each has a share of the results
+                          * by its weight (sum of weight / rank). Then there are no legs, or one with one query of the
+                          * profile's vector: the context */
     double blend;        /* how far the interests are moved towards the context, 0..1; 0 stands for 0.5 */
     double diversity;    /* 0: none. Up to 1: results are chosen so that they differ, by maximal marginal relevance
                           * among max(4 k, 100) candidates; distances do not ascend then */
@@ -1170,9 +1178,7 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_search(kith_collection *col
  *
  * A *profile* stands for somebody, or something, that likes items: up to KITH_INTERESTS_MAX *interests*, each the
  * weighted mean of items that resemble each other, and the items that were *seen*. Events move it; it is durable, and
- * belongs to one named vector of numbers, as the generation has it that was current when it was made: where another
- * generation has vectors of its own of that name, events and searches are refused (KITH_E_ARG). Its name is UTF-8 of
- * 1..255 bytes without control characters.
+ * belongs to one named vector of numbers. Its name is UTF-8 of 1..255 bytes without control characters.
  *
  * An item that is liked joins the most similar interest, or begins one; where there are too many, the two most similar
  * ones become one. A dislike takes weight from the nearest interest and moves it away. Similarity is the cosine of two
@@ -1239,6 +1245,25 @@ typedef struct kith_profile_report {
 KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_get(kith_collection *collection, const char *profile,
                                                                  kith_profile_report *report, float *vectors,
                                                                  size_t room, kith_error *error);
+/* What was rebuilt. Since 0.3. */
+typedef struct kith_rebuild_report {
+    size_t struct_size;
+    uint64_t profiles;
+    uint64_t events;  /* that they remembered */
+    uint64_t skipped; /* of these: their item is gone, or has no such vector */
+} kith_rebuild_report;
+#define KITH_REBUILD_REPORT_INIT                                                                                       \
+    { .struct_size = sizeof(kith_rebuild_report) }
+
+/* Make a profile's interests anew of the events that it remembers (the latest likes, dislikes and views, as many as seen
+ * items) and of the vectors that their items have now; NULL: all profiles. For when the vectors of items have changed,
+ * which by itself moves no profile. What was seen and all settings stay. All are made some at a time, and events and
+ * writes go on meanwhile; after a failure some are made, and it may be called again. progress: NULL, or called between.
+ * report may be NULL; it is written on success. KITH_E_NOTFOUND (no such profile), KITH_E_CANCELLED, KITH_E_CORRUPT
+ * (names the profile), and as kith_collection_profile_event(). Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_rebuild(kith_collection *collection, const char *profile,
+                                                                     kith_progress_fn progress, void *progress_context,
+                                                                     kith_rebuild_report *report, kith_error *error);
 /* Forget a profile. KITH_E_NOTFOUND, and as kith_collection_profile_event(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_profile_delete(kith_collection *collection, const char *profile,
                                                                     kith_error *error);
@@ -1265,6 +1290,8 @@ typedef struct kith_collection_info {
     const char *trouble;  /* why background work failed last and what happens now, ""; lives until the next such call */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
     uint64_t cache_hits, cache_misses, cache_evictions;
+    uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */
+    uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
     uint32_t generation; /* the current one, whose model and vectors these are */
     uint32_t generations;
 } kith_collection_info;
@@ -1380,6 +1407,12 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_generation(kith_collection 
 KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_vector(kith_collection *collection, uint32_t number,
                                                                        size_t vector, kith_vector_spec *spec,
                                                                        kith_error *error);
+
+/* kith_collection_get() of another generation than the current one: KITH_WITH_VECTORS reads its vectors. number 0: the
+ * current one. KITH_E_NOTFOUND, and what kith_collection_get() fails with. Any thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number,
+                                                                    const kith_ids *ids, unsigned with,
+                                                                    kith_result *result, kith_error *error);
 
 /* Told of an item that lacks a vector, and of its name. */
 typedef void (*kith_lacking_fn)(void *context, uint64_t id, const char *text, size_t text_bytes, const char *vector);

@@ -29,18 +29,21 @@ def import_error(library: str) -> str:
     return "" if done.returncode == 0 else (said[-1] if said else f"exit code {done.returncode}")
 
 
-def install(names: Iterable[str], say: Callable[[str], None] = print) -> dict[str, str]:
-    """Install what these libraries lack. Returns why, for each that could not be installed."""
+def install(names: Iterable[str], say: Callable[[str], None] = print,
+            package_of: Callable[[str], str] = libraries.package) -> dict[str, str]:
+    """Install what these libraries lack. package_of: what pip installs for one, by its name, which is that of its
+    module: a path relative to the repository, or names of packages. Returns why, for each that could not be installed.
+    """
     environment, root = pathlib.Path(sys.prefix), libraries.source_folder()
     failed: dict[str, str] = {}
     for library in names:
-        package = libraries.package(library)
+        package = package_of(library)
         stamp = environment / f".{library}.installed"
         own = package.startswith(".")
         if stamp.exists() and (not own or stamp.stat().st_mtime > newest_source(root)):
             continue
         say(f"installing {package}")
-        target = [str(root / package)] if own else [package]
+        target = [str(root / package)] if own else package.split()
         extra = ["--force-reinstall", "--no-deps"] if own and stamp.exists() else []
         done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                                *extra, *target], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=root,

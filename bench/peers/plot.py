@@ -98,7 +98,8 @@ def _mark(kind: int, x: float, y: float, colour: str) -> str:
     return f'<polygon class="m" points="{points}" fill="{colour}"/>'
 
 
-def _document(width: int, height: float, title: str, subtitle: str, body: Iterable[str]) -> str:
+def document(width: int, height: float, title: str, subtitle: str, body: Iterable[str]) -> str:
+    """A whole picture."""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" width="{width}" '
             f'height="{height:.0f}" role="img"><title>{html.escape(title)}</title><style>{STYLE}</style>'
             f'<rect class="bg" width="100%" height="100%"/><text class="t" x="16" y="26">{html.escape(title)}</text>'
@@ -174,7 +175,7 @@ def recall_speed(curves: Sequence[Curve], title: str, subtitle: str) -> str:
                     f'stroke="{curve.colour}" stroke-opacity=".45"/>'
                     f'<text{kith} x="{right + 20}" y="{at + 4:.1f}" style="fill:{curve.colour}">'
                     f'{html.escape(curve.name)}</text>')
-    return _document(width, lower + 46, title, subtitle, body)
+    return document(width, lower + 46, title, subtitle, body)
 
 
 def bars(rows: Sequence[Bar], unit: str, title: str, subtitle: str, mark: Optional[tuple[str, float]] = None) -> str:
@@ -203,4 +204,4 @@ def bars(rows: Sequence[Bar], unit: str, title: str, subtitle: str, mark: Option
         raw = left + mark[1] * scale
         body.append(f'<line class="raw" x1="{raw:.1f}" x2="{raw:.1f}" y1="{top - 8}" y2="{top + len(rows) * step}"/>'
                     f'<text class="s" x="{raw + 4:.1f}" y="{top - 10}">{html.escape(mark[0])}</text>')
-    return _document(width, top + len(rows) * step + 14, title, subtitle, body)
+    return document(width, top + len(rows) * step + 14, title, subtitle, body)

@@ -85,7 +85,7 @@ def absences(result: dict[str, Any]) -> list[str]:
     words = {"missing": "not installed", "failed": "failed", "died": "died", "late": "stopped"}
     for row in result["results"]:
         if row["status"] != "ok":
-            lines.append(f"- {row['entry']} ({row['package']}): {words[row['status']]}: {_clean(row['error'])}")
+            lines.append(f"- {row['entry']} ({row['package']}): {words[row['status']]}: {clean(row['error'])}")
         used = max((p[mode]["cpus"] for p in row["points"] for mode in MODES), default=0)
         if used > result["options"]["search_threads"] * 1.2:
             lines.append(f"- {row['entry']} kept {used:.1f} processors busy while searching; "
@@ -93,7 +93,7 @@ def absences(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """One line of at most 300 characters that Markdown leaves alone."""
     text = " ".join(text.split())
     return (text if len(text) <= 300 else text[:297] + "...").replace("|", "\\|").replace("<", "&lt;")

@@ -55,15 +55,15 @@ class Failure(Exception):
 
 
 class Process:
-    """A worker as its parent sees it."""
+    """A worker as its parent sees it. Of the entry it needs the name; module: that of the worker."""
 
-    def __init__(self, entry: Entry, log: pathlib.Path, timeout: float):
+    def __init__(self, entry: Any, log: pathlib.Path, timeout: float, module: str = "peers.worker"):
         self.entry, self.log, self.timeout = entry, log, timeout
         env = dict(os.environ, PYTHONPATH=str(BENCH), PYTHONDONTWRITEBYTECODE="1")
         self.read_end, write_end = os.pipe()
         with open(log, "wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "peers.worker", str(write_end), entry.name], stdin=subprocess.PIPE,
+                [sys.executable, "-m", module, str(write_end), entry.name], stdin=subprocess.PIPE,
                 stdout=output, stderr=output, pass_fds=[write_end], env=env, cwd=BENCH)
         os.close(write_end)
         self.buffer = b""

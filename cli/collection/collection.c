@@ -11,24 +11,52 @@ bool shop_is_folder(const char *path) {
     return stat(path, &about) == 0 && S_ISDIR(about.st_mode);
 }
 
-int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop) {
-    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+/* The generation that --generation or --user asks for. */
+static kith_status choose_generation(const struct arguments *arguments, struct shop *shop, kith_error *error) {
+    kith_vector_spec spec;
+    shop->generation = shop->info.generation;
+    if (option_given(arguments, OPTION_USER))
+        return kith_collection_generation_of(shop->collection, option_text(arguments, OPTION_USER, ""),
+                                             &shop->generation, error);
+    if (!option_given(arguments, OPTION_GENERATION)) return KITH_OK;
+    shop->generation = (uint32_t)option_number(arguments, OPTION_GENERATION, 0);
+    return kith_collection_generation_vector(shop->collection, shop->generation, 0, &spec, error);
+}
+
+static int open_with(const struct arguments *arguments, kith_collection_open_options options, struct shop *shop) {
     kith_error error = {0};
     *shop = (struct shop){.path = arguments->operands[0]};
     shop->info = (kith_collection_info)KITH_COLLECTION_INFO_INIT;
-    options.read_only = read_only;
     options.threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
-    options.no_background = option_given(arguments, OPTION_DROP); /* its files are gone when the command ends */
     if (option_given(arguments, OPTION_RELAXED)) options.durability = KITH_DURABILITY_RELAXED;
     kith_status status = kith_collection_open(shop->path, &options, &shop->collection, &error);
     if (status == KITH_OK) status = kith_collection_get_info(shop->collection, &shop->info);
+    if (status == KITH_OK) status = choose_generation(arguments, shop, &error);
     if (status == KITH_OK) status = kith_result_create(&shop->result, &error);
     return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
+}
+
+int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop) {
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.read_only = read_only;
+    return open_with(arguments, options, shop);
+}
+
+int shop_open_alone(const struct arguments *arguments, struct shop *shop) {
+    kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+    options.no_background = true;
+    return open_with(arguments, options, shop);
 }
 
 void shop_close(struct shop *shop) {
     kith_result_destroy(shop->result);
     kith_collection_close(shop->collection);
+}
+
+bool shop_spec(const struct shop *shop, size_t at, kith_vector_spec *spec) {
+    kith_error error = {0};
+    return at < shop->info.vectors &&
+           kith_collection_generation_vector(shop->collection, shop->generation, at, spec, &error) == KITH_OK;
 }
 
 /* ---- Ids --------------------------------------------------------------------------------------------------------- */
@@ -68,23 +96,6 @@ void shop_ids_free(struct shop_ids *ids) {
     free(ids->numbers);
     free(ids->bytes);
     free(ids->ends);
-}
-
-bool shop_spec(const struct shop *shop, size_t number, kith_vector_spec *spec) {
-    return kith_collection_generation_vector(shop->collection, shop->generation, number, spec, NULL) == KITH_OK;
-}
-
-int shop_generation(const struct arguments *arguments, struct shop *shop) {
-    const char *user = option_text(arguments, OPTION_USER, NULL);
-    kith_vector_spec spec;
-    kith_error error = {0};
-    kith_status status = KITH_OK;
-    shop->generation = (uint32_t)option_number(arguments, OPTION_GENERATION, 0);
-    if (!shop->generation && user)
-        status = kith_collection_generation_of(shop->collection, user, &shop->generation, &error);
-    if (status == KITH_OK) /* it is there */
-        status = kith_collection_generation_vector(shop->collection, shop->generation, 0, &spec, &error);
-    return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
 }
 
 int shop_vector(const struct arguments *arguments, const struct shop *shop, kith_vector_spec *spec) {
@@ -128,10 +139,9 @@ static void numbers_json(struct json *json, const char *name, const kith_vector_
 
 void shop_vectors_json(struct json *json, const struct shop *shop, size_t at) {
     kith_vector_spec spec;
-    const bool named =
-        shop->info.vectors > 1 || (kith_collection_vector(shop->collection, 0, &spec) == KITH_OK && spec.name[0] != 0);
+    const bool named = shop->info.vectors > 1 || (shop_spec(shop, 0, &spec) && spec.name[0] != 0);
     if (named) emit_object(json, "vectors");
-    for (size_t i = 0; kith_collection_vector(shop->collection, i, &spec) == KITH_OK; i++) {
+    for (size_t i = 0; shop_spec(shop, i, &spec); i++) {
         const uint8_t *present = NULL;
         const unsigned char *rows = kith_result_vectors(shop->result, spec.name, &present);
         const size_t row = spec.dtype == KITH_B1 ? spec.dim / 8 : spec.dim * sizeof(float);
@@ -185,7 +195,7 @@ int shop_fields_parse(enum command_id command, const char *text, kith_field **fi
 }
 
 /* "name:dim[:type[:metric]]". */
-static int vector_parse(char *part, kith_vector_spec *spec) {
+static int vector_parse(enum command_id command, char *part, kith_vector_spec *spec) {
     char *word[4] = {part, NULL, NULL, NULL};
     size_t words = 1;
     for (char *at = part; *at && words < 4; at++)
@@ -195,7 +205,7 @@ static int vector_parse(char *part, kith_vector_spec *spec) {
         }
     uint64_t dim = 0;
     if (words < 2 || !parse_number(word[1], strlen(word[1]), &dim) || dim == 0 || dim > KITH_DIM_MAX)
-        return fail_usage(COMMAND_CREATE,
+        return fail_usage(command,
                           "--vectors: \"%s\" needs a dimension: NAME:DIM[:TYPE[:METRIC]] is expected, such as "
                           "image:512:f16:cosine",
                           word[0]);
@@ -203,14 +213,14 @@ static int vector_parse(char *part, kith_vector_spec *spec) {
     if (word[2]) spec->dtype = kith_dtype_parse(word[2]);
     if (word[3]) spec->metric = kith_metric_parse(word[3]);
     if (word[2] && spec->dtype == KITH_DTYPE_NONE)
-        return fail_usage(COMMAND_CREATE, "--vectors: \"%s\" is no type: f32, f16, bf16, i8, u8 and b1 are", word[2]);
+        return fail_usage(command, "--vectors: \"%s\" is no type: f32, f16, bf16, i8, u8 and b1 are", word[2]);
     if (word[3] && spec->metric == KITH_METRIC_NONE)
-        return fail_usage(COMMAND_CREATE, "--vectors: \"%s\" is no metric: l2, ip, cosine, hamming and jaccard are",
-                          word[3]);
+        return fail_usage(command, "--vectors: \"%s\" is no metric: l2, ip, cosine, hamming and jaccard are", word[3]);
     return EXIT_OK;
 }
 
-int shop_vectors_parse(const char *text, kith_vector_spec **specs, size_t *count, char **memory) {
+int shop_vectors_parse(enum command_id command, const char *text, kith_vector_spec **specs, size_t *count,
+                       char **memory) {
     *memory = cut(text, count);
     *specs = calloc(*count, sizeof(**specs));
     if (!*memory || !*specs) return fail(EXIT_OTHER, "out of memory");
@@ -218,7 +228,7 @@ int shop_vectors_parse(const char *text, kith_vector_spec **specs, size_t *count
     int failed = EXIT_OK;
     for (size_t i = 0; i < *count && !failed; i++) {
         char *next = part + strlen(part) + 1;
-        failed = vector_parse(part, &(*specs)[i]);
+        failed = vector_parse(command, part, &(*specs)[i]);
         part = next;
     }
     return failed;

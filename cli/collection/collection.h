@@ -13,14 +13,19 @@ struct shop {
     const char *path;
     kith_collection *collection;
     kith_collection_info info;
+    uint32_t generation; /* that the command is about: of --generation or --user, else the current one when it began */
     kith_result *result;
-    uint32_t generation; /* whose vectors are meant; 0: the current one's */
 };
 
 /* Whether the path is a folder: then it is a collection, or nothing that kith knows. */
 bool shop_is_folder(const char *path);
 int shop_open(const struct arguments *arguments, bool read_only, struct shop *shop);
+/* To write, without background work: what a call brings about is done when it returns. */
+int shop_open_alone(const struct arguments *arguments, struct shop *shop);
 void shop_close(struct shop *shop); /* fine on a zeroed one */
+
+/* Vector number `at` of that generation; false behind the last one. */
+bool shop_spec(const struct shop *shop, size_t at, kith_vector_spec *spec);
 
 /* Ids as a collection takes them, of texts: numbers where its ids are numbers. */
 struct shop_ids {
@@ -31,10 +36,6 @@ struct shop_ids {
 int shop_ids_parse(const struct shop *shop, const char *const *texts, size_t count, struct shop_ids *ids);
 void shop_ids_free(struct shop_ids *ids); /* fine on a zeroed one */
 
-/* A named vector as the shop's generation has it. False: there are not so many. */
-bool shop_spec(const struct shop *shop, size_t number, kith_vector_spec *spec);
-/* Take the generation that --generation names, or that --user is sent to. */
-int shop_generation(const struct arguments *arguments, struct shop *shop);
 /* The named vector that --vector asks for. */
 int shop_vector(const struct arguments *arguments, const struct shop *shop, kith_vector_spec *spec);
 
@@ -48,7 +49,8 @@ const char *shop_payload(const kith_hits *hits, size_t at, size_t *bytes);
 
 /* The words "name:type" or "name:dim:type:metric", separated by commas, of --fields and --vectors. */
 int shop_fields_parse(enum command_id command, const char *text, kith_field **fields, size_t *count, char **memory);
-int shop_vectors_parse(const char *text, kith_vector_spec **specs, size_t *count, char **memory);
+int shop_vectors_parse(enum command_id command, const char *text, kith_vector_spec **specs, size_t *count,
+                       char **memory);
 
 /* `kith info` of a folder. */
 int shop_info(const struct arguments *arguments);

@@ -199,12 +199,24 @@ static void say(const struct addition *addition, uint64_t took_ns) {
     }
 }
 
+/* An item that is replaced as a whole would lose its vectors of all other generations. */
+static int check_mode(const struct addition *addition) {
+    if (!option_given(addition->arguments, OPTION_GENERATION) || addition->mode == KITH_UPDATE ||
+        addition->mode == KITH_MERGE)
+        return EXIT_OK;
+    return fail_usage(
+        COMMAND_ADD,
+        "--generation adds vectors to items that are there: it goes with --mode update or merge, since %s "
+        "makes whole items, which would have no vectors of other generations",
+        addition->mode == KITH_INSERT ? "insert" : "upsert");
+}
+
 int command_add(const struct arguments *arguments) {
     struct addition addition = {.arguments = arguments, .path = arguments->operands[1]};
     addition.mode = (kith_write_mode)option_number(arguments, OPTION_MODE, KITH_UPSERT);
     const uint64_t start_ns = now_ns();
-    int failed = shop_open(arguments, false, &addition.shop);
-    if (!failed) failed = shop_generation(arguments, &addition.shop);
+    int failed = check_mode(&addition);
+    if (!failed) failed = shop_open(arguments, false, &addition.shop);
     if (!failed) failed = item_batch_create(&addition.shop, &addition.batch);
     progress_start(&addition.progress, option_given(arguments, OPTION_QUIET));
     if (!failed) failed = is_lines(arguments, addition.path) ? add_lines(&addition) : add_vectors(&addition);

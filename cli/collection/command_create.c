@@ -43,8 +43,8 @@ int command_create(const struct arguments *arguments) {
     options.model = option_text(arguments, OPTION_MODEL, NULL);
     int failed = check_vectors(arguments);
     if (!failed && option_given(arguments, OPTION_VECTORS)) {
-        failed =
-            shop_vectors_parse(option_text(arguments, OPTION_VECTORS, ""), &specs, &options.vector_count, &words[0]);
+        failed = shop_vectors_parse(COMMAND_CREATE, option_text(arguments, OPTION_VECTORS, ""), &specs,
+                                    &options.vector_count, &words[0]);
         options.vectors = specs;
     }
     if (!failed && option_given(arguments, OPTION_FIELDS)) {

@@ -34,8 +34,8 @@ static int get_by_id(const struct arguments *arguments, struct shop *shop) {
     const size_t wanted = arguments->operand_count - 1;
     int failed = shop_ids_parse(shop, arguments->operands + 1, wanted, &ids);
     if (!failed) {
-        const kith_status status =
-            kith_collection_get(shop->collection, &ids.ids, with_of(arguments), shop->result, &error);
+        const kith_status status = kith_collection_generation_get(shop->collection, shop->generation, &ids.ids,
+                                                                  with_of(arguments), shop->result, &error);
         failed = status == KITH_OK ? print_items(shop, with_of(arguments)) : fail_status(status, &error);
     }
     if (!failed && kith_result_hits(shop->result, &hits) == KITH_OK && hits.count < wanted)
@@ -50,6 +50,7 @@ static int get_all(const struct arguments *arguments, struct shop *shop) {
     uint64_t left = option_number(arguments, OPTION_LIMIT, UINT64_MAX);
     scroll.filter = option_text(arguments, OPTION_WHERE, NULL);
     scroll.with = with_of(arguments);
+    scroll.generation = shop->generation;
     int failed = EXIT_OK;
     while (left && !failed) {
         kith_hits hits = KITH_HITS_INIT;
@@ -81,6 +82,8 @@ int command_get(const struct arguments *arguments) {
     const bool by_id = arguments->operand_count > 1, count = option_given(arguments, OPTION_COUNT_ONLY);
     if (by_id && (option_given(arguments, OPTION_WHERE) || count || option_given(arguments, OPTION_LIMIT)))
         return fail_usage(COMMAND_GET, "get takes ids, or --where, --limit and --count: not both");
+    if (option_given(arguments, OPTION_GENERATION) && !option_given(arguments, OPTION_WITH_VECTORS))
+        return fail_usage(COMMAND_GET, "--generation says whose vectors are printed: it goes with --vectors");
     int failed = shop_open(arguments, true, &shop);
     if (!failed) failed = by_id ? get_by_id(arguments, &shop) : count ? print_count(arguments, &shop) : EXIT_OK;
     if (!failed && !by_id && !count) failed = get_all(arguments, &shop);

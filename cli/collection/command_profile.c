@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith profile`: tell a profile of events, show it, forget it. */
+ * `kith profile`: tell a profile of events, show it, make it anew, forget it. */
 #define _GNU_SOURCE
 #include "collection/collection.h"
+#include "progress.h"
 #include "table.h"
 #include "terminal.h"
 
@@ -103,9 +104,41 @@ static int tell(struct telling *t) {
 
 static int forget(struct telling *t) {
     kith_error error = {0};
-    if (changes(t->arguments)) return fail_usage(COMMAND_PROFILE, "--forget goes with no other option");
     const kith_status status = kith_collection_profile_delete(t->shop.collection, t->name, &error);
     return status == KITH_OK ? EXIT_OK : fail_status(status, &error);
+}
+
+/* ---- Anew -------------------------------------------------------------------------------------------------------- */
+
+static void show_rebuilt(const struct telling *t, const kith_rebuild_report *report) {
+    char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
+    struct json json = JSON_LINES(stdout);
+    if (option_given(t->arguments, OPTION_JSON)) {
+        emit_object(&json, NULL);
+        emit_uint(&json, "profiles", report->profiles);
+        emit_uint(&json, "events", report->events);
+        emit_uint(&json, "skipped", report->skipped);
+        emit_object_end(&json);
+    } else if (!option_given(t->arguments, OPTION_QUIET)) {
+        pair_line(stdout, "rebuilt",
+                  "%s profile%s of %s events, %s of them left out: their items are gone or lack the vector",
+                  human_count(a, report->profiles), report->profiles == 1 ? "" : "s", human_count(b, report->events),
+                  human_count(c, report->skipped));
+    }
+}
+
+/* One profile, or all. */
+static int rebuild(struct telling *t) {
+    kith_rebuild_report report = KITH_REBUILD_REPORT_INIT;
+    struct progress progress;
+    kith_error error = {0};
+    progress_start(&progress, option_given(t->arguments, OPTION_QUIET));
+    const kith_status status =
+        kith_collection_profile_rebuild(t->shop.collection, t->name, progress_report, &progress, &report, &error);
+    progress_end(&progress);
+    if (status != KITH_OK) return fail_status(status, &error);
+    show_rebuilt(t, &report);
+    return EXIT_OK;
 }
 
 /* ---- Showing ----------------------------------------------------------------------------------------------------- */
@@ -178,13 +211,30 @@ static int show(struct telling *t) {
 
 /* ---- The command ------------------------------------------------------------------------------------------------- */
 
+static int check(const struct arguments *arguments) {
+    const bool forgets = option_given(arguments, OPTION_FORGET), rebuilds = option_given(arguments, OPTION_REBUILD);
+    if ((forgets || rebuilds) && (changes(arguments) || (forgets && rebuilds)))
+        return fail_usage(COMMAND_PROFILE, "--%s goes with no other option", forgets ? "forget" : "rebuild");
+    if (arguments->operand_count < 2 && !rebuilds)
+        return fail_usage(COMMAND_PROFILE, "profile needs the name of a profile behind the folder");
+    return EXIT_OK;
+}
+
+/* What is asked for besides showing it. */
+static int act(struct telling *t) {
+    if (option_given(t->arguments, OPTION_FORGET)) return forget(t);
+    if (option_given(t->arguments, OPTION_REBUILD)) return rebuild(t);
+    return changes(t->arguments) ? tell(t) : EXIT_OK;
+}
+
 int command_profile(const struct arguments *arguments) {
-    struct telling t = {.arguments = arguments, .name = arguments->operands[1]};
-    const bool forgets = option_given(arguments, OPTION_FORGET), tells = changes(arguments);
-    int failed = shop_open(arguments, !forgets && !tells, &t.shop);
-    if (!failed && forgets) failed = forget(&t);
-    if (!failed && !forgets && tells) failed = tell(&t);
-    if (!failed && !forgets && !(tells && option_given(arguments, OPTION_QUIET))) failed = show(&t);
+    struct telling t = {.arguments = arguments, .name = arguments->operand_count > 1 ? arguments->operands[1] : NULL};
+    const bool tells = changes(arguments),
+               ends = option_given(arguments, OPTION_FORGET) || option_given(arguments, OPTION_REBUILD);
+    int failed = check(arguments);
+    if (!failed) failed = shop_open(arguments, !ends && !tells, &t.shop);
+    if (!failed) failed = act(&t);
+    if (!failed && !ends && !(tells && option_given(arguments, OPTION_QUIET))) failed = show(&t);
     shop_close(&t.shop);
     free(t.memory);
     free(t.ids);

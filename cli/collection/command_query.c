@@ -115,9 +115,9 @@ static void explain_json(const kith_ask_report *report, const kith_explain *expl
 
 static void explain_text(const kith_ask_report *report, const kith_explain *explain) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES], c[HUMAN_BYTES];
-    pair_line(stderr, "state", "version %llu, %s items, %s of them match", (unsigned long long)report->version,
-              human_count(a, report->items), human_count(b, report->matched));
-    pair_line(stderr, "generation", "%u", (unsigned)report->generation);
+    pair_line(stderr, "state", "version %llu, generation %u, %s items, %s of them match",
+              (unsigned long long)report->version, report->generation, human_count(a, report->items),
+              human_count(b, report->matched));
     if (*report->filter_how) pair_line(stderr, "filter", "%s", report->filter_how);
     if (report->read_payloads)
         pair_line(stderr, "", "reads payloads: a field that is not declared (kith declare makes it fast)");
@@ -173,40 +173,23 @@ static int search_file(struct asking *asking) {
     return failed;
 }
 
-/* Read the item that --id names, with the vectors of the generation that is asked. */
-static int read_item(struct asking *asking, const char *text, kith_hits *hits) {
+/* The vector of the item that --id names. */
+static int single_from_id(struct asking *asking) {
+    const char *text = option_text(asking->arguments, OPTION_ID, "");
     struct shop_ids ids = {0};
     kith_error error = {0};
-    kith_scroll scroll = KITH_SCROLL_INIT;
+    kith_hits hits = KITH_HITS_INIT;
+    const uint8_t *present = NULL;
     int failed = shop_ids_parse(&asking->shop, &text, 1, &ids);
     if (!failed) {
-        const kith_status status =
-            kith_collection_get(asking->shop.collection, &ids.ids, 0, asking->shop.result, &error);
+        const kith_status status = kith_collection_generation_get(
+            asking->shop.collection, asking->shop.generation, &ids.ids, KITH_WITH_VECTORS, asking->shop.result, &error);
         if (status != KITH_OK) failed = fail_status(status, &error);
     }
     shop_ids_free(&ids);
     if (failed) return failed;
-    if (kith_result_hits(asking->shop.result, hits) != KITH_OK || hits->count == 0)
+    if (kith_result_hits(asking->shop.result, &hits) != KITH_OK || hits.count == 0)
         return fail(EXIT_ABSENT, "%s has no item %s", asking->shop.path, text);
-    const uint64_t id = hits->ids[0];
-    scroll.after = id ? id - 1 : 0;
-    scroll.from_start = id == 0;
-    scroll.limit = 1;
-    scroll.with = KITH_WITH_VECTORS;
-    scroll.generation = asking->shop.generation;
-    const kith_status status = kith_collection_scroll(asking->shop.collection, &scroll, asking->shop.result, &error);
-    if (status != KITH_OK) return fail_status(status, &error);
-    if (kith_result_hits(asking->shop.result, hits) == KITH_OK && hits->count && hits->ids[0] == id) return EXIT_OK;
-    return fail(EXIT_ABSENT, "%s has no item %s", asking->shop.path, text);
-}
-
-/* The vector of the item that --id names. */
-static int single_from_id(struct asking *asking) {
-    const char *text = option_text(asking->arguments, OPTION_ID, "");
-    kith_hits hits = KITH_HITS_INIT;
-    const uint8_t *present = NULL;
-    const int failed = read_item(asking, text, &hits);
-    if (failed) return failed;
     const void *row = kith_result_vectors(asking->shop.result, asking->spec.name, &present);
     if (!row || !present[0]) return fail(EXIT_ABSENT, "item %s has no such vector", text);
     const bool bits = asking->spec.dtype == KITH_B1;
@@ -234,6 +217,9 @@ static int check_sources(const struct arguments *arguments) {
     const int sources =
         (arguments->operand_count > 1) + option_given(arguments, OPTION_QUERY) + option_given(arguments, OPTION_ID);
     const bool profile = option_given(arguments, OPTION_PROFILE);
+    if (option_given(arguments, OPTION_GENERATION) && option_given(arguments, OPTION_USER))
+        return fail_usage(COMMAND_QUERY,
+                          "--generation and --user both say which generation is asked: give one of them");
     if (profile && (sources > 1 || arguments->operand_count > 1))
         return fail_usage(COMMAND_QUERY, "with --profile, query takes one of --query and --id at most");
     if (!profile && (option_given(arguments, OPTION_BLEND) || option_given(arguments, OPTION_WITH_SEEN)))
@@ -284,7 +270,6 @@ static int prepare(struct asking *asking) {
     kith_search_options wishes = KITH_SEARCH_OPTIONS_INIT;
     int failed = approximate_options(arguments, &wishes);
     if (!failed) failed = shop_open(arguments, true, &asking->shop);
-    if (!failed) failed = shop_generation(arguments, &asking->shop);
     if (!failed) failed = query_vector(asking);
     if (failed) return failed;
     asking->k = (size_t)option_number(arguments, OPTION_K, 10);
@@ -293,8 +278,8 @@ static int prepare(struct asking *asking) {
     asking->ask.segment = option_text(arguments, OPTION_SEGMENT, NULL);
     asking->ask.target_recall = wishes.target_recall;
     asking->ask.plan = wishes.plan;
-    asking->ask.generation = asking->shop.generation;
     asking->ask.model = option_text(arguments, OPTION_MODEL, NULL);
+    asking->ask.generation = asking->shop.generation; /* for all queries the same, whatever becomes current */
     asking->ask.with = KITH_WITH_PAYLOAD;
     ask_profile(asking);
     asking->ask.timeout_ns = option_number(arguments, OPTION_TIMEOUT, 0);

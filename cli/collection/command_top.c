@@ -56,6 +56,9 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "cache_hits", info->cache_hits);
     emit_uint(json, "cache_misses", info->cache_misses);
     emit_uint(json, "cache_evictions", info->cache_evictions);
+    emit_uint(json, "profile_cache_bytes", info->profile_cache_bytes);
+    emit_uint(json, "profile_cache_hits", info->profile_cache_hits);
+    emit_uint(json, "profile_cache_misses", info->profile_cache_misses);
     emit_text(json, "work", info->work);
     emit_uint(json, "work_done", info->work_done);
     emit_uint(json, "work_total", info->work_total);
@@ -79,9 +82,9 @@ static void info_text(const struct shop *shop) {
         pair_line(stdout, i ? "" : "fields", "%s: %s%s", field.name, kith_field_type_name(field.type),
                   strcmp(field.name, info->segment_field) == 0 ? ", the segment key" : "");
     if (*info->model) pair_line(stdout, "model", "%s", info->model);
-    if (info->generations > 1 || info->generation > 1)
-        pair_line(stdout, "generation", "%u is current, of %u", (unsigned)info->generation,
-                  (unsigned)info->generations);
+    if (info->generations > 1)
+        pair_line(stdout, "generation", "%u, one of %u (kith generation shows them)", info->generation,
+                  info->generations);
     pair_line(stdout, "segments", "%zu, of %s rows, %s of them dead", info->segments,
               human_count(a, info->segment_rows), human_count(b, info->dead_rows));
     pair_line(stdout, "in memory", "%s rows not in a segment yet", human_count(a, info->head_rows));

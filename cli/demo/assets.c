@@ -60,6 +60,13 @@ const char demo_style[] =
     ".shopper .taste .near li{width:60px}\n"
     "@media(max-width:1120px){.shopper{grid-template-columns:auto 1fr}.shopper h3,.offered{grid-column:1/-1}"
     ".shopper h3{margin:0}}\n"
+    /* The visit. */
+    ".step{grid-template-columns:230px 1fr;gap:8px 28px}.step small{display:block;font-size:12px;color:var(--soft);"
+    "margin-top:6px}\n"
+    ".step h3{margin:0 0 6px}.step .did code{display:block;font-size:12px;color:var(--soft);margin-bottom:6px}\n"
+    ".step .near li{width:56px}"
+    "@media(min-width:1000px){.step .near{--s:64px}.step .near li{width:80px}}.fresh b{border-bottom:2px solid "
+    "var(--blue)}\n"
     /* Wandering. */
     ".starts,.here{padding:12px;margin-bottom:12px}\n"
     ".starts{display:grid;grid-template-columns:repeat(auto-fill,minmax(50px,1fr));gap:2px;--s:44px}\n"
@@ -93,6 +100,8 @@ const char demo_style[] =
     ".query .near{gap:4px 2px;--s:40px}.asked{flex-basis:78px}.p.big{--s:66px}.here .around{--s:56px;flex-basis:100%}"
     ".liked,.taste{grid-column:1/-1}.liked .near,.offered .near{display:grid;grid-template-columns:repeat(5,1fr)}"
     ".shopper .liked li,.shopper .offered li{width:auto}}\n"
+    "@media(max-width:720px){.step{grid-template-columns:1fr}.step .offered .near{display:grid;"
+    "grid-template-columns:repeat(auto-fill,minmax(50px,1fr))}.step .offered .near li{width:auto}}\n"
     "@media print{.query,.shopper,.plot{break-inside:avoid}#walk{display:none}}\n";
 
 const char demo_script[] =

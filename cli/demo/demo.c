@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kith demo: 60,000 pictures of clothes, an index of them, 10,000 searches, and a page to look at.
+ * kith demo: 60,000 pictures of clothes, an index of them, 10,000 searches, a shop of them that somebody visits, and a
+ * page to look at.
  *
- * The index is kept beside the page, since the page says how to go on with it. */
+ * The index and the shop are kept beside the page, since the page says how to go on with them. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdlib.h>
@@ -72,11 +73,11 @@ static int load_all(struct demo *demo, const char *folder) {
 
 /* "demo.html" -> "demo.fashion-mnist.kith": a name that nobody else uses, because a build replaces the index of its
  * name. */
-static char *index_path_beside(const char *page) {
+static char *path_beside(const char *page, const char *suffix) {
     size_t stem = strlen(page);
     char *path = NULL;
     if (stem > 5 && strcmp(page + stem - 5, ".html") == 0) stem -= 5;
-    return asprintf(&path, "%.*s.fashion-mnist.kith", (int)stem, page) < 0 ? NULL : path;
+    return asprintf(&path, "%.*s%s", (int)stem, page, suffix) < 0 ? NULL : path;
 }
 
 static int build(struct demo *demo) {
@@ -114,6 +115,35 @@ static int prepare(struct demo *demo, const struct arguments *arguments) {
 }
 
 /* ---- Telling ----------------------------------------------------------------------------------------------------- */
+
+static void json_shop(struct json *json, const struct demo *demo) {
+    char words[128];
+    emit_object(json, "shop");
+    emit_text(json, "path", demo->shop.path);
+    emit_uint(json, "items", demo->train.count);
+    emit_real(json, "seconds", demo->shop.seconds);
+    emit_uint(json, "bytes", demo->shop.bytes);
+    emit_text(json, "profile", DEMO_SHOPPER);
+    emit_array(json, "visit");
+    for (size_t v = 0; v < demo->shop.visits; v++) {
+        const struct demo_visit *visit = &demo->shop.visit[v];
+        demo_visit_words(demo, visit, words, sizeof(words));
+        emit_object(json, NULL);
+        emit_text(json, "step", words);
+        emit_array(json, "told");
+        for (size_t i = 0; i < visit->told_count; i++) emit_uint(json, NULL, visit->told[i]);
+        emit_array_end(json);
+        if (visit->told_count) emit_real(json, "told_ms", visit->told_seconds * 1e3);
+        emit_real(json, "asked_ms", visit->asked_seconds * 1e3);
+        emit_array(json, "shown");
+        for (size_t i = 0; i < visit->shown_count; i++) emit_uint(json, NULL, visit->shown[i]);
+        emit_array_end(json);
+        emit_uint(json, "new", visit->fresh);
+        emit_object_end(json);
+    }
+    emit_array_end(json);
+    emit_object_end(json);
+}
 
 static void print_json(const struct demo *demo) {
     struct json json = JSON_PRETTY(stdout);
@@ -158,6 +188,7 @@ static void print_json(const struct demo *demo) {
         emit_object_end(&json);
     }
     emit_array_end(&json);
+    json_shop(&json, demo);
     emit_text(&json, "page", demo->page_path);
     emit_text(&json, "index", demo->index_path);
     emit_object_end(&json);
@@ -188,6 +219,8 @@ static void print_summary(const struct demo *demo) {
               DEMO_VOTES);
     pair_line(stdout, "page", "%s", demo->page_path);
     pair_line(stdout, "index file", "%s", demo->index_path);
+    pair_line(stdout, "shop", "%s, %s items in %s, made in %s", demo->shop.path, human_count(first, demo->train.count),
+              human_bytes(second, demo->shop.bytes), human_duration(third, demo->shop.seconds));
 }
 
 /* Per class: how many are found, and what they are taken for most. */
@@ -214,6 +247,72 @@ static int print_classes(const struct demo *demo) {
     return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
 }
 
+/* "5 Sneaker, 3 Bag" */
+static void count_kinds(const struct demo *demo, const struct demo_visit *visit, char *to, size_t room) {
+    size_t count[DEMO_CLASSES] = {0}, used = 0;
+    for (size_t i = 0; i < visit->shown_count; i++) count[demo->train_labels.data[visit->shown[i]]]++;
+    *to = 0;
+    for (size_t class = 0; class < DEMO_CLASSES && used < room; class ++)
+        if (count[class])
+            used += (size_t)snprintf(to + used, room - used, "%s%zu %s", used ? ", " : "", count[class],
+                                     demo_class_names[class]);
+}
+
+static int print_visit(const struct demo *demo) {
+    static const struct table_column columns[] = {{DEMO_SHOPPER, TABLE_LEFT},
+                                                  {"written in", TABLE_RIGHT},
+                                                  {"answered in", TABLE_RIGHT},
+                                                  {"new", TABLE_RIGHT},
+                                                  {"recommended then", TABLE_LEFT}};
+    char words[160], time[HUMAN_BYTES];
+    struct table *table = table_create(stdout, columns, sizeof(columns) / sizeof(*columns));
+    if (!table) return fail(EXIT_OTHER, "out of memory");
+    for (size_t v = 0; v < demo->shop.visits; v++) {
+        const struct demo_visit *visit = &demo->shop.visit[v];
+        demo_visit_words(demo, visit, words, sizeof(words));
+        table_format(table, "%s", words);
+        table_format(table, "%s", visit->told_count ? human_duration(time, visit->told_seconds) : "-");
+        table_format(table, "%s", human_duration(time, visit->asked_seconds));
+        table_format(table, "%zu of %zu", visit->fresh, visit->shown_count);
+        count_kinds(demo, visit, words, sizeof(words));
+        table_format(table, "%s", words);
+    }
+    printf("\n");
+    const bool printed = table_flush(table);
+    table_destroy(table);
+    return printed ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+}
+
+/* A path as a shell takes it. */
+static void print_word(const char *word) {
+    if (word[strspn(word, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+,@%=:")] == 0) {
+        printf("%s", word);
+        return;
+    }
+    putchar('\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            printf("'\\''");
+        else
+            putchar(*word);
+    }
+    putchar('\'');
+}
+
+static void print_next(const struct demo *demo) {
+    static const struct {
+        const char *command, *rest;
+    } next[] = {{"query", " --profile " DEMO_SHOPPER " -k 5"},
+                {"profile", " " DEMO_SHOPPER " --like 42"},
+                {"query", " --profile " DEMO_SHOPPER " --where 'kind = \"Dress\" and price < 60' --diversity 0.3"}};
+    printf("\nGo on in the shop:\n");
+    for (size_t i = 0; i < sizeof(next) / sizeof(*next); i++) {
+        printf("  kith %s ", next[i].command);
+        print_word(demo->shop.path);
+        printf("%s\n", next[i].rest);
+    }
+}
+
 static int write_page(struct demo *demo) {
     struct demo_look look;
     struct html page = HTML_INIT;
@@ -235,9 +334,11 @@ static int write_page(struct demo *demo) {
 
 static int run(struct demo *demo, const struct arguments *arguments) {
     int failed = output_replace(arguments, demo->page_path, OUTPUT_HTML, KITH_FORMAT_AUTO);
+    if (!failed) failed = demo_shop_check(demo);
     if (!failed) failed = load_all(demo, option_text(arguments, OPTION_DATA, DATA_FOLDER));
     if (!failed) failed = prepare(demo, arguments);
     if (!failed) failed = demo_measure(demo);
+    if (!failed) failed = demo_shop(demo);
     if (!failed) failed = write_page(demo);
     progress_end(&demo->progress);
     if (failed) return failed;
@@ -246,6 +347,8 @@ static int run(struct demo *demo, const struct arguments *arguments) {
     } else if (!option_given(arguments, OPTION_QUIET)) {
         print_summary(demo);
         failed = print_classes(demo);
+        if (!failed) failed = print_visit(demo);
+        if (!failed) print_next(demo);
     }
     if (!failed && demo->identical != demo->checked)
         failed = fail(EXIT_OTHER, "%zu of %zu answers differ from the plain scan: this is a defect of kith",
@@ -256,9 +359,11 @@ static int run(struct demo *demo, const struct arguments *arguments) {
 int command_demo(const struct arguments *arguments) {
     struct demo demo = {.cpu = KITH_CPU_INIT, .explain = KITH_EXPLAIN_INIT};
     demo.page_path = option_text(arguments, OPTION_OUTPUT, "kith-demo.html");
-    demo.index_path = index_path_beside(demo.page_path);
+    demo.index_path = path_beside(demo.page_path, ".fashion-mnist.kith");
+    demo.shop.path = path_beside(demo.page_path, ".shop");
     progress_start(&demo.progress, option_given(arguments, OPTION_QUIET));
-    int failed = demo.index_path ? run(&demo, arguments) : fail(EXIT_OTHER, "out of memory");
+    int failed = demo.index_path && demo.shop.path ? run(&demo, arguments) : fail(EXIT_OTHER, "out of memory");
+    demo_shop_close(&demo.shop);
     free(demo.answers);
     free(demo.latency_ns);
     free(demo.distances);

@@ -5,6 +5,8 @@
  *   demo.c     the command: options, loading, building, the summary
  *   measure.c  searches, times and judges
  *   look.c     chooses what the page shows: example queries, shoppers, a set to wander through
+ *   shop.c     the pictures as a collection
+ *   visit.c    somebody likes and dislikes things there
  *   page.c     writes the page
  *   plots.c    its plots
  *   assets.c   its style sheet and script
@@ -31,12 +33,41 @@ enum {
     DEMO_SHOPPERS = 4,
     DEMO_LIKED = 5,
     DEMO_OFFERED = 10,
-    DEMO_NEAR = 8 /* neighbours of a picture in the set to wander through */
+    DEMO_NEAR = 8, /* neighbours of a picture in the set to wander through */
+    DEMO_SHOP_SIDE = DEMO_SIDE / 2,
+    DEMO_SHOP_DIM = DEMO_SHOP_SIDE * DEMO_SHOP_SIDE,
+    DEMO_SHELF = 8, /* recommendations */
+    DEMO_VISITS = 4,
+    DEMO_TOLD = 2
 };
+
+#define DEMO_SHOPPER "ann"
 
 struct demo_rate {
     size_t batch;
     double per_second;
+};
+
+/* Something that the shopper does, and what she is shown then. */
+struct demo_visit {
+    kith_event_kind kind; /* of the events; told_count 0: she only looks */
+    size_t told_count;
+    uint64_t told[DEMO_TOLD]; /* rows of train, which are the ids */
+    const char *where;        /* a filter, or NULL */
+    double told_seconds, asked_seconds;
+    size_t shown_count, fresh;  /* fresh: not shown before her last step */
+    uint64_t shown[DEMO_SHELF]; /* rows of train */
+    bool is_fresh[DEMO_SHELF];
+};
+
+struct demo_shop {
+    char *path;
+    kith_collection *collection;
+    kith_result *result;
+    double seconds; /* from the first write to the last index */
+    uint64_t bytes;
+    size_t visits;
+    struct demo_visit visit[DEMO_VISITS];
 };
 
 struct demo {
@@ -66,6 +97,8 @@ struct demo {
     uint8_t *answers;                               /* test.count: the class that the neighbours vote for */
     size_t right_by_votes[DEMO_K];                  /* right answers when 1, 2, ... neighbours vote */
     uint32_t confusion[DEMO_CLASSES][DEMO_CLASSES]; /* [true][answered] */
+
+    struct demo_shop shop;
 };
 
 extern const char *const demo_class_names[DEMO_CLASSES];
@@ -108,6 +141,21 @@ struct demo_look {
 
 int demo_look(struct demo *demo, struct demo_look *look);
 void demo_look_free(struct demo_look *look);
+
+/* The nth picture of a class, or SIZE_MAX. */
+size_t demo_nth_of_class(const struct demo *demo, unsigned class, size_t nth);
+
+/* ---- shop.c, visit.c: likewise 0 or an exit code ----------------------------------------------------------------- */
+
+/* Whether the shop's folder may be replaced: it is not there, or was made by this command. Before any long work. */
+int demo_shop_check(const struct demo *demo);
+/* Make the collection, and go through the visit. Replaces an earlier one. */
+int demo_shop(struct demo *demo);
+void demo_shop_close(struct demo_shop *shop); /* frees the path too; fine when called again */
+int demo_visit(struct demo *demo);
+double demo_price(const struct demo *demo, uint64_t row); /* made up, and always the same */
+/* "likes a Sneaker and a Bag", or the filter. */
+void demo_visit_words(const struct demo *demo, const struct demo_visit *visit, char *to, size_t room);
 
 /* ---- page.c, plots.c, assets.c: failure shows in html_ok() ------------------------------------------------------- */
 

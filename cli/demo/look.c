@@ -52,8 +52,7 @@ static void choose_examples(const struct demo *demo, struct demo_look *look) {
 
 /* ---- Shoppers ---------------------------------------------------------------------------------------------------- */
 
-/* The nth picture of a class, or SIZE_MAX. */
-static size_t nth_of_class(const struct demo *demo, unsigned class, size_t nth) {
+size_t demo_nth_of_class(const struct demo *demo, unsigned class, size_t nth) {
     for (size_t row = 0; row < demo->train.count; row++)
         if (demo->train_labels.data[row] == class && nth-- == 0) return row;
     return SIZE_MAX;
@@ -64,7 +63,7 @@ static int like(struct demo *demo, struct demo_shopper *shopper, unsigned class,
     static const size_t ranks[DEMO_LIKED] = {0, 24, 61, 97, 149};
     uint64_t ids[TASTE_K];
     float distances[TASTE_K];
-    size_t start = nth_of_class(demo, class, nth);
+    size_t start = demo_nth_of_class(demo, class, nth);
     if (start == SIZE_MAX) return EXIT_OK;
     int failed =
         demo_search(demo, train_picture(demo, start), KITH_U8, 1, TASTE_K, KITH_PLAN_AUTO, NULL, ids, distances);
@@ -212,7 +211,7 @@ static bool near_of(const struct growth *growth, uint32_t row, const uint64_t *i
 static int grow(struct demo *demo, struct growth *growth, uint64_t *ids, struct demo_walk *walk) {
     for (size_t nth = 0; nth < WALK_STARTS_OF_A_CLASS; nth++)
         for (unsigned class = 0; class < DEMO_CLASSES; class ++) {
-            size_t row = nth_of_class(demo, class, nth);
+            size_t row = demo_nth_of_class(demo, class, nth);
             if (row != SIZE_MAX) show(growth, row);
         }
     walk->starts = growth->shown;

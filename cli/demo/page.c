@@ -256,6 +256,67 @@ static void write_shoppers(struct html *out, struct sheet *sheet, const struct d
     html_raw(out, "</div>\n</section>\n");
 }
 
+/* ---- The visit --------------------------------------------------------------------------------------------------- */
+
+static void put_shelf(struct html *out, struct sheet *sheet, const struct demo_visit *visit) {
+    char spoken[96], price[16];
+    html_raw(out, "<ol class=\"near\">");
+    for (size_t i = 0; i < visit->shown_count; i++) {
+        const uint64_t row = visit->shown[i];
+        const bool fresh = visit->is_fresh[i];
+        snprintf(price, sizeof(price), "%.2f", demo_price(sheet->demo, row));
+        snprintf(spoken, sizeof(spoken), "Recommended%s: %s, %s", fresh ? ", new" : "", train_label(sheet->demo, row),
+                 price);
+        html_raw(out, fresh ? "<li class=\"fresh\">" : "<li>");
+        put_picture(out, train_place(sheet, row), "", spoken);
+        html_raw(out, "<b>");
+        html_text(out, visit->where ? price : train_label(sheet->demo, row));
+        html_raw(out, "</b></li>");
+    }
+    html_raw(out, "</ol>");
+}
+
+static void write_step(struct html *out, struct sheet *sheet, const struct demo_visit *visit) {
+    const struct demo *demo = sheet->demo;
+    const bool disliked = visit->kind == KITH_EVENT_DISLIKE;
+    char time[HUMAN_BYTES], spoken[96];
+    html_raw(out, "<li class=\"shopper step\"><div class=\"did\"><h3>");
+    html_text(out, visit->where ? "looks for bags" : disliked ? "dislikes" : "likes");
+    html_raw(out, "</h3>");
+    if (visit->where) {
+        html_raw(out, "<code>");
+        html_text(out, visit->where);
+        html_raw(out, "</code>");
+    }
+    html_raw(out, "<ul class=\"near\">");
+    for (size_t i = 0; i < visit->told_count; i++) {
+        const char *label = train_label(demo, visit->told[i]);
+        snprintf(spoken, sizeof(spoken), "%s: %s", disliked ? "Disliked" : "Liked", label);
+        put_card(out, train_place(sheet, visit->told[i]), label, false, spoken);
+    }
+    html_raw(out, "</ul>");
+    if (visit->told_count)
+        html_printf(out, "<small>on the disk after %s</small>", human_duration(time, visit->told_seconds));
+    html_raw(out, "</div>\n<div class=\"offered\"><h4>recommended then</h4>");
+    put_shelf(out, sheet, visit);
+    html_printf(out, "<small>found in %s, %zu of %zu new</small></div></li>\n",
+                human_duration(time, visit->asked_seconds), visit->fresh, visit->shown_count);
+}
+
+static void write_visit(struct html *out, struct sheet *sheet) {
+    const struct demo_shop *shop = &sheet->demo->shop;
+    char count[HUMAN_BYTES], seconds[HUMAN_BYTES];
+    html_printf(out,
+                "<section id=\"visit\">\n<h2>Ann visits the shop</h2>\n<p>The same pictures as a collection: %s items "
+                "with a kind and a made-up price, there after %s. Ann\xe2\x80\x99s profile is kept in it. "
+                "Whatever she does moves the profile, and the next page she sees is searched with it: nothing is "
+                "trained, nothing is computed overnight. What is new to her page has a line below.</p>\n"
+                "<ol class=\"shoppers\">\n",
+                human_count(count, sheet->demo->train.count), human_duration(seconds, shop->seconds));
+    for (size_t v = 0; v < shop->visits; v++) write_step(out, sheet, &shop->visit[v]);
+    html_raw(out, "</ol>\n</section>\n");
+}
+
 /* ---- Wandering --------------------------------------------------------------------------------------------------- */
 
 /* places[i]: where picture i lies on the sheet; labels: a digit each; near: positions, flat. */
@@ -295,11 +356,21 @@ static void put_command(struct html *out, const char *meaning, const char *comma
     html_printf(out, "%s</code></pre></li>\n", rest);
 }
 
+static const char *name_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
 static void write_next(struct html *out, const struct demo *demo) {
-    const char *slash = strrchr(demo->index_path, '/'), *name = slash ? slash + 1 : demo->index_path;
+    const char *name = name_of(demo->index_path), *shop = name_of(demo->shop.path);
     html_raw(out, "<section>\n<h2>Go on</h2>\n<ol class=\"commands\">\n");
     put_command(out, "The index of these pictures lies beside this page. What is in it?", "kith info ", name, "");
     put_command(out, "More like picture 42, and what the search did:", "kith search ", name, " --id 42 -k 5 --explain");
+    put_command(out, "The shop lies here too. What would Ann like?", "kith query ", shop,
+                " --profile " DEMO_SHOPPER " -k 5");
+    put_command(out, "She likes item 42. Ask again:", "kith profile ", shop, " " DEMO_SHOPPER " --like 42");
+    put_command(out, "Dresses for her, no two alike:", "kith query ", shop,
+                " --profile " DEMO_SHOPPER " --where 'kind = \"Dress\" and price &lt; 60' --diversity 0.3");
     put_command(out, "Your own vectors, from .npy, .fvecs, .fbin, .csv or .jsonl:", "kith build your.npy -o your.kith",
                 "", "");
     html_raw(out, "</ol>\n</section>\n</main>\n");
@@ -328,6 +399,7 @@ void demo_page(struct html *out, const struct demo *demo, const struct demo_look
         write_headline(out, demo);
         write_examples(out, &sheet, look);
         write_shoppers(out, &sheet, look);
+        write_visit(out, &sheet);
         write_walk(out, &sheet, &look->walk);
         html_raw(out, "<section>\n<h2>Measured</h2>\n");
         demo_plots(out, demo);

@@ -24,6 +24,7 @@ from ._progress import Progress, Report
 _PAYLOAD, _VERSION, _VECTORS = 1, 2, 4
 _MODES = ("upsert", "insert", "update", "merge")
 _DURABILITY = ("full", "relaxed")
+_FLOAT32 = np.dtype(np.float32)
 _PORTION = 1000  # items of one read of a scroll
 
 
@@ -48,10 +49,9 @@ class Collection(_kith.Collection):
     >>> shop.close()
     """
 
-    __slots__ = ("_path", "_numbers", "_bits", "_single", "_strings", "__weakref__")
+    __slots__ = ("_path", "_numbers", "_single", "_strings", "__weakref__")
     _path: str | None
     _numbers: dict[str, int]  # of the vectors
-    _bits: list[bool]  # whether each vector is of bits
     _single: bool  # there is one vector
     _strings: bool  # ids are
 
@@ -124,7 +124,8 @@ class Collection(_kith.Collection):
     # ---- Writing -----------------------------------------------------------------------------------------------------
 
     def add(self, ids: Any, vectors: Any = None, payloads: Any = None, *, expires: Any = None, if_version: Any = None,
-            mode: str = "upsert") -> Written:
+            mode: str = "upsert", generation: int | None = None,
+            generations: Mapping[int, Any] | None = None) -> Written:
         """Write items, all or none of them.
 
         ids
@@ -145,6 +146,11 @@ class Collection(_kith.Collection):
             "upsert": an item that is there is replaced as a whole. "insert": DataError if it is there. "update": what
             is given replaces what was there, the rest stays. "merge": of payloads only the given keys change; a None
             removes a key. The last two raise NotFoundError for ids that are not there.
+        generation
+            With "update" and "merge": whose vectors these are, beside those of the others. None: the current one's.
+        generations
+            Vectors of other generations too: number: vectors. An item that is replaced as a whole has no vectors of
+            generations for which none are given.
 
         DataError names the item and what is wrong with it, and ArgumentError, TypeError what does not fit; LimitError:
         more than a million items; NoSpaceError: nothing was written.
@@ -158,16 +164,25 @@ class Collection(_kith.Collection):
         """
         if is_id(ids):
             payloads, vectors = None if payloads is None else [payloads], one_row(vectors)
+            if generations is not None:
+                generations = {number: one_row(rows) for number, rows in generations.items()}
             packed, count = pack_id(ids, self._strings), 1
         else:
             packed, count = pack_ids(ids, self._strings)
         if mode not in _MODES:
             raise ArgumentError(f"mode {mode!r} is unknown: {_words(_MODES)} are")
-        return Written(*self._write(packed, self._columns(vectors) if count else [], pack_payloads(payloads, count),
+        if generation is None and generations is None:
+            columns = self._columns(vectors, 0) if count else []
+        else:
+            from . import _generations
+
+            columns = _generations.columns(self, vectors, generation, generations, mode)
+        return Written(*self._write(packed, columns if count else [], pack_payloads(payloads, count),
                                     pack_times(expires, count), pack_versions(if_version, count), _MODES.index(mode)))
 
     def update(self, ids: Any, vectors: Any = None, payloads: Any = None, *, expires: Any = None,
-               if_version: Any = None, merge: bool = False) -> Written:
+               if_version: Any = None, merge: bool = False, generation: int | None = None,
+               generations: Mapping[int, Any] | None = None) -> Written:
         """Change items that are there: vectors, payloads or expiry; what is not given stays.
 
         merge
@@ -182,7 +197,7 @@ class Collection(_kith.Collection):
         ({'sold': True}, [1.0, 2.0])
         """
         return self.add(ids, vectors, payloads, expires=expires, if_version=if_version,
-                        mode="merge" if merge else "update")
+                        mode="merge" if merge else "update", generation=generation, generations=generations)
 
     def delete(self, ids: Any = None, *, where: Any = None, if_version: Any = None) -> Written:
         """Remove items by their ids (those that are not there are passed over), or all that a filter matches.
@@ -200,7 +215,7 @@ class Collection(_kith.Collection):
         return Written(*self._delete(packed, pack_versions(if_version, count)))
 
     def load(self, source: Any, ids: Any = None, payloads: Any = None, *, mode: str = "upsert",
-             progress: bool | Report | None = None) -> Written:
+             generation: int | None = None, progress: bool | Report | None = None) -> Written:
         """Write the items of a file or a table, some thousand at a time, and say what that did in all.
 
         source
@@ -211,7 +226,7 @@ class Collection(_kith.Collection):
         ids, payloads
             With a source of vectors: as of :meth:`add`. Payloads may also be the path of a file with a JSON object a
             line; without ids, those of the source, or the numbers of its rows.
-        mode
+        mode, generation
             As of :meth:`add`.
 
         Each batch is a write of its own: what is written before an error stays. Needs pyarrow for tables.
@@ -221,22 +236,25 @@ class Collection(_kith.Collection):
         from . import _transfer
 
         with Progress(progress) as watcher:
-            return _transfer.load(self, source, ids, payloads, mode, watcher.report)
+            return _transfer.load(self, source, ids, payloads, mode, generation, watcher.report)
 
-    def export(self, path: str | os.PathLike[str], where: Any = None, *, progress: bool | Report | None = None) -> int:
+    def export(self, path: str | os.PathLike[str], where: Any = None, *, generation: int | None = None,
+               progress: bool | Report | None = None) -> int:
         """Write the items that a filter matches to files, some thousand at a time; returns how many.
 
         path
             ``x.parquet``: the columns id, payload (JSON), expires, and a list a vector, which needs pyarrow. Anything
             else, as ``x`` or ``x.npy``: ``x.npy`` with the vectors (``x.NAME.npy`` for named ones) and ``x.jsonl`` with
             a line an item. Files appear whole or not at all, and replace older ones.
+        generation
+            Whose vectors; None: those of the one that is current when this begins.
 
         What is written meanwhile may be among them or not: a snapshot is a state.
         """
         from . import _transfer
 
         with Progress(progress) as watcher:
-            return _transfer.export(self, path, filter_text(where), watcher.report)
+            return _transfer.export(self, path, filter_text(where), self._pinned(generation), watcher.report)
 
     def declare(self, name: str, type: Any) -> None:
         """Index a field of the payloads, so that filters on it are fast. What is there is indexed in the background."""
@@ -244,11 +262,16 @@ class Collection(_kith.Collection):
 
     # ---- Reading -----------------------------------------------------------------------------------------------------
 
-    def get(self, ids: Any, *, vectors: bool = False) -> list[Item]:
+    def get(self, ids: Any, *, vectors: bool = False, generation: int | None = None) -> list[Item]:
         """The items with these ids, in that order; those that are not there are passed over. ``shop[id]`` is one, with
-        its vectors, or MissingIdError."""
+        its vectors, or MissingIdError.
+
+        vectors, generation
+            True: read the vectors too, those of the current generation or of this one.
+        """
         packed, _ = pack_ids(ids, self._strings)
-        return items_of(self._get(packed, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0)))
+        return items_of(self._get(packed, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0),
+                                  _generation(generation, vectors)))
 
     def exists(self, ids: Any) -> np.ndarray:
         """Whether there is an item of each id: an array of bools."""
@@ -258,20 +281,26 @@ class Collection(_kith.Collection):
         """How many items a filter matches; None: all."""
         return self._count(filter_text(where))
 
-    def scroll(self, where: Any = None, *, vectors: bool = False, after: int | str | None = None) -> Iterator[Item]:
+    def scroll(self, where: Any = None, *, vectors: bool = False, after: int | str | None = None,
+               generation: int | None = None) -> Iterator[Item]:
         """All items that a filter matches, by ascending id (strings: in the order of their first insertion).
 
         after
             Begin behind this id: that of the last item that was seen.
+        generation
+            Whose vectors; None: those of the one that is current when this begins.
 
         Items are read a thousand at a time: what is written meanwhile may be among them or not.
         """
-        text = filter_text(where)
-        return (item for answer in self._pages(text, self._key(after), vectors) for item in items_of(answer))
+        text, number = filter_text(where), _generation(generation, vectors)
+        if vectors:
+            number = self._pinned(generation)
+        return (item for answer in self._pages(text, self._key(after), vectors, number) for item in items_of(answer))
 
-    def _pages(self, where: str | None, after: int | None, vectors: bool) -> Iterator[tuple[Any, ...]]:
+    def _pages(self, where: str | None, after: int | None, vectors: bool, generation: int) -> Iterator[tuple[Any, ...]]:
+        parts = _PAYLOAD | _VERSION | (_VECTORS if vectors else 0)
         while True:
-            answer = self._scroll(where, after, _PORTION, _PAYLOAD | _VERSION | (_VECTORS if vectors else 0))
+            answer = self._scroll(where, after, _PORTION, parts, generation)
             yield answer
             if len(answer[0]) < _PORTION:
                 return
@@ -284,7 +313,7 @@ class Collection(_kith.Collection):
         packed = pack_id(id, self._strings)
         if not self._strings:
             return int(packed[0])
-        found = self._get(packed, 0)[0]
+        found = self._get(packed, 0, 0)[0]
         if len(found) == 0:
             raise MissingIdError(f"after: the collection has no item {id!r}")
         return int(found[0])
@@ -304,7 +333,8 @@ class Collection(_kith.Collection):
                plan: str | None = None, payload: bool = False, versions: bool = False, vectors: bool = False,
                min_version: int = 0, timeout: float | None = None, model: str | None = None,
                explain: bool = False, profile: str | None = None, blend: float | None = None,
-               leave_out_seen: bool | None = None, diversity: float = 0.0) -> Hits:
+               leave_out_seen: bool | None = None, diversity: float = 0.0, generation: int | None = None,
+               user: str | None = None) -> Hits:
         """Find the k items nearest to each query: exactly, unless a target recall is given.
 
         Q
@@ -325,7 +355,7 @@ class Collection(_kith.Collection):
         timeout
             Seconds; DeadlineError.
         model
-            What made the queries: ArgumentError when the collection's is another.
+            What made the queries: ArgumentError when that of the generation that is asked is another.
         explain
             True: ``hits.explain`` tells what was done.
         profile
@@ -333,6 +363,8 @@ class Collection(_kith.Collection):
             which it is moved by `blend` (0 to 1; 0.5). Without what it has seen, unless `leave_out_seen` is False.
         diversity
             More than 0, up to 1: results are chosen so that they differ; distances do not ascend then.
+        generation, user
+            Which generation is asked, or who asks: a canary's users are sent to it. None: the current one.
 
         >>> shop = kith.Collection.create(None, dim=2, fields={"price": "float"})
         >>> _ = shop.add(range(100), [[i, 0] for i in range(100)], [{"price": i % 10} for i in range(100)])
@@ -355,7 +387,8 @@ class Collection(_kith.Collection):
                                  (_PAYLOAD if payload else 0) | (_VERSION if versions else 0) |
                                  (_VECTORS if vectors else 0),
                                  0 if min_version == 0 else whole(min_version, "min_version", 0, 2**64 - 1),
-                                 0 if timeout is None else _nanoseconds(timeout), model, bool(explain), chosen))
+                                 0 if timeout is None else _nanoseconds(timeout), model, bool(explain), chosen,
+                                 0 if generation is None else _asked(generation, user), user))
 
     # ---- Profiles ----------------------------------------------------------------------------------------------------
 
@@ -406,9 +439,126 @@ class Collection(_kith.Collection):
         about["vectors"] = about["vectors"].reshape(-1, about["dim"])
         return about
 
+    def rebuild_profile(self, name: str | None = None, *, progress: bool | Report | None = None) -> dict[str, int]:
+        """Make a profile's interests anew of the events that it remembers and the vectors that their items have now;
+        without a name, of all profiles. For when vectors of items have changed, which by itself moves no profile.
+
+        Returns how many ``profiles`` and ``events`` that were, and how many of the events were ``skipped`` because
+        their item is gone or lacks the vector.
+        """
+        with Progress(progress) as watcher:
+            profiles, events, skipped = self._rebuild_profile(name, watcher.report)
+        return {"profiles": profiles, "events": events, "skipped": skipped}
+
     def forget(self, name: str) -> None:
         """Remove a profile. NotFoundError when there is none."""
         self._forget(name)
+
+    # ---- Generations -------------------------------------------------------------------------------------------------
+
+    def begin_generation(self, model: str | None = None, *, dim: int | None = None, dtype: Any = None,
+                         metric: str | None = None, vectors: Mapping[str, Any] | None = None) -> int:
+        """Begin a generation: what another model makes of the same items. Returns its number. It has no vectors yet,
+        and is filled by ``update(ids, vectors, generation=number)``, while the current one is searched.
+
+        model
+            What makes its vectors.
+        dim, dtype, metric
+            What the vectors are like, where an item has one; dtype and metric are those of the current generation
+            unless others are given.
+        vectors
+            Of which named vectors the generation has its own: name: dim, or a tuple of dim, dtype and metric. It
+            shares the others with the current one.
+
+        ArgumentError, NotFoundError (a name), LimitError: there are 16 generations.
+
+        >>> shop = kith.Collection.create(None, dim=2, model="old")
+        >>> _ = shop.add([1, 2], [[0, 0], [3, 4]])
+        >>> number = shop.begin_generation("new", dim=3)
+        >>> _ = shop.update([1, 2], [[0, 0, 1], [0, 1, 0]], generation=number)
+        >>> shop.check_generation(number)["lacking"], shop.flip(number)["to"]
+        (0, 2)
+        >>> shop.search([0, 1, 0], k=1, model="new").ids.tolist()
+        [2]
+        >>> shop.flip()["to"], shop.search([3, 4], k=1, model="old").ids.tolist()
+        (1, [2])
+        """
+        from . import _generations
+
+        return _generations.begin(self, model, dim, dtype, metric, vectors)
+
+    @property
+    def generations(self) -> list[dict[str, Any]]:
+        """All generations by their numbers: ``number``, ``state`` ("building", "current", "previous", "former"),
+        ``model``, ``share`` of the users that are sent to it, ``vectors`` as in `info`, how many of which are its
+        ``own``, and when it was ``created``."""
+        from . import _generations
+
+        return _generations.listed(self)
+
+    def check_generation(self, number: int, *, sample: int = 100, k: int = 10, target_recall: float = 0.95,
+                         seed: int = 0, lacks: bool = False,
+                         progress: bool | Report | None = None) -> dict[str, Any]:
+        """Look at a generation beside the current one: how many ``items`` there are, how many of them have its vectors
+        (``with_vectors``) and how many are ``lacking`` one; what searches at a target find of what exact ones do
+        (``recall``); and what share of the exact neighbours are also the current generation's (``overlap``).
+
+        sample, k, seed
+            Stored vectors of each name that are sought, 0: none; their neighbours; and which are chosen.
+        target_recall
+            Of the searches that are held against exact ones.
+        lacks
+            True: also ``lacks``, a list of (id, name of the vector).
+
+        Searches and writes go on. NotFoundError: there is no such generation.
+        """
+        from . import _generations
+
+        options = _generations.check_options(sample, k, target_recall, seed)
+        with Progress(progress) as watcher:
+            return _generations.check(self, number, options, lacks, watcher.report)
+
+    def flip(self, number: int | None = None, *, min_share: float | None = None, min_recall: float = 0.0,
+             min_overlap: float = 0.0, sample: int = 100, k: int = 10, target_recall: float = 0.95, seed: int = 0,
+             progress: bool | Report | None = None) -> dict[str, Any]:
+        """Make a generation current, for all searches and in all processes at once. Each is answered by one alone.
+
+        number
+            None: back to the one that was current before.
+        min_share, min_recall, min_overlap
+            What :meth:`check_generation` must find, or DataError, and nothing changes: ``with_vectors / items`` (1;
+            going back 0), ``recall``, ``overlap``.
+        sample, k, target_recall, seed
+            How it is checked.
+
+        Returns what was done: ``from``, ``to``, what was found, and for how long writes waited (``pause_seconds``).
+        NotFoundError: there is no such generation.
+        """
+        from . import _generations
+
+        options = _generations.check_options(sample, k, target_recall, seed)
+        with Progress(progress) as watcher:
+            return _generations.flip(self, number, min_share, min_recall, min_overlap, options, watcher.report)
+
+    def canary(self, number: int, share: float) -> None:
+        """Send a share of the users (0 to 1) to a generation that is not current, in searches that name a `user`:
+        always the same ones, and those of a smaller share stay with a larger one. 0 ends that.
+
+        BusyError: another generation is the canary, or this one is current.
+        """
+        from . import _generations
+
+        self._canary(_generations.number_of(number), _generations.share_of(share, "share"))
+
+    def generation_of(self, user: str) -> int:
+        """The number of the generation that a user's searches are answered by."""
+        return self._generation_of(_word(user, "user"))
+
+    def drop_generation(self, number: int) -> None:
+        """Remove a generation that is not current, with the vectors that no other one shares."""
+        from . import _generations
+
+        self._drop(_generations.number_of(number))
 
     # ---- Keeping -----------------------------------------------------------------------------------------------------
 
@@ -476,6 +626,10 @@ class Collection(_kith.Collection):
         """:meth:`delete` in a thread, to be awaited."""
         return await _in_thread(self.delete, *args, **options)
 
+    async def aflip(self, *args: Any, **options: Any) -> dict[str, Any]:
+        """:meth:`flip` in a thread, to be awaited."""
+        return await _in_thread(self.flip, *args, **options)
+
     async def aget(self, *args: Any, **options: Any) -> list[Item]:
         """:meth:`get` in a thread, to be awaited."""
         return await _in_thread(self.get, *args, **options)
@@ -494,14 +648,24 @@ class Collection(_kith.Collection):
             raise ArgumentError(f"vector {name!r} is unknown: {_words(self._numbers)} are")
         return self._numbers[name]
 
-    def _columns(self, vectors: Any) -> list[tuple[int, Any, Any]]:
+    def _pinned(self, generation: int | None) -> int:
+        """A generation that is read page by page: the same to the end."""
+        return self._info()["generation"] if generation is None else _generation(generation, True)
+
+    def _columns(self, vectors: Any, generation: int) -> list[tuple[int, int, Any, Any]]:
+        if vectors is None and not generation:
+            return []
+        bits = [dtype == "b1" for _, _, dtype, _ in self._specs(generation)]  # refuses a generation that is not there
         if vectors is None:
             return []
+        if type(vectors) is np.ndarray and vectors.dtype is _FLOAT32 and vectors.ndim == 2 and self._single and \
+                not bits[0] and vectors.flags.c_contiguous:  # what pack_rows would leave as it is
+            return [(0, generation, vectors, None)]
         if not isinstance(vectors, Mapping):
             number = self._number(None)
-            return [(number, *pack_rows(vectors, "", self._bits[number]))]
+            return [(number, generation, *pack_rows(vectors, "", bits[number]))]
         numbers = {name: self._number(name) for name in vectors}
-        return [(number, *pack_rows(vectors[name], name, self._bits[number])) for name, number in numbers.items()]
+        return [(number, generation, *pack_rows(vectors[name], name, bits[number])) for name, number in numbers.items()]
 
     def _legs(self, Q: Any, vector: str | None, weights: Any) -> Any:
         if not isinstance(Q, Mapping):
@@ -523,7 +687,7 @@ class Collection(_kith.Collection):
         return [(self._number(name), rows, weights.get(name)) for name, rows in Q.items()]
 
     def __getitem__(self, id: int | str) -> Item:
-        found = items_of(self._get(pack_id(id, self._strings), _PAYLOAD | _VERSION | _VECTORS))
+        found = items_of(self._get(pack_id(id, self._strings), _PAYLOAD | _VERSION | _VECTORS, 0))
         if not found:
             raise MissingIdError(f"the collection has no item {id!r}")
         return found[0]
@@ -581,8 +745,7 @@ def _opened(collection: Collection, path: str | None) -> Collection:
     collection._path = path
     info = collection._info()
     collection._numbers = {name: number for number, (name, *_) in enumerate(info["vectors"])}
-    collection._bits = [dtype == "b1" for _, _, dtype, _ in info["vectors"]]
-    collection._single = len(collection._bits) == 1
+    collection._single = len(collection._numbers) == 1
     collection._strings = info["ids"] == "string"
     return collection
 
@@ -664,6 +827,22 @@ def _recall(target: float) -> float:
     if not 0 < target <= 1:
         raise ArgumentError(f"target_recall is {target}, it must be above 0 and at most 1")
     return target
+
+
+def _generation(number: int | None, vectors: bool) -> int:
+    """The generation of a read; 0: the current one."""
+    if number is None:
+        return 0
+    if not vectors:
+        raise ArgumentError("generation= says whose vectors are read: it belongs to vectors=True")
+    return whole(number, "generation", 1, 2**32 - 1)
+
+
+def _asked(number: int, user: str | None) -> int:
+    """The generation of a search."""
+    if user is not None:
+        raise ArgumentError("generation= and user= both say which generation is asked: give one of them")
+    return whole(number, "generation", 1, 2**32 - 1)
 
 
 def _share(value: float, name: str) -> float:

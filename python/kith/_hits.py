@@ -101,8 +101,9 @@ class Hits:
 
     @property
     def explain(self) -> dict[str, Any]:
-        """What the search did: ``version`` of the state, ``items`` in it, ``matched`` by the filter, ``exact``, how the
-        filter went, times, and under ``search`` the counts of the plan. Search with ``explain=True``."""
+        """What the search did: ``version`` of the state, ``generation`` that was asked, ``items`` in it, ``matched`` by
+        the filter, ``exact``, how the filter went, times, and under ``search`` the counts of the plan. Search with
+        ``explain=True``."""
         return self._asked(8, "explain")
 
     def _asked(self, part: int, option: str) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from . import _kith
 from ._convert import is_single, pack_strings
 from ._errors import ArgumentError, DataError, Error
 
@@ -24,14 +25,20 @@ def is_id(value: Any) -> bool:
 
 
 def pack_id(id: Any, strings: bool) -> Any:
-    """pack_ids() of one, quicker where it is plain."""
-    if not strings and type(id) is int and 0 <= id < ANY_VERSION:
-        return np.array([id], np.uint64)
+    """pack_ids() of one."""
     return pack_ids([id], strings)[0]
 
 
 def pack_ids(ids: Any, strings: bool) -> tuple[Any, int]:
     """(array of uint64, or packed texts; how many)"""
+    if strings:
+        texts = _kith.pack_texts(ids)
+        if texts is not None and len(texts[1]):
+            return texts, len(texts[1])
+    else:
+        numbers = _kith.pack_ids(ids)
+        if numbers is not None and len(numbers):
+            return numbers, len(numbers)
     from ._sources.labels import refuse_unordered, to_ids
 
     if is_single(ids) or ids is None:
@@ -146,6 +153,9 @@ def encode(value: Any, what: str) -> str:
 def pack_payloads(payloads: Any, count: int) -> tuple[bytes, np.ndarray] | None:
     if payloads is None:
         return None
+    packed = _kith.pack_payloads(payloads)
+    if packed is not None and len(packed[1]) == count:
+        return packed
     rows = records(payloads)
     if isinstance(rows, (Mapping, str, bytes)) or not hasattr(rows, "__len__"):
         rows = _rows_of(rows)

@@ -21,6 +21,7 @@ from . import _files
 from ._errors import ArgumentError, DataError, FormatError, MissingFileError, UnsupportedError
 from ._hits import Written, unpack, unpack_bytes
 from ._items import pack_ids, records
+from ._options import whole
 
 BATCH = 4096
 _NPY_HEADER = 128
@@ -37,14 +38,14 @@ def column_of(name: str) -> str:
 # ---- Out -------------------------------------------------------------------------------------------------------------
 
 
-def export(shop: Any, path: str | os.PathLike[str], where: str | None, report: Any) -> int:
+def export(shop: Any, path: str | os.PathLike[str], where: str | None, generation: int, report: Any) -> int:
     """Write the items that a filter matches. Files appear whole or not at all. Returns how many items there are."""
-    text, specs = os.fspath(path), shop.info["vectors"]
+    text, specs = os.fspath(path), shop._specs(generation)
     total, done = shop.count(where), 0  # first of all it refuses a filter
     writer: Any = (_ParquetOut if text.lower().endswith(_PARQUET) else _PairOut)(text, specs, shop.info["ids"])
     try:
         with _files.refusals(text):
-            for answer in shop._pages(where, None, True):
+            for answer in shop._pages(where, None, True, generation):
                 writer.add(answer)
                 done += len(answer[0])
                 if report is not None and report("exporting", done, max(total, done)):
@@ -194,14 +195,15 @@ class Batch(NamedTuple):
     expires: Any
 
 
-def load(shop: Any, source: Any, ids: Any, payloads: Any, mode: str, report: Any) -> Written:
+def load(shop: Any, source: Any, ids: Any, payloads: Any, mode: str, generation: int | None, report: Any) -> Written:
     """Write the items of a source, a batch at a time."""
-    specs = shop.info["vectors"]
+    specs = shop._specs(0 if generation is None else whole(generation, "generation", 1, 2**32 - 1))
     total, batches = _open(source, ids, payloads, specs, shop._strings)
     done, sums, version = 0, [0, 0, 0, 0], shop.info["version"]
     for batch in batches:
         try:
-            version, *more = shop.add(batch.ids, batch.vectors, batch.payloads, expires=batch.expires, mode=mode)
+            version, *more = shop.add(batch.ids, batch.vectors, batch.payloads, expires=batch.expires, mode=mode,
+                                      generation=generation)
         except DataError as error:
             raise DataError(f"items {done} to {done + len(batch.ids) - 1}: {error}") from None
         sums = [a + b for a, b in zip(sums, more)]

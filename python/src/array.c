@@ -77,8 +77,7 @@ static bool view(PyObject *object, bool bits, kpy_rows *rows) {
     return true;
 }
 
-bool kpy_rows_view(PyObject *object, const kpy_handle *handle, kpy_rows *rows) {
-    const bool bits = handle->dtype == KITH_B1;
+bool kpy_rows_view(PyObject *object, bool bits, kpy_rows *rows) {
     if (view(object, bits, rows)) {
         Py_INCREF(object);
         rows->owner = object;

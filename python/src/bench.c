@@ -15,7 +15,7 @@ PyObject *kpy_time_search(PyObject *module, PyObject *args) {
     kpy_handle *handle = kpy_index_handle((kpy_index *)object);
     kpy_rows rows;
     kith_pool *pool = NULL;
-    if (!handle || !kpy_rows_view(array, handle, &rows)) return NULL;
+    if (!handle || !kpy_rows_view(array, handle->dtype == KITH_B1, &rows)) return NULL;
     if (k < 1 || batch < 1 || threads < 1 || threads > KITH_THREADS_MAX) {
         Py_DECREF(rows.owner);
         return kpy_raise(KITH_E_ARG, "k, batch and threads must be at least 1");

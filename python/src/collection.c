@@ -24,17 +24,15 @@ void kpy_shop_drop(kpy_shop *shop) {
     Py_END_ALLOW_THREADS;
     for (size_t i = 0; shop->names && i < shop->vectors; i++) PyMem_Free(shop->names[i]);
     PyMem_Free(shop->names);
-    PyMem_Free(shop->shape);
     PyMem_Free(shop);
 }
 
-static bool read_specs(kpy_shop *shop) {
+static bool read_names(kpy_shop *shop) {
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     if (kith_collection_get_info(shop->collection, &info) != KITH_OK) return false;
     shop->strings = info.id_kind == KITH_ID_STRING;
-    shop->shape = PyMem_Calloc(info.vectors, sizeof(*shop->shape));
     shop->names = PyMem_Calloc(info.vectors, sizeof(*shop->names));
-    if (!shop->shape || !shop->names) return false;
+    if (!shop->names) return false;
     for (; shop->vectors < info.vectors; shop->vectors++) {
         kith_vector_spec spec;
         if (kith_collection_vector(shop->collection, shop->vectors, &spec) != KITH_OK) return false;
@@ -42,9 +40,6 @@ static bool read_specs(kpy_shop *shop) {
         if (!name) return false;
         strcpy(name, spec.name);
         shop->names[shop->vectors] = name;
-        shop->shape[shop->vectors].dim = spec.dim;
-        shop->shape[shop->vectors].dtype = spec.dtype;
-        shop->shape[shop->vectors].metric = spec.metric;
     }
     return true;
 }
@@ -60,7 +55,7 @@ static kpy_shop *shop_make(kith_collection *collection) {
     made->collection = collection;
     made->refs = 1;
     made->forks = forks;
-    if (read_specs(made)) return made;
+    if (read_names(made)) return made;
     kpy_shop_drop(made);
     PyErr_NoMemory();
     return NULL;
@@ -163,17 +158,6 @@ static PyObject *collection_closed(PyObject *self, void *unused) {
 
 /* ---- Looking ----------------------------------------------------------------------------------------------------- */
 
-static PyObject *vector_list(const kpy_shop *held) {
-    PyObject *list = PyList_New(0);
-    for (size_t i = 0; list && i < held->vectors; i++) {
-        PyObject *one = Py_BuildValue("(snss)", held->names[i], (Py_ssize_t)held->shape[i].dim,
-                                      kith_dtype_name(held->shape[i].dtype), kith_metric_name(held->shape[i].metric));
-        if (!one || PyList_Append(list, one) < 0) Py_CLEAR(list);
-        Py_XDECREF(one);
-    }
-    return list;
-}
-
 static PyObject *field_dict(kpy_shop *held) {
     kith_field field;
     PyObject *dict = PyDict_New();
@@ -204,10 +188,12 @@ static PyObject *collection_info(PyObject *self, PyObject *none) {
         {"items", kpy_u64(info.items)},
         {"version", kpy_u64(info.version)},
         {"ids", PyUnicode_FromString(held->strings ? "string" : "number")},
-        {"vectors", vector_list(held)},
+        {"vectors", kpy_spec_list(held, info.generation)},
         {"fields", field_dict(held)},
         {"segment_field", *info.segment_field ? PyUnicode_FromString(info.segment_field) : Py_NewRef(Py_None)},
         {"model", PyUnicode_FromString(info.model)},
+        {"generation", PyLong_FromUnsignedLong(info.generation)},
+        {"generations", PyLong_FromUnsignedLong(info.generations)},
         {"read_only", PyBool_FromLong(info.read_only)},
         {"segments", kpy_u64(info.segments)},
         {"segment_rows", kpy_u64(info.segment_rows)},
@@ -222,6 +208,9 @@ static PyObject *collection_info(PyObject *self, PyObject *none) {
         {"cache_hits", kpy_u64(info.cache_hits)},
         {"cache_misses", kpy_u64(info.cache_misses)},
         {"cache_evictions", kpy_u64(info.cache_evictions)},
+        {"profile_cache_bytes", kpy_u64(info.profile_cache_bytes)},
+        {"profile_cache_hits", kpy_u64(info.profile_cache_hits)},
+        {"profile_cache_misses", kpy_u64(info.profile_cache_misses)},
         {"work", PyUnicode_FromString(info.work)},
         {"work_done", kpy_u64(info.work_done)},
         {"work_total", kpy_u64(info.work_total)},
@@ -253,20 +242,29 @@ static PyObject *collection_declare(PyObject *self, PyObject *args) {
 /* ---- The type ---------------------------------------------------------------------------------------------------- */
 
 static PyMethodDef methods[] = {
+    {"_begin", kpy_collection_begin, METH_VARARGS, NULL},
+    {"_canary", kpy_collection_canary, METH_VARARGS, NULL},
+    {"_check", kpy_collection_check, METH_VARARGS, NULL},
     {"_close", collection_close, METH_NOARGS, NULL},
     {"_compact", kpy_collection_compact, METH_O, NULL},
     {"_count", kpy_collection_count, METH_O, NULL},
     {"_declare", collection_declare, METH_VARARGS, NULL},
     {"_delete", kpy_collection_delete, METH_VARARGS, NULL},
+    {"_drop", kpy_collection_drop, METH_VARARGS, NULL},
     {"_event", kpy_collection_event, METH_VARARGS, NULL},
     {"_exists", kpy_collection_exists, METH_O, NULL},
+    {"_flip", kpy_collection_flip, METH_VARARGS, NULL},
     {"_forget", kpy_collection_forget, METH_O, NULL},
+    {"_generation_of", kpy_collection_generation_of, METH_O, NULL},
+    {"_generations", kpy_collection_generations, METH_NOARGS, NULL},
     {"_get", kpy_collection_get, METH_VARARGS, NULL},
     {"_info", collection_info, METH_NOARGS, NULL},
     {"_profile", kpy_collection_profile, METH_O, NULL},
+    {"_rebuild_profile", kpy_collection_rebuild_profile, METH_VARARGS, NULL},
     {"_scroll", kpy_collection_scroll, METH_VARARGS, NULL},
     {"_search", (PyCFunction)(void (*)(void))kpy_collection_search, METH_FASTCALL, NULL},
     {"_snapshot", kpy_collection_snapshot, METH_O, NULL},
+    {"_specs", kpy_collection_specs, METH_O, NULL},
     {"_write", (PyCFunction)(void (*)(void))kpy_collection_write, METH_FASTCALL, NULL},
     {0},
 };

@@ -58,15 +58,19 @@ struct write {
 static bool take_column(const kpy_shop *held, struct write *write, Py_ssize_t at, PyObject *tuple) {
     PyObject *array, *present;
     Py_ssize_t number;
-    if (!PyArg_ParseTuple(tuple, "nOO", &number, &array, &present)) return false;
+    unsigned generation;
+    bool bits;
+    if (!PyArg_ParseTuple(tuple, "nIOO", &number, &generation, &array, &present)) return false;
     if (number < 0 || (size_t)number >= held->vectors) return kpy_raise(KITH_E_ARG, "no such vector") != NULL;
-    if (!kpy_rows_view(array, &held->shape[number], &write->rows[at])) return false;
+    if (!kpy_spec_bits(held, generation, (size_t)number, &bits) || !kpy_rows_view(array, bits, &write->rows[at]))
+        return false;
     const kith_queries *q = &write->rows[at].q;
     if (q->count != write->ids.ids.count)
         return kpy_raise(KITH_E_ARG, "there are %zu vectors for %zu items", q->count, write->ids.ids.count) != NULL;
     write->vectors[at] = (kith_item_vectors){.name = held->names[number],
                                              .data = q->data,
                                              .dtype = q->dtype,
+                                             .generation = generation,
                                              .dim = q->dim,
                                              .stride_bytes = q->stride_bytes};
     if (present == Py_None) return true;
@@ -133,7 +137,8 @@ static bool arguments_are(Py_ssize_t count, Py_ssize_t wanted, const char *funct
     return false;
 }
 
-/* _write(ids, [(number, array, present or None)], payloads or None, expires or None, if_version or None, mode) */
+/* _write(ids, [(number, generation, array, present or None)], payloads or None, expires or None, if_version or None,
+ * mode) */
 PyObject *kpy_collection_write(PyObject *self, PyObject *const *args, Py_ssize_t count) {
     struct write write = {0};
     kith_write_report report = KITH_WRITE_REPORT_INIT;
@@ -186,20 +191,20 @@ PyObject *kpy_collection_delete(PyObject *self, PyObject *args) {
 
 /* ---- Reading ----------------------------------------------------------------------------------------------------- */
 
-/* _get(ids, with): kpy_items_of() */
+/* _get(ids, with, generation): kpy_items_of() */
 PyObject *kpy_collection_get(PyObject *self, PyObject *args) {
     PyObject *what, *items = NULL;
-    unsigned with;
+    unsigned with, generation;
     kpy_ids ids = {0};
     kith_error error = {0};
-    if (!PyArg_ParseTuple(args, "OI:_get", &what, &with)) return NULL;
+    if (!PyArg_ParseTuple(args, "OII:_get", &what, &with, &generation)) return NULL;
     kpy_shop *held = kpy_shop_hold(self);
     if (!held) return NULL;
     kith_result *result = kpy_ids_view(held, what, &ids) ? kpy_result_take(held) : NULL;
     if (result) {
         kith_status status;
         Py_BEGIN_ALLOW_THREADS;
-        status = kith_collection_get(held->collection, &ids.ids, with, result, &error);
+        status = kith_collection_generation_get(held->collection, generation, &ids.ids, with, result, &error);
         Py_END_ALLOW_THREADS;
         items = status == KITH_OK ? kpy_items_of(held, result, with) : kpy_fail(status, &error);
         kpy_result_give(held, result);
@@ -252,13 +257,14 @@ PyObject *kpy_collection_count(PyObject *self, PyObject *object) {
     return status == KITH_OK ? kpy_u64(count) : kpy_fail(status, &error);
 }
 
-/* _scroll(filter or None, after or None, limit, with): kpy_items_of() */
+/* _scroll(filter or None, after or None, limit, with, generation): kpy_items_of() */
 PyObject *kpy_collection_scroll(PyObject *self, PyObject *args) {
     kith_scroll scroll = KITH_SCROLL_INIT;
     PyObject *filter, *after, *items = NULL;
     Py_ssize_t limit;
     kith_error error = {0};
-    if (!PyArg_ParseTuple(args, "OOnI:_scroll", &filter, &after, &limit, &scroll.with)) return NULL;
+    if (!PyArg_ParseTuple(args, "OOnII:_scroll", &filter, &after, &limit, &scroll.with, &scroll.generation))
+        return NULL;
     if (!kpy_take_text(filter, "where", &scroll.filter)) return NULL;
     scroll.limit = (size_t)limit;
     scroll.from_start = after == Py_None;

@@ -76,79 +76,80 @@ PyObject *kpy_verify_collection(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* What kith_collection_repair() tells of is kept as C memory, since it comes without the GIL. */
-struct lost {
-    char *bytes;
-    size_t used, room;
-    bool full;
-};
+/* ---- Items that are told of -------------------------------------------------------------------------------------- */
 
-static void add_lost(struct lost *lost, const void *data, size_t bytes) {
-    if (lost->used + bytes > lost->room) {
-        const size_t room = (lost->used + bytes) * 2;
-        char *grown = realloc(lost->bytes, room);
+static void add_bytes(kpy_told *told, const void *data, size_t bytes) {
+    if (told->used + bytes > told->room) {
+        const size_t room = (told->used + bytes) * 2;
+        char *grown = realloc(told->bytes, room);
         if (!grown) {
-            lost->full = true;
+            told->full = true;
             return;
         }
-        lost->bytes = grown;
-        lost->room = room;
+        told->bytes = grown;
+        told->room = room;
     }
-    memcpy(lost->bytes + lost->used, data, bytes);
-    lost->used += bytes;
+    memcpy(told->bytes + told->used, data, bytes);
+    told->used += bytes;
 }
 
-static void on_lost(void *context, uint64_t id, const char *text, size_t text_bytes, const char *why) {
-    struct lost *lost = context;
-    const size_t sizes[2] = {text_bytes, strlen(why)};
-    if (lost->full) return;
-    add_lost(lost, &id, sizeof(id));
-    add_lost(lost, sizes, sizeof(sizes));
-    add_lost(lost, text_bytes ? text : "", text_bytes);
-    add_lost(lost, why, sizes[1]);
+void kpy_on_told(void *context, uint64_t id, const char *text, size_t text_bytes, const char *about) {
+    kpy_told *told = context;
+    const size_t sizes[2] = {text_bytes, strlen(about)}, before = told->used;
+    if (told->full) return;
+    add_bytes(told, &id, sizeof(id));
+    add_bytes(told, sizes, sizeof(sizes));
+    add_bytes(told, text_bytes ? text : "", text_bytes);
+    add_bytes(told, about, sizes[1]);
+    if (told->full) told->used = before;
 }
 
-/* [(id, why)] */
-static PyObject *lost_list(const struct lost *lost) {
+PyObject *kpy_told_list(const kpy_told *told) {
+    if (told->full) return PyErr_NoMemory();
     PyObject *list = PyList_New(0);
-    for (size_t at = 0; list && at < lost->used;) {
+    for (size_t at = 0; list && at < told->used;) {
         uint64_t id;
         size_t sizes[2];
-        memcpy(&id, lost->bytes + at, sizeof(id));
-        memcpy(sizes, lost->bytes + at + sizeof(id), sizeof(sizes));
-        const char *text = lost->bytes + at + sizeof(id) + sizeof(sizes);
+        memcpy(&id, told->bytes + at, sizeof(id));
+        memcpy(sizes, told->bytes + at + sizeof(id), sizeof(sizes));
+        const char *text = told->bytes + at + sizeof(id) + sizeof(sizes);
         PyObject *name = sizes[0] ? PyUnicode_DecodeUTF8(text, (Py_ssize_t)sizes[0], "replace") : kpy_u64(id);
-        PyObject *why = PyUnicode_DecodeUTF8(text + sizes[0], (Py_ssize_t)sizes[1], "replace");
-        PyObject *pair = name && why ? PyTuple_Pack(2, name, why) : NULL;
+        PyObject *about = PyUnicode_DecodeUTF8(text + sizes[0], (Py_ssize_t)sizes[1], "replace");
+        PyObject *pair = name && about ? PyTuple_Pack(2, name, about) : NULL;
         if (!pair || PyList_Append(list, pair) < 0) Py_CLEAR(list);
         Py_XDECREF(name);
-        Py_XDECREF(why);
+        Py_XDECREF(about);
         Py_XDECREF(pair);
         at += sizeof(id) + sizeof(sizes) + sizes[0] + sizes[1];
     }
     return list;
 }
 
+void kpy_told_drop(kpy_told *told) {
+    free(told->bytes);
+}
+
 /* repair_collection(path, report or None): (items, lost, segments, [(id, why)]) */
 PyObject *kpy_repair_collection(PyObject *module, PyObject *args) {
     (void)module;
     PyObject *path, *function, *done = NULL;
-    struct lost lost = {0};
+    kpy_told lost = {0};
     kith_repair_report report = KITH_REPAIR_REPORT_INIT;
     kith_error error = {0};
     if (!PyArg_ParseTuple(args, "O&O:repair_collection", PyUnicode_FSConverter, &path, &function)) return NULL;
     kpy_watch watch = kpy_watch_make(function);
     const char *name = PyBytes_AsString(path);
     watch.poll.saved = PyEval_SaveThread();
-    const kith_status status = kith_collection_repair(name, on_lost, &lost, kpy_on_progress, &watch, &report, &error);
+    const kith_status status =
+        kith_collection_repair(name, kpy_on_told, &lost, kpy_on_progress, &watch, &report, &error);
     PyEval_RestoreThread(watch.poll.saved);
     Py_DECREF(path);
     if (kpy_work_done(&watch, status, &error, NULL)) {
-        PyObject *list = lost.full ? PyErr_NoMemory() : lost_list(&lost);
+        PyObject *list = kpy_told_list(&lost);
         if (list)
             done = Py_BuildValue("KKKN", (unsigned long long)report.items, (unsigned long long)report.lost,
                                  (unsigned long long)report.segments, list);
     }
-    free(lost.bytes);
+    kpy_told_drop(&lost);
     return done;
 }

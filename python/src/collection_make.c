@@ -3,6 +3,16 @@
  * Making a collection: from what Python worked out to the library's options. */
 #include "src/shop.h"
 
+bool kpy_take_spec(PyObject *tuple, kith_vector_spec *spec) {
+    Py_ssize_t dim;
+    int dtype, metric;
+    if (!PyArg_ParseTuple(tuple, "snii", &spec->name, &dim, &dtype, &metric)) return false;
+    spec->dim = (size_t)dim;
+    spec->dtype = (kith_dtype)dtype;
+    spec->metric = (kith_metric)metric;
+    return true;
+}
+
 bool kpy_made_of(PyObject *tuple, kith_collection_options *made, kith_vector_spec **specs, kith_field **fields) {
     PyObject *vectors, *names;
     int strings;
@@ -13,15 +23,8 @@ bool kpy_made_of(PyObject *tuple, kith_collection_options *made, kith_vector_spe
     *specs = PyMem_Calloc((size_t)vector_count + 1, sizeof(**specs));
     *fields = PyMem_Calloc((size_t)field_count + 1, sizeof(**fields));
     if (!*specs || !*fields) return PyErr_NoMemory() != NULL;
-    for (Py_ssize_t i = 0; i < vector_count; i++) {
-        Py_ssize_t dim;
-        int dtype, metric;
-        if (!PyArg_ParseTuple(PyList_GetItem(vectors, i), "snii", &(*specs)[i].name, &dim, &dtype, &metric))
-            return false;
-        (*specs)[i].dim = (size_t)dim;
-        (*specs)[i].dtype = (kith_dtype)dtype;
-        (*specs)[i].metric = (kith_metric)metric;
-    }
+    for (Py_ssize_t i = 0; i < vector_count; i++)
+        if (!kpy_take_spec(PyList_GetItem(vectors, i), &(*specs)[i])) return false;
     for (Py_ssize_t i = 0; i < field_count; i++) {
         const char *type;
         if (!PyArg_ParseTuple(PyList_GetItem(names, i), "ss", &(*fields)[i].name, &type)) return false;

@@ -3,6 +3,8 @@
  * Profiles of a collection: events, reading and forgetting. */
 #include "src/shop.h"
 
+#include <stdlib.h>
+
 /* [(kind, weight, time in ms)] */
 static kith_profile_event *events_of(PyObject *list, size_t count) {
     kith_profile_event *events = PyMem_Calloc(count + 1, sizeof(*events));
@@ -77,27 +79,44 @@ static PyObject *report_dict(const kith_profile_report *report, const float *vec
 PyObject *kpy_collection_profile(PyObject *self, PyObject *object) {
     kith_profile_report report = KITH_PROFILE_REPORT_INIT;
     const char *name;
-    size_t most = 0;
+    float *vectors = NULL;
+    size_t room;
     kith_error error = {0};
     kith_status status;
     if (!kpy_take_text(object, "name", &name)) return NULL;
     kpy_shop *held = kpy_shop_hold(self);
     if (!held) return NULL;
-    for (size_t i = 0; i < held->vectors; i++)
-        if (held->shape[i].dim > most) most = held->shape[i].dim;
-    const size_t room = most * KITH_INTERESTS_MAX;
-    float *vectors = PyMem_Calloc(room, sizeof(*vectors));
-    if (!vectors) {
-        kpy_shop_drop(held);
-        return PyErr_NoMemory();
-    }
     Py_BEGIN_ALLOW_THREADS;
-    status = kith_collection_profile_get(held->collection, name, &report, vectors, room, &error);
+    status = kith_collection_profile_get(held->collection, name, &report, NULL, 0, &error);
+    room = report.dim * KITH_INTERESTS_MAX;
+    if (status == KITH_OK && !(vectors = calloc(room + 1, sizeof(*vectors)))) status = KITH_E_NOMEM;
+    if (status == KITH_OK) status = kith_collection_profile_get(held->collection, name, &report, vectors, room, &error);
     Py_END_ALLOW_THREADS;
     PyObject *dict = status == KITH_OK ? report_dict(&report, vectors) : kpy_fail(status, &error);
-    PyMem_Free(vectors);
+    free(vectors);
     kpy_shop_drop(held);
     return dict;
+}
+
+/* _rebuild_profile(name or None, report or None): profiles, events, skipped */
+PyObject *kpy_collection_rebuild_profile(PyObject *self, PyObject *args) {
+    kith_rebuild_report report = KITH_REBUILD_REPORT_INIT;
+    PyObject *object, *function;
+    const char *name = NULL;
+    kith_error error = {0};
+    if (!PyArg_ParseTuple(args, "OO", &object, &function)) return NULL;
+    if (object != Py_None && !kpy_take_text(object, "name", &name)) return NULL;
+    kpy_watch watch = kpy_watch_make(function);
+    kpy_shop *held = kpy_shop_hold(self);
+    if (!held) return NULL;
+    watch.poll.saved = PyEval_SaveThread();
+    const kith_status status =
+        kith_collection_profile_rebuild(held->collection, name, kpy_on_progress, &watch, &report, &error);
+    PyEval_RestoreThread(watch.poll.saved);
+    kpy_shop_drop(held);
+    if (!kpy_work_done(&watch, status, &error, NULL)) return NULL;
+    return Py_BuildValue("KKK", (unsigned long long)report.profiles, (unsigned long long)report.events,
+                         (unsigned long long)report.skipped);
 }
 
 /* _forget(name) */

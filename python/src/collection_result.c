@@ -44,9 +44,10 @@ PyObject *kpy_vectors_of(const kpy_shop *held, const kith_result *result, size_t
     for (size_t i = 0; dict && i < held->vectors; i++) {
         const uint8_t *present = NULL;
         const void *rows = kith_result_vectors(result, held->names[i], &present);
-        const bool bits = held->shape[i].dtype == KITH_B1;
-        npy_intp shape[2] = {(npy_intp)count, (npy_intp)(bits ? held->shape[i].dim / 8 : held->shape[i].dim)};
-        if (!rows) continue;
+        kith_vector_spec spec;
+        if (!rows || kith_result_vector_spec(result, held->names[i], &spec) != KITH_OK) continue;
+        const bool bits = spec.dtype == KITH_B1;
+        npy_intp shape[2] = {(npy_intp)count, (npy_intp)(bits ? spec.dim / 8 : spec.dim)};
         PyObject *array = PyArray_SimpleNew(2, shape, bits ? NPY_UBYTE : NPY_FLOAT);
         PyObject *there = kpy_copy(present, count, NPY_UBYTE, 1), *pair = NULL;
         if (array && there) {

@@ -9,6 +9,7 @@
 struct asking {
     kpy_shop *held;
     kith_ask ask;
+    uint32_t generation; /* that will be asked, by what is known before */
     kith_leg *legs, one;
     kpy_rows *rows, one_rows;
     Py_ssize_t leg_count;
@@ -23,9 +24,11 @@ struct asking {
 static bool take_leg(struct asking *asking, Py_ssize_t at, PyObject *number, PyObject *queries, PyObject *weight) {
     const kpy_shop *held = asking->held;
     const size_t vector = PyLong_AsSize_t(number);
+    bool bits;
     if (PyErr_Occurred()) return false;
     if (vector >= held->vectors) return kpy_raise(KITH_E_ARG, "no such vector") != NULL;
-    if (!kpy_rows_view(queries, &held->shape[vector], &asking->rows[at])) return false;
+    if (!kpy_spec_bits(held, asking->generation, vector, &bits) || !kpy_rows_view(queries, bits, &asking->rows[at]))
+        return false;
     asking->legs[at] = (kith_leg){.vector = held->names[vector], .queries = &asking->rows[at].q};
     if (weight && weight != Py_None) asking->legs[at].weight = PyFloat_AsDouble(weight);
     return !PyErr_Occurred();
@@ -65,7 +68,8 @@ static bool take_profile(kith_ask *ask, PyObject *tuple) {
            kpy_take_text(name, "profile", &ask->profile);
 }
 
-/* legs, k, filter, segment, target recall, plan, with, least version, timeout in ns, model, explain, profile */
+/* legs, k, filter, segment, target recall, plan, with, least version, timeout in ns, model, explain, profile,
+ * generation, user */
 enum {
     A_LEGS,
     A_K,
@@ -79,8 +83,21 @@ enum {
     A_MODEL,
     A_EXPLAIN,
     A_PROFILE,
+    A_GENERATION,
+    A_USER,
     A_COUNT
 };
+
+/* The library itself finds out where a user is sent, in the state that it searches. */
+static bool take_generation(struct asking *asking, PyObject *number, PyObject *user) {
+    kith_error error = {0};
+    asking->ask.generation = asking->generation = (uint32_t)PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred() || !kpy_take_text(user, "user", &asking->ask.user)) return false;
+    if (!asking->ask.user || asking->generation) return true;
+    const kith_status status =
+        kith_collection_generation_of(asking->held->collection, asking->ask.user, &asking->generation, &error);
+    return status == KITH_OK || kpy_fail(status, &error);
+}
 
 static bool take_ask(struct asking *asking, PyObject *const *args) {
     kith_ask *ask = &asking->ask;
@@ -100,7 +117,9 @@ static bool take_ask(struct asking *asking, PyObject *const *args) {
     ask->cancelled_context = &asking->poll;
     ask->report = args[A_EXPLAIN] == Py_True ? &asking->report : NULL;
     ask->explain = args[A_EXPLAIN] == Py_True ? &asking->explain : NULL;
-    if (PyErr_Occurred() || !take_profile(ask, args[A_PROFILE]) || !take_legs(asking, args[A_LEGS])) return false;
+    if (PyErr_Occurred() || !take_profile(ask, args[A_PROFILE]) ||
+        !take_generation(asking, args[A_GENERATION], args[A_USER]) || !take_legs(asking, args[A_LEGS]))
+        return false;
     ask->legs = asking->legs;
     ask->leg_count = (size_t)asking->leg_count;
     return true;
@@ -109,6 +128,7 @@ static bool take_ask(struct asking *asking, PyObject *const *args) {
 static PyObject *ask_report_dict(const kith_ask_report *report, const kith_explain *explain) {
     const kpy_entry entries[] = {
         {"version", kpy_u64(report->version)},
+        {"generation", PyLong_FromUnsignedLong(report->generation)},
         {"items", kpy_u64(report->items)},
         {"matched", kpy_u64(report->matched)},
         {"segments", kpy_u64(report->segments)},

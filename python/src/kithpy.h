@@ -150,8 +150,8 @@ typedef struct kpy_rows {
 bool kpy_array_init(void);
 /* The element type as kith names it; NONE when it has none. bits: uint8 is packed bits. */
 kith_dtype kpy_dtype_of(PyArrayObject *array, bool bits);
-/* View queries for an index, converting what cannot be taken as it lies. */
-bool kpy_rows_view(PyObject *object, const kpy_handle *handle, kpy_rows *rows);
+/* View rows, converting what cannot be taken as it lies. bits: uint8 is packed bits. */
+bool kpy_rows_view(PyObject *object, bool bits, kpy_rows *rows);
 /* Ids as u64 in a C-contiguous array; a new reference. */
 PyArrayObject *kpy_ids_array(PyObject *object, const char *what);
 /* One id: a number, or a string of an index with string ids. */
@@ -256,6 +256,9 @@ PyObject *kpy_create_collection(PyObject *module, PyObject *args);
 PyObject *kpy_restore_collection(PyObject *module, PyObject *args);
 PyObject *kpy_verify_collection(PyObject *module, PyObject *args);
 PyObject *kpy_repair_collection(PyObject *module, PyObject *args);
+PyObject *kpy_pack_ids(PyObject *module, PyObject *ids);
+PyObject *kpy_pack_payloads(PyObject *module, PyObject *payloads);
+PyObject *kpy_pack_texts(PyObject *module, PyObject *ids);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);
 PyObject *kpy_cpu(PyObject *module, PyObject *none);
 PyObject *kpy_distance(PyObject *module, PyObject *args);

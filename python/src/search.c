@@ -43,7 +43,7 @@ static bool call_begin(PyObject *self, PyObject **values, struct call *call) {
         if (!(call->filter = kpy_parse_filter(self, values))) return false;
         call->options.filter = ((kpy_filter *)call->filter)->filter;
     }
-    if (!kpy_rows_view(values[KPY_Q], handle, &call->rows)) return false;
+    if (!kpy_rows_view(values[KPY_Q], handle->dtype == KITH_B1, &call->rows)) return false;
     if (!kpy_parse_threads(values[KPY_THREADS], call->rows.q.count > 1 ? kpy_default_threads() : 1, &call->threads))
         return false;
     if (call->threads == 0) return false;

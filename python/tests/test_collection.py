@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import gc
+import math
 import os
 import pickle
 import subprocess
@@ -10,12 +11,14 @@ import sys
 import textwrap
 import threading
 import time
+import types
 import weakref
 
 import numpy as np
 import pytest
 
 import kith
+from kith import _items, _kith
 
 UTC = datetime.timezone.utc
 DIM = 8
@@ -142,6 +145,42 @@ def test_frames_as_payloads(shop, rows):
     assert [item.payload for item in shop.get([1, 2])] == [{"color": "red", "price": 1.5}, {}]
     shop.add(pd.Series([1, 2]), rows[:2], (row for row in [{"price": 1}, None]))
     assert [item.payload for item in shop.get(pd.Series([1, 2]))] == [{"price": 1}, None]
+
+
+def test_plain_payloads_are_packed_as_json_has_them():
+    """C packs what is plain to the bytes of Python's json, and leaves all else to it."""
+    plain = [{}, None, {"a": 1, "b": [1, -2, 0.5, True, False, None, "x", (), [[]], {"c": {}}]},
+             {"é": "ü\U0001f600\x7f"}, {"\"\\\b\f\n\r\t\x00\x1f/\u2028": "a\"b\\c\nd\x01e"}, {"": ""},
+             {"x": [1e22, 1e-7, 0.1, -0.0, 5e-324, 1.7976931348623157e308, 2.0, 1e16, 123456789012345680.0]},
+             {"n": [0, 2**63 - 1, -2**63, 10**18]}, {"deep": [[[[[[[[1]]]]]]]]}]
+    packed, ends = _kith.pack_payloads(plain)
+    texts = [b"" if row is None else _items.encode(row, "row").encode() for row in plain]
+    assert packed == b"".join(texts) and ends.tolist() == np.cumsum([len(text) for text in texts]).tolist()
+    rng = np.random.default_rng(8)
+    numbers = [{"x": float(x)} for x in rng.standard_normal(500) * 10.0 ** rng.integers(-300, 300, 500)]
+    assert _kith.pack_payloads(numbers)[0] == b"".join(_items.encode(row, "row").encode() for row in numbers)
+    loop: list = []
+    loop.append(loop)
+    for odd in ({"x": math.nan}, {"x": math.inf}, {1: 2}, {"x": {1}}, {"x": 2**64}, {"x": "\ud800"}, {"\ud800": 1},
+                [], "a", {"x": np.float32(1)}, {"x": datetime.date(2024, 1, 2)}, {"x": loop},
+                types.MappingProxyType({"x": 1})):
+        assert _kith.pack_payloads([{"x": 1}, odd]) is None
+    assert _kith.pack_payloads(({"x": 1},)) is None
+
+
+def test_plain_ids_are_packed():
+    """C takes what is plain, and leaves all else to Python, which says what is wrong."""
+    for ids in ([3, 1, 2**63, 2**64 - 2], [0]):
+        assert _kith.pack_ids(ids).tolist() == ids and _kith.pack_ids(np.array(ids, np.uint64)).tolist() == ids
+    assert _kith.pack_ids(np.arange(5)).dtype == np.uint64 and _kith.pack_ids(np.arange(5)[1:]).tolist() == [1, 2, 3, 4]
+    for odd in ([-1], [2**64 - 1], [2**64], [True], [1.0], ["1"], [np.int64(1)], (1, 2), {1}, 1, None, np.array([-1]),
+                np.array([2**64 - 1], np.uint64), np.arange(4)[::2], np.arange(4).reshape(2, 2), np.arange(4.0),
+                np.arange(4, dtype=np.int32), np.ma.masked_array([1, 2], [True, False])):
+        assert _kith.pack_ids(odd) is None
+    packed, ends = _kith.pack_texts(["a", "bü", "\U0001f600"])
+    assert packed == "abü\U0001f600".encode() and ends.tolist() == [1, 4, 8]
+    for odd in (["a", ""], ["a", 1], ["\ud800"], ("a",), "a", None, [b"a"], [np.str_("a")]):
+        assert _kith.pack_texts(odd) is None
 
 
 def test_values_of_payloads(shop, rows):
@@ -889,6 +928,26 @@ def test_interests_and_time(named):
     named.event("x", dislike=["b"], view="c")
     assert len(named.profile("x")["weights"]) == 1
     asyncio.run(named.aevent("x", like="c"))
+
+
+def test_new_vectors_and_a_profile(shop, rows):
+    shop.add(range(300), rows)
+    shop.event("ann", like=[7, 8])
+    shop.event("bo", like=9)
+    shop.update([7, 8], rows[[100, 101]])
+    shop.delete(9)
+    before = shop.profile("ann")
+    assert shop.profile("ann")["vectors"] == pytest.approx(before["vectors"])
+    assert shop.rebuild_profile("ann") == {"profiles": 1, "events": 2, "skipped": 0}
+    shop.event("other", like=[7, 8])
+    assert shop.profile("ann")["vectors"] == pytest.approx(shop.profile("other")["vectors"])
+    assert shop.profile("ann")["vectors"] != pytest.approx(before["vectors"])
+    calls = []
+    told = shop.rebuild_profile(progress=lambda *state: calls.append(state))
+    assert told == {"profiles": 3, "events": 5, "skipped": 1} and len(shop.profile("bo")["weights"]) == 0
+    with pytest.raises(kith.NotFoundError, match="nobody"):
+        shop.rebuild_profile("nobody")
+    assert shop.info["profile_cache_bytes"] == 0
 
 
 def test_mistakes_with_profiles(shop, rows):

@@ -73,6 +73,12 @@ def shop_calls():
         "get": lambda s: (s.get([1, 2], vectors=True), s[1], 1 in s, s.exists([1, 9]), s.count("n > 1"), len(s)),
         "scroll": lambda s: list(s.scroll("n > 0", vectors=True)),
         "look": lambda s: (s.info, repr(s), s._repr_html_(), s.path, s.closed),
+        "generations": lambda s: (s.generations, s.check_generation(2, sample=3, lacks=True), s.generation_of("ann"),
+                                  s.get([1], vectors=True, generation=2), s.search(Q[:, :3], 2, generation=2, vectors=True),
+                                  s.search(Q, 2, user="ann"), list(s.scroll(vectors=True, generation=2))),
+        "bad generation": refused(lambda s: s.begin_generation("m", vectors={"": 3, "x": 4})),
+        "bad flip": refused(lambda s: s.flip(2, min_recall=1, min_overlap=1)),
+        "bad check": refused(lambda s: s.check_generation(2, progress=lambda *_: True)),
         "bad add": refused(lambda s: s.add([1, 2, 3], Q * np.nan, many)),
         "bad value": refused(lambda s: s.add([1, 2, 3], Q, [{}, {}, {"x": object()}])),
         "bad ids": refused(lambda s: s.add(["a", "b", "c"], Q)),
@@ -125,6 +131,8 @@ def shop():
     with kith.Collection.create(None, dim=24, fields={"n": "int"}, background=False, threads=1) as made:
         made.add(range(50), np.ones((50, 24)), [{"n": i} for i in range(50)])
         made.compact()
+        made.begin_generation("m", dim=3)
+        made.update(range(40), np.ones((40, 3)), generation=2)
         yield made
 
 

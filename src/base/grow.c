@@ -48,6 +48,7 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_ASK_REPORT] = SHAPE(kith_ask_report, KITH_ASK_REPORT_INIT, generation),
     [KI_GROWN_PROFILE_OPTIONS] = SHAPE(kith_profile_options, KITH_PROFILE_OPTIONS_INIT, threshold),
     [KI_GROWN_PROFILE_REPORT] = SHAPE(kith_profile_report, KITH_PROFILE_REPORT_INIT, threshold),
+    [KI_GROWN_REBUILD_REPORT] = SHAPE(kith_rebuild_report, KITH_REBUILD_REPORT_INIT, skipped),
     [KI_GROWN_GENERATION_OPTIONS] = SHAPE(kith_generation_options, KITH_GENERATION_OPTIONS_INIT, vector_count),
     [KI_GROWN_GENERATION_INFO] = SHAPE(kith_generation_info, KITH_GENERATION_INFO_INIT, created_ms),
     [KI_GROWN_GENERATION_CHECK_OPTIONS] =

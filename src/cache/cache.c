@@ -297,6 +297,20 @@ void ki_cache_put(ki_cache *cache, ki_cache_entry *entry) {
     }
 }
 
+void ki_cache_drop(ki_cache *cache, const void *key, size_t key_bytes) {
+    const uint64_t hash = XXH3_64bits(key, key_bytes);
+    struct shard *shard = shard_of(cache, hash);
+    ki_cache_entry *gone = NULL;
+    pthread_mutex_lock(&shard->mutex);
+    ki_cache_entry *entry = *find(shard, key, key_bytes, hash);
+    if (entry) {
+        evict(shard, entry, &gone);
+        shard->evictions--;
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    ki_cache_release(gone);
+}
+
 ki_cache_counts ki_cache_count(ki_cache *cache) {
     ki_cache_counts counts = {.bytes = cache->fixed_bytes};
     for (size_t i = 0; i < cache->shard_count; i++) {

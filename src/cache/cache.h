@@ -41,9 +41,12 @@ ki_cache_entry *ki_cache_entry_create(const void *key, size_t key_bytes, uint64_
 /* Takes over the caller's hold. */
 void ki_cache_put(ki_cache *cache, ki_cache_entry *entry);
 
+/* Take the entry of a key out, if there is one. How often it was asked for stays known. */
+void ki_cache_drop(ki_cache *cache, const void *key, size_t key_bytes);
+
 typedef struct ki_cache_counts {
     uint64_t hits, misses;
-    uint64_t evictions; /* entries that left, those among them that were not taken in behind the window */
+    uint64_t evictions; /* entries that left by themselves, with those that were not taken in behind the window */
     uint64_t entries, bytes;
 } ki_cache_counts;
 ki_cache_counts ki_cache_count(ki_cache *cache);

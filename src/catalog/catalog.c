@@ -10,13 +10,36 @@
 #include "catalog/keeper.h"
 
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
+
+/* A page that a fork empties, where the system has such; else NULL. */
+static unsigned char *make_mark(void) {
+    unsigned char *mark = NULL;
+#ifdef MADV_WIPEONFORK
+    const size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED) return NULL;
+    if (madvise(page, bytes, MADV_WIPEONFORK) != 0) {
+        munmap(page, bytes);
+        return NULL;
+    }
+    mark = page;
+    *mark = 1;
+#endif
+    return mark;
+}
+
+int ki_catalog_here(const ki_catalog *catalog) {
+    return catalog->mark ? *catalog->mark : catalog->process == getpid();
+}
 
 kith_status ki_catalog_make(const ki_keeper *keeper, void *self, int read_only, ki_catalog **catalog,
                             kith_error *error) {
     ki_catalog *made = ki_alloc_array_zeroed(1, sizeof *made);
     if (!made) return ki_fail(error, KITH_E_NOMEM, "out of memory for a catalog");
-    *made = (ki_catalog){.keeper = keeper, .self = self, .process = getpid(), .read_only = read_only};
+    *made =
+        (ki_catalog){.keeper = keeper, .self = self, .process = getpid(), .mark = make_mark(), .read_only = read_only};
     if (pthread_mutex_init(&made->mutex, NULL) != 0) goto failed;
     if (pthread_cond_init(&made->ended, NULL) != 0) {
         pthread_mutex_destroy(&made->mutex);
@@ -25,24 +48,26 @@ kith_status ki_catalog_make(const ki_keeper *keeper, void *self, int read_only, 
     *catalog = made;
     return KITH_OK;
 failed:
+    if (made->mark) munmap(made->mark, (size_t)sysconf(_SC_PAGESIZE));
     free(made);
     return ki_fail(error, KITH_E_NOMEM, "out of memory for the lock of a catalog");
 }
 
 /* In a child SQLite's files must not be closed: it would clean up behind the parent's back. Its memory is lost. */
 void ki_catalog_close(ki_catalog *catalog) {
-    if (!catalog || catalog->process != getpid()) return;
+    if (!catalog || !ki_catalog_here(catalog)) return;
     if (catalog->changing) catalog->keeper->rollback(catalog->self);
     ki_reading_close_all(catalog);
     catalog->keeper->close(catalog->self);
     pthread_cond_destroy(&catalog->ended);
     pthread_mutex_destroy(&catalog->mutex);
+    if (catalog->mark) munmap(catalog->mark, (size_t)sysconf(_SC_PAGESIZE));
     free(catalog);
 }
 
 kith_status ki_catalog_usable(const ki_catalog *catalog, kith_error *error) {
     if (!catalog) return ki_fail(error, KITH_E_ARG, "the catalog is NULL");
-    if (catalog->process != getpid())
+    if (!ki_catalog_here(catalog))
         return ki_fail(error, KITH_E_ARG, "a catalog that was opened before fork() cannot be used in the child");
     return KITH_OK;
 }
@@ -141,7 +166,7 @@ kith_status ki_catalog_commit(ki_catalog *catalog, kith_error *error) {
 }
 
 void ki_catalog_rollback(ki_catalog *catalog) {
-    if (!catalog || catalog->process != getpid() || !ki_catalog_is_changer(catalog)) return;
+    if (!catalog || !ki_catalog_here(catalog) || !ki_catalog_is_changer(catalog)) return;
     if (catalog->failed == KITH_OK) catalog->keeper->rollback(catalog->self);
     ki_catalog_unlock(catalog);
 }

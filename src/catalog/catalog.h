@@ -130,6 +130,9 @@ kith_status ki_catalog_scan_records(ki_catalog *catalog, uint32_t kind, ki_catal
                                     kith_error *error);
 /* Begin and end one state for several reads of this thread: settings, segments and log that belong together. Cheap. */
 kith_status ki_catalog_read_begin(ki_catalog *catalog, kith_error *error);
+/* The same for about so many rows that are read one by one, as cheap as it can be: where commits are gathered (G3) and
+ * the rows are few, whoever begins a change waits until the end. So between the two this thread only reads. */
+kith_status ki_catalog_read_rows(ki_catalog *catalog, uint64_t rows, kith_error *error);
 void ki_catalog_read_end(ki_catalog *catalog);
 /* A number that differs whenever a change was committed since, by whomever. Cheap: no table is read. */
 kith_status ki_catalog_stamp(ki_catalog *catalog, uint64_t *stamp, kith_error *error);

@@ -5,8 +5,6 @@
 #include "base/status.h"
 #include "catalog/keeper.h"
 
-#include <unistd.h>
-
 kith_status ki_catalog_stamp(ki_catalog *catalog, uint64_t *stamp, kith_error *error) {
     const kith_status status = ki_catalog_usable(catalog, error);
     if (status != KITH_OK) return status;
@@ -65,7 +63,7 @@ kith_status ki_catalog_tidy(ki_catalog *catalog, kith_error *error) {
 
 void ki_catalog_sizes(ki_catalog *catalog, uint64_t *disk_bytes, uint64_t *memory_bytes) {
     uint64_t disk = 0, memory = 0;
-    if (catalog && catalog->process == getpid()) {
+    if (catalog && ki_catalog_here(catalog)) {
         catalog->keeper->sizes(catalog->self, &disk, &memory);
         pthread_mutex_lock(&catalog->mutex);
         for (int i = 0; i < 2; i++)

@@ -4,8 +4,9 @@
  * over, hold the rules G1..G3 and know which thread reads through what; a keeper stores and finds.
  *
  * K1. One thread at a time is between begin and the end of commit or rollback; only it calls the changes.
- * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start with `several` and
- *     reading_stop it shows one state; without, each read by itself does, and so do reads inside of a scan.
+ * K2. A *reading* is one way to read: it is used by one thread at a time. Between reading_start for several reads and
+ *     reading_stop it shows one state: KI_READ_SEVERAL that of the start, KI_READ_FEW that of the first read or of the
+ *     start. Else each read by itself shows one, and so do reads inside of a scan.
  * K3. The reading that `own` gives belongs to the changing thread and shows its own changes. It is never started.
  * K4. Names and bodies were checked: no NULL with bytes, nothing larger than KI_CATALOG_BODY_MAX. */
 #ifndef KI_CATALOG_KEEPER_H
@@ -21,6 +22,8 @@ typedef enum ki_numbered { KI_LOG, KI_SEGMENTS, KI_NUMBERED_TABLES } ki_numbered
 
 /* Settings are records of this kind, which callers' kinds of 32 bits never are. */
 #define KI_KIND_SETTING INT64_C(-1)
+
+typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL, KI_READ_FEW } ki_reading_kind;
 
 typedef struct ki_reading {
     struct ki_reading *next;
@@ -52,7 +55,7 @@ typedef struct ki_keeper {
     ki_reading *(*own)(void *self);
     kith_status (*reading_create)(void *self, ki_reading **reading, kith_error *error);
     void (*reading_destroy)(ki_reading *reading);
-    kith_status (*reading_start)(ki_reading *reading, int several, kith_error *error);
+    kith_status (*reading_start)(ki_reading *reading, ki_reading_kind kind, kith_error *error);
     void (*reading_stop)(ki_reading *reading);
 
     /* KITH_E_NOTFOUND without a text where it says so in catalog.h. */
@@ -84,13 +87,14 @@ struct ki_catalog {
     const ki_keeper *keeper;
     void *self; /* the keeper's own */
     pid_t process;
+    unsigned char *mark; /* a page that is not 0 here, and 0 in a child of fork(); NULL: ask for the process's number */
     int read_only;
 
     pthread_mutex_t mutex; /* guards all that follows; held for moments */
     pthread_cond_t ended;  /* nobody changes any more */
     int changing;
     pthread_t changer;
-    int borrowed;         /* the lock is a reader's, who reads what is pending */
+    unsigned borrowed;    /* the lock is a reader's, who reads what is pending: how often it has entered */
     kith_status failed;   /* of the transaction that is open, or KITH_OK */
     kith_status poisoned; /* KITH_OK, or why there are no more changes */
     ki_reading *lent, *spare;
@@ -102,6 +106,8 @@ struct ki_catalog {
 kith_status ki_catalog_make(const ki_keeper *keeper, void *self, int read_only, ki_catalog **catalog,
                             kith_error *error);
 
+/* This is the process that opened it, no child of that one. Costs no system call. */
+int ki_catalog_here(const ki_catalog *catalog);
 /* KITH_E_ARG: NULL, or this is a child of the process that opened it. */
 kith_status ki_catalog_usable(const ki_catalog *catalog, kith_error *error);
 /* Between these no other thread changes anything; not for a thread that does. */
@@ -114,7 +120,6 @@ int ki_catalog_is_changer(ki_catalog *catalog);
 void ki_catalog_poison(ki_catalog *catalog, kith_status status, const kith_error *reason);
 
 /* reading.c: the calling thread's way to read: its own changes, what it has begun, or another one until leave. */
-typedef enum ki_reading_kind { KI_READ_ONE, KI_READ_SCAN, KI_READ_SEVERAL } ki_reading_kind;
 kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error);
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading);
 void ki_reading_close_all(ki_catalog *catalog);

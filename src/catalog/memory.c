@@ -243,9 +243,9 @@ static void reading_destroy(ki_reading *reading) {
     free(reading);
 }
 
-static kith_status reading_start(ki_reading *reading, int several, kith_error *error) {
+static kith_status reading_start(ki_reading *reading, ki_reading_kind kind, kith_error *error) {
     memory_reading *mine = (memory_reading *)reading;
-    (void)several;
+    (void)kind;
     (void)error;
     mine->state = hold_committed(mine->memory);
     return KITH_OK;

@@ -12,11 +12,14 @@
 #include "catalog/keeper.h"
 
 #include <string.h>
-#include <unistd.h>
 
 /* Spares that are kept open: more threads than that pay for opening now and then. A guess; a machine of today has some
  * dozens of cores. */
 enum { SPARES_MAX = 32 };
+
+/* Rows that are read in the changer's place, who waits meanwhile: at two microseconds a row, less than what showing the
+ * commits to others costs it. */
+enum { FEW_MAX = 64 };
 
 /* What the thread has already, or NULL. */
 static ki_reading *find_lent(const ki_catalog *catalog, pthread_t self) {
@@ -65,7 +68,7 @@ static kith_status lend_spare(ki_catalog *catalog, ki_reading_kind kind, ki_read
         lend(catalog, found, self);
         pthread_mutex_unlock(&catalog->mutex);
     }
-    status = catalog->keeper->reading_start(found, kind == KI_READ_SEVERAL, error);
+    status = catalog->keeper->reading_start(found, kind, error);
     if (status == KITH_OK) {
         *reading = found;
         return KITH_OK;
@@ -75,12 +78,12 @@ static kith_status lend_spare(ki_catalog *catalog, ki_reading_kind kind, ki_read
     return status;
 }
 
-/* Commits are there that other readings do not show. One row is read as the changer would, in its place; who reads more
- * has them shown first, because changes must not wait for it. */
+/* Commits are there that other readings do not show. One row, or a few, are read as the changer would, in its place;
+ * who reads more has them shown first, because changes must not wait for it. */
 static kith_status enter_pending(ki_catalog *catalog, ki_reading_kind kind, ki_reading **reading, kith_error *error) {
     kith_status status = ki_catalog_lock(catalog, error);
     if (status != KITH_OK) return status;
-    if (kind == KI_READ_ONE && catalog->keeper->pending(catalog->self)) {
+    if ((kind == KI_READ_ONE || kind == KI_READ_FEW) && catalog->keeper->pending(catalog->self)) {
         status = catalog->keeper->settle(catalog->self, error);
         if (status == KITH_OK) {
             pthread_mutex_lock(&catalog->mutex);
@@ -107,9 +110,13 @@ kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_readi
     if (found) {
         const int is_own = found == catalog->keeper->own(catalog->self);
         found->depth++; /* of the changer's own nobody asks */
+        if (is_own && catalog->borrowed) catalog->borrowed++;
         pthread_mutex_unlock(&catalog->mutex);
         if (is_own) status = catalog->keeper->settle(catalog->self, error);
-        if (status == KITH_OK) *reading = found;
+        if (status == KITH_OK)
+            *reading = found;
+        else
+            ki_reading_leave(catalog, found);
         return status;
     }
     if (catalog->keeper->pending(catalog->self)) {
@@ -123,9 +130,9 @@ kith_status ki_reading_enter(ki_catalog *catalog, ki_reading_kind kind, ki_readi
 void ki_reading_leave(ki_catalog *catalog, ki_reading *reading) {
     pthread_mutex_lock(&catalog->mutex);
     if (catalog->borrowed && pthread_equal(catalog->changer, pthread_self())) {
-        catalog->borrowed = 0;
+        const int goes_on = --catalog->borrowed > 0;
         pthread_mutex_unlock(&catalog->mutex);
-        ki_catalog_unlock(catalog);
+        if (!goes_on) ki_catalog_unlock(catalog);
         return;
     }
     reading->depth--;
@@ -154,8 +161,13 @@ kith_status ki_catalog_read_begin(ki_catalog *catalog, kith_error *error) {
     return ki_reading_enter(catalog, KI_READ_SEVERAL, &reading, error);
 }
 
+kith_status ki_catalog_read_rows(ki_catalog *catalog, uint64_t rows, kith_error *error) {
+    ki_reading *reading = NULL;
+    return ki_reading_enter(catalog, rows <= FEW_MAX ? KI_READ_FEW : KI_READ_SEVERAL, &reading, error);
+}
+
 void ki_catalog_read_end(ki_catalog *catalog) {
-    if (!catalog || catalog->process != getpid()) return;
+    if (!catalog || !ki_catalog_here(catalog)) return;
     pthread_mutex_lock(&catalog->mutex);
     ki_reading *reading = find_lent(catalog, pthread_self());
     pthread_mutex_unlock(&catalog->mutex);

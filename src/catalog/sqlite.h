@@ -132,7 +132,7 @@ kith_status ki_sqlite_remove_numbered(void *self, ki_numbered table, uint64_t fi
 kith_status ki_sqlite_put_named(void *self, int64_t kind, ki_bytes name, ki_bytes body, kith_error *error);
 kith_status ki_sqlite_remove_named(void *self, int64_t kind, ki_bytes name, kith_error *error);
 
-kith_status ki_sqlite_reading_start(ki_reading *reading, int several, kith_error *error);
+kith_status ki_sqlite_reading_start(ki_reading *reading, ki_reading_kind kind, kith_error *error);
 void ki_sqlite_reading_stop(ki_reading *reading);
 kith_status ki_sqlite_get_item(ki_reading *reading, uint64_t key, ki_found *found, kith_error *error);
 kith_status ki_sqlite_find_text(ki_reading *reading, ki_bytes text, uint64_t *key, kith_error *error);

@@ -98,16 +98,18 @@ static kith_status read_named(const ki_connection *connection, sqlite3_stmt *row
 
 /* ---- One state for several reads --------------------------------------------------------------------------------- */
 
-/* SQLite picks the state at the first read, not at BEGIN: so one is made, of the file's head only. */
-kith_status ki_sqlite_reading_start(ki_reading *reading, int several, kith_error *error) {
+/* SQLite picks the state at the first read, not at BEGIN: where it matters one is made, of the file's head only. */
+kith_status ki_sqlite_reading_start(ki_reading *reading, ki_reading_kind kind, kith_error *error) {
     ki_connection *connection = (ki_connection *)reading;
     sqlite3_stmt *statement = NULL;
+    const int several = kind == KI_READ_SEVERAL || kind == KI_READ_FEW;
     if (!several && sqlite3_get_autocommit(connection->db)) return KITH_OK;
     kith_status status = ki_sql_undo(connection, error);
     if (status != KITH_OK || !several) return status;
     status = ki_sql_run(connection, KI_SQL_BEGIN_READ, "begin to read", error);
     if (status != KITH_OK) return status;
     connection->several = 1;
+    if (kind == KI_READ_FEW) return KITH_OK;
     status = ki_sql_take(connection, KI_SQL_DATA_VERSION, &statement, error);
     if (status == KITH_OK) {
         const int code = sqlite3_step(statement);

@@ -4,8 +4,8 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/create.h"
-#include "collection/home.h"
-#include "collection/made.h"
+#include "segment/home.h"
+#include "state/made.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -9,6 +9,8 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/generation.h"
+#include "state/generations.h"
+#include "write/generation.h"
 
 #include <stdlib.h>
 

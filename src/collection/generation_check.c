@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "collection/generation.h"
 #include "collection/leg.h"
+#include "log/follow.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,12 @@
  * What a collection is, and how large. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/generations.h"
-#include "collection/pages.h"
+#include "log/follow.h"
+#include "match/match.h"
+#include "state/generations.h"
+#include "state/hot.h"
+#include "state/pages.h"
+#include "upkeep/upkeep.h"
 
 #include <string.h>
 
@@ -36,7 +40,11 @@ static void add_cache(const kith_collection *collection, kith_collection_info *i
     info->cache_hits = counts.hits;
     info->cache_misses = counts.misses;
     info->cache_evictions = counts.evictions;
-    info->memory_bytes += counts.bytes;
+    const ki_hot_counts profiles = ki_hot_count(collection->hot);
+    info->profile_cache_bytes = profiles.bytes;
+    info->profile_cache_hits = profiles.hits;
+    info->profile_cache_misses = profiles.misses;
+    info->memory_bytes += counts.bytes + profiles.bytes;
 }
 
 kith_status kith_collection_get_info(kith_collection *collection, kith_collection_info *given) {

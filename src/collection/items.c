@@ -6,8 +6,10 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/request.h"
 #include "collection/result.h"
+#include "log/follow.h"
+#include "match/match.h"
+#include "write/request.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +40,7 @@ static kith_status find(kith_collection *collection, const ki_snapshot *snapshot
 
 static kith_status put_items(kith_collection *collection, const ki_snapshot *snapshot, const kith_ids *ids,
                              kith_result *result, kith_error *error) {
-    kith_status status = KITH_OK;
+    kith_status status = ki_result_open(result, collection, snapshot->sealed_count ? ids->count : 0, error);
     for (size_t i = 0; i < ids->count && status == KITH_OK; i++) {
         uint64_t key;
         ki_place place;
@@ -46,18 +48,27 @@ static kith_status put_items(kith_collection *collection, const ki_snapshot *sna
         status = find(collection, snapshot, ids, i, &key, &place, &there, error);
         if (status == KITH_OK && there) status = ki_result_put(result, collection, snapshot, key, &place, 0, error);
     }
+    ki_result_shut(result, collection);
     return status == KITH_OK ? ki_result_end_query(result, error) : status;
 }
 
 kith_status kith_collection_get(kith_collection *collection, const kith_ids *ids, unsigned with, kith_result *result,
                                 kith_error *error) {
     if (!collection || !ids || !result) return ki_fail(error, KITH_E_ARG, "kith_collection_get: an argument is NULL");
+    return kith_collection_generation_get(collection, 0, ids, with, result, error);
+}
+
+kith_status kith_collection_generation_get(kith_collection *collection, uint32_t number, const kith_ids *ids,
+                                           unsigned with, kith_result *result, kith_error *error) {
+    const ki_generation *generation = NULL;
+    if (!collection || !ids || !result)
+        return ki_fail(error, KITH_E_ARG, "kith_collection_generation_get: an argument is NULL");
     kith_status status = ki_ids_check(&collection->made, ids, error);
     if (status != KITH_OK) return status;
     ki_snapshot *snapshot = take_state(collection, &status, error);
     if (!snapshot) return status;
-    status =
-        ki_result_begin(result, snapshot->generations, ki_generations_current(snapshot->generations), with, 0, error);
+    status = ki_generations_get(snapshot->generations, number, &generation, error);
+    if (status == KITH_OK) status = ki_result_begin(result, snapshot->generations, generation, with, 0, error);
     if (status == KITH_OK) status = put_items(collection, snapshot, ids, result, error);
     if (status != KITH_OK) ki_result_forget(result);
     ki_snapshot_release(snapshot);
@@ -191,7 +202,7 @@ static int offers(run *r) {
 static kith_status put_in_order(kith_collection *collection, const ki_snapshot *snapshot, run *runs, size_t limit,
                                 kith_result *result, kith_error *error) {
     const size_t count = snapshot->sealed_count + snapshot->head_count;
-    kith_status status = KITH_OK;
+    kith_status status = ki_result_open(result, collection, snapshot->sealed_count ? limit : 0, error);
     for (size_t taken = 0; taken < limit && status == KITH_OK; taken++) {
         size_t least = count;
         for (size_t i = 0; i < count; i++)
@@ -204,6 +215,7 @@ static kith_status put_in_order(kith_collection *collection, const ki_snapshot *
         status = ki_result_put(result, collection, snapshot, r->keys[r->at], &place, 0, error);
         runs[least].at++;
     }
+    ki_result_shut(result, collection);
     return status == KITH_OK ? ki_result_end_query(result, error) : status;
 }
 

@@ -5,13 +5,14 @@
  * A copy begins with the catalog's: what that names is what is copied. Files of segments never change, so hard links
  * do. A merge may remove a segment between the two; then the copy begins anew. */
 #define _GNU_SOURCE
-#include "collection/collection.h"
+#include "state/collection.h"
 
 #include "base/checked.h"
 #include "base/file.h"
 #include "base/status.h"
-#include "collection/body.h"
-#include "collection/home.h"
+#include "log/follow.h"
+#include "segment/body.h"
+#include "segment/home.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -11,7 +11,9 @@
 #define KI_COLLECTION_LEG_H
 
 #include "base/area.h"
-#include "collection/generations.h"
+#include "match/match.h"
+#include "state/collection.h"
+#include "state/generations.h"
 
 enum { KI_POOL_QUERIES = 16 }; /* so many queries in one call are worth a pool */
 

@@ -3,7 +3,7 @@
 #include "collection/lock.h"
 
 #include "base/status.h"
-#include "collection/home.h"
+#include "segment/home.h"
 
 #include <errno.h>
 #include <fcntl.h>

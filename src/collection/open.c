@@ -7,13 +7,17 @@
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/commit.h"
 #include "collection/create.h"
-#include "collection/generations.h"
-#include "collection/home.h"
 #include "collection/lock.h"
-#include "collection/pages.h"
-#include "collection/state.h"
+#include "log/follow.h"
+#include "log/load.h"
+#include "match/match.h"
+#include "segment/home.h"
+#include "state/generations.h"
+#include "state/hot.h"
+#include "state/pages.h"
+#include "upkeep/upkeep.h"
+#include "write/commit.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +39,7 @@ void kith_collection_close(kith_collection *collection) {
     if (collection->matches) ki_match_cache_destroy(collection->matches);
     ki_snapshot_release(collection->current);
     ki_pages_destroy(collection->pages);
+    ki_hot_destroy(collection->hot);
     ki_catalog_close(collection->catalog);
     if (collection->in_memory && collection->path) (void)ki_home_remove(collection->path, NULL);
     ki_lock_release(collection->lock_fd);
@@ -73,6 +78,8 @@ static kith_status begin(const char *path, const kith_collection_open_options *g
     made->options = options;
     made->pool = options.pool;
     made->now_ms = ki_wall_ms;
+    made->wake = ki_maintain_wake;
+    made->tell = ki_maintain_info;
     made->path = strdup(path);
     made->segments_path = ki_home_path(path, KI_HOME_SEGMENTS);
     made->queue = ki_commit_queue_create();
@@ -147,6 +154,16 @@ static kith_status put_right(kith_collection *collection, kith_error *error) {
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
+/* An eighth of what may be kept is for profiles: they are small beside answers with payloads. */
+static kith_status make_caches(kith_collection *collection, kith_error *error) {
+    const uint64_t all = collection->options.cache_bytes, profiles = all / 8;
+    if (!all) return KITH_OK;
+    collection->pages = ki_pages_create(all - profiles, &collection->made);
+    collection->hot = ki_hot_create(profiles);
+    if (collection->pages && collection->hot) return KITH_OK;
+    return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
+}
+
 /* What the first edit begins with; what the catalog has comes with its state. */
 static kith_status keep_first(kith_collection *collection, kith_error *error) {
     ki_generations *first = ki_generations_first(&collection->made);
@@ -157,10 +174,8 @@ static kith_status keep_first(kith_collection *collection, kith_error *error) {
 }
 
 static kith_status start(kith_collection *collection, kith_error *error) {
-    const uint64_t cache_bytes = collection->options.cache_bytes;
-    if (cache_bytes && !(collection->pages = ki_pages_create(cache_bytes, &collection->made)))
-        return ki_fail(error, KITH_E_NOMEM, "out of memory for kept answers");
-    kith_status status = take_pool(collection, error);
+    kith_status status = make_caches(collection, error);
+    if (status == KITH_OK) status = take_pool(collection, error);
     if (status == KITH_OK) status = keep_first(collection, error);
     if (status == KITH_OK) status = ki_state_load(collection, error);
     if (status == KITH_OK) status = ki_collection_expire(collection, error);
@@ -217,29 +232,4 @@ kith_status kith_collection_open_memory(const kith_collection_options *made,
     else
         kith_collection_close(opened);
     return status;
-}
-
-/* ---- What others ask --------------------------------------------------------------------------------------------- */
-
-kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error) {
-    if (!collection->options.read_only) return KITH_OK;
-    return ki_fail(error, KITH_E_ARG, "%s: is open for reading only", collection->path);
-}
-
-kith_status ki_collection_writable(const kith_collection *collection, kith_error *error) {
-    const kith_status status = ki_collection_takes_writes(collection, error);
-    if (status != KITH_OK) return status;
-    if (collection->poisoned != KITH_OK)
-        return ki_fail(error, collection->poisoned,
-                       "%s: an earlier commit failed, and what the disk holds is unknown: open it anew (%s)",
-                       collection->path, collection->poison);
-    return KITH_OK;
-}
-
-const ki_generations *ki_collection_generations(const kith_collection *collection) {
-    kith_collection *locked = (kith_collection *)(uintptr_t)collection; /* whose mutex it is */
-    pthread_mutex_lock(&locked->publishing);
-    const ki_generations *generations = locked->current->generations;
-    pthread_mutex_unlock(&locked->publishing);
-    return generations;
 }

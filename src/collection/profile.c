@@ -4,8 +4,11 @@
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/made.h"
-#include "collection/request.h"
+#include "log/follow.h"
+#include "state/hot.h"
+#include "state/made.h"
+#include "write/commit.h"
+#include "write/request.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -22,7 +25,7 @@ static ki_bytes bytes_of(const char *name) {
     return (ki_bytes){name, strlen(name)};
 }
 
-static kith_status check_name(const char *name, kith_error *error) {
+kith_status ki_profile_check_name(const char *name, kith_error *error) {
     if (*name && ki_name_valid(name, strlen(name))) return KITH_OK;
     return ki_fail(error, KITH_E_ARG, "a profile's name is UTF-8 of 1 to %d bytes without control characters",
                    KI_NAME_MAX);
@@ -35,37 +38,39 @@ static kith_status check_fit(const kith_collection *collection, const char *name
                    collection->path, name);
 }
 
-kith_status ki_profile_fits(const ki_generations *generations, const ki_generation *generation, const char *name,
-                            const ki_profile *profile, kith_error *error) {
+kith_status ki_profile_suit(const ki_snapshot *snapshot, const ki_generation *generation, const char *name,
+                            ki_profile *profile, kith_error *error) {
+    const ki_generations *generations = snapshot->generations;
     const size_t slot = generation->slot[profile->vector];
     const ki_vector *vector = &generations->vector[slot];
+    uint64_t skipped = 0;
     if (generations->tenant[slot] != profile->tenant)
-        return ki_fail(error, KITH_E_ARG,
-                       "the profile \"%.150s\" is made of the vectors of generation %u, and those of generation %u are "
-                       "asked: forget it, and tell it of its events again",
-                       name, (unsigned)profile->tenant, (unsigned)generation->number);
+        return ki_profile_again_in(snapshot, generation, profile, &skipped, error);
     if (vector->dim == profile->dim && vector->metric == profile->metric) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "the profile \"%s\" is damaged: its vector \"%s\" has another shape", name,
                    vector->name);
 }
 
 /* KITH_E_NOTFOUND comes without a text. */
-static kith_status read_record(kith_collection *collection, const char *name, ki_profile *profile, kith_error *error) {
-    ki_found found = {0};
-    kith_status status = ki_catalog_get_record(collection->catalog, KI_RECORD_PROFILE, bytes_of(name), &found, error);
+static kith_status read_record(kith_collection *collection, const char *name, ki_profile *profile, uint64_t *serial,
+                               kith_error *error) {
+    ki_hot_record record;
+    kith_status status = ki_hot_read(collection, name, &record, error);
     if (status == KITH_OK) {
-        status = ki_profile_decode(found.body.data, found.body.bytes, name, profile, error);
+        status = ki_profile_decode(record.body.data, record.body.bytes, name, profile, error);
         if (status == KITH_OK) status = check_fit(collection, name, profile, error);
         if (status == KITH_E_CORRUPT) ki_profile_free(profile);
+        if (serial) *serial = record.serial;
     }
-    ki_found_free(&found);
+    ki_hot_record_free(&record);
     return status;
 }
 
-kith_status ki_profile_read(kith_collection *collection, const char *name, ki_profile *profile, kith_error *error) {
+kith_status ki_profile_read(kith_collection *collection, const char *name, ki_profile *profile, uint64_t *serial,
+                            kith_error *error) {
     *profile = (ki_profile){0};
-    kith_status status = check_name(name, error);
-    if (status == KITH_OK) status = read_record(collection, name, profile, error);
+    kith_status status = ki_profile_check_name(name, error);
+    if (status == KITH_OK) status = read_record(collection, name, profile, serial, error);
     if (status != KITH_E_NOTFOUND) return status;
     return ki_fail(error, status, "%s: there is no profile \"%s\"", collection->path, name);
 }
@@ -92,7 +97,7 @@ kith_status kith_collection_profile_get(kith_collection *collection, const char 
     if (!collection || !name || !report)
         return ki_fail(error, KITH_E_ARG, "kith_collection_profile_get: an argument is NULL");
     kith_status status = ki_grown_check(KI_GROWN_PROFILE_REPORT, report, error);
-    if (status == KITH_OK) status = ki_profile_read(collection, name, &profile, error);
+    if (status == KITH_OK) status = ki_profile_read(collection, name, &profile, NULL, error);
     if (status != KITH_OK) return status;
     const size_t needed = (size_t)profile.interest_count * profile.dim;
     if (vectors && room < needed) {
@@ -122,6 +127,7 @@ struct telling {
     const ki_generation *generation; /* the current one: whose vectors items have */
     ki_profile profile;
     float *vector; /* of an item */
+    ki_bytes body; /* the profile as it will be */
 };
 
 static kith_status check_event(const struct telling *t, size_t number, kith_error *error) {
@@ -141,7 +147,7 @@ static kith_status check_event(const struct telling *t, size_t number, kith_erro
 
 static kith_status check_telling(const struct telling *t, kith_error *error) {
     const kith_profile_options *options = &t->options;
-    kith_status status = check_name(t->name, error);
+    kith_status status = ki_profile_check_name(t->name, error);
     if (status == KITH_OK) status = ki_ids_check(&t->collection->made, t->ids, error);
     if (status == KITH_OK && options->interests > KITH_INTERESTS_MAX)
         status = ki_fail(error, KITH_E_ARG, "%zu interests: a profile has at most %u", options->interests,
@@ -184,17 +190,16 @@ static kith_status take_options(struct telling *t, kith_error *error) {
 }
 
 static kith_status load(struct telling *t, kith_error *error) {
-    const ki_generations *generations = t->snapshot->generations;
     size_t slot = 0;
-    kith_status status = read_record(t->collection, t->name, &t->profile, error);
+    kith_status status = read_record(t->collection, t->name, &t->profile, NULL, error);
     const int is_new = status == KITH_E_NOTFOUND;
     if (status != KITH_OK && !is_new) return status;
     status = is_new || t->options.vector
-                 ? ki_generations_slot(generations, t->generation, t->options.vector, &slot, error)
+                 ? ki_generations_slot(t->snapshot->generations, t->generation, t->options.vector, &slot, error)
                  : KITH_OK;
     if (status == KITH_OK && is_new) status = begin_profile(t, slot, error);
-    if (status == KITH_OK && !is_new) status = ki_profile_fits(generations, t->generation, t->name, &t->profile, error);
-    if (status == KITH_OK && !is_new && t->options.vector && generations->name[slot] != t->profile.vector)
+    if (status == KITH_OK && !is_new) status = ki_profile_suit(t->snapshot, t->generation, t->name, &t->profile, error);
+    if (status == KITH_OK && !is_new && t->options.vector && t->snapshot->generations->name[slot] != t->profile.vector)
         status = ki_fail(error, KITH_E_ARG, "the profile \"%s\" is of the vector \"%s\", not of \"%s\"", t->name,
                          t->collection->made.vector[t->profile.vector].name, t->options.vector);
     return status == KITH_OK ? take_options(t, error) : status;
@@ -236,12 +241,18 @@ static kith_status apply(struct telling *t, kith_error *error) {
 
 static kith_status put(kith_collection *collection, void *context, kith_error *error) {
     const struct telling *t = context;
-    ki_bytes body = {0};
+    return ki_catalog_put_record(collection->catalog, KI_RECORD_PROFILE, bytes_of(t->name), t->body, error);
+}
+
+static kith_status commit(struct telling *t, kith_error *error) {
+    ki_hot *hot = t->collection->hot;
     void *data = NULL;
-    kith_status status = ki_profile_encode(&t->profile, &data, &body.bytes, error);
-    body.data = data;
-    if (status == KITH_OK)
-        status = ki_catalog_put_record(collection->catalog, KI_RECORD_PROFILE, bytes_of(t->name), body, error);
+    kith_status status = ki_profile_encode(&t->profile, &data, &t->body.bytes, error);
+    if (status != KITH_OK) return status;
+    t->body.data = data;
+    ki_hot_begin(hot, t->name);
+    status = ki_commit_records(t->collection, put, t, error);
+    ki_hot_end(hot, t->name, status == KITH_OK ? t->body : (ki_bytes){0});
     free(data);
     return status;
 }
@@ -255,7 +266,7 @@ static kith_status tell(struct telling *t, kith_error *error) {
         t->vector = ki_alloc_array(t->profile.dim, sizeof(float));
         status = t->vector ? apply(t, error) : ki_fail(error, KITH_E_NOMEM, "out of memory for a profile");
     }
-    if (status == KITH_OK) status = ki_commit_records(t->collection, put, t, error);
+    if (status == KITH_OK) status = commit(t, error);
     ki_profile_free(&t->profile);
     ki_snapshot_release(t->snapshot);
     free(t->vector);
@@ -288,12 +299,19 @@ static kith_status remove_record(kith_collection *collection, void *context, kit
     return ki_catalog_remove_record(collection->catalog, KI_RECORD_PROFILE, bytes_of(name), error);
 }
 
+static kith_status forget(kith_collection *collection, const char *name, kith_error *error) {
+    ki_hot_begin(collection->hot, name);
+    const kith_status status = ki_commit_records(collection, remove_record, (void *)(uintptr_t)name, error);
+    ki_hot_end(collection->hot, name, (ki_bytes){0});
+    return status;
+}
+
 kith_status kith_collection_profile_delete(kith_collection *collection, const char *name, kith_error *error) {
     ki_found found = {0};
     kith_error own = {0};
     if (!collection || !name) return ki_fail(error, KITH_E_ARG, "kith_collection_profile_delete: an argument is NULL");
     kith_status status = ki_collection_takes_writes(collection, error);
-    if (status == KITH_OK) status = check_name(name, error);
+    if (status == KITH_OK) status = ki_profile_check_name(name, error);
     if (status != KITH_OK) return status;
     pthread_mutex_lock(&collection->writing);
     /* One that is damaged can be forgotten too. */
@@ -301,7 +319,7 @@ kith_status kith_collection_profile_delete(kith_collection *collection, const ch
     if (status == KITH_E_NOTFOUND)
         status = ki_fail(error, status, "%s: there is no profile \"%s\"", collection->path, name);
     else if (status == KITH_OK || status == KITH_E_CORRUPT)
-        status = ki_commit_records(collection, remove_record, (void *)(uintptr_t)name, error);
+        status = forget(collection, name, error);
     else
         (void)ki_fail(error, status, "%s", own.text);
     pthread_mutex_unlock(&collection->writing);

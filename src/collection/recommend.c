@@ -23,11 +23,11 @@ static int take_seen(ki_recommend *r) {
     return 1;
 }
 
-kith_status ki_recommend_begin(ki_recommend *r, kith_collection *collection, const ki_generations *generations,
+kith_status ki_recommend_begin(ki_recommend *r, kith_collection *collection, const ki_snapshot *snapshot,
                                const ki_generation *generation, const kith_ask *ask, kith_error *error) {
     *r = (ki_recommend){0};
-    kith_status status = ki_profile_read(collection, ask->profile, &r->profile, error);
-    if (status == KITH_OK) status = ki_profile_fits(generations, generation, ask->profile, &r->profile, error);
+    kith_status status = ki_profile_read(collection, ask->profile, &r->profile, &r->serial, error);
+    if (status == KITH_OK) status = ki_profile_suit(snapshot, generation, ask->profile, &r->profile, error);
     if (status != KITH_OK) return status;
     r->legs = r->profile.interest_count ? r->profile.interest_count : 1;
     r->queries = ki_alloc_array((uint64_t)r->legs * r->profile.dim, sizeof(float));

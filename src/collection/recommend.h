@@ -11,15 +11,17 @@
 /* A search by a profile; {0}: by none. */
 typedef struct ki_recommend {
     ki_profile profile;
-    float *queries; /* a row a leg */
-    double *weight; /* of the legs: their sum is 1 */
+    uint64_t serial; /* of what the profile is (hot.h); 0: unknown */
+    float *queries;  /* a row a leg */
+    double *weight;  /* of the legs: their sum is 1 */
     size_t legs;
     uint64_t *seen; /* keys that are left out, ascending */
     size_t seen_count;
 } ki_recommend;
 
-/* Read the profile; its seen keys where they are left out. Errors as of ki_profile_read(). */
-kith_status ki_recommend_begin(ki_recommend *recommend, kith_collection *collection, const ki_generations *generations,
+/* Read the profile, suited to the generation; its seen keys where they are left out. Errors as of ki_profile_read() and
+ * ki_profile_suit(). */
+kith_status ki_recommend_begin(ki_recommend *recommend, kith_collection *collection, const ki_snapshot *snapshot,
                                const ki_generation *generation, const kith_ask *ask, kith_error *error);
 /* Make the queries, with a context (checked floats) or NULL. KITH_E_NOTFOUND: it has no interest, and there is no
  * context. */

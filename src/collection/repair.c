@@ -12,15 +12,14 @@
  * P3. Of a key that lives elsewhere too (another segment, the log) the other row is the newer one: nothing is saved of
  *     it here.
  * P4. A damaged catalog cannot be repaired here: it is the only place that knows payloads and which rows live. */
-#include "collection/body.h"
-#include "collection/commit.h"
-#include "collection/home.h"
-#include "collection/lock.h"
-#include "collection/made.h"
-
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"
+#include "collection/lock.h"
+#include "segment/body.h"
+#include "segment/home.h"
+#include "state/made.h"
+#include "write/commit.h"
 
 #include <stdlib.h>
 #include <string.h>

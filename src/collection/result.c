@@ -69,6 +69,8 @@ static int begin_vectors(kith_result *result, const ki_generations *generations,
             return 0;
         memcpy(to->name.data, from->name, name_bytes);
         to->slot = generation->slot[i];
+        to->spec = generations->spec[to->slot];
+        to->spec.name = to->name.data;
         to->row_bytes = from->dtype == KITH_B1 ? from->row_bytes : from->dim * sizeof(float);
         result->vector_count = i + 1;
     }
@@ -170,6 +172,18 @@ static kith_status put_vectors(kith_result *result, const ki_snapshot *snapshot,
     return KITH_OK;
 }
 
+kith_status ki_result_open(kith_result *result, kith_collection *collection, uint64_t sealed, kith_error *error) {
+    if (sealed < 2 || !(result->with & (KITH_WITH_PAYLOAD | KITH_WITH_VERSION))) return KITH_OK;
+    const kith_status status = ki_catalog_read_rows(collection->catalog, sealed, error);
+    result->reading = status == KITH_OK;
+    return status;
+}
+
+void ki_result_shut(kith_result *result, kith_collection *collection) {
+    if (result->reading) ki_catalog_read_end(collection->catalog);
+    result->reading = 0;
+}
+
 kith_status ki_result_put(kith_result *result, kith_collection *collection, const ki_snapshot *snapshot, uint64_t key,
                           const ki_place *place, float distance, kith_error *error) {
     float *distances = ki_area_grow(&result->distance, (uint64_t)result->count + 1, sizeof(*distances));
@@ -223,12 +237,24 @@ kith_status kith_result_hits(const kith_result *result, kith_hits *hits) {
     return KITH_OK;
 }
 
-const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
-    if (!result) return NULL;
-    for (size_t i = 0; i < result->vector_count; i++) {
-        if (strcmp(result->vectors[i].name.data, name ? name : "") != 0) continue;
-        if (present) *present = result->vectors[i].present.data;
-        return result->vectors[i].rows.data;
-    }
+/* NULL: nothing of that name was read. */
+static const ki_result_vectors *find_vectors(const kith_result *result, const char *name) {
+    for (size_t i = 0; i < result->vector_count; i++)
+        if (strcmp(result->vectors[i].name.data, name ? name : "") == 0) return &result->vectors[i];
     return NULL;
+}
+
+const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present) {
+    const ki_result_vectors *found = result ? find_vectors(result, name) : NULL;
+    if (!found) return NULL;
+    if (present) *present = found->present.data;
+    return found->rows.data;
+}
+
+kith_status kith_result_vector_spec(const kith_result *result, const char *name, kith_vector_spec *spec) {
+    if (!result || !spec) return KITH_E_ARG;
+    const ki_result_vectors *found = find_vectors(result, name);
+    if (!found) return KITH_E_NOTFOUND;
+    *spec = found->spec;
+    return KITH_OK;
 }

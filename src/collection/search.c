@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_collection_search: a request is checked, a state is taken and held, its generation says in which slots the
- * asked vectors lie, each leg is searched in rounds that bound memory (leg.h), several are fused (fuse.h), and what was
- * found goes into the result with what was asked for beside it. By a profile: its interests are the legs (recommend.h).
- * Where the same was asked of the same before, the answer may be kept (pages.h). */
+ * asked vectors lie, each leg is searched in rounds that bound
+ * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
+ * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
+ * be kept (page.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/status.h"
 #include "collection/fuse.h"
-#include "collection/pages.h"
+#include "collection/page.h"
 #include "collection/recommend.h"
 #include "collection/result.h"
+#include "log/follow.h"
+#include "match/match.h"
 #include "search/plans.h"
 
 #include <math.h>
@@ -152,7 +155,7 @@ static kith_status aim(struct search *s) {
     const int given = s->ask.legs && s->ask.leg_count;
     size_t slot = 0;
     kith_status status =
-        ki_recommend_begin(&s->by, s->collection, s->snapshot->generations, s->generation, &s->ask, s->error);
+        ki_recommend_begin(&s->by, s->collection, s->snapshot, s->generation, &s->ask, s->error);
     if (status == KITH_OK) slot = s->generation->slot[s->by.profile.vector];
     if (status == KITH_OK && given) status = resolve_leg(s, 0);
     if (status == KITH_OK && given && s->legs[0].spec != slot)
@@ -211,6 +214,8 @@ static kith_status resolve(struct search *s) {
         return ki_fail(s->error, KITH_E_ARG, "search: vector \"%s\" is of bits: diversity needs numbers", vector->name);
     set_depth(s);
     s->page.legs = s->legs;
+    s->page.leg_count = s->leg_count;
+    s->page.profile = s->by.serial;
     s->page.memory = &s->work->key;
     s->pageable = ki_page_may_be(&s->page);
     s->report = s->ask.report || s->ask.explain || s->pageable ? &s->told : NULL;
@@ -346,7 +351,8 @@ static const ki_leg_hit *ranked(struct search *s, size_t query, size_t count, si
         rankings[i] =
             (ki_ranking){hits + (i * count + query) * s->depth, hit_count[i * count + query], s->legs[i].weight};
     ki_leg_hit *fused = ki_area_take(&s->work->fused, wanted, sizeof(*fused));
-    *found = fused ? ki_fuse(rankings, legs, wanted, &s->work->ranks, fused) : SIZE_MAX;
+    const double constant = s->ask.profile ? KI_FUSE_SHARES : KI_FUSE_RANKS;
+    *found = fused ? ki_fuse(rankings, legs, constant, wanted, &s->work->ranks, fused) : SIZE_MAX;
     return *found == SIZE_MAX ? NULL : fused;
 }
 
@@ -362,15 +368,18 @@ static kith_status hits_of(struct search *s, size_t query, size_t count, const k
 
 static kith_status put_hits(struct search *s, const ki_leg_hit *hits, size_t count) {
     const int rows = s->result->texts || (s->ask.with & KITH_WITH_VECTORS);
-    for (size_t i = 0; i < count; i++) {
+    uint64_t sealed = 0;
+    for (size_t i = 0; i < count; i++) sealed += hits[i].place < s->snapshot->sealed_count;
+    kith_status status = ki_result_open(s->result, s->collection, sealed, s->error);
+    for (size_t i = 0; i < count && status == KITH_OK; i++) {
         ki_place place;
-        kith_status status = ki_leg_place(s->snapshot, &hits[i], rows, &place, s->error);
+        status = ki_leg_place(s->snapshot, &hits[i], rows, &place, s->error);
         if (status == KITH_OK)
             status =
                 ki_result_put(s->result, s->collection, s->snapshot, hits[i].key, &place, hits[i].distance, s->error);
-        if (status != KITH_OK) return status;
     }
-    return ki_result_end_query(s->result, s->error);
+    ki_result_shut(s->result, s->collection);
+    return status == KITH_OK ? ki_result_end_query(s->result, s->error) : status;
 }
 
 static kith_status run_rounds(struct search *s) {

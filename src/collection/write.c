@@ -3,9 +3,10 @@
  * The verbs that change a collection. */
 #include "base/grow.h"
 #include "base/status.h"
-#include "collection/commit.h"
-#include "collection/made.h"
-#include "collection/state.h"
+#include "log/load.h"
+#include "state/made.h"
+#include "upkeep/upkeep.h"
+#include "write/commit.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -228,21 +228,38 @@ static kith_status end_group(ki_desk *desk, size_t level, size_t first) {
     return ki_limits_reached(&desk->search->limits, desk->worker);
 }
 
+/* The next blocks from `block` on that are to be read: those that a filter leaves something of, and gaps between them
+ * that are too short to be worth a break. *next: one after the last; returns `end` where there are none. */
+static size_t next_run(const ki_desk *desk, size_t block, size_t end, size_t *next) {
+    enum { GAP = 2 };
+    const uint64_t *allowed = desk->search->allowed;
+    uint32_t row;
+    *next = end;
+    if (!allowed) return block;
+    while (block < end && !ki_view_valid_mask(desk->view, allowed, block, &row)) block++;
+    for (size_t at = block + 1, last = block; at < end; at++) {
+        if (ki_view_valid_mask(desk->view, allowed, at, &row)) last = at;
+        *next = last + 1;
+        if (at - last >= GAP) break;
+    }
+    return block;
+}
+
 /* All panels against a group of blocks. */
 static kith_status scan_group(ki_desk *desk, size_t level, size_t first, size_t end, const struct sample *already) {
     const size_t most = desk->panels == 1 ? desk->panel[level][0].count : desk->tile->width;
-    const ki_block_bound *bounds = group_bounds(desk, level, most, first, end);
-    for (size_t p = 0; p < desk->panels; p++)
-        scan_panel(desk, level, &desk->panel[level][p], desk->slot + p * desk->tile->width, bounds, first, end,
-                   already);
+    for (size_t block = first, next; (block = next_run(desk, block, end, &next)) < end; block = next) {
+        const ki_block_bound *bounds = group_bounds(desk, level, most, block, next);
+        for (size_t p = 0; p < desk->panels; p++)
+            scan_panel(desk, level, &desk->panel[level][p], desk->slot + p * desk->tile->width, bounds, block, next,
+                       already);
+    }
     return end_group(desk, level, first);
 }
 
-/* The queries that need its list against a group of blocks. */
-static kith_status scan_needed(ki_desk *desk, size_t level, size_t first, size_t end) {
+/* The queries that need its list against a run of blocks. */
+static void scan_needing(ki_desk *desk, size_t level, size_t needing, size_t first, size_t end) {
     const struct sample none = {0};
-    const size_t needing = ki_desk_needing(desk, desk->view->lists.of_block[first], desk->gathered);
-    if (!needing) return KITH_OK;
     const ki_block_bound *bounds = group_bounds(desk, level, needing, first, end);
     for (size_t done = 0; done < needing; done += desk->tile->width) {
         ki_panel panel = {.packed = desk->gathered_packed};
@@ -251,6 +268,13 @@ static kith_status scan_needed(ki_desk *desk, size_t level, size_t first, size_t
         scan_panel(desk, level, &panel, desk->gathered + done,
                    panel.count == 1 && desk->tile->bounds_single ? NULL : bounds, first, end, &none);
     }
+}
+
+static kith_status scan_needed(ki_desk *desk, size_t level, size_t first, size_t end) {
+    size_t next, needing = 0, block = next_run(desk, first, end, &next);
+    if (block < end) needing = ki_desk_needing(desk, desk->view->lists.of_block[first], desk->gathered);
+    if (!needing) return KITH_OK;
+    for (; block < end; block = next_run(desk, next, end, &next)) scan_needing(desk, level, needing, block, next);
     return end_group(desk, level, first);
 }
 

@@ -48,7 +48,8 @@ static void encode_first(ki_ivf *ivf, float *place, size_t query) {
 /* What all vectors of a list have in common in their scores; the query's own base, the same for all lists, is left out:
  * beside a query far away it would drown the rest. */
 static float base_of(const ki_ivf *ivf, float centroid_score) {
-    return ivf->view->residual && ivf->search->code != KITH_SCAN_FIRST ? centroid_score : 0;
+    const kith_scan_code code = ivf->search->code;
+    return ivf->view->residual && code != KITH_SCAN_FIRST && code != KITH_SCAN_ROWS ? centroid_score : 0;
 }
 
 /* The score of the nearest of the centroids picked: from scores of the first level, which leave something out, it is
@@ -72,21 +73,13 @@ float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query) {
     return ivf->statistic[query];
 }
 
-uint64_t ki_ivf_met(const ki_ivf *ivf, size_t query, const uint32_t *list_counts, uint64_t *rows) {
-    const ki_probe *probe = ivf->probe + query * ivf->probe_stride;
-    const uint32_t *first_row = ivf->view->lists.first_row;
-    uint64_t met = 0;
-    *rows = 0;
-    for (size_t i = 0; i < ivf->probes[query]; i++) {
-        met += list_counts[probe[i].list];
-        *rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
-    }
-    return met;
+int ki_ivf_is_thin(const ki_ivf *ivf, size_t query) {
+    return (int)ivf->thin[query];
 }
 
 /* Scores of a query with centroids: of all, block by block, or of those of the supers that it visits. */
 struct row {
-    const float *scores;
+    float *scores;
     size_t blocks, visits;
     const ki_visit *visit; /* NULL: all */
 };
@@ -112,15 +105,110 @@ static size_t pick_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *
     return kept;
 }
 
-static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const struct row *row, ki_counts *counts) {
+/* ---- What a filter leaves in a query's lists (V6) ---------------------------------------------------------------- */
+
+/* Allowed vectors in lists, and all of them; second lists are left out. */
+struct met {
+    double allowed, rows;
+};
+
+/* In those of the lists picked whose centroids score at least so. */
+static struct met meet(const ki_ivf *ivf, const ki_probe *probe, size_t count, float least) {
+    const uint32_t *first_row = ivf->view->lists.first_row, *list_counts = ivf->search->share.list_counts;
+    struct met met = {0, 0};
+    for (size_t i = 0; i < count; i++) {
+        if (!(probe[i].base >= least)) continue;
+        met.allowed += list_counts[probe[i].list];
+        met.rows += first_row[probe[i].list + 1] - first_row[probe[i].list];
+    }
+    return met;
+}
+
+/* The score of the `wanted` nearest of the lists picked. */
+static float nearest_score(const ki_ivf *ivf, ki_ivf_worker *w, const ki_probe *probe, size_t count, size_t wanted) {
+    float *const score = w->work, *const spare = score + ki_round_up(count, KI_BLOCK);
+    for (size_t i = 0; i < count; i++) score[i] = probe[i].base;
+    return ivf->pick->nth(score, count, wanted, spare);
+}
+
+/* Clearly fewer than presumed: by more than a tenth and twice what chance does, so that next to no query is searched
+ * again where a filter picks at random. */
+static int is_thin(const ki_ivf_share *share, const struct met *met) {
+    const double expected = share->presumed * met->rows;
+    return met->allowed < 0.9 * expected - 2 * sqrt(expected);
+}
+
+/* The nearest lists that hold allowed vectors: their best prove a threshold. */
+static size_t pick_seeds(const ki_ivf *ivf, ki_ivf_worker *w, struct row *row, ki_probe *probe) {
+    enum { SEEDS = 8, SEEDS_OF_ROWS = 2 };
+    const uint32_t *list_counts = ivf->search->share.list_counts;
+    const size_t lists = ivf->view->lists.count, most = ivf->search->code == KITH_SCAN_ROWS ? SEEDS_OF_ROWS : SEEDS;
+    size_t v = 0, kept = 0;
+    for (size_t at = 0; at < row->blocks * KI_BLOCK; at++) {
+        const size_t list = block_of(ivf, row, at / KI_BLOCK, &v) * KI_BLOCK + at % KI_BLOCK;
+        if (list >= lists || !list_counts[list]) row->scores[at] = -INFINITY;
+    }
+    const size_t picked = pick_lists(ivf, w, row, ki_min_size(most, ivf->nprobe), probe);
+    for (size_t i = 0; i < picked; i++) {
+        probe[kept] = probe[i];
+        kept += list_counts[probe[i].list] != 0;
+    }
+    return kept;
+}
+
+/* Between `least` lists where all is allowed and nprobe where the presumed share is, lists grow as a power of the share.
+ * A query in whose lists another share is allowed probes as many as that asks for: fewer where the nearest hold no less
+ * of it, more as far as there is room. */
+static size_t fit_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t picked,
+                        const struct met *met, ki_probe *probe) {
+    const ki_ivf_share *share = &ivf->search->share;
+    const double own = met->allowed / met->rows, most = (double)ivf->nprobe, least = (double)share->least;
+    const double power = log(most / least) / log(1 / share->presumed);
+    if (picked != ivf->nprobe || !(own > 0)) return picked;
+    if (own < share->presumed) {
+        const double more = most * pow(share->presumed / own, power > 0.5 ? power : 0.5);
+        return more < most + 1 ? picked : pick_lists(ivf, w, row, ki_min_size((size_t)more, ivf->probe_stride), probe);
+    }
+    const size_t wanted = (size_t)ceil(most * pow(share->presumed / own, power));
+    if (wanted < share->least || wanted >= picked) return picked;
+    const float nearest = nearest_score(ivf, w, probe, picked, wanted);
+    const struct met nearer = meet(ivf, probe, picked, nearest);
+    if (nearer.allowed < own * nearer.rows) return picked;
+    size_t kept = 0;
+    for (size_t i = 0; i < picked; i++) {
+        probe[kept] = probe[i];
+        kept += probe[i].base >= nearest;
+    }
+    return kept;
+}
+
+/* Thin is a query whose lists are, and one whose nearest lists are: what it finds beyond is not what was measured. */
+static size_t heed_filter(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, size_t picked, ki_probe *probe,
+                          ki_counts *counts) {
+    enum { NEAREST_PART = 3 };
+    const ki_ivf_share *share = &ivf->search->share;
+    if (!(share->presumed > 0)) return pick_seeds(ivf, w, row, probe);
+    if (!picked) return 0;
+    const struct met met = meet(ivf, probe, picked, -INFINITY);
+    const float nearest = nearest_score(ivf, w, probe, picked, (picked + NEAREST_PART - 1) / NEAREST_PART);
+    const struct met nearer = meet(ivf, probe, picked, nearest);
+    if (!is_thin(share, &met) && !is_thin(share, &nearer)) return fit_lists(ivf, w, row, picked, &met, probe);
+    ivf->thin[query] = 1;
+    counts->unusual++;
+    return pick_seeds(ivf, w, row, probe);
+}
+
+static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, ki_counts *counts) {
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
     ki_probe *probe = ivf->probe + query * ivf->probe_stride;
     size_t picked = pick_lists(ivf, w, row, ivf->nprobe, probe);
     ivf->statistic[query] = ki_query_statistic(ivf->view, best_score(ivf, query, probe, picked), ivf->code[query].b);
+    ivf->thin[query] = 0;
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
         picked = pick_lists(ivf, w, row, careful, probe);
         counts->unusual++;
     }
+    if (ivf->search->share.list_counts) picked = heed_filter(ivf, w, query, row, picked, probe, counts);
     ivf->probes[query] = (uint32_t)picked;
     for (size_t i = 0; i < picked; i++) probe[i].base = base_of(ivf, probe[i].base);
     for (size_t i = 0; i < picked && ivf->second_lists; i++)
@@ -159,7 +247,7 @@ static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, siz
     if (ivf->visits) return KITH_OK;
     score_level(ivf, w, &panel, ivf->coarse_first ? &lists->coarse_first : &lists->coarse);
     for (unsigned i = 0; i < count; i++) {
-        const struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
+        struct row row = {w->coarse + i * lists->coarse.blocks * KI_BLOCK, lists->coarse.blocks, 0, NULL};
         choose_best(ivf, w, first + i, &row, counts);
     }
     return KITH_OK;
@@ -175,8 +263,8 @@ static kith_status choose_step(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size
     if (!ivf->visits) return KITH_OK;
     ki_ivf_score_visits(ivf, w, first, count);
     for (size_t i = 0; i < count; i++) {
-        const struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
-                                w->visit + i * ivf->visits};
+        struct row row = {w->row + i * ivf->row_blocks * KI_BLOCK, w->row_length[i], w->visits[i],
+                          w->visit + i * ivf->visits};
         choose_best(ivf, w, first + i, &row, counts);
     }
     return KITH_OK;

@@ -54,8 +54,9 @@ static size_t probes_of(const ki_ivf_search *search) {
 }
 
 static const ki_second_lists *second_lists_of(const ki_ivf_search *search) {
-    const kith_scan_code none = KITH_SCAN_AUTO, code = search->first_lists_only ? none : search->code;
-    return code != none && code == ki_second_lists_code(search->view) ? &search->view->second_lists : NULL;
+    const kith_scan_code theirs = ki_second_lists_code(search->view);
+    if (search->first_lists_only || theirs == KITH_SCAN_AUTO) return NULL;
+    return search->code == theirs || search->code == KITH_SCAN_ROWS ? &search->view->second_lists : NULL;
 }
 
 static size_t probed_words(const ki_ivf_search *search) {
@@ -206,7 +207,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->rerank = search->rerank;
     ivf->capacity = capacity_for(ivf->rerank);
     if (search->code == KITH_SCAN_FIRST && !ki_ivf_make_basis(view, &ivf->basis)) return KITH_E_NOMEM;
-    char *per_query = ki_area_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 5 * sizeof(float));
+    char *per_query = ki_area_take(&ivf->query_buffer, count, sizeof(ki_query_code) + 6 * sizeof(float));
     ivf->bytes = ki_area_take(&ivf->code_buffer, count, 4 * view->full.quads);
     uint8_t *second = ki_area_take(&ivf->second_buffer, count * (second_code ? view->second.query_bytes : 0) + 64, 1);
     ivf->probe = ki_area_take(&ivf->probe_buffer, (uint64_t)count * ivf->probe_stride, sizeof(ki_probe));
@@ -219,7 +220,8 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     ivf->norm2 = ivf->inverse + count;
     ivf->statistic = ivf->norm2 + count;
     ivf->probes = (uint32_t *)(void *)(ivf->statistic + count);
-    ivf->tau = (_Atomic float *)(void *)(ivf->probes + count);
+    ivf->thin = ivf->probes + count;
+    ivf->tau = (_Atomic float *)(void *)(ivf->thin + count);
     ivf->second = (uint8_t *)ki_round_up((uintptr_t)second, 64);
     ivf->pair = (ki_pair *)(void *)pairs;
     ivf->pair_first = pairs + 2 * count * ivf->probe_stride;

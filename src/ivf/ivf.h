@@ -21,6 +21,10 @@
  * V3. A query that found fewer than k of its allowed vectors is reported, for the caller to search exactly.
  * V4. Memory belongs to the ki_ivf and only grows.
  * V5. A vector is a candidate of a query once: in its second list it is passed over where the query probes the first.
+ * V6. With a filter (ki_ivf_share) a query whose nearest lists hold clearly fewer of the allowed vectors than their
+ *     share is *thin*: the lists that were measured are not its lists. It probes the nearest of those that hold any, for
+ *     a threshold, and is left to the caller to be searched exactly. Where its lists hold more than their share, as many
+ *     are left out as that makes needless.
  *
  * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
 #ifndef KI_IVF_IVF_H
@@ -30,14 +34,22 @@
 #include "view/view.h"
 #include "view/work.h"
 
+/* What a filter leaves of the lists, and what was measured of that. */
+typedef struct ki_ivf_share {
+    const uint32_t *list_counts; /* allowed vectors of each list; NULL: no query is thin, and all probe alike */
+    double presumed;             /* the share of vectors allowed; 0: all probe the nearest lists that hold some */
+    size_t least;                /* lists that a query probes where all are allowed; nprobe, where `presumed` are */
+} ki_ivf_share;
+
 typedef struct ki_ivf_search {
     const ki_view *view;
-    kith_scan_code code;      /* INT8, SECOND or FIRST */
+    kith_scan_code code;      /* INT8, SECOND, FIRST or ROWS */
     int first_lists_only;     /* leave second lists out: what is found must lie in the probed lists */
     size_t k, nprobe, rerank; /* rerank >= k */
     size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_careful careful;
     const uint64_t *allowed; /* bit per position, or NULL */
+    ki_ivf_share share;
     ki_limits limits;
 } ki_ivf_search;
 
@@ -62,9 +74,8 @@ kith_status ki_ivf_choose(ki_ivf *ivf, unsigned worker, size_t first, size_t cou
 /* The statistic of a query that has chosen. */
 float ki_ivf_chosen_statistic(const ki_ivf *ivf, size_t query);
 
-/* How many there are in the lists that a query chose, by how many there are in each, and of how many vectors; second
- * lists are left out. */
-uint64_t ki_ivf_met(const ki_ivf *ivf, size_t query, const uint32_t *list_counts, uint64_t *rows);
+/* V6, of a query that has chosen. */
+int ki_ivf_is_thin(const ki_ivf *ivf, size_t query);
 
 /* After all have chosen. */
 void ki_ivf_group(ki_ivf *ivf);

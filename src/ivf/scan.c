@@ -67,6 +67,18 @@ static void make_room(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     if (*c.count > enough) keep_best(w, &c, ivf->rerank);
 }
 
+void ki_ivf_keep(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *score, const uint32_t *position,
+                 size_t count) {
+    const struct candidates c = candidates_of(ivf, w, query);
+    if (*c.count + 2 * KI_BLOCK > ivf->capacity) make_room(ivf, w, query);
+    const float least = threshold_of(ivf, query);
+    for (size_t i = 0; i < count; i++) {
+        c.score[*c.count] = score[i];
+        c.position[*c.count] = position[i];
+        *c.count += score[i] >= least;
+    }
+}
+
 /* Vectors of a list, or those whose second list it is. */
 struct span {
     const ki_level *level;
@@ -224,6 +236,7 @@ kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, 
     enum { LISTS_BETWEEN_POLLS = 16 };
     const uint64_t start = ki_now_ns();
     size_t scanned = 0;
+    if (ivf->search->code == KITH_SCAN_ROWS) return ki_ivf_scan_rows(ivf, worker, first, end, counts);
     for (size_t list = first; list < end; list++) {
         if (ivf->pair_first[list] == ivf->pair_first[list + 1]) continue;
         const kith_status status =

@@ -82,6 +82,7 @@ struct ki_ivf {
     float *inverse, *norm2; /* ki_query_inverse(), ki_query_norm2() */
     float *statistic;
     uint32_t *probes; /* count: lists that each query probes */
+    uint32_t *thin;   /* count: V6 */
     ki_query_code *code;
     int8_t *bytes;       /* count x 4*quads: full codes */
     int8_t *scan_bytes;  /* count x 4*quads of the level that is scanned */
@@ -129,6 +130,13 @@ void ki_ivf_score(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *panel, co
  * those of padding not least. */
 size_t ki_ivf_pick(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, size_t blocks, size_t count,
                    size_t wanted);
+
+/* scan.c: take some of a query's candidates, up to KI_BLOCK. */
+void ki_ivf_keep(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *score, const uint32_t *position,
+                 size_t count);
+
+/* rows.c: scan lists first..end by the vectors themselves. */
+kith_status ki_ivf_scan_rows(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts);
 
 /* visit.c: query `at` of a step looks into the best supers by these scores. */
 void ki_ivf_visit(const ki_ivf *ivf, ki_ivf_worker *w, size_t at, const float *scores);

@@ -4,7 +4,7 @@
  *
  * K1. Order is ascending (distance, label); labels are distinct, so the order is total and results are unique.
  * K2. A collector never sorts while it fills: past its capacity it selects the k best by quickselect with pseudo-random
- *     pivots, which no input can make quadratic in practice.
+ *     pivots, which no input can make quadratic in practice; few of at most a thousand by insertion.
  *
  * Plain structs owned by the caller; one owner at a time. */
 #ifndef KI_KERNEL_TOPK_H

@@ -157,10 +157,34 @@ static void mark_seen(ki_profile *profile, uint64_t key, uint64_t time_ms) {
     profile->seen[last] = (ki_profile_seen){key, time_ms};
 }
 
+static void put_log(ki_profile *profile, const ki_profile_logged *event) {
+    if (profile->log_count == profile->seen_max) {
+        profile->log_count--;
+        memmove(profile->log, profile->log + 1, profile->log_count * sizeof(*profile->log));
+    }
+    profile->log[profile->log_count++] = *event;
+}
+
+void ki_profile_replay(ki_profile *profile, const ki_profile_logged *event, const float *vector) {
+    const double weight = (double)event->weight * advance(profile, event->time_ms);
+    if (event->kind == KITH_EVENT_DISLIKE)
+        dislike(profile, vector, weight);
+    else
+        like(profile, vector, weight);
+}
+
+void ki_profile_age(ki_profile *profile, uint64_t time_ms) {
+    (void)advance(profile, time_ms);
+}
+
 void ki_profile_apply(ki_profile *profile, const ki_profile_event *event) {
-    const double weight = event->weight * advance(profile, event->time_ms);
-    if (event->kind == KITH_EVENT_LIKE || event->kind == KITH_EVENT_VIEW) like(profile, event->vector, weight);
-    if (event->kind == KITH_EVENT_DISLIKE) dislike(profile, event->vector, weight);
+    const ki_profile_logged logged = {event->key, event->time_ms, (float)event->weight, (uint32_t)event->kind};
+    if (event->kind == KITH_EVENT_SEEN || !(logged.weight > 0)) {
+        ki_profile_age(profile, event->time_ms);
+    } else {
+        ki_profile_replay(profile, &logged, event->vector);
+        put_log(profile, &logged);
+    }
     mark_seen(profile, event->key, event->time_ms);
     profile->events++;
 }
@@ -170,20 +194,30 @@ void ki_profile_apply(ki_profile *profile, const ki_profile_event *event) {
 void ki_profile_free(ki_profile *profile) {
     free(profile->mean);
     free(profile->seen);
+    free(profile->log);
     profile->mean = NULL;
     profile->seen = NULL;
+    profile->log = NULL;
+}
+
+static uint32_t least(uint32_t a, uint32_t b) {
+    return a < b ? a : b;
 }
 
 /* Arrays of other sizes with what fits of the old ones. */
-static void take_over(ki_profile *profile, float *mean, ki_profile_seen *seen, uint32_t seen_max) {
-    const uint32_t kept = profile->seen_count < seen_max ? profile->seen_count : seen_max;
+static void take_over(ki_profile *profile, float *mean, ki_profile_seen *seen, ki_profile_logged *log,
+                      uint32_t seen_max) {
+    const uint32_t kept = least(profile->seen_count, seen_max), logged = least(profile->log_count, seen_max);
     if (profile->interest_count)
         memcpy(mean, profile->mean, (size_t)profile->interest_count * profile->dim * sizeof(float));
     if (kept) memcpy(seen, profile->seen + (profile->seen_count - kept), kept * sizeof(*seen));
+    if (logged) memcpy(log, profile->log + (profile->log_count - logged), logged * sizeof(*log));
     ki_profile_free(profile);
     profile->mean = mean;
     profile->seen = seen;
+    profile->log = log;
     profile->seen_count = kept;
+    profile->log_count = logged;
 }
 
 kith_status ki_profile_set(ki_profile *profile, const ki_profile_settings *settings, kith_error *error) {
@@ -192,13 +226,15 @@ kith_status ki_profile_set(ki_profile *profile, const ki_profile_settings *setti
     if (!same) {
         float *mean = ki_alloc_array((uint64_t)(settings->interests_max + 1) * profile->dim, sizeof(*mean));
         ki_profile_seen *seen = ki_alloc_array(settings->seen_max, sizeof(*seen));
-        if (!mean || !seen) {
+        ki_profile_logged *log = ki_alloc_array(settings->seen_max, sizeof(*log));
+        if (!mean || !seen || !log) {
             free(mean);
             free(seen);
+            free(log);
             return ki_fail(error, KITH_E_NOMEM, "out of memory for a profile of %u elements", profile->dim);
         }
         while (profile->interest_count > settings->interests_max) merge_nearest(profile);
-        take_over(profile, mean, seen, settings->seen_max);
+        take_over(profile, mean, seen, log, settings->seen_max);
     }
     profile->interests_max = settings->interests_max;
     profile->seen_max = settings->seen_max;

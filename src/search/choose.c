@@ -3,10 +3,12 @@
 
 #include "base/status.h"
 
+#include <math.h>
+
 static kith_status check_options(const kith_search_options *options, size_t k, kith_error *error) {
     if (options->plan != KITH_PLAN_AUTO && !ki_plan_find(options->plan))
         return ki_fail(error, KITH_E_ARG, "search: plan %d is unknown", (int)options->plan);
-    if ((unsigned)options->code > KITH_SCAN_FIRST)
+    if ((unsigned)options->code > KITH_SCAN_ROWS)
         return ki_fail(error, KITH_E_ARG, "search: code %d is unknown", (int)options->code);
     if (!(options->target_recall >= 0 && options->target_recall <= 1))
         return ki_fail(error, KITH_E_ARG, "search: target_recall is %g, 0 to 1 are possible", options->target_recall);
@@ -15,8 +17,43 @@ static kith_status check_options(const kith_search_options *options, size_t k, k
     return KITH_OK;
 }
 
+/* The same by counting runs of as many positions, which do not begin where blocks do: near enough for a cost. */
+static double count_touched(const uint64_t *allowed, uint64_t rows) {
+    const uint64_t ones = UINT64_C(0x0001000100010001), words = rows / 64 + 1;
+    uint64_t runs = 0;
+    for (uint64_t at = 0; at < words; at++) {
+        uint64_t any = allowed[at];
+        any |= any >> 8 & UINT64_C(0x00ff00ff00ff00ff);
+        any |= any >> 4 & UINT64_C(0x000f000f000f000f);
+        any |= any >> 2 & UINT64_C(0x0003000300030003);
+        any |= any >> 1;
+        runs += (any & ones) * ones >> 48;
+    }
+    const double share = (double)runs * KI_BLOCK / (double)rows;
+    return share < 1 ? share : 1;
+}
+
+/* The share of blocks that a filter leaves something of. Where it leaves so few that scoring all of them costs less than
+ * a scan does before its first block, what chance would make of it will do. */
+static double touched_share(const ki_job *job, const uint64_t *allowed) {
+    const ki_view *view = &job->index->view;
+    const size_t queries = job->queries->count;
+    const double row = ki_gather_ns(view->dim, queries), share = (double)job->allowed / (double)view->rows;
+    if (!allowed) return 1;
+    if (row * (double)job->allowed >
+        ki_begin_ns(view->lists.count, queries) + row * ki_filtered_survivors(job->allowed))
+        return count_touched(allowed, view->rows);
+    return 1 - pow(1 - share, KI_BLOCK);
+}
+
+/* Bytes that an exact scan reads of a vector. */
+static double scan_bytes(const ki_view *view) {
+    const ki_level *level = view->level1.blocks ? &view->level1 : &view->full;
+    return 4 * (double)level->quads + (double)(KI_FACTORS * sizeof(float)) / KI_BLOCK;
+}
+
 /* Leaves job->answer zero where the options say all. */
-static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact) {
+static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact, double touched) {
     const ki_view *view = &job->index->view;
     const int must_be_ivf = options->plan == KITH_PLAN_IVF;
     if (must_be_ivf ? options->nprobe || !(options->target_recall > 0) : options->plan != KITH_PLAN_AUTO) return;
@@ -27,6 +64,10 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
                                   .dim = view->dim,
                                   .rows = view->rows,
                                   .allowed = job->allowed,
+                                  .touched = touched,
+                                  .row_bytes = view->originals ? (double)view->row_bytes : 0,
+                                  .scan_bytes = scan_bytes(view),
+                                  .second_lists = ki_second_lists_code(view),
                                   .target = options->target_recall,
                                   .exact = exact,
                                   .must_be_ivf = must_be_ivf,
@@ -37,19 +78,21 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
 kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_error *error) {
     const kith_status status = check_options(options, job->k, error);
     if (status != KITH_OK) return status;
+    const uint64_t *bits = options->filter ? options->filter->allowed : NULL;
     const ki_plan_case at = {.view = &job->index->view,
                              .queries = job->queries->count,
                              .k = job->k,
                              .filtered = options->filter != NULL,
-                             .few = options->filter && !options->filter->allowed,
+                             .few = options->filter && !bits,
                              .allowed = job->allowed,
+                             .touched = touched_share(job, bits),
                              .code = options->code};
     const ki_plan_row *asked = ki_plan_find(options->plan);
     const char *obstacle = asked ? asked->obstacle(&at) : NULL;
     if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
     const kith_plan exact = ki_plan_exact(&at);
     if (!at.few)
-        ask_planner(job, options, exact);
+        ask_planner(job, options, exact, at.touched);
     else if (!asked)
         asked = ki_plan_find(KITH_PLAN_GATHER);
     job->row = asked ? asked : ki_plan_find(job->answer.chosen.plan);

@@ -24,8 +24,7 @@ typedef struct ki_job {
     ki_flat_search search;
     ki_ivf_search ivf; /* plan IVF, or what seeds the thresholds of an exact plan */
     int levels;        /* plan IVF by exact scans of the probed lists (KITH_SCAN_LEVELS): the ivf rounds seed them */
-    double presumed; /* plan IVF: a smaller share of allowed vectors in its lists leaves a query poor; 0: any will do */
-    uint32_t *poor;  /* queries that their lists left with too few results */
+    uint32_t *poor;    /* queries that their lists left with too few results, or that are thin (ivf.h V6) */
     atomic_size_t poor_count;
     int seeded; /* scratch->shared holds thresholds of the queries at work */
     uint64_t *ids;

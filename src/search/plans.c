@@ -10,8 +10,14 @@
 
 /* ---- Costs of the exact plans ------------------------------------------------------------------------------------ */
 
+/* With a filter some of it is no matter of rows: coding the query, the lists that give a threshold, and what bounds do
+ * not rule out. */
 static double scan_ns(const ki_plan_case *at) {
-    return ki_scan_ns(at->view->dim, at->view->survivors, at->queries) * (double)at->view->rows;
+    const ki_view *view = at->view;
+    const double all = ki_scan_ns(view->dim, view->survivors, at->queries) * (double)view->rows;
+    if (!at->filtered) return all;
+    return ki_begin_ns(view->lists.count, at->queries) + all * at->touched +
+           ki_filtered_survivors(at->allowed) * ki_gather_ns(view->dim, at->queries);
 }
 
 static double gather_ns(const ki_plan_case *at) {
@@ -53,6 +59,7 @@ static const char *ivf_obstacle(const ki_plan_case *at) {
     if (at->k == 0) return "a range search has no lists to stop at";
     if (at->code == KITH_SCAN_SECOND && view->second.spec.kind == KI_SECOND_NONE) return "the index has no second code";
     if (at->code == KITH_SCAN_FIRST && !view->level1.blocks) return "the index has no first level";
+    if (at->code == KITH_SCAN_ROWS && !view->originals) return "the index was built without originals";
     return view->lists.count > 1 ? few_obstacle(at) : "the index has one list";
 }
 
@@ -69,11 +76,11 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     if (planned) careful = (ki_careful){job->answer.careful_below, job->answer.careful_nprobe};
     job->ivf.nprobe = planned ? chosen->nprobe : options->nprobe ? options->nprobe : NPROBE;
     job->ivf.rerank = ki_min_size(rerank, RERANK_MAX);
-    job->ivf.code = code == KITH_SCAN_SECOND || code == KITH_SCAN_FIRST ? code : KITH_SCAN_INT8;
     job->levels = code == KITH_SCAN_LEVELS;
+    job->ivf.code = job->levels || code == KITH_SCAN_AUTO ? KITH_SCAN_INT8 : code;
     if (!job->levels) {
         job->ivf.careful = careful;
-        job->presumed = planned ? job->answer.presumed : 0;
+        if (planned) job->ivf.share = (ki_ivf_share){NULL, job->answer.presumed, job->answer.least_nprobe};
         return;
     }
     job->search.careful = careful;
@@ -142,7 +149,7 @@ int kith_plan_parse(const char *word, kith_plan *plan) {
     return 1;
 }
 
-static const char *const codes[] = {"auto", "int8", "second", "levels", "first"};
+static const char *const codes[] = {"auto", "int8", "second", "levels", "first", "rows"};
 enum { CODES = sizeof(codes) / sizeof(*codes) };
 
 const char *kith_scan_code_name(kith_scan_code code) {

@@ -15,6 +15,7 @@ typedef struct ki_plan_case {
     size_t queries, k; /* k 0: range search */
     int filtered, few; /* few: the filter is a list of positions alone */
     uint64_t allowed;  /* vectors that may be found */
+    double touched;    /* the share of blocks that hold some of them */
     kith_scan_code code;
 } ki_plan_case;
 

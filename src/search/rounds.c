@@ -56,19 +56,6 @@ static int seeds_only(const ki_job *job) {
     return job->row->exact || job->levels;
 }
 
-/* Whether a query's lists hold clearly fewer allowed vectors than presumed: by more than a tenth and twice what chance
- * does, so that next to no query is searched again where a filter picks at random. */
-static int is_thin(const struct round *r, size_t query, ki_counts *counts) {
-    const ki_job *job = r->job;
-    uint64_t rows;
-    if (!(job->presumed > 0)) return 0;
-    const double met = (double)ki_ivf_met(r->ivf, query, job->scratch->list_counts.data, &rows);
-    const double expected = job->presumed * (double)rows;
-    if (met >= 0.9 * expected - 2 * sqrt(expected)) return 0;
-    counts->unusual++;
-    return 1;
-}
-
 static void finish_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
     ki_job *job = r->job;
@@ -78,10 +65,8 @@ static void finish_piece(void *context, size_t piece, unsigned number) {
         size_t count;
         const size_t next = i + 1 < end ? i + 1 : SIZE_MAX;
         const ki_hit *hits = ki_ivf_finish(r->ivf, number, i, next, &count, &job->scratch->workers[number].counts);
-        if (seeds_only(job))
-            keep_seed(r, i, hits, count);
-        else
-            ki_job_write(job, r->first + i, hits, is_thin(r, i, &job->scratch->workers[number].counts) ? 0 : count);
+        keep_seed(r, i, hits, count);
+        if (!seeds_only(job)) ki_job_write(job, r->first + i, hits, ki_ivf_is_thin(r->ivf, i) ? 0 : count);
     }
 }
 
@@ -90,8 +75,10 @@ static int compare_numbers(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Search the queries that their lists left short in all lists. */
-static kith_status search_poor(ki_job *job) {
+/* Search the queries of a round from `first` on that their lists left short in all lists. What they found there proves
+ * a threshold. */
+static kith_status search_poor(ki_job *job, size_t first) {
+    _Atomic float *seed = job->scratch->shared.data;
     const size_t count = atomic_load(&job->poor_count);
     uint32_t *poor = job->poor;
     const size_t nprobe = job->search.nprobe;
@@ -100,7 +87,10 @@ static kith_status search_poor(ki_job *job) {
     job->which = poor;
     job->poor = NULL;
     job->search.nprobe = 0;
+    job->seeded = job->index->view.originals && !job->levels;
+    for (size_t i = 0; i < count && job->seeded; i++) atomic_init(&seed[i], atomic_load(&seed[poor[i] - first]));
     const kith_status status = ki_exact_run(job, 0, count);
+    job->seeded = 0;
     job->search.nprobe = nprobe;
     job->poor = poor;
     job->which = NULL;
@@ -159,7 +149,7 @@ static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf)
         status = ki_exact_run(job, first, count);
         job->seeded = 0;
     }
-    return status == KITH_OK ? search_poor(job) : status;
+    return status == KITH_OK ? search_poor(job, first) : status;
 }
 
 /* The whole request in rounds of about equal size. */
@@ -183,16 +173,8 @@ static void seed_from(ki_job *job, size_t nprobe) {
     job->ivf.first_lists_only = job->levels;
 }
 
-kith_status ki_rounds_seed(ki_job *job) {
-    if (!wants_seeds(job)) return ki_exact_run(job, 0, job->queries->count);
-    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
-    job->ivf.code = KITH_SCAN_INT8;
-    seed_from(job, SEED_PROBES);
-    return serve(job, 1);
-}
-
 /* Allowed vectors of each list. */
-static int count_allowed(const ki_job *job) {
+static int count_allowed(ki_job *job) {
     const ki_lists *lists = &job->index->view.lists;
     uint32_t *counts = ki_area_take(&job->scratch->list_counts, lists->count, sizeof(*counts));
     for (size_t l = 0; counts && l < lists->count; l++) {
@@ -205,12 +187,22 @@ static int count_allowed(const ki_job *job) {
             if (end - at <= 64 - at % 64) break;
         }
     }
+    job->ivf.share.list_counts = counts;
     return counts != NULL;
+}
+
+kith_status ki_rounds_seed(ki_job *job) {
+    if (!wants_seeds(job)) return ki_exact_run(job, 0, job->queries->count);
+    if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
+    if (job->search.allowed && !count_allowed(job)) return KITH_E_NOMEM;
+    job->ivf.code = KITH_SCAN_INT8;
+    seed_from(job, SEED_PROBES);
+    return serve(job, 1);
 }
 
 kith_status ki_rounds_answer(ki_job *job) {
     if (!take_ivf(job->scratch)) return KITH_E_NOMEM;
-    if (job->presumed > 0 && !count_allowed(job)) return KITH_E_NOMEM;
+    if (job->ivf.share.presumed > 0 && !count_allowed(job)) return KITH_E_NOMEM;
     const int ivf = !job->levels || wants_seeds(job);
     if (job->levels) seed_from(job, ki_min_size(SEED_PROBES, job->search.nprobe));
     return serve(job, ivf);

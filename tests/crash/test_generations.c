@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "collection/create.h"
-#include "collection/made.h"
+#include "state/made.h"
 #include "support/data.h"
 #include "support/disk.h"
 

@@ -99,6 +99,7 @@ static void try_searches(const kith_index *index, const kith_index_info *info, k
             options.nprobe = 1 + ki_rng_below(rng, 4);
             options.code = *info->second_code && filtered ? KITH_SCAN_SECOND : KITH_SCAN_AUTO;
             if (plan == KITH_PLAN_IVF && info->first_level_dim && ki_rng_below(rng, 2)) options.code = KITH_SCAN_FIRST;
+            if (plan == KITH_PLAN_IVF && ki_rng_below(rng, 4) == 0) options.code = KITH_SCAN_ROWS;
             if (kith_search(index, &queries, K, &options, scratch, ids, distances, &error) == KITH_OK)
                 for (size_t i = 0; i < queries.count; i++) check_shape(ids + i * K, distances + i * K);
             (void)!kith_search_range(index, &queries, 20, &options, scratch, &ranges, &error);

@@ -294,6 +294,15 @@ def test_profiles(shop):
     diverse = answers(good("query", shop, "--profile", "bo", "-k", 5, "--diversity", 0.9, "--json").stdout)[0]
     assert len(set(diverse)) == 5 and diverse[0] == ranked[2] and diverse != ranked[2:7]
     assert len(answers(good("query", shop, "--profile", "ann", "-k", 300, "--json").stdout)[0]) == 297
+    # New vectors move no profile before it is rebuilt.
+    write_lines(shop.parent / "new.jsonl", [{"id": 4, "vector": vector(77)}])
+    good("add", shop, shop.parent / "new.jsonl", "--mode", "update")
+    assert json.loads(good("profile", shop, "bo", "--json", "--vectors").stdout)["interests"][0]["vector"] == center
+    assert "1 profile of 1 events, 0 of them" in good("profile", shop, "bo", "--rebuild").stdout
+    moved = json.loads(good("profile", shop, "bo", "--json", "--vectors").stdout)
+    assert moved["interests"][0]["vector"] == vector(77) and moved["seen"] == 3
+    good("delete", shop, 4)
+    assert json.loads(good("profile", shop, "--rebuild", "--json").stdout) == {"profiles": 2, "events": 4, "skipped": 2}
     good("profile", shop, "bo", "--forget")
     refused(ABSENT, "query", shop, "--profile", "bo")
     refused(ABSENT, "profile", shop, "bo", "--forget")
@@ -307,76 +316,13 @@ def test_mistakes_with_profiles(shop):
     refused(USAGE, "profile", shop, "cy", "--half-life", "30")
     refused(USAGE, "profile", shop, "cy", "--interests", 17)
     refused(USAGE, "profile", shop, "cy", "--forget", "--like", 4)
+    refused(USAGE, "profile", shop, "cy", "--forget", "--rebuild")
+    refused(USAGE, "profile", shop, "--like", 4)
+    refused(ABSENT, "profile", shop, "cy", "--rebuild")
     refused(USAGE, "query", shop, "--id", 4, "--with-seen")
     refused(USAGE, "query", shop, "--profile", "cy", "--id", 4, "--query", "1")
     good("profile", shop, "cy", "--seen", 4)
     assert "no interests yet" in refused(ABSENT, "query", shop, "--profile", "cy")
-
-
-def test_generations(shop, tmp_path):
-    """Vectors of another model and dimension beside the first, tried by some users, made current and back."""
-    wide = [[float(number % 17), float(number % 7), 1.0] for number in range(300)]
-    write_lines(tmp_path / "wide.jsonl", ({"id": n, "vector": wide[n]} for n in range(300)))
-    write_lines(tmp_path / "some.jsonl", ({"id": n, "vector": wide[n]} for n in range(100)))
-
-    def best(query):
-        return min((sum((a - b) ** 2 for a, b in zip(v, query)), n) for n, v in enumerate(wide))
-
-    assert good("generation", shop, "--begin", "--dim", 3, "--model", "m2").stdout == "2\n"
-    good("add", shop, tmp_path / "some.jsonl", "--generation", 2, "--mode", "update")
-    listed = lines(good("generation", shop, "--json").stdout)
-    assert [(g["generation"], g["state"], g["model"]) for g in listed] == [(1, "current", ""), (2, "building", "m2")]
-    assert listed[1]["vectors"] == [{"name": "", "dim": 3, "dtype": "f32", "metric": "l2"}]
-    checked = json.loads(good("generation", shop, 2, "--check", "--json").stdout)
-    assert (checked["items"], checked["with_vectors"], checked["lacking"]) == (300, 100, 200)
-    assert "0.3333" in refused(INPUT, "flip", shop, 2)
-    q = vector(9)
-    first = ("query", shop, "--query", ",".join(map(str, q)), "-k", 5, "--json")
-    assert answers(good(*first).stdout) == [nearest(range(300), q, 5)]
-    good("add", shop, tmp_path / "wide.jsonl", "--generation", 2, "--mode", "update")
-    second = ("query", shop, "--query", "3,4,1", "-k", 1, "--json")
-    distance, number = best([3, 4, 1])
-    assert answers(good(*second, "--generation", 2).stdout) == [[(number, distance)]]
-    # Whoever is sent to the canary asks with its vectors.
-    good("generation", shop, 2, "--canary", 1)
-    assert answers(good(*second, "--user", "ann").stdout) == [[(number, distance)]]
-    good("generation", shop, 2, "--canary", 0)
-    assert answers(good(*first, "--user", "ann").stdout) == [nearest(range(300), q, 5)]
-    assert "generation 2 is current, after 1" in good("flip", shop, 2).stdout
-    assert answers(good(*second).stdout) == [[(number, distance)]]
-    assert "generation 2" in refused(USAGE, *second, "--model", "m1")
-    alike = answers(good("query", shop, "--id", 20, "--generation", 1, "-k", 3, "--json").stdout)[0]
-    assert alike == [hit for hit in nearest(range(300), vector(20), 4) if hit[0] != 20]
-    assert json.loads(good("flip", shop, "--back", "--json").stdout)["to"] == 1
-    assert answers(good(*first).stdout) == [nearest(range(300), q, 5)]
-    good("flip", shop, "--back", "--quiet")
-    good("compact", shop)
-    good("generation", shop, 1, "--drop")
-    assert not list((shop / "segments").rglob("vectors.0.kith"))
-    assert "generation 1" in refused(ABSENT, *first, "--generation", 1)
-    assert "2 is current, of 1" in good("info", shop).stdout
-    assert answers(good(*second).stdout) == [[(number, distance)]]
-    good("verify", shop)
-
-
-def test_mistakes_with_generations(shop):
-    refused(USAGE, "generation", shop, "--begin")
-    refused(USAGE, "generation", shop, "--begin", "--dim", 3, "--vectors", "a:3")
-    refused(USAGE, "generation", shop, "--begin", "--vectors", "a:3", "--metric", "ip")
-    refused(USAGE, "generation", shop, "--dim", 3)
-    refused(USAGE, "generation", shop, "--check")
-    refused(USAGE, "generation", shop, 2)
-    refused(USAGE, "generation", shop, 2, "--drop", "--check")
-    refused(USAGE, "generation", shop, "two", "--drop")
-    refused(USAGE, "generation", shop, 1, "--canary", 2)
-    refused(USAGE, "flip", shop)
-    refused(USAGE, "flip", shop, 2, "--back")
-    assert "no generation 2" in refused(ABSENT, "flip", shop, 2)
-    refused(ABSENT, "flip", shop, "--back")
-    refused(ABSENT, "generation", shop, "--begin", "--vectors", "image:3")
-    assert "is current" in refused(STORAGE, "generation", shop, 1, "--drop")
-    refused(ABSENT, "add", shop, "-", "--generation", 3)
-    assert len(lines(good("generation", shop, "--json").stdout)) == 1
 
 
 def test_one_writer(shop, tmp_path):

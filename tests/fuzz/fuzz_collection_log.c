@@ -3,7 +3,7 @@
  * Bodies of a collection's log, as they are and with a right hash: refused, or operations whose every byte can be read
  * and from which the same body is written. The first byte chooses the kind of ids. */
 #include "base/bytes.h"
-#include "collection/log.h"
+#include "log/log.h"
 
 #include <stdlib.h>
 #include <string.h>

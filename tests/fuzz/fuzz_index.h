@@ -90,7 +90,7 @@ static void fuzz_plans(const kith_index *index, const kith_queries *queries, uns
                        kith_scratch *scratch) {
     const size_t k = salt % 4 ? salt % 4 : FUZZ_K_MAX, nprobe = 1 + salt / 4 % 8;
     for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_IVF; plan++) {
-        const int codes = plan == KITH_PLAN_IVF ? KITH_SCAN_FIRST : KITH_SCAN_AUTO;
+        const int codes = plan == KITH_PLAN_IVF ? KITH_SCAN_ROWS : KITH_SCAN_AUTO;
         for (int code = KITH_SCAN_AUTO; code <= codes; code++) {
             kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
             options.plan = (kith_plan)plan;

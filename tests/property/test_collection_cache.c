@@ -18,7 +18,7 @@
 
 #include "base/clock.h"
 #include "base/rng.h"
-#include "collection/collection.h"
+#include "state/collection.h"
 #include "support/data.h"
 
 #include <stdio.h>

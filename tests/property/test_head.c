@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/head.h"
+#include "head/head.h"
 #include "support/data.h"
 #include "support/faulty_malloc.h"
 

@@ -26,6 +26,8 @@ static void check_ivf_of_all(const struct subject *s, struct request r) {
     check(s, r);
     r.code = KITH_SCAN_FIRST;
     if (s->info.first_level_dim) check(s, r);
+    r.code = KITH_SCAN_ROWS;
+    check(s, r);
     r.rerank = 0;
     r.code = KITH_SCAN_LEVELS;
     check(s, r);
@@ -110,10 +112,11 @@ static void search_ivf(const struct subject *s, kith_scan_code code, size_t batc
 static void test_ivf_does_not_depend_on_company(void **state) {
     static const size_t batches[] = {1, 3, 13, 64, QUERIES};
     (void)state;
-    static const kith_scan_code codes[] = {KITH_SCAN_INT8, KITH_SCAN_LEVELS, KITH_SCAN_FIRST};
-    for (int trial = 0; trial < 6; trial++) {
+    static const kith_scan_code codes[] = {KITH_SCAN_INT8, KITH_SCAN_LEVELS, KITH_SCAN_FIRST, KITH_SCAN_ROWS};
+    for (int trial = 0; trial < 8; trial++) {
         const kith_metric metric = (kith_metric)(KITH_L2SQ + trial % 3);
-        const kith_scan_code code = codes[(trial + trial / 3) % 3];
+        const kith_scan_code code = codes[trial % 4];
+        const int filtered = trial >= 3;
         subject_lists = 30;
         /* A first level needs 64 dimensions and more; without one second lists have full codes. */
         struct subject s = subject_make(DATA_CLUSTERED, metric, KITH_F32, KITH_F32, slow ? 900 : 3000,
@@ -122,10 +125,11 @@ static void test_ivf_does_not_depend_on_company(void **state) {
         float *distances = take(2 * QUERIES * K, sizeof(*distances)), *others = distances + QUERIES * K;
         assert_int_equal(code == KITH_SCAN_FIRST, s.info.first_level_dim != 0);
         assert_true(s.info.spilled_rows > 0);
-        search_ivf(&s, code, QUERIES, 1, 0, 4, expected, distances);
+        set_filter(&s, 3);
+        search_ivf(&s, code, QUERIES, 1, filtered, 4, expected, distances);
         for (size_t b = 0; b < sizeof(batches) / sizeof(*batches); b++)
             for (unsigned threads = 1; threads <= THREADS_MAX; threads++) {
-                search_ivf(&s, code, batches[b], threads, 0, 4, ids, others);
+                search_ivf(&s, code, batches[b], threads, filtered, 4, ids, others);
                 assert_memory_equal(ids, expected, QUERIES * K * sizeof(*ids));
                 assert_memory_equal(others, distances, QUERIES * K * sizeof(*distances));
             }
@@ -140,12 +144,13 @@ static void test_ivf_always_fills_rows(void **state) {
     (void)state;
     subject_lists = 30;
     struct subject s = subject_make(DATA_NORMAL, KITH_L2SQ, KITH_F32, KITH_F32, 1000, 24, DISTINCT, 5);
+    static const kith_scan_code codes[] = {KITH_SCAN_INT8, KITH_SCAN_LEVELS, KITH_SCAN_ROWS};
     uint64_t *ids = take(QUERIES * K, sizeof(*ids));
     float *distances = take(QUERIES * K, sizeof(*distances));
     for (size_t every = 10; every <= 400; every *= 2) {
         set_filter(&s, every);
         const uint64_t allowed = kith_filter_count(s.filter), wanted = allowed < K ? allowed : K;
-        search_ivf(&s, every % 20 ? KITH_SCAN_LEVELS : KITH_SCAN_INT8, 50, 2, 1, 1, ids, distances);
+        search_ivf(&s, codes[every / 10 % 3], 50, 2, 1, 1, ids, distances);
         for (size_t i = 0; i < QUERIES; i++)
             for (size_t j = 0; j < K; j++) {
                 assert_int_equal(ids[i * K + j] == KITH_ID_NONE, j >= wanted);

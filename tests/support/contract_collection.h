@@ -102,6 +102,17 @@ static kith_status call_collection_get(unsigned missing, kith_error *error) {
     return kith_collection_get(P(1, shop), P(2, &ids), KITH_WITH_PAYLOAD, P(3, found), error);
 }
 
+static kith_status call_collection_generation_get(unsigned missing, kith_error *error) {
+    const kith_ids ids = shop_some();
+    return kith_collection_generation_get(P(1, shop), 1, P(2, &ids), KITH_WITH_VECTORS, P(3, found), error);
+}
+
+static kith_status call_result_vector_spec(unsigned missing, kith_error *error) {
+    const kith_status status = call_collection_generation_get(0, error);
+    assert_int_equal(status, KITH_OK);
+    return kith_result_vector_spec(P(1, found), "", P(2, &out.spec));
+}
+
 static kith_status call_collection_exists(unsigned missing, kith_error *error) {
     const kith_ids ids = shop_some();
     return kith_collection_exists(P(1, shop), P(2, &ids), P(3, out.exists), error);
@@ -190,6 +201,10 @@ static kith_status call_collection_profile_event(unsigned missing, kith_error *e
 
 static kith_status call_collection_profile_get(unsigned missing, kith_error *error) {
     return kith_collection_profile_get(P(1, shop), P(2, "reader"), P(3, &out.profile), NULL, 0, error);
+}
+
+static kith_status call_collection_profile_rebuild(unsigned missing, kith_error *error) {
+    return kith_collection_profile_rebuild(P(1, shop), NULL, NULL, NULL, &out.rebuilt, error);
 }
 
 static kith_status call_collection_profile_delete(unsigned missing, kith_error *error) {
@@ -303,6 +318,10 @@ static kith_status give_profile_options(void *given, kith_error *error) {
     static const kith_profile_event seen[] = {{.kind = KITH_EVENT_SEEN}, {.kind = KITH_EVENT_SEEN}};
     const kith_ids ids = shop_some();
     return kith_collection_profile_event(shop, "reader", &ids, seen, given, error);
+}
+
+static kith_status give_rebuild_report(void *given, kith_error *error) {
+    return kith_collection_profile_rebuild(shop, NULL, NULL, NULL, given, error);
 }
 
 static kith_status give_profile_report(void *given, kith_error *error) {

@@ -9,7 +9,7 @@
 #define TESTS_SUPPORT_SEALING_H
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "upkeep/seal.h"
 #include "support/data.h"
 
 #include <dirent.h>

@@ -375,6 +375,26 @@ static kith_status see_one_state(void *context, const ki_catalog_item *item, kit
     return status;
 }
 
+/* Rows one by one, of one state; once more inside, and scans there. */
+static void see_rows(ki_catalog *catalog, uint64_t rows) {
+    ki_found found = {0};
+    one_state one = {.catalog = catalog};
+    uint64_t version = 0;
+    OK(ki_catalog_read_rows(catalog, rows, &error));
+    for (uint64_t key = 0; key < 50; key++) {
+        if (key == 20) OK(ki_catalog_read_rows(catalog, rows, &error));
+        OK(ki_catalog_get_item(catalog, key, &found, &error));
+        if (!version) version = found.item.version;
+        assert_true(found.item.version == version);
+        if (key == 20) OK(ki_catalog_scan_items(catalog, 0, see_one_state, &one, &error));
+        if (key == 30) ki_catalog_read_end(catalog);
+    }
+    ki_catalog_read_end(catalog);
+    assert_int_equal(one.count, 50);
+    assert_true(one.version == version);
+    ki_found_free(&found);
+}
+
 static void test_scans_see_one_state(void **state) {
     ki_catalog *catalog = *state;
     pthread_t thread;
@@ -400,6 +420,8 @@ static void test_scans_see_one_state(void **state) {
         OK(ki_catalog_scan_items(catalog, 0, see_one_state, &several, &error));
         ki_catalog_read_end(catalog);
         assert_true(several.version == version);
+        see_rows(catalog, 50);
+        see_rows(catalog, 100);
     }
     do OK(ki_catalog_stamp(catalog, &stamp, &error));
     while (stamp == before);

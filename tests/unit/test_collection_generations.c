@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "collection/collection.h"
-#include "collection/generations.h"
+#include "state/collection.h"
+#include "state/generations.h"
 #include "support/shop.h"
 
 #include <dirent.h>
@@ -199,6 +199,44 @@ static void test_flip_and_back(void **state) {
 }
 
 /* What is asked of it, reads give. */
+/* Rows of one generation, and how long they are, of one read. */
+static void test_reads_by_id(void **state) {
+    (void)state;
+    kith_collection *c = shop_at(fresh());
+    static const uint64_t some[] = {7, 99, 3};
+    const kith_ids ids = {.count = 3, .ids = some};
+    const uint32_t asked[] = {1, 2, 0};
+    kith_vector_spec spec;
+    kith_result *result = NULL;
+    uint32_t two;
+    must(kith_result_create(&result, &error));
+    must(begin_of(c, WIDE, "m2", &two));
+    must(fill(c, 2, WIDE, 0, ITEMS, KITH_UPDATE));
+    for (size_t i = 0; i < 3; i++) {
+        kith_hits hits = KITH_HITS_INIT;
+        const uint32_t generation = asked[i] == 2 ? 2 : 1;
+        const size_t dim = generation == 1 ? DIM : WIDE;
+        must(kith_collection_generation_get(c, asked[i], &ids, KITH_WITH_VECTORS, result, &error));
+        must(kith_collection_flip(c, 3 - generation, NULL, NULL, &error)); /* what was read stays what it was */
+        must(kith_result_hits(result, &hits));
+        must(kith_result_vector_spec(result, NULL, &spec));
+        assert_int_equal(spec.dim, dim);
+        assert_string_equal(spec.name, "");
+        const float *rows = kith_result_vectors(result, "", NULL);
+        assert_int_equal(hits.count, 2);
+        assert_true(rows[dim - 1] == value_of(generation, 7) && rows[2 * dim - 1] == value_of(generation, 3));
+        if (asked[i]) must(kith_collection_flip(c, 1, NULL, NULL, &error));
+    }
+    must(kith_result_vector_spec(result, "small", &spec));
+    assert_string_equal(spec.name, "small");
+    assert_int_equal(kith_result_vector_spec(result, "large", &spec), KITH_E_NOTFOUND);
+    must(kith_collection_generation_get(c, 2, &ids, KITH_WITH_PAYLOAD, result, &error));
+    assert_int_equal(kith_result_vector_spec(result, "", &spec), KITH_E_NOTFOUND);
+    refused(kith_collection_generation_get(c, 9, &ids, 0, result, &error), KITH_E_NOTFOUND, "no generation 9");
+    kith_result_destroy(result);
+    kith_collection_close(c);
+}
+
 static void test_reads(void **state) {
     (void)state;
     kith_collection *c = shop_at(fresh());
@@ -833,23 +871,15 @@ static void test_flips_while_others_work(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_flip_and_back),
-        cmocka_unit_test(test_reads),
-        cmocka_unit_test(test_shared_names),
-        cmocka_unit_test(test_writes),
-        cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_drop_and_reuse),
-        cmocka_unit_test(test_drop_the_first),
-        cmocka_unit_test(test_room_is_made),
-        cmocka_unit_test(test_in_memory),
-        cmocka_unit_test(test_canary),
-        cmocka_unit_test(test_check),
-        cmocka_unit_test(test_overlap),
-        cmocka_unit_test(test_followers),
-        cmocka_unit_test(test_copies),
-        cmocka_unit_test(test_repair),
-        cmocka_unit_test(test_profiles),
-        cmocka_unit_test(test_flips_while_others_work),
+        cmocka_unit_test(test_flip_and_back),  cmocka_unit_test(test_reads),
+        cmocka_unit_test(test_reads_by_id),    cmocka_unit_test(test_shared_names),
+        cmocka_unit_test(test_writes),         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_drop_and_reuse), cmocka_unit_test(test_drop_the_first),
+        cmocka_unit_test(test_room_is_made),   cmocka_unit_test(test_in_memory),
+        cmocka_unit_test(test_canary),         cmocka_unit_test(test_check),
+        cmocka_unit_test(test_overlap),        cmocka_unit_test(test_followers),
+        cmocka_unit_test(test_copies),         cmocka_unit_test(test_repair),
+        cmocka_unit_test(test_profiles),       cmocka_unit_test(test_flips_while_others_work),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "base/bytes.h"
-#include "collection/log.h"
-#include "collection/made.h"
+#include "log/log.h"
+#include "state/made.h"
 
 #include <stdio.h>
 #include <stdlib.h>

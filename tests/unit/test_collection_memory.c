@@ -13,7 +13,7 @@
 #include "support/faulty_malloc.h"
 #include "support/shop.h"
 
-#include "collection/collection.h"
+#include "state/collection.h"
 
 enum { ITEMS = 20, CALLS_MOST = 4000 };
 

@@ -14,7 +14,7 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
-#include "collection/collection.h"
+#include "log/follow.h"
 
 #include <sys/stat.h>
 #include <sys/wait.h>

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "upkeep/seal.h"
 #include "support/shop.h"
 
 #include <math.h>
@@ -232,6 +232,11 @@ static void test_several_interests_are_all_served(void **state) {
         for (size_t j = 0; j < i; j++) assert_int_not_equal(hits.ids[i], hits.ids[j]);
     }
     assert_in_range(odd, 8, 12);
+    /* One that is liked less has less, and not nothing. */
+    for (uint64_t id = 10; id < 30; id += 2) must(tell(collection, "ed", KITH_EVENT_LIKE, id, NULL));
+    search(collection, &ask);
+    for (size_t i = odd = 0; i < 20; i++) odd += hits.ids[i] % 2;
+    assert_in_range(odd, 3, 7);
     kith_collection_close(collection);
 }
 
@@ -298,6 +303,62 @@ static void test_diversity_of_any_search(void **state) {
     search(collection, &ask);
     const float *vectors = kith_result_vectors(result, "", NULL);
     for (size_t i = 0; i < 10; i++) assert_memory_equal(vectors + i * WIDE, rows[hits.ids[i]], sizeof(rows[0]));
+    kith_collection_close(collection);
+}
+
+/* ---- Anew -------------------------------------------------------------------------------------------------------- */
+
+static int stop_second(void *context, const kith_progress *progress) {
+    int *calls = context;
+    assert_string_equal(progress->stage, "rebuilding");
+    return ++*calls == 2;
+}
+
+/* Items swap their vectors: a profile that is rebuilt is as one that is told only then. Many, in several parts. */
+static void test_rebuilt_for_new_vectors(void **state) {
+    enum { MANY = 150 };
+    kith_rebuild_report report = KITH_REBUILD_REPORT_INIT;
+    float before[KITH_INTERESTS_MAX * WIDE], after[KITH_INTERESTS_MAX * WIDE], fresh_one[KITH_INTERESTS_MAX * WIDE];
+    const uint64_t gone = 9;
+    char name[16];
+    int calls = 0;
+    (void)state;
+    kith_collection *collection = filled(fresh());
+    for (uint64_t i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "p%d", (int)i);
+        must(tell(collection, name, KITH_EVENT_LIKE, 4, NULL));
+        must(tell(collection, name, KITH_EVENT_SEEN, 5, NULL));
+    }
+    must(tell(collection, "p7", KITH_EVENT_LIKE, gone, NULL));
+    for (int d = 0; d < WIDE; d++) rows[4][d] = rows[3][d]; /* it belongs to the other group now */
+    must(write_rows(collection, 4, 1, 1));
+    must(kith_collection_delete(collection, &(kith_ids){.count = 1, .ids = &gone}, NULL, NULL, &error));
+    (void)report_of(collection, "p99", before);
+    refused(kith_collection_profile_rebuild(collection, NULL, stop_second, &calls, &report, &error), KITH_E_CANCELLED,
+            "after 64 of 150");
+    (void)report_of(collection, "p99", after);
+    assert_memory_equal(before, after, WIDE * sizeof(float));
+    must(kith_collection_profile_rebuild(collection, NULL, NULL, NULL, &report, &error));
+    assert_int_equal(report.profiles, MANY);
+    assert_int_equal(report.events, MANY + 1);
+    assert_int_equal(report.skipped, 1);
+    must(tell(collection, "new", KITH_EVENT_LIKE, 4, NULL));
+    (void)report_of(collection, "new", fresh_one);
+    for (uint64_t i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "p%d", (int)i);
+        const kith_profile_report now = report_of(collection, name, after);
+        assert_memory_equal(after, fresh_one, WIDE * sizeof(float));
+        assert_int_equal(now.seen, i == 7 ? 3 : 2);
+        assert_int_equal(now.events, now.seen);
+    }
+    must(kith_collection_profile_rebuild(collection, "p7", NULL, NULL, &report, &error));
+    assert_int_equal(report.profiles * 100 + report.events * 10 + report.skipped, 121);
+    refused(kith_collection_profile_rebuild(collection, "nobody", NULL, NULL, NULL, &error), KITH_E_NOTFOUND,
+            "no profile \"nobody\"");
+    refused(kith_collection_profile_rebuild(collection, "", NULL, NULL, NULL, &error), KITH_E_ARG, "name");
+    kith_collection *reader = open_at(collection->path, 1);
+    refused(kith_collection_profile_rebuild(reader, NULL, NULL, NULL, NULL, &error), KITH_E_ARG, "reading only");
+    kith_collection_close(reader);
     kith_collection_close(collection);
 }
 
@@ -408,6 +469,7 @@ int main(void) {
         cmocka_unit_test(test_diversity_of_any_search),
         cmocka_unit_test(test_events_are_checked),
         cmocka_unit_test(test_searches_are_checked),
+        cmocka_unit_test(test_rebuilt_for_new_vectors),
         cmocka_unit_test(test_a_damaged_profile),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

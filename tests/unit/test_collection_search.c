@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "upkeep/seal.h"
 #include "support/data.h"
 
 #include <math.h>

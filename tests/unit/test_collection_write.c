@@ -11,7 +11,7 @@
 
 #include "support/shop.h"
 
-#include "collection/collection.h"
+#include "write/commit.h"
 
 #include <math.h>
 #include <pthread.h>

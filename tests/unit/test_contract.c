@@ -51,6 +51,7 @@ static struct outputs {
     kith_write_report written;
     kith_collection_info collection_info;
     kith_profile_report profile;
+    kith_rebuild_report rebuilt;
     kith_generation_info generation;
     kith_generation_report checked;
     kith_flip_report flipped;
@@ -337,7 +338,10 @@ static const struct call {
     CALL(collection_repair, 1),
     CALL(collection_profile_event, 4),
     CALL(collection_profile_get, 3),
+    CALL(collection_profile_rebuild, 1),
     CALL(collection_profile_delete, 2),
+    CALL(result_vector_spec, 2),
+    CALL(collection_generation_get, 3),
     CALL(collection_generation_begin, 3),
     CALL(collection_generation, 2),
     CALL(collection_generation_vector, 2),
@@ -361,6 +365,7 @@ static void mark_outputs(void) {
     out.written.struct_size = sizeof(out.written);
     out.collection_info.struct_size = sizeof(out.collection_info);
     out.profile.struct_size = sizeof(out.profile);
+    out.rebuilt.struct_size = sizeof(out.rebuilt);
     out.generation.struct_size = sizeof(out.generation);
     out.checked.struct_size = sizeof(out.checked);
     out.flipped.struct_size = sizeof(out.flipped);
@@ -609,6 +614,8 @@ static const struct given {
     GIVE(ask_report, generation, 1),
     GIVE(profile_options, threshold, 0),
     GIVE(profile_report, threshold, 1),
+    GIVE(rebuild_report, skipped, 1),
+    GIVE(collection_info, profile_cache_misses, 1),
     GIVE(collection_info, generations, 1),
     GIVE(repair_report, segments, 1),
     GIVE(generation_options, vector_count, 0),

@@ -51,17 +51,18 @@ static void test_formula(void **state) {
         ki_ranking rankings[RANKINGS];
         struct sum sums[KEYS];
         const size_t count = 1 + (size_t)ki_rng_below(&rng, RANKINGS), k = 1 + (size_t)ki_rng_below(&rng, KEYS);
+        const double constant = round % 2 ? KI_FUSE_RANKS : KI_FUSE_SHARES;
         size_t all = 0;
         for (size_t r = 0; r < count; r++) rankings[r] = rank(&rng, hits[r]);
         for (uint64_t key = 0; key < KEYS; key++) {
             double sum = 0;
             for (size_t r = 0; r < count; r++)
                 for (size_t i = 0; i < rankings[r].count; i++)
-                    if (hits[r][i].key == key * 7) sum += rankings[r].weight / (61 + (double)i);
+                    if (hits[r][i].key == key * 7) sum += rankings[r].weight / (constant + 1 + (double)i);
             if (sum > 0) sums[all++] = (struct sum){key * 7, (float)-sum};
         }
         qsort(sums, all, sizeof(*sums), before);
-        const size_t found = ki_fuse(rankings, count, k, &memory, out);
+        const size_t found = ki_fuse(rankings, count, constant, k, &memory, out);
         assert_int_equal(found, all < k ? all : k);
         for (size_t i = 0; i < found; i++) {
             assert_int_equal(out[i].key, sums[i].key);
@@ -80,11 +81,26 @@ static void test_ties(void **state) {
     const ki_ranking rankings[] = {{a, 2, 1}, {b, 2, 1}};
     ki_area memory = {0};
     ki_leg_hit out[2];
-    assert_int_equal(ki_fuse(rankings, 2, 2, &memory, out), 2);
+    assert_int_equal(ki_fuse(rankings, 2, KI_FUSE_RANKS, 2, &memory, out), 2);
     assert_int_equal(out[0].key, 4);
     assert_int_equal(out[1].key, 9);
     assert_true(out[0].distance == out[1].distance);
-    assert_int_equal(ki_fuse(NULL, 0, 2, &memory, out), 0);
+    assert_int_equal(ki_fuse(NULL, 0, KI_FUSE_RANKS, 2, &memory, out), 0);
+    free(memory.data);
+}
+
+/* Of two rankings with nothing in common, each has results by its weight, at every depth. */
+static void test_shares(void **state) {
+    (void)state;
+    ki_leg_hit a[60], b[60], out[60];
+    const ki_ranking rankings[] = {{a, 60, 0.75}, {b, 60, 0.25}};
+    ki_area memory = {0};
+    for (uint64_t i = 0; i < 60; i++) a[i] = (ki_leg_hit){i, 0, 0, 0}, b[i] = (ki_leg_hit){100 + i, 0, 0, 0};
+    assert_int_equal(ki_fuse(rankings, 2, KI_FUSE_SHARES, 60, &memory, out), 60);
+    for (size_t depth = 1, second = 0; depth <= 60; depth++) {
+        second += out[depth - 1].key >= 100;
+        assert_in_range(second, depth / 4 > 0 ? depth / 4 - 1 : 0, depth / 4);
+    }
     free(memory.data);
 }
 
@@ -98,6 +114,6 @@ static void test_depth(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_formula), cmocka_unit_test(test_ties),
-                                       cmocka_unit_test(test_depth)};
+                                       cmocka_unit_test(test_shares), cmocka_unit_test(test_depth)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/head.h"
+#include "head/head.h"
 #include "support/faulty_malloc.h"
 
 enum { DIM = 4, BITS = 16 };

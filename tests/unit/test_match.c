@@ -11,7 +11,8 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "match/match.h"
+#include "upkeep/seal.h"
 
 #include <stdio.h>
 #include <stdlib.h>

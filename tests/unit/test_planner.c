@@ -51,6 +51,7 @@ static ki_question ask(size_t k, size_t count, double target) {
                          .lists = LISTS,
                          .rows = ROWS,
                          .allowed = ROWS,
+                         .touched = 1,
                          .target = target,
                          .exact = KITH_PLAN_SCAN};
 }
@@ -134,21 +135,82 @@ static void test_code(void **state) {
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_SCAN);
 }
 
+/* The lists of the k nearest of a share f are those of the k/f nearest of all. */
 static void test_filter(void **state) {
     (void)state;
-    ki_question question = ask(10, 1, 0.9);
-    question.allowed = ROWS / 4;
+    ki_question question = ask(10, 1, 0.95); /* 16 lists for 10, 32 for 100 */
+    assert_int_equal(plan(question).chosen.nprobe, 32);
+    question.target = 0.9375;
+    for (size_t i = 0; i < calibration.count; i++) settings[i].recall_error = 0;
+    assert_int_equal(plan(question).chosen.nprobe, 16);
+    assert_int_equal(plan(ask(100, 1, 0.9375)).chosen.nprobe, 32);
+    question.allowed = ROWS / 10;
     ki_answer answer = plan(question);
     assert_int_equal(answer.chosen.plan, KITH_PLAN_IVF);
-    assert_int_equal(answer.chosen.nprobe, 64);
-    assert_true(answer.chosen.query_ns == 64000);
-    question.allowed = ROWS / 40; /* 640 of 1000 lists */
+    assert_int_equal(answer.chosen.nprobe, 32);
+    assert_int_equal(answer.least_nprobe, 16);
+    assert_true(answer.presumed == 0.1);
+    assert_true(answer.chosen.query_ns == 32000);
+    assert_in_range(answer.chosen.rerank, 20, 30); /* of the 200 for a hundred a tenth, and what chance adds */
+    question.allowed = ROWS / 2;                   /* between: as the power of the rank that was measured */
+    answer = plan(question);
+    assert_int_equal(answer.chosen.nprobe, (int)ceil(16 * pow(2, log10(2))));
+    question.allowed = ROWS / 200; /* beyond: twenty times the largest k, halfway to proportion */
+    answer = plan(question);
+    assert_int_equal(answer.chosen.nprobe, (int)ceil(32 * pow(20, (1 + log10(2)) / 2)));
+    question.allowed = ROWS / 1000; /* more than half of the lists */
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_SCAN);
     question.exact = KITH_PLAN_GATHER; /* so few are scored at once */
     question.allowed = 100;
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_GATHER);
     question.allowed = 0;
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_GATHER);
+}
+
+/* An exact scan that a filter leaves few blocks of is cheaper than lists that are scanned whole. */
+static void test_filter_in_few_blocks(void **state) {
+    (void)state;
+    ki_question question = ask(10, 1, 0.9375);
+    for (size_t i = 0; i < calibration.count; i++) settings[i].query_ns *= 10;
+    question.allowed = ROWS / 10;
+    assert_int_equal(plan(question).chosen.plan, KITH_PLAN_IVF);
+    question.touched = 0.01;
+    assert_int_equal(plan(question).chosen.plan, KITH_PLAN_SCAN);
+}
+
+/* The vectors themselves are scanned where that costs less than codes: for few of them, not for half. What candidates
+ * lose is not lost to them. */
+static void test_filter_rows(void **state) {
+    (void)state;
+    ki_question question = ask(10, 1, 0.9375);
+    question.row_bytes = 1536;
+    question.scan_bytes = 208;
+    question.second_lists = KITH_SCAN_INT8;
+    for (size_t i = 0; i < calibration.count; i++) {
+        settings[i].recall_error = 0;
+        settings[i].query_ns *= 10;
+        if (settings[i].plan == KITH_PLAN_SCAN) settings[i].query_ns = 1e6;
+    }
+    question.allowed = ROWS / 100;
+    ki_answer answer = plan(question);
+    assert_int_equal(answer.chosen.plan, KITH_PLAN_IVF);
+    assert_int_equal(answer.chosen.code, KITH_SCAN_ROWS);
+    assert_int_equal(answer.chosen.rerank, 10);
+    question.allowed = ROWS / 2;
+    assert_int_equal(plan(question).chosen.code, KITH_SCAN_INT8);
+    question.allowed = ROWS / 10;
+    for (size_t i = 0; i < calibration.count; i++)
+        if (settings[i].k == 100 && settings[i].plan == KITH_PLAN_IVF) {
+            settings[i].recall -= 0.05;
+            settings[i].lost = 0.05;
+        }
+    question.code = KITH_SCAN_ROWS;
+    assert_int_equal(plan(question).chosen.nprobe, 32);
+    question.row_bytes = 0; /* no originals */
+    assert_int_equal(plan(question).chosen.plan, KITH_PLAN_SCAN);
+    question.row_bytes = 1536;
+    question.second_lists = KITH_SCAN_FIRST; /* of which nothing was measured */
+    assert_int_equal(plan(question).chosen.plan, KITH_PLAN_SCAN);
 }
 
 static void test_exact(void **state) {
@@ -181,17 +243,22 @@ static void test_must_be_ivf(void **state) {
     assert_true(answer.chosen.rerank >= 1000);
     question = ask(10, 1, 0.9);
     question.must_be_ivf = 1;
-    question.allowed = 50;
+    question.allowed = 1;
     answer = plan(question);
     assert_int_equal(answer.chosen.plan, KITH_PLAN_IVF);
     assert_int_equal(answer.chosen.nprobe, LISTS);
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_cheapest, make), cmocka_unit_test_setup(test_k, make),
-        cmocka_unit_test_setup(test_lost, make),     cmocka_unit_test_setup(test_batch, make),
-        cmocka_unit_test_setup(test_code, make),     cmocka_unit_test_setup(test_filter, make),
-        cmocka_unit_test_setup(test_exact, make),    cmocka_unit_test_setup(test_must_be_ivf, make)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test_setup(test_cheapest, make),
+                                       cmocka_unit_test_setup(test_k, make),
+                                       cmocka_unit_test_setup(test_lost, make),
+                                       cmocka_unit_test_setup(test_batch, make),
+                                       cmocka_unit_test_setup(test_code, make),
+                                       cmocka_unit_test_setup(test_filter, make),
+                                       cmocka_unit_test_setup(test_filter_in_few_blocks, make),
+                                       cmocka_unit_test_setup(test_filter_rows, make),
+                                       cmocka_unit_test_setup(test_exact, make),
+                                       cmocka_unit_test_setup(test_must_be_ivf, make)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

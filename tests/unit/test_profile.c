@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/rng.h"
+#include "base/status.h"
 #include "profile/profile.h"
 
 #include <math.h>
@@ -309,6 +310,104 @@ static void test_bytes_and_back(void **state) {
     ki_profile_free(&back);
 }
 
+/* ---- Anew -------------------------------------------------------------------------------------------------------- */
+
+enum { THINGS = 40 };
+
+struct things {
+    float vector[THINGS][DIM];
+    uint64_t gone; /* keys up to it */
+};
+
+static kith_status vector_of(void *context, uint64_t key, float *vector, kith_error *why) {
+    const struct things *things = context;
+    if (key == THINGS) return ki_fail(why, KITH_E_IO, "the disk is gone");
+    if (key <= things->gone) return KITH_E_NOTFOUND;
+    memcpy(vector, things->vector[key], sizeof(things->vector[key]));
+    return KITH_OK;
+}
+
+static void something_happens(ki_profile *p, const struct things *things, ki_rng *rng, int times) {
+    for (int i = 0; i < times; i++) {
+        const uint64_t key = 1 + ki_rng_below(rng, THINGS - 1);
+        const ki_profile_event event = {.kind = (kith_event_kind)(1 + ki_rng_below(rng, 4)),
+                                        .weight = 0.1 + ki_rng_unit(rng),
+                                        .key = key,
+                                        .time_ms = p->time_ms + 100 - ki_rng_below(rng, 90),
+                                        .vector = things->vector[key]};
+        ki_profile_apply(p, &event);
+    }
+}
+
+static void same_interests(const ki_profile *a, const ki_profile *b) {
+    assert_int_equal(a->interest_count, b->interest_count);
+    for (uint32_t i = 0; i < a->interest_count; i++) {
+        assert_true(fabs(a->weight[i] - b->weight[i]) < 1e-9 * a->weight[i]);
+        for (int d = 0; d < DIM; d++) assert_true(fabsf(mean(a, i)[d] - mean(b, i)[d]) < 1e-4f);
+    }
+}
+
+/* P4; and in another space, as if all had happened there. */
+static void test_made_anew(void **state) {
+    (void)state;
+    const kith_metric metrics[] = {KITH_COSINE, KITH_L2SQ};
+    for (int m = 0; m < 2; m++) {
+        struct things old, other;
+        ki_rng rng = {(uint64_t)m + 5};
+        for (int i = 0; i < THINGS; i++)
+            for (int d = 0; d < DIM; d++) {
+                old.vector[i][d] = (float)ki_rng_unit(&rng);
+                other.vector[i][d] = (float)ki_rng_unit(&rng) - 0.3f;
+            }
+        old.gone = other.gone = 0;
+        ki_profile p = made(metrics[m], 4, 500, 5000), q = made(metrics[1 - m], 4, 500, 5000);
+        ki_rng one = {9}, two = {9};
+        something_happens(&p, &old, &one, 300);
+        something_happens(&q, &other, &two, 300);
+        ki_profile before = p, again = made(metrics[m], 4, 500, 5000);
+        one.state = 9;
+        something_happens(&again, &old, &one, 300);
+        const ki_profile_space here = {0, DIM, metrics[m]}, there = {3, DIM, metrics[1 - m]};
+        uint64_t skipped = 99;
+        must(ki_profile_again(&again, &here, vector_of, &old, &skipped, &error));
+        same_interests(&again, &before);
+        assert_int_equal(skipped, 0);
+        must(ki_profile_again(&again, &there, vector_of, &other, &skipped, &error));
+        same_interests(&again, &q);
+        assert_int_equal(again.vector, 3);
+        assert_int_equal(again.events, p.events);
+        assert_int_equal(again.seen_count, p.seen_count);
+        assert_memory_equal(again.log, p.log, p.log_count * sizeof(*p.log));
+        ki_profile_free(&p);
+        ki_profile_free(&q);
+        ki_profile_free(&again);
+    }
+}
+
+static void test_what_is_gone_is_left_out(void **state) {
+    (void)state;
+    struct things things = {.gone = 2};
+    uint64_t skipped = 0;
+    ki_profile p = made(KITH_COSINE, 2, 3, UINT64_MAX);
+    const ki_profile_space space = {0, DIM, KITH_COSINE};
+    memcpy(things.vector[3], NORTH, sizeof(NORTH));
+    memcpy(things.vector[4], EAST, sizeof(EAST));
+    for (uint64_t key = 1; key <= 4; key++) tell(&p, KITH_EVENT_LIKE, key, EAST, key);
+    assert_int_equal(p.log_count, 3); /* the first was one too many */
+    must(ki_profile_again(&p, &space, vector_of, &things, &skipped, &error));
+    assert_int_equal(skipped, 1);
+    assert_int_equal(p.interest_count, 2);
+    vector_near(mean(&p, 0), 0, 1, 0, 0);
+    assert_int_equal(p.time_ms, 4);
+    /* One that cannot be read: nothing changed. */
+    tell(&p, KITH_EVENT_LIKE, THINGS, EAST, 5);
+    const double weight = p.weight[1];
+    assert_int_equal(ki_profile_again(&p, &space, vector_of, &things, &skipped, &error), KITH_E_IO);
+    assert_non_null(strstr(error.text, "the disk"));
+    assert_true(p.interest_count == 2 && p.weight[1] == weight);
+    ki_profile_free(&p);
+}
+
 static void sign(unsigned char *data, size_t bytes) {
     ki_store_u64(data + bytes - 8, XXH3_64bits(data, bytes - 8));
 }
@@ -332,10 +431,11 @@ static void test_damage_is_found(void **state) {
         size_t at;
         uint32_t value;
         kith_status status;
-    } wrong[] = {{4, 2, KITH_E_VERSION},   {12, 0, KITH_E_CORRUPT},   {12, 1u << 30, KITH_E_CORRUPT},
-                 {16, 99, KITH_E_CORRUPT}, {20, 17, KITH_E_CORRUPT},  {20, 0, KITH_E_CORRUPT},
-                 {24, 4, KITH_E_CORRUPT},  {24, 1, KITH_E_CORRUPT},   {28, 5001, KITH_E_CORRUPT},
-                 {32, 6, KITH_E_CORRUPT},  {68, ~0u, KITH_E_CORRUPT}, {76, ~0u, KITH_E_CORRUPT}};
+    } wrong[] = {{4, 3, KITH_E_VERSION},   {12, 0, KITH_E_CORRUPT},  {12, 1u << 30, KITH_E_CORRUPT},
+                 {16, 99, KITH_E_CORRUPT}, {20, 17, KITH_E_CORRUPT}, {20, 0, KITH_E_CORRUPT},
+                 {24, 4, KITH_E_CORRUPT},  {24, 1, KITH_E_CORRUPT},  {28, 5001, KITH_E_CORRUPT},
+                 {32, 6, KITH_E_CORRUPT},  {36, 6, KITH_E_CORRUPT},  {68, ~0u, KITH_E_CORRUPT},
+                 {36, 1, KITH_E_CORRUPT},  {84, ~0u, KITH_E_CORRUPT}};
     for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
         const uint32_t was = ki_load_u32(data + wrong[i].at);
         ki_store_u32(data + wrong[i].at, wrong[i].value);
@@ -444,6 +544,8 @@ int main(void) {
         cmocka_unit_test(test_blending),
         cmocka_unit_test(test_the_oldest_seen_go),
         cmocka_unit_test(test_bytes_and_back),
+        cmocka_unit_test(test_made_anew),
+        cmocka_unit_test(test_what_is_gone_is_left_out),
         cmocka_unit_test(test_damage_is_found),
         cmocka_unit_test(test_choosing_against_the_definition),
         cmocka_unit_test(test_choosing_among_few),

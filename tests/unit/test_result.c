@@ -14,7 +14,8 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/seal.h"
+#include "match/match.h"
+#include "upkeep/seal.h"
 #include "support/faulty_malloc.h"
 
 #include <stdio.h>

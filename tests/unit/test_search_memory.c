@@ -27,6 +27,8 @@ static const struct way {
             {"second", KITH_PLAN_IVF, KITH_SCAN_SECOND, 4, 40, 0},
             {"second, filtered", KITH_PLAN_IVF, KITH_SCAN_SECOND, 2, 40, 1},
             {"levels", KITH_PLAN_IVF, KITH_SCAN_LEVELS, 4, 0, 0},
+            {"rows", KITH_PLAN_IVF, KITH_SCAN_ROWS, 4, 0, 0},
+            {"rows, filtered", KITH_PLAN_IVF, KITH_SCAN_ROWS, 2, 0, 1},
             {"levels, filtered", KITH_PLAN_IVF, KITH_SCAN_LEVELS, 2, 0, 1},
             {"scan", KITH_PLAN_SCAN, KITH_SCAN_AUTO, 0, 0, 0},
             {"scan by levels", KITH_PLAN_LEVELS, KITH_SCAN_AUTO, 0, 0, 0}};

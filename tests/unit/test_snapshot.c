@@ -15,7 +15,8 @@
 #include <cmocka.h>
 
 #include "base/rng.h"
-#include "collection/generations.h"
+#include "state/generations.h"
+#include "state/collection.h"
 #include "support/data.h"
 #include "support/faulty_malloc.h"
 

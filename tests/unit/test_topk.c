@@ -86,7 +86,7 @@ static void test_select(void **state) {
     (void)state;
     for (int order = 0; order < ORDERS; order++)
         for (size_t n = 0; n < SIZES; n++) {
-            const size_t count = sizes[n], ks[] = {0, 1, 2, count / 3, count / 2, count - 1, count};
+            const size_t count = sizes[n], ks[] = {0, 1, 2, 10, 16, 17, count / 3, count / 2, count - 1, count};
             make((enum order)order, count);
             for (size_t i = 0; i < sizeof(ks) / sizeof(*ks); i++)
                 if (ks[i] <= count) check_select(count, ks[i]);
@@ -101,6 +101,9 @@ static void test_select_of_equal_hits(void **state) {
     ki_hits_select(given, 1000, 500);
     for (size_t i = 0; i < 500; i++) assert_true(given[i].distance <= 1);
     for (size_t i = 500; i < 1000; i++) assert_true(given[i].distance >= 1);
+    for (size_t i = 0; i < 100; i++) given[i] = (ki_hit){(float)(i % 3), (uint32_t)(i % 3), i % 3};
+    ki_hits_select(given, 100, 10);
+    for (size_t i = 0; i < 10; i++) assert_true(given[i].distance == 0);
 }
 
 static void test_sort(void **state) {

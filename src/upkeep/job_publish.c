@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * How a new segment takes the place of what it was made of: one edit and one transaction of the catalog.
+ *
+ * What writers wait for is short: the last deaths are carried over (those before were, without the lock), bodies are
+ * encoded from bits, and the catalog commits. When heads go, the log goes that holds their rows, soon: so every segment
+ * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log.
+ *
+ * Under `writing`, which these functions take. */
+#include "base/checked.h"
+#include "base/status.h"
+#include "upkeep/seal.h"
+#include "write/commit.h"
+
+#include <string.h>
+
+/* Rounds of carrying over before the lock is taken, while there are so many deaths. A guess: a death costs some tenths
+ * of a microsecond. */
+enum { ROUNDS = 4, DEATHS_FEW = 2000 };
+
+/* ---- Deaths ------------------------------------------------------------------------------------------------------ */
+
+/* What lives of an origin in a state; NULL: it is not there any more. */
+static ki_bits *alive_in(const ki_snapshot *state, const ki_origin *origin) {
+    for (size_t i = 0; i < state->sealed_count && origin->sealed; i++)
+        if (state->sealed[i].sealed == origin->sealed) return state->sealed[i].alive;
+    for (size_t i = 0; i < state->head_count && origin->head; i++)
+        if (state->head[i].head == origin->head) return state->head[i].live;
+    return NULL;
+}
+
+static void bury_row(ki_job *job, const ki_origin *origin, uint32_t row) {
+    uint32_t made;
+    const uint64_t key = origin->head ? ki_head_key(origin->head, row) : ki_table_keys(origin->sealed->table)[row];
+    if (ki_table_find(job->sealed->table, key, &made)) ki_bits_clear(job->alive, made);
+}
+
+/* Rows that lived when the job looked last and do not now are dead in the new segment; returns how many. */
+static uint64_t carry_origin(ki_job *job, ki_origin *origin, ki_bits *now) {
+    uint64_t deaths = 0;
+    if (now == origin->alive) return 0;
+    for (uint64_t w = 0; w * 64 < origin->alive->rows; w++)
+        for (uint64_t gone = origin->alive->word[w] & ~(now ? now->word[w] : 0); gone; gone &= gone - 1, deaths++)
+            bury_row(job, origin, (uint32_t)(w * 64 + (unsigned)__builtin_ctzll(gone)));
+    if (now) {
+        ki_bits_release(origin->alive);
+        origin->alive = ki_bits_hold(now);
+    }
+    return deaths;
+}
+
+static uint64_t carry(ki_job *job, const ki_snapshot *state) {
+    uint64_t deaths = 0;
+    for (size_t o = 0; o < job->origins && job->sealed; o++)
+        deaths += carry_origin(job, &job->origin[o], alive_in(state, &job->origin[o]));
+    return deaths;
+}
+
+static void catch_up(ki_job *job) {
+    for (int round = 0; round < ROUNDS; round++) {
+        ki_snapshot *now = ki_snapshot_pin(job->collection);
+        const uint64_t deaths = carry(job, now);
+        ki_snapshot_release(now);
+        if (deaths < DEATHS_FEW) return;
+    }
+}
+
+/* ---- What the catalog is told ------------------------------------------------------------------------------------ */
+
+struct body {
+    ki_sealed *sealed; /* the edited state holds it */
+    uint64_t dead;
+    void *data;
+    size_t bytes;
+};
+
+struct change {
+    const ki_job *job;
+    const ki_head *left; /* the oldest head that stays; NULL: no head goes, and the log stays */
+    size_t bodies;
+    struct body *body;
+};
+
+static void end_change(struct change *change) {
+    for (size_t b = 0; b < change->bodies; b++) free(change->body[b].data);
+    free(change->body);
+}
+
+static kith_status add_body(struct change *change, const ki_snapshot_sealed *in, kith_error *error) {
+    struct body *body = &change->body[change->bodies];
+    const kith_status status = ki_sealed_encode(in->sealed, in->alive, &body->data, &body->bytes, error);
+    if (status != KITH_OK) return status;
+    body->sealed = in->sealed;
+    body->dead = in->alive->rows - in->alive->set;
+    change->bodies++;
+    return KITH_OK;
+}
+
+/* The new segment's body, and where the log is cut those of all that lost rows since they were put. */
+static kith_status prepare(struct change *change, const ki_snapshot *state, kith_error *error) {
+    change->body = ki_alloc_array_zeroed(state->sealed_count, sizeof(*change->body));
+    if (!change->body) return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", change->job->stage);
+    kith_status status = KITH_OK;
+    for (size_t i = 0; i < state->sealed_count && status == KITH_OK; i++) {
+        const ki_snapshot_sealed *in = &state->sealed[i];
+        const uint64_t dead = in->alive->rows - in->alive->set;
+        if (in->sealed == change->job->sealed || (change->left && dead != in->sealed->saved_dead))
+            status = add_body(change, in, error);
+    }
+    return status;
+}
+
+static kith_status put(kith_collection *collection, void *context, kith_error *error) {
+    const struct change *change = context;
+    const ki_job *job = change->job;
+    kith_status status = KITH_OK;
+    for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
+        if (job->origin[o].sealed)
+            status = ki_catalog_remove_segment(collection->catalog, job->origin[o].sealed->number, error);
+    for (size_t b = 0; b < change->bodies && status == KITH_OK; b++) {
+        const struct body *body = &change->body[b];
+        status = ki_catalog_put_segment(collection->catalog, body->sealed->number, (ki_bytes){body->data, body->bytes},
+                                        error);
+    }
+    return status;
+}
+
+/* ---- The log ----------------------------------------------------------------------------------------------------- */
+
+/* What the new segment holds is dropped from the log piece by piece, from the oldest on, since the catalog looks at
+ * each page that becomes free (some 3 us) and writers wait. In between, and after a crash then, the log holds more than
+ * it must: replaying that changes nothing (C3). */
+enum { PIECE_BYTES = 2 << 20 };
+
+struct pieces {
+    uint64_t version; /* the last to be dropped */
+    uint64_t bytes, last;
+    uint64_t *end;
+    size_t count, capacity;
+};
+
+static kith_status end_piece(struct pieces *pieces, kith_error *error) {
+    void *end = pieces->end;
+    if (!ki_array_reserve(&end, &pieces->capacity, pieces->count + 1, sizeof(*pieces->end)))
+        return ki_fail(error, KITH_E_NOMEM, "out of memory for sealing");
+    pieces->end = end;
+    pieces->end[pieces->count++] = pieces->last;
+    pieces->bytes = 0;
+    return KITH_OK;
+}
+
+static kith_status note_piece(void *context, uint64_t number, ki_bytes body, kith_error *error) {
+    struct pieces *pieces = context;
+    kith_status status = KITH_OK;
+    if (number > pieces->version) return KITH_E_CANCELLED; /* enough; never seen outside */
+    if (pieces->bytes && pieces->bytes + body.bytes > PIECE_BYTES) status = end_piece(pieces, error);
+    pieces->bytes += body.bytes + 1;
+    pieces->last = number;
+    return status;
+}
+
+static kith_status put_drop(kith_collection *collection, void *context, kith_error *error) {
+    const uint64_t *version = context;
+    return ki_catalog_drop_log(collection->catalog, *version, error);
+}
+
+static kith_status drop_piece(kith_collection *collection, uint64_t version, kith_error *error) {
+    ki_edit *edit = NULL;
+    pthread_mutex_lock(&collection->writing);
+    kith_status status = ki_edit_begin(collection, &edit, error);
+    if (status == KITH_OK) status = ki_commit_edit(collection, edit, put_drop, &version, error);
+    pthread_mutex_unlock(&collection->writing);
+    return status;
+}
+
+static kith_status drop_log(kith_collection *collection, uint64_t version, kith_error *error) {
+    struct pieces pieces = {.version = version};
+    kith_status status = ki_catalog_scan_log(collection->catalog, 0, note_piece, &pieces, error);
+    if (status == KITH_E_CANCELLED) status = KITH_OK;
+    if (status == KITH_OK && pieces.bytes) status = end_piece(&pieces, error);
+    for (size_t p = 0; p < pieces.count && status == KITH_OK; p++)
+        status = drop_piece(collection, pieces.end[p], error);
+    free(pieces.end);
+    return status;
+}
+
+/* ---- The edit ---------------------------------------------------------------------------------------------------- */
+
+uint64_t ki_job_take_number(kith_collection *collection) {
+    pthread_mutex_lock(&collection->writing);
+    const uint64_t number = collection->next_segment++;
+    pthread_mutex_unlock(&collection->writing);
+    return number;
+}
+
+/* Origins out, the new segment in, if anything of it lives. */
+static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, kith_error *error) {
+    kith_status status = KITH_OK;
+    int heads = 0;
+    for (size_t o = 0; o < job->origins && status == KITH_OK; o++) {
+        const ki_origin *origin = &job->origin[o];
+        heads |= origin->head != NULL;
+        status = origin->head ? ki_edit_remove_head(edit, origin->head, error)
+                              : ki_edit_remove_sealed(edit, origin->sealed->number, error);
+    }
+    if (status == KITH_OK && job->sealed && job->alive->set)
+        status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
+    if (heads) change->left = ki_edit_state(edit)->head[0].head;
+    return status;
+}
+
+/* `writing` is held. *dropped: the last version that the log need not hold any longer, if heads were sealed. */
+static kith_status publish(ki_job *job, uint64_t *dropped, kith_error *error) {
+    ki_edit *edit = NULL;
+    struct change change = {.job = job};
+    kith_status status = ki_edit_begin(job->collection, &edit, error);
+    if (status == KITH_OK) {
+        carry(job, ki_edit_state(edit));
+        status = exchange(job, edit, &change, error);
+    }
+    if (status == KITH_OK && change.left) *dropped = ki_commit_version_before(job->collection, change.left);
+    if (status == KITH_OK) status = prepare(&change, ki_edit_state(edit), error);
+    if (status == KITH_OK)
+        status = ki_commit_edit(job->collection, edit, put, &change, error);
+    else
+        ki_edit_abandon(edit);
+    for (size_t b = 0; b < change.bodies && status == KITH_OK; b++)
+        change.body[b].sealed->saved_dead = change.body[b].dead;
+    end_change(&change);
+    return status;
+}
+
+int ki_job_may_remove(kith_collection *collection) {
+    if (collection->options.durability != KITH_DURABILITY_RELAXED) return 1;
+    return ki_catalog_sync(collection->catalog, NULL) == KITH_OK;
+}
+
+/* What was published, and what it replaced; the catalog names the one and not the other. */
+static void settle(ki_job *job) {
+    if (job->sealed && job->alive->set) job->has_folder = 0;
+    const int may_remove = ki_job_may_remove(job->collection);
+    for (size_t o = 0; o < job->origins; o++) {
+        ki_sealed *sealed = job->origin[o].sealed;
+        if (!sealed) continue;
+        if (may_remove) atomic_store(&sealed->retired, KI_RETIRED_ALL);
+        job->origin[o].sealed = NULL;
+        ki_maintain_bury(job->collection, sealed);
+    }
+}
+
+kith_status ki_job_publish(ki_job *job, kith_error *error) {
+    kith_collection *collection = job->collection;
+    uint64_t dropped = 0;
+    catch_up(job);
+    pthread_mutex_lock(&collection->writing);
+    const kith_status status = publish(job, &dropped, error);
+    if (status != KITH_OK && collection->poisoned != KITH_OK) job->has_folder = 0; /* R2 */
+    pthread_mutex_unlock(&collection->writing);
+    if (status != KITH_OK) return status;
+    settle(job);
+    return dropped ? drop_log(collection, dropped, error) : KITH_OK;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Sealing and merging, inside: a *job* makes one new segment of rows that live in heads or segments (its *origins*),
+ * and puts it in their place.
+ *
+ * R1. What a job reads it holds: heads, segments and bits stay as they are, whatever is published meanwhile.
+ * R2. A job that fails or is cancelled leaves the state as it was, and no files. Only when a commit failed so that
+ *     nobody knows what the disk holds do they stay: the next opening finds out who names them.
+ * R3. Rows of origins that die while files are built are dead in the new segment: most of these deaths are carried over
+ *     before `writing` is taken, and the last ones under it.
+ * R4. One job that seals and one other at a time in a collection: maintain.c sees to that. */
+#ifndef KI_UPKEEP_SEAL_H
+#define KI_UPKEEP_SEAL_H
+
+#include "state/generations.h"
+#include "upkeep/upkeep.h"
+
+/* How a job is watched, and stopped. */
+typedef struct ki_watch {
+    kith_progress_fn progress; /* NULL: none; non-zero cancels */
+    void *progress_context;
+    unsigned threads;
+    /* Files are built by a thread of low priority and those that it makes. That takes no lock of the collection but the
+     * catalog's, so that nobody waits for a lock whose holder gets no time. Meanwhile the caller does something
+     * else. */
+    int polite;
+    void (*meanwhile)(void *context); /* may be NULL */
+    void *meanwhile_context;
+    atomic_uint_fast64_t done, total; /* rows, for ki_maintain_info; written by the job */
+} ki_watch;
+
+typedef struct ki_origin {
+    ki_head *head; /* one of the two, held */
+    ki_sealed *sealed;
+    ki_bits *alive; /* held: its rows that lived when the job looked last */
+} ki_origin;
+
+typedef struct ki_job_row {
+    uint64_t key;
+    uint32_t origin, row; /* of its table, or serial */
+} ki_job_row;
+
+typedef struct ki_job {
+    kith_collection *collection;
+    const ki_schema *schema;           /* whose columns the table will have */
+    const ki_generations *generations; /* whose slots that are used get indexes */
+    const char *stage;                 /* "sealing", "merging", "indexing fields": static */
+    ki_watch *watch;
+    size_t origins;
+    ki_origin *origin;
+    uint64_t rows;
+    ki_job_row *row;    /* by ascending key */
+    size_t part, parts; /* of what is written: the table, and an index a vector */
+    uint64_t number;
+    int has_folder; /* one was made for the number */
+    ki_body made;   /* names of the files */
+    ki_sealed *sealed;
+    ki_bits *alive; /* of its rows; nobody else's until it is published */
+} ki_job;
+
+/* ---- job.c: what goes in ----------------------------------------------------------------------------------------- */
+
+/* A job without origins yet, with the fields of the snapshot. Fine to end as it is. */
+void ki_job_begin(kith_collection *collection, const ki_snapshot *snapshot, const char *stage, ki_watch *watch,
+                  ki_job *job);
+/* NULL alive: all rows, dead ones too. */
+kith_status ki_job_add(ki_job *job, ki_head *head, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* The origins' live rows in the order of their keys. */
+kith_status ki_job_gather(ki_job *job, kith_error *error);
+/* Lets go of everything; a segment that was made and not published goes with its files. */
+void ki_job_end(ki_job *job);
+
+/* ---- job_build.c: what comes out --------------------------------------------------------------------------------- */
+
+/* The table of all rows in a file of the folder of segment job->number. */
+kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error);
+/* Do something of a job as its watch says: politely, or at once. */
+typedef kith_status (*ki_job_fn)(ki_job *job, kith_error *error);
+kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error);
+/* A folder with the files of all rows, opened: job->sealed and alive. Nothing where there are no rows. */
+kith_status ki_job_build(ki_job *job, kith_error *error);
+
+/* ---- job_publish.c: how it takes its place ----------------------------------------------------------------------- */
+
+/* Take the number of a new segment's folder. */
+uint64_t ki_job_take_number(kith_collection *collection);
+/* Put the new segment in the place of the origins, in memory and in the catalog, and end the origins. */
+kith_status ki_job_publish(ki_job *job, kith_error *error);
+/* Whether files may go that the catalog names no more: with relaxed durability a crash of the machine might bring its
+ * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
+int ki_job_may_remove(kith_collection *collection);
+
+/* ---- job_replace.c: one segment in other files ------------------------------------------------------------------- */
+
+/* The names of the origin's indexes go into job->made, but for those of some slots (bits). */
+void ki_job_keep_indexes(ki_job *job, uint64_t without);
+/* Open the files that job->made names in the folder of job->number: job->sealed. */
+kith_status ki_job_reopen(ki_job *job, kith_error *error);
+/* Put it in the place of the only origin, of which `retired` goes (KI_RETIRED_TABLE, or KI_RETIRED_INDEXES of the slots
+ * `without`) when nobody reads it any more. On failure the new table goes instead. */
+kith_status ki_job_replace(ki_job *job, int retired, uint64_t without, kith_error *error);
+/* In memory alone, where indexes are files without names: build it as a new segment. */
+kith_status ki_job_make_anew(ki_job *job, kith_error *error);
+
+/* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */
+
+/* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
+typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
+/* Seal heads into one segment. *rows (may be NULL): that were sealed. Fine when there is nothing to seal. */
+kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *watch, uint64_t *rows, kith_error *error);
+
+/* What the choice of segments to merge goes by. */
+typedef struct ki_merge_size {
+    uint64_t rows, dead;
+} ki_merge_size;
+/* Mark those of `count` segments that should become one, and return how many: 0, none; 1, one is worth writing again
+ * without its dead rows. idle: nobody writes, and time is cheap. A pure function. */
+size_t ki_merge_choose(const ki_merge_size *size, size_t count, int idle, unsigned char *chosen);
+int ki_merge_wanted(const ki_snapshot *snapshot, int idle);
+/* Do it in the current state; *merged: how many segments became one. */
+kith_status ki_merge(kith_collection *collection, int idle, ki_watch *watch, size_t *merged, kith_error *error);
+/* All segments become one without dead rows, if they are not. */
+kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error);
+
+/* Whether a segment's table lacks a declared field. */
+int ki_fields_lacking(const ki_sealed *sealed, const ki_schema *schema);
+/* Give the first segment that lacks a declared field another table. *done: there was none. */
+kith_status ki_fields_index(kith_collection *collection, ki_watch *watch, int *done, kith_error *error);
+
+/* ---- maintain.c -------------------------------------------------------------------------------------------------- */
+
+/* Segments that were retired are let go of by the maintainer when no reader has them any more, so that no search waits
+ * for files to be unmapped and removed. Takes over the reference. */
+void ki_maintain_bury(kith_collection *collection, ki_sealed *sealed);
+
+#endif
