@@ -1292,7 +1292,7 @@ typedef struct kith_collection_info {
     uint64_t cache_hits, cache_misses, cache_evictions;
     uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */
     uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
-    uint32_t generation; /* the current one, whose model and vectors these are */
+    uint32_t generation;                               /* the current one, whose model and vectors these are */
     uint32_t generations;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
