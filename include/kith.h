@@ -1141,7 +1141,8 @@ typedef struct kith_hits {
 /* KITH_E_ARG (NULL, or a struct without its size), and nothing else: this may go unchecked. Since 0.3. */
 KITH_API kith_status kith_result_hits(const kith_result *result, kith_hits *hits);
 /* KITH_WITH_VECTORS: the vectors of a name: count rows of floats (KITH_B1: bytes), and a 0 in *present for each item
- * that lacks it (its row is zeros). NULL: nothing of that name was read. Since 0.3. */
+ * that lacks it (its row is zeros). They are those of the generation that was asked, or current when it was read. NULL:
+ * nothing of that name was read. Since 0.3. */
 KITH_API const void *kith_result_vectors(const kith_result *result, const char *name, const uint8_t **present);
 /* What the vectors of that name are like that were read: of the generation that was current then, unless another one was
  * asked for. The name lives until the result's next use. KITH_E_NOTFOUND (nothing of that name was read), KITH_E_ARG.
@@ -1364,7 +1365,7 @@ typedef struct kith_collection_info {
     uint64_t cache_hits, cache_misses, cache_evictions;
     uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */
     uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
-    uint32_t generation; /* the current one, whose model and vectors these are */
+    uint32_t generation;                               /* the current one, whose model and vectors these are */
     uint32_t generations;
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \

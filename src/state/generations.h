@@ -12,8 +12,8 @@
  * vectors still. When none does it is free, and may be given to a name of a later generation (slots.c).
  *
  * G1. A table never changes. Snapshots point to one, and all that ever were live as long as the collection (as schemas
- *     do), so that models can be lent. A change is a new table, published with an edit: whoever holds a snapshot sees one
- *     table only.
+ *     do), so that models can be lent. A change is a new table, published with an edit: whoever holds a snapshot sees
+ *     one table only.
  * G2. `edition` counts the changes; two tables of one collection never have it in common.
  * G3. `slots` never falls: bodies and snapshots of before have at most as many. A slot's dimension, type, metric, name
  *     and tenant stay while it is not free.

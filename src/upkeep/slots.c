@@ -5,8 +5,8 @@
  *
  * Nothing is written to a slot that is leaving, and no job that begins later makes an index of it. So when the heads
  * that there are have been sealed, only older segments and pieces of the log can hold its vectors. Segments are put
- * again without the index; the log is looked at, and where a piece of it was not dropped in time the slots wait. A crash
- * at any time leaves them leaving, with all that is needed to read what is there. */
+ * again without the index; the log is looked at, and where a piece of it was not dropped in time the slots wait. A
+ * crash at any time leaves them leaving, with all that is needed to read what is there. */
 #include "base/status.h"
 #include "log/log.h"
 #include "upkeep/maintain.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A kept answer equals a fresh one at all times: random writes to a few users' items, moves between users,
- * deletions, expiry, compactions, declarations and reopening, and every question asked twice, once so that a kept
- * answer is taken and once so that none is (with vectors, which are not kept). Alone, through a second handle that only
- * reads, and with writers and readers at once. A good share of the answers must have been kept ones.
+ * deletions, expiry, compactions, declarations, generations that come, are flipped to, tried and go, and reopening, and
+ * every question asked twice, once so that a kept answer is taken and once so that none is (with vectors, which are not
+ * kept). Alone, through a second handle that only reads, and with writers and readers at once. A good share of the
+ * answers must have been kept ones.
  *
  * KITH_SEED=s: other random numbers.
  *
@@ -29,6 +30,7 @@ enum { DIM = 8, IDS = 150, USERS = 4, VECTORS = 2, BATCH_MAX = 8, STEPS = 200, Q
 static kith_error error;
 static _Atomic uint64_t now; /* what collections take for the time */
 static float query_row[VECTORS][DIM];
+static uint32_t second; /* a generation beside the first; 0: there is none */
 
 static uint64_t tell_time(void) {
     return now;
@@ -76,6 +78,8 @@ static void make_question(struct question *q, ki_rng *rng, int payloads) {
     q->ask.with = payloads && !ki_rng_below(rng, 3) ? KITH_WITH_PAYLOAD | KITH_WITH_VERSION : 0;
     snprintf(q->segment, sizeof(q->segment), "u%d", (int)ki_rng_below(rng, USERS));
     if (ki_rng_below(rng, 4)) q->ask.segment = q->segment;
+    if (second && !ki_rng_below(rng, 4)) q->ask.generation = ki_rng_below(rng, 2) ? second : 1;
+    if (second && !ki_rng_below(rng, 4)) q->ask.user = ki_rng_below(rng, 2) ? "ann" : "bo";
 }
 
 /* -1: it failed; else whether the answer was a kept one. */
@@ -132,7 +136,7 @@ static void compare(struct world *w, kith_collection *collection, const char *wh
 
 static kith_status write_some(kith_collection *collection, ki_rng *rng, int expiring, kith_error *why) {
     static const char *const colors[] = {"red", "blue"};
-    float rows[BATCH_MAX][DIM];
+    float rows[2][BATCH_MAX][DIM];
     char payloads[BATCH_MAX * 80];
     uint64_t id[BATCH_MAX], end[BATCH_MAX], expires[BATCH_MAX];
     const size_t count = 1 + ki_rng_below(rng, BATCH_MAX);
@@ -141,7 +145,8 @@ static kith_status write_some(kith_collection *collection, ki_rng *rng, int expi
     for (size_t i = 0; i < count; i++) {
         const int of = ki_rng_below(rng, 12) ? user : (int)ki_rng_below(rng, USERS + 1);
         id[i] = ki_rng_below(rng, 3) ? (uint64_t)of * 30 + ki_rng_below(rng, 30) : ki_rng_below(rng, IDS);
-        for (int d = 0; d < DIM; d++) rows[i][d] = (float)(int)ki_rng_below(rng, 5) - 2;
+        for (int d = 0; d < DIM; d++) rows[0][i][d] = (float)(int)ki_rng_below(rng, 5) - 2;
+        for (int d = 0; second && d < DIM; d++) rows[1][i][d] = (float)(int)ki_rng_below(rng, 5) - 2;
         int bytes = snprintf(payloads + used, 80, "{\"color\":\"%s\",\"price\":%d", colors[ki_rng_below(rng, 2)],
                              (int)ki_rng_below(rng, 100));
         used += (size_t)bytes;
@@ -150,11 +155,14 @@ static kith_status write_some(kith_collection *collection, ki_rng *rng, int expi
         end[i] = used;
         expires[i] = expiring && !ki_rng_below(rng, 4) ? now + 1 + ki_rng_below(rng, 30) : 0;
     }
-    const kith_item_vectors vectors = {.data = rows, .dtype = KITH_F32, .dim = DIM};
+    const kith_item_vectors vectors[] = {
+        {.data = rows[0], .dtype = KITH_F32, .dim = DIM, .generation = 1},
+        {.data = rows[1], .dtype = KITH_F32, .dim = DIM, .generation = second},
+    };
     kith_items items = KITH_ITEMS_INIT;
     items.ids = (kith_ids){.count = count, .ids = id};
-    items.vectors = &vectors;
-    items.vector_count = 1;
+    items.vectors = vectors;
+    items.vector_count = second ? 2 : 1;
     items.payload_bytes = payloads;
     items.payload_ends = end;
     items.expires_ms = expires;
@@ -225,6 +233,31 @@ static void end_world(struct world *w) {
     kith_result_destroy(w->fresh);
 }
 
+/* Another generation begins, becomes current or a canary, or goes: the next one lies where it lay. */
+static const char *change_generations(struct world *w) {
+    const kith_vector_spec spec = {.dim = DIM};
+    kith_generation_options options = KITH_GENERATION_OPTIONS_INIT;
+    kith_flip_options flip = KITH_FLIP_OPTIONS_INIT;
+    kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    options.vectors = &spec, options.vector_count = 1, flip.min_share = 0;
+    if (!second) {
+        must(kith_collection_generation_begin(w->collection, &options, &second, &error));
+        return "a generation that began";
+    }
+    must(kith_collection_get_info(w->collection, &info));
+    if (info.generation == second || ki_rng_below(&w->rng, 2)) {
+        must(kith_collection_flip(w->collection, info.generation == second ? 1 : second, &flip, NULL, &error));
+        return "a flip";
+    }
+    if (ki_rng_below(&w->rng, 2)) {
+        must(kith_collection_generation_canary(w->collection, second, ki_rng_unit(&w->rng), &error));
+        return "a canary";
+    }
+    must(kith_collection_generation_drop(w->collection, second, &error));
+    second = 0;
+    return "a generation that went";
+}
+
 /* One random change; what it was. */
 static const char *change(struct world *w) {
     static const kith_field color = {.name = "color", .type = KITH_FIELD_TAG};
@@ -258,6 +291,7 @@ static const char *change(struct world *w) {
         must(kith_collection_delete_where(w->collection, "price = 7", NULL, &error));
         return "a deletion by filter";
     }
+    if (what == 13 || what == 14) return change_generations(w);
     if (what < 24) {
         must(write_some(w->collection, &w->rng, 1, &error));
         return "a write";
@@ -284,6 +318,7 @@ static void test_kept_answers_are_fresh(void **state) {
     assert_true(info.cache_bytes > 0 && info.cache_bytes <= 300000);
     assert_true(info.cache_hits > 0 && info.cache_misses > 0);
     end_world(&w);
+    second = 0;
 }
 
 /* ---- Threads ----------------------------------------------------------------------------------------------------- */

@@ -2,8 +2,8 @@
  *
  * Generations: begun beside the current one, filled, checked, tried with some users, made current and current again,
  * dropped; what is refused, and that nothing changes then; what another process sees, and the next opening. Item i has
- * vectors of equal elements: i in generation 1, and in a later one g the value of place (i * 7 + g) % ITEMS, so that one
- * answer tells whose it is.
+ * vectors of equal elements: i in generation 1, and in a later one g the value of place (i * 7 + g) % ITEMS, so that
+ * one answer tells whose it is.
  *
  * tiers: any */
 #define _GNU_SOURCE
