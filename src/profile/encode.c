@@ -81,6 +81,7 @@ static kith_status read_head(const unsigned char *from, const char *name, ki_pro
         return damaged(name, "its number of interests", error);
     if (!in_range(p->seen_max, KITH_SEEN_MAX) || p->seen_count > p->seen_max)
         return damaged(name, "its number of seen items", error);
+    if (ki_load_u32(from + 76) != 0) return damaged(name, "its zeros", error);
     if (p->log_count > p->seen_max) return damaged(name, "its number of events", error);
     if (p->half_life_ms == 0 || !(p->threshold >= 0 && p->threshold <= 1)) return damaged(name, "its settings", error);
     return KITH_OK;

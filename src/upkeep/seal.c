@@ -53,7 +53,8 @@ kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *wa
         status = ki_job_gather(&job, error);
         if (status == KITH_OK) status = ki_job_build(&job, error);
     }
-    if (status == KITH_OK && (job.origins || unsaved)) status = ki_job_publish(&job, error);
+    /* Also a log that a crash left longer than it must be is cut, when all is to be sealed. */
+    if (status == KITH_OK && (job.origins || unsaved || what == KI_SEAL_ALL)) status = ki_job_publish(&job, error);
     if (status == KITH_OK && rows) *rows = job.rows;
     ki_job_end(&job);
     return status;

@@ -620,7 +620,6 @@ static const struct given {
     GIVE(profile_options, threshold, 0),
     GIVE(profile_report, threshold, 1),
     GIVE(rebuild_report, skipped, 1),
-    GIVE(collection_info, profile_cache_misses, 1),
     GIVE(collection_info, generations, 1),
     GIVE(repair_report, segments, 1),
     GIVE(generation_options, vector_count, 0),

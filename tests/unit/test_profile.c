@@ -367,7 +367,7 @@ static void test_made_anew(void **state) {
         ki_profile before = p, again = made(metrics[m], 4, 500, 5000);
         one.state = 9;
         something_happens(&again, &old, &one, 300);
-        const ki_profile_space here = {0, DIM, metrics[m]}, there = {3, DIM, metrics[1 - m]};
+        const ki_profile_space here = {0, 1, DIM, metrics[m]}, there = {3, 2, DIM, metrics[1 - m]};
         uint64_t skipped = 99;
         must(ki_profile_again(&again, &here, vector_of, &old, &skipped, &error));
         same_interests(&again, &before);
@@ -375,6 +375,7 @@ static void test_made_anew(void **state) {
         must(ki_profile_again(&again, &there, vector_of, &other, &skipped, &error));
         same_interests(&again, &q);
         assert_int_equal(again.vector, 3);
+        assert_int_equal(again.tenant, 2);
         assert_int_equal(again.events, p.events);
         assert_int_equal(again.seen_count, p.seen_count);
         assert_memory_equal(again.log, p.log, p.log_count * sizeof(*p.log));
@@ -389,7 +390,7 @@ static void test_what_is_gone_is_left_out(void **state) {
     struct things things = {.gone = 2};
     uint64_t skipped = 0;
     ki_profile p = made(KITH_COSINE, 2, 3, UINT64_MAX);
-    const ki_profile_space space = {0, DIM, KITH_COSINE};
+    const ki_profile_space space = {0, 1, DIM, KITH_COSINE};
     memcpy(things.vector[3], NORTH, sizeof(NORTH));
     memcpy(things.vector[4], EAST, sizeof(EAST));
     for (uint64_t key = 1; key <= 4; key++) tell(&p, KITH_EVENT_LIKE, key, EAST, key);
