@@ -327,8 +327,8 @@ const struct option option_table[] = {
      "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO) | ON(CREATE) |
-         ON(ADD) | ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(SNAPSHOT) | ON(RESTORE) |
-         ON(COMPACT) | ON(REPAIR),
+         ON(ADD) | ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(SNAPSHOT) |
+         ON(RESTORE) | ON(COMPACT) | ON(REPAIR),
      "No progress bar, no notes and no summary"},
     {OPTION_COLOR, OPTION_KIND_WORD, false, 0, "color", "WHEN", colors, 0, 0, EVERYWHERE,
      "Colors: auto, always or never (default: auto, on a terminal unless NO_COLOR is set)"},

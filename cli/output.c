@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Result files: written under a hidden temporary name beside the final one, synced, renamed. A file that is replaced
- * hands its mode, owner and group on, and a symbolic link is followed and stays one, as with what the library writes. */
+ * hands its mode, owner and group on, and a symbolic link is followed and stays one, as with what the library
+ * writes. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -41,7 +41,8 @@ PyObject *kpy_spec_list(const kpy_shop *held, uint32_t generation);
 /* None or a text without null characters, which the library would take for its end. what: names it. */
 bool kpy_take_text(PyObject *object, const char *what, const char **text);
 
-/* Ids on their way in: an array of numbers, or texts as (bytes, ends). The holder is to be let go of, also on failure. */
+/* Ids on their way in: an array of numbers, or texts as (bytes, ends). The holder is to be let go of, also on
+ * failure. */
 typedef struct kpy_ids {
     kith_ids ids;
     PyArrayObject *holder;

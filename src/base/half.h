@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * 16-bit floats one by one, by integers: what the kernels of every tier do by the row. f16 is IEEE binary16 (a sign bit,
- * 5 bits of exponent with bias 15, 10 of fraction), bf16 the upper half of a float.
+ * 16-bit floats one by one, by integers: what the kernels of every tier do by the row. f16 is IEEE binary16 (a sign
+ * bit, 5 bits of exponent with bias 15, 10 of fraction), bf16 the upper half of a float.
  *
  * H1. To float is exact; a NaN of f16 comes out quiet, as every processor's own conversion makes it, so that all tiers
  *     agree on those bits too.

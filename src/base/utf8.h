@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Characters of UTF-8 [RFC 3629]: no overlong forms, no surrogates, nothing beyond U+10FFFF. Pure functions: any thread. */
+ * Characters of UTF-8 [RFC 3629]: no overlong forms, no surrogates, nothing beyond U+10FFFF. Pure functions: any
+ * thread. */
 #ifndef KI_BASE_UTF8_H
 #define KI_BASE_UTF8_H
 

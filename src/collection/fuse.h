@@ -4,7 +4,8 @@
  * from it, nothing from rankings that do not have it, and the sums decide.
  *
  *   KI_FUSE_RANKS, 60   reciprocal rank fusion [Cormack, Clarke, Buettcher 2009]: what is good in several rankings
- *                       beats what is best in one. Weights tip the scales: at 2 : 1 the first sixty of the heavier come first
+ *                       beats what is best in one. Weights tip the scales: at 2 : 1 the first sixty of the heavier come
+ *                       first
  *   KI_FUSE_SHARES, 0   each ranking has a share of the results, by its weight: the divisors of d'Hondt [1882]
  *
  * Sums are made in the order of rankings and rounded to float once; equal ones are ordered by key. Pure functions. */

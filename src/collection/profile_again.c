@@ -2,9 +2,9 @@
  *
  * Profiles made anew of the events that they remember: because their items have other vectors now.
  *
- * A1. Names are taken from the catalog first; profiles are then made some at a time, each part under `writing` and in one
- *     change of the catalog, so that writes and events go on between. Who was forgotten meanwhile is passed over; who
- *     came meanwhile was made of today's vectors. */
+ * A1. Names are taken from the catalog first; profiles are then made some at a time, each part under `writing` and in
+ *     one change of the catalog, so that writes and events go on between. Who was forgotten meanwhile is passed over;
+ *     who came meanwhile was made of today's vectors. */
 #include "base/checked.h"
 #include "base/grow.h"
 #include "base/status.h"

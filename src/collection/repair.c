@@ -9,9 +9,9 @@
  * P2. A row is saved if the blocks of its id and of its vector match their checksums. Whatever else of an index is
  * damaged
  *     (codes, lists) is made anew when the rows are sealed again.
- * P3. Of a key that lives elsewhere too (another segment; the log, after the version of the damaged segment's dead rows)
- *     the other row is the newer one: nothing is saved of it here. What the log has of a key that is lost goes with it: an
- *     older row must not come back.
+ * P3. Of a key that lives elsewhere too (another segment; the log, after the version of the damaged segment's dead
+ *     rows) the other row is the newer one: nothing is saved of it here. What the log has of a key that is lost goes
+ *     with it: an older row must not come back.
  * P4. A damaged catalog cannot be repaired here: it is the only place that knows payloads and which rows live. */
 #include "base/checked.h"
 #include "base/grow.h"

@@ -3,8 +3,8 @@
  * kith_collection_search: a request is checked, a state is taken and held, its generation says in which slots the
  * asked vectors lie, each leg is searched in rounds that bound
  * memory (leg.h), several are fused (fuse.h), and what was found goes into the result with what was asked for beside
- * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer may
- * be kept (page.h). */
+ * it. By a profile: its interests are the legs (recommend.h). Where the same was asked of the same before, the answer
+ * may be kept (page.h). */
 #include "base/checked.h"
 #include "base/clock.h"
 #include "base/grow.h"
@@ -154,8 +154,7 @@ static kith_status aim(struct search *s) {
     const float *context = NULL;
     const int given = s->ask.legs && s->ask.leg_count;
     size_t slot = 0;
-    kith_status status =
-        ki_recommend_begin(&s->by, s->collection, s->snapshot, s->generation, &s->ask, s->error);
+    kith_status status = ki_recommend_begin(&s->by, s->collection, s->snapshot, s->generation, &s->ask, s->error);
     if (status == KITH_OK) slot = s->generation->slot[s->by.profile.vector];
     if (status == KITH_OK && given) status = resolve_leg(s, 0);
     if (status == KITH_OK && given && s->legs[0].spec != slot)
@@ -308,8 +307,8 @@ static kith_status search_legs(struct search *s, size_t first, size_t count) {
     return KITH_OK;
 }
 
-/* Take what the profile has seen from the hits of all legs, of one query. *lacks: some leg has fewer than `base` now, and
- * would have more if it went deeper. */
+/* Take what the profile has seen from the hits of all legs, of one query. *lacks: some leg has fewer than `base` now,
+ * and would have more if it went deeper. */
 static kith_status leave_out(struct search *s, int *lacks) {
     ki_leg_hit *hits = s->work->hits.data;
     size_t *hit_count = s->work->hit_counts.data;

@@ -5,8 +5,8 @@
  *     0  six magic bytes
  *     6  major, minor
  *     8  the header's length: u16, from version 2 on u32
- *        then a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 784), }, padded with
- *        spaces
+ *        then a Python dictionary such as {'descr': '<f4', 'fortran_order': False, 'shape': (60000, 784), }, padded
+ *        with spaces
  *        then the data
  *
  * Only that dictionary is understood, with its three keys in any order. */

@@ -156,9 +156,9 @@ static size_t pick_seeds(const ki_ivf *ivf, ki_ivf_worker *w, struct row *row, k
     return kept;
 }
 
-/* Between `least` lists where all is allowed and nprobe where the presumed share is, lists grow as a power of the share.
- * A query in whose lists another share is allowed probes as many as that asks for: fewer where the nearest hold no less
- * of it, more as far as there is room. */
+/* Between `least` lists where all is allowed and nprobe where the presumed share is, lists grow as a power of the
+ * share. A query in whose lists another share is allowed probes as many as that asks for: fewer where the nearest hold
+ * no less of it, more as far as there is room. */
 static size_t fit_lists(const ki_ivf *ivf, ki_ivf_worker *w, const struct row *row, size_t picked,
                         const struct met *met, ki_probe *probe) {
     const ki_ivf_share *share = &ivf->search->share;

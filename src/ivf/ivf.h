@@ -22,9 +22,9 @@
  * V4. Memory belongs to the ki_ivf and only grows.
  * V5. A vector is a candidate of a query once: in its second list it is passed over where the query probes the first.
  * V6. With a filter (ki_ivf_share) a query whose nearest lists hold clearly fewer of the allowed vectors than their
- *     share is *thin*: the lists that were measured are not its lists. It probes the nearest of those that hold any, for
- *     a threshold, and is left to the caller to be searched exactly. Where its lists hold more than their share, as many
- *     are left out as that makes needless.
+ *     share is *thin*: the lists that were measured are not its lists. It probes the nearest of those that hold any,
+ *     for a threshold, and is left to the caller to be searched exactly. Where its lists hold more than their share, as
+ *     many are left out as that makes needless.
  *
  * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
 #ifndef KI_IVF_IVF_H

@@ -114,7 +114,8 @@ static kith_build_options options_of(const ki_load *load, size_t spec) {
     const kith_collection *collection = load->collection;
     kith_build_options options = ki_job_options(collection, &load->generations->vector[spec], load->rows);
     /* Otherwise the maintainer measures it, when nobody waits. */
-    options.no_calibration |= load->options.no_calibration || (!collection->options.no_background && !collection->in_memory);
+    options.no_calibration |=
+        load->options.no_calibration || (!collection->options.no_background && !collection->in_memory);
     options.threads = load->options.threads;
     options.memory_bytes = load->options.memory_bytes;
     options.progress = load->options.progress;

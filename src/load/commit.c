@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How a load takes its place: one edit and one transaction of the catalog, which writers wait for. Rows of the same keys
- * that live elsewhere are found by walking along both ascending lists of keys. Everything under `writing`, which
+ * How a load takes its place: one edit and one transaction of the catalog, which writers wait for. Rows of the same
+ * keys that live elsewhere are found by walking along both ascending lists of keys. Everything under `writing`, which
  * ki_load_commit takes. */
 #include "base/checked.h"
 #include "base/clock.h"

@@ -44,8 +44,8 @@ static kith_status take_source(ki_load *load, const kith_load_vectors *given, ki
     *source = (ki_load_source){.reader = given->reader, .info = KITH_READER_INFO_INIT};
     if (!given->reader) return ki_fail(error, KITH_E_ARG, "vectors[%zu].reader is NULL", load->sources);
     const ki_generations *generations = load->generations;
-    kith_status status = ki_generations_slot(generations, ki_generations_current(generations), given->name, &source->spec,
-                                             error);
+    kith_status status =
+        ki_generations_slot(generations, ki_generations_current(generations), given->name, &source->spec, error);
     if (status != KITH_OK) return status;
     kith_reader_get_info(given->reader, &source->info);
     const ki_vector *vector = &generations->vector[source->spec];

@@ -74,7 +74,8 @@ const char *ki_load_row_text(const ki_load *load, uint64_t row, char text[KI_LOA
 
 /* ---- stage.c ----------------------------------------------------------------------------------------------------- */
 
-/* An empty folder, or with options.resume the one that is there: then load->made has what is built, and built is set. */
+/* An empty folder, or with options.resume the one that is there: then load->made has what is built, and built is
+ * set. */
 kith_status ki_load_stage(ki_load *load, kith_error *error);
 /* The manifest says what load->made does. */
 kith_status ki_load_keep(ki_load *load, kith_error *error);

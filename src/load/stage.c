@@ -187,8 +187,7 @@ static void take_over(ki_load *load, const struct manifest *manifest) {
 static kith_status resume(ki_load *load, kith_error *error) {
     struct manifest manifest;
     if (!read_manifest(load->manifest_path, &manifest) || !ki_home_find(load->files)) return KITH_OK;
-    if (manifest.mark != load->mark || manifest.rows != load->rows ||
-        manifest.body.specs != load->generations->slots)
+    if (manifest.mark != load->mark || manifest.rows != load->rows || manifest.body.specs != load->generations->slots)
         return ki_fail(error, KITH_E_ARG,
                        "%s: what was left there is a load of %.200s (%llu rows), which differs from %.100s: resume "
                        "that one, or load without resuming",

@@ -8,8 +8,8 @@
  *   encode    as bytes, and back
  *   spread    candidates of a search chosen so that they differ from each other
  *
- * A profile has up to `interests_max` *interests*, each a mean of items with a weight, a list of *seen* keys, and a *log*
- * of the last events that moved it: as many as seen keys, without vectors.
+ * A profile has up to `interests_max` *interests*, each a mean of items with a weight, a list of *seen* keys, and a
+ * *log* of the last events that moved it: as many as seen keys, without vectors.
  *
  *   like, view    The item begins an interest of its own. If the nearest of the others is at least `threshold` similar
  *                 to it, they become one: the weighted mean. Otherwise, when there are too many now, the two that are
@@ -76,8 +76,8 @@ typedef struct ki_profile_settings {
 } ki_profile_settings;
 
 /* Begin with *profile zero but for vector, dim and metric, or change the settings of one that is there: interests that
- * are too many are merged, seen keys and events that are too many go. Settings are in their ranges. KITH_E_NOMEM: it is as it
- * was. */
+ * are too many are merged, seen keys and events that are too many go. Settings are in their ranges. KITH_E_NOMEM: it is
+ * as it was. */
 kith_status ki_profile_set(ki_profile *profile, const ki_profile_settings *settings, kith_error *error);
 void ki_profile_free(ki_profile *profile); /* {0} is fine */
 
@@ -140,10 +140,10 @@ typedef struct ki_spread {
  *
  *     (1 - diversity) * relevance - diversity * (greatest similarity to one that is chosen)
  *
- * where relevance falls from 1 at the first candidate to 0 at the last one as the distance rises between, and similarity
- * is the cosine, at least 0; under l2 s / (s + d2), s the mean squared distance of the candidates from the first one.
- * Ties go to the earlier one. chosen: their numbers, min(k, count) of them, which is returned. memory: 3 * count
- * doubles. */
+ * where relevance falls from 1 at the first candidate to 0 at the last one as the distance rises between, and
+ * similarity is the cosine, at least 0; under l2 s / (s + d2), s the mean squared distance of the candidates from the
+ * first one. Ties go to the earlier one. chosen: their numbers, min(k, count) of them, which is returned. memory: 3 *
+ * count doubles. */
 size_t ki_spread_choose(const ki_spread *spread, size_t k, size_t *chosen, double *memory);
 
 #endif

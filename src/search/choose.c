@@ -33,8 +33,8 @@ static double count_touched(const uint64_t *allowed, uint64_t rows) {
     return share < 1 ? share : 1;
 }
 
-/* The share of blocks that a filter leaves something of. Where it leaves so few that scoring all of them costs less than
- * a scan does before its first block, what chance would make of it will do. */
+/* The share of blocks that a filter leaves something of. Where it leaves so few that scoring all of them costs less
+ * than a scan does before its first block, what chance would make of it will do. */
 static double touched_share(const ki_job *job, const uint64_t *allowed) {
     const ki_view *view = &job->index->view;
     const size_t queries = job->queries->count;

@@ -65,8 +65,8 @@ static size_t scale_rerank(const kith_tuned *s, size_t k) {
     return k + (size_t)ceil((double)(s->rerank - s->k) * sqrt((double)k / (double)s->k));
 }
 
-/* The calibrated k that stands for another, 0: none does. A tenth more neighbours, such as a self-join's that finds each
- * vector itself, change recall by less than it is measured to. */
+/* The calibrated k that stands for another, 0: none does. A tenth more neighbours, such as a self-join's that finds
+ * each vector itself, change recall by less than it is measured to. */
 static size_t calibrated_for(const ki_calibration *c, double k) {
     for (size_t i = 0; i < c->count; i++)
         if ((double)(c->settings[i].k + c->settings[i].k / 10) >= k) return c->settings[i].k;
@@ -116,8 +116,8 @@ static double row_ns(const ki_question *q, double exact_ns) {
     return q->scan_bytes > 0 ? fmax(own, 1.5 * exact_ns / (double)q->rows * q->row_bytes / q->scan_bytes) : own;
 }
 
-/* The share of queries that a filter which follows places leaves thin: as far as what it allows lies in fewer blocks than
- * chance would have it, those whose own place is elsewhere. They are scanned exactly after all. */
+/* The share of queries that a filter which follows places leaves thin: as far as what it allows lies in fewer blocks
+ * than chance would have it, those whose own place is elsewhere. They are scanned exactly after all. */
 static double thin_share(const ki_question *q) {
     const double share = share_of(q), by_chance = 1 - pow(1 - share, KI_BLOCK);
     return fmax(0, 1 - q->touched / by_chance) * (1 - share);

@@ -10,11 +10,12 @@
  *     what the target leaves: the cheapest of many settings is chosen, so that errors would otherwise be picked.
  * P3. With a filter that lets a share f through at random, the k nearest of what is allowed have ranks up to about k/f
  *     among all: the lists that hold the k/f nearest of all hold them. So the settings of a calibrated k of at least
- *     k/f are taken; beyond the largest, lists grow in proportion. Candidates are counted among the allowed, of which an
- *     estimate's error spans f times as many. Whether a filter follows the vectors' places instead shows query by
+ *     k/f are taken; beyond the largest, lists grow in proportion. Candidates are counted among the allowed, of which
+ *     an estimate's error spans f times as many. Whether a filter follows the vectors' places instead shows query by
  *     query (`presumed`; ivf/ivf.h V6). Beyond half of the lists the exact plan runs. Scans with bounds
  *     (KITH_SCAN_LEVELS), which do not tell what they met, are left out. In place of codes the vectors themselves
- *     may be scanned (KITH_SCAN_ROWS), which loses nothing for want of candidates: not measured, but told from what was.
+ *     may be scanned (KITH_SCAN_ROWS), which loses nothing for want of candidates: not measured, but told from what
+ *     was.
  * P4. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
  * P5. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
@@ -75,8 +76,8 @@ double ki_begin_ns(size_t lists, size_t queries);
 
 /* Vectors that a scan with bounds scores again where a filter leaves so many: those of a place far from the query are
  * about equally far, and bounds tell them apart the less the fewer they are. Counted on text embeddings: of 1,158
- * vectors of a category 583, of 11,916 1,585; of as many picked at random 341. In vectors of plan gather: one that a scan
- * finds is not expected, and costs two and a half. */
+ * vectors of a category 583, of 11,916 1,585; of as many picked at random 341. In vectors of plan gather: one that a
+ * scan finds is not expected, and costs two and a half. */
 double ki_filtered_survivors(uint64_t allowed);
 
 void ki_plan(const ki_question *question, ki_answer *answer);

@@ -43,7 +43,7 @@ typedef struct ki_sealed {
     size_t specs;                        /* slots that there were when it was made */
     kith_index *index[KITH_VECTORS_MAX]; /* by slot; NULL: no row has it */
     ki_sealed_tuned *tuned;              /* one a slot; constant once others have the segment */
-    int flat; /* made in haste: an index has one list where it may have more (job_build.c) */
+    int flat;                            /* made in haste: an index has one list where it may have more (job_build.c) */
     uint64_t disk_bytes;
     /* Of the body that the catalog has: how many dead rows, at which version. Changed under kith_collection.writing. */
     _Atomic uint64_t saved_dead;

@@ -4,9 +4,9 @@
  *
  *   head        rows in memory, and sets of rows (bits)
  *   segment     sealed segments, what the catalog says of them, and the folder that all lies in (home)
- *   state       this struct; made: the settings and numbers; generations: which models' vectors there are; snapshot, snapshot_edit: states, and how the writer makes
- *               the next one; pages, touched: what writes changed since, for answers that are kept; hot: profiles in
- *               memory
+ *   state       this struct; made: the settings and numbers; generations: which models' vectors there are; snapshot,
+ *               snapshot_edit: states, and how the writer makes the next one; pages, touched: what writes changed
+ *               since, for answers that are kept; hot: profiles in memory
  *   match       which rows of a state a filter lets through
  *   log         what a write did as bytes; apply: doing it, by the writer, by readers and at opening; load: from the
  *               catalog to a state; follow: what others wrote, and what is over

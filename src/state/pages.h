@@ -24,8 +24,9 @@
  *     of a commit, and behind again where that fails. What was read from it is kept only if no edit was open from
  *     before the snapshot was taken until all was read. (Of another process's commits it sees whole ones only; a
  *     reader refreshes before it looks for a page, and finds new tags then.)
- * P6. A profile's interests are legs, and in the key as such, bent by a context or not; what it has seen is there as its
- *     serial number, by which contents of profiles differ. One without a number, which is not kept itself, has no pages.
+ * P6. A profile's interests are legs, and in the key as such, bent by a context or not; what it has seen is there as
+ *     its serial number, by which contents of profiles differ. One without a number, which is not kept itself, has no
+ *     pages.
  * P7. After a commit with unknown outcome nothing is kept or taken any longer.
  * P8. A key names slots (generations.h). What one holds does not depend on which generation is current, so a flip
  *     leaves pages valid; a slot that becomes free or another generation's changes all.

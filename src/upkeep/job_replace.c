@@ -91,8 +91,7 @@ static kith_status publish(ki_job *job, const ki_sealed *old, ki_job_put_fn more
     return status;
 }
 
-kith_status ki_job_replace(ki_job *job, ki_job_put_fn more, int retired, uint64_t without,
-                           kith_error *error) {
+kith_status ki_job_replace(ki_job *job, ki_job_put_fn more, int retired, uint64_t without, kith_error *error) {
     kith_collection *collection = job->collection;
     ki_sealed *old = job->origin[0].sealed;
     pthread_mutex_lock(&collection->writing);

@@ -225,8 +225,9 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, ki_merge_whe
 }
 
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors", "removing expired items",
-                                                "merging", "calibrating",     "tidying the catalog"};
+    static const char *const names[KI_WORKS] = {
+        "sealing", "indexing fields", "dropping vectors",   "removing expired items",
+        "merging", "calibrating",     "tidying the catalog"};
     ki_trouble *trouble = &maintainer->trouble[work];
     pthread_mutex_lock(&maintainer->mutex);
     if (status == KITH_OK) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Changing the table of generations (state/generations.h): each change is a new table, in one transaction of the catalog.
+ * Changing the table of generations (state/generations.h): each change is a new table, in one transaction of the
+ * catalog.
  *
  * Under `writing`. */
 #ifndef KI_WRITE_GENERATION_H
