@@ -112,6 +112,7 @@ static kith_status read_owned(kith_collection *collection, const char *name, ki_
     struct stripe *stripe = stripe_of(hot, name);
     pthread_mutex_lock(&stripe->mutex);
     const uint64_t begun = stripe->begun;
+    const int quiet = !stripe->pending;
     pthread_mutex_unlock(&stripe->mutex);
     record->entry = ki_cache_get(hot->cache, name, strlen(name));
     if (record->entry) {
@@ -122,7 +123,7 @@ static kith_status read_owned(kith_collection *collection, const char *name, ki_
     const kith_status status = read_row(collection, name, record, error);
     if (status != KITH_OK) return status;
     pthread_mutex_lock(&stripe->mutex);
-    if (stripe->begun == begun && !stripe->pending) {
+    if (quiet && stripe->begun == begun) {
         record->serial = new_serial(hot);
         put(hot, name, record->body, (struct head){.serial = record->serial});
     }

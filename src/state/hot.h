@@ -5,8 +5,8 @@
  *
  * T1. An entry is the record as the catalog has it. The writer takes it out before a commit that changes the record
  *     (ki_hot_begin), and puts the new one in behind it (ki_hot_end), before the change is acknowledged.
- * T2. What was read from the catalog is put in only if no change of its stripe has begun since before it was read: the
- *     stripe's mutex is held while that is looked at and it is put, and while a change begins.
+ * T2. What was read from the catalog is put in only if no change of its stripe was under way before it was read, and
+ *     none has begun since: the stripe's mutex is held while that is looked at and it is put, and while a change begins.
  * T3. A collection that is open for reading only knows of changes by the catalog's stamp: an entry is good while that
  *     is what it was when the record was read.
  * T4. Each content has a serial number that no other content of any profile has in the life of this collection; what
