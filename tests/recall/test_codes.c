@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Recall of approximate searches, with fixed seeds: every code, after building and after opening anew, with all kinds
- * of originals and without. The truth is support/data.c's. Floors lie some hundredths below what was measured. */
+ * of originals and without. The truth is support/data.c's. Floors lie some hundredths below what was measured.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

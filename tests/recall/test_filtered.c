@@ -2,7 +2,9 @@
  *
  * A recall that was asked for holds with filters too: those that pick vectors at random, those that follow the vectors'
  * places near to and far from the queries; and min(k, allowed) results come, whatever is let through. What is read for
- * that is bounded by what the filter leaves, also for queries whose nearest lists it empties. */
+ * that is bounded by what the filter leaves, also for queries whose nearest lists it empties.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

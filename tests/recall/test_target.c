@@ -2,7 +2,9 @@
  *
  * A recall that was asked for holds: queries that the index and its calibration have not seen find at least the target
  * less 0.01 of their true neighbours, on data of several kinds; queries of another kind are noticed, and find at least
- * the target less 0.03. */
+ * the target less 0.03.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_build: what it refuses and in which words, what it stores and gives back, and that a failure leaves the old file
- * as it was. Whether searches over it are right is tests/property/test_search.c's. */
+ * as it was. Whether searches over it are right is tests/property/test_search.c's.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -2,7 +2,9 @@
  *
  * kith_build with lists: every vector lies where its id says, codes decode to it within their bounds, lists are
  * balanced, the bytes do not depend on threads or on where rows wait between dividing and coding; and what is
- * refused. */
+ * refused.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

@@ -4,7 +4,9 @@
  * assignment against float distances, and an allocator that refuses each request in turn.
  *
  * Guards against: sums in the order of threads, empty lists kept, NaN centroids, choices that repeat a list, a super
- * whose lists are not neighbours, leaks on failure. */
+ * whose lists are not neighbours, leaks on failure.
+ *
+ * tiers: any */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The memory of searches over lists: approximate ones by every code, and exact ones that begin with near lists. Once
- * warm they ask for none, and when any allocation is refused they say so, and their scratch is as good as before. */
+ * warm they ask for none, and when any allocation is refused they say so, and their scratch is as good as before.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

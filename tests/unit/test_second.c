@@ -2,7 +2,9 @@
  *
  * Second codes behind their common face: which specs are understood and what the others are told, models from hostile
  * bytes, training that is cancelled, refused memory, given degenerate rows or more threads, and the size of the errors
- * that codes leave. */
+ * that codes leave.
+ *
+ * tiers: any */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>

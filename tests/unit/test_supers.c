@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Choosing lists by supers, where they are many: the same in every batch, right where it must be, hardly less found
- * than by looking at all centroids, and safe from damaged supers. */
+ * than by looking at all centroids, and safe from damaged supers.
+ *
+ * tiers: any */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
