@@ -210,8 +210,7 @@ const struct option option_table[] = {
      "Go back to the generation that was current before"},
     {OPTION_MODE, OPTION_KIND_WORD, false, 0, "mode", "MODE", write_modes, 0, 0, ON(ADD),
      "upsert replaces an item that is there, insert refuses it, update changes what is given and merge also keeps "
-     "other "
-     "keys of the payload: both refuse an id that is not there (default: upsert)"},
+     "other keys of the payload: both refuse an id that is not there (default: upsert)"},
     {OPTION_MODE, OPTION_KIND_WORD, false, 0, "mode", "MODE", load_modes, 0, 0, ON(LOAD),
      "upsert replaces an item that is there, insert refuses it (default: upsert)"},
     {OPTION_RESUME, OPTION_KIND_FLAG, false, 0, "resume", NULL, NULL, 0, 0, ON(LOAD),

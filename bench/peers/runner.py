@@ -265,16 +265,23 @@ def measure(data: datasets.Data, entries: dict[str, Entry], options: Options, fo
             "versions": {"numpy": np.__version__}, "results": results}
 
 
+def need(condition: bool, text: str) -> None:
+    """ValueError unless a condition of results holds."""
+    if not condition:
+        raise ValueError(f"not a result of this bench: {text}")
+
+
+def check_head(result: Any, version: int, rows: str) -> None:
+    """ValueError unless a result has this format, and what stands beside its rows."""
+    need(isinstance(result, dict) and result.get("format") == version, f"format is not {version}")
+    for name, kind in (("date", str), ("command", str), ("machine", dict), ("data", dict), ("options", dict),
+                       (rows, list)):
+        need(isinstance(result.get(name), kind), f"{name} is missing")
+
+
 def check(result: Any) -> None:
     """ValueError unless this is a result of measure(): what report and plot rely on."""
-    def need(condition: bool, text: str) -> None:
-        if not condition:
-            raise ValueError(f"not a result of this bench: {text}")
-
-    need(isinstance(result, dict) and result.get("format") == FORMAT, f"format is not {FORMAT}")
-    for name, kind in (("date", str), ("command", str), ("machine", dict), ("data", dict), ("options", dict),
-                       ("results", list)):
-        need(isinstance(result.get(name), kind), f"{name} is missing")
+    check_head(result, FORMAT, "results")
     for row in result["results"]:
         need(isinstance(row, dict) and {"entry", "library", "status", "points"} <= row.keys(), "a row lacks its name")
         if row["status"] != "ok":

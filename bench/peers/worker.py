@@ -22,7 +22,7 @@ import os
 import sys
 import time
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 import numpy as np
 
@@ -149,9 +149,10 @@ class Worker:
         return {}
 
 
-def main(arguments: list[str]) -> int:
-    with open(int(arguments[1]), "w", encoding="utf-8") as answers:
-        worker = Worker(libraries.entries()[arguments[2]])
+def serve(file: int, make: Callable[[], Any]) -> int:
+    """Do what lines of JSON on standard input ask of a worker, and answer each by a line in a file that is open."""
+    with open(file, "w", encoding="utf-8") as answers:
+        worker = make()
         for line in sys.stdin:
             command = json.loads(line)
             verb = command.pop("do")
@@ -165,6 +166,10 @@ def main(arguments: list[str]) -> int:
             if "error" in answer or verb == "done":
                 return 0
     return 0
+
+
+def main(arguments: list[str]) -> int:
+    return serve(int(arguments[1]), lambda: Worker(libraries.entries()[arguments[2]]))
 
 
 if __name__ == "__main__":

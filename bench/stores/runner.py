@@ -19,7 +19,7 @@ from typing import Any, Callable, Iterable, Optional
 import numpy as np
 
 from peers import machine, truth
-from peers.runner import Failure, Process
+from peers.runner import Failure, Process, check_head, need
 
 from . import data, drivers, rows
 
@@ -191,14 +191,7 @@ def told() -> dict[str, Any]:
 
 def check(result: Any) -> None:
     """ValueError unless this is a result of measure(): what report and picture rely on."""
-    def need(condition: bool, text: str) -> None:
-        if not condition:
-            raise ValueError(f"not a result of this bench: {text}")
-
-    need(isinstance(result, dict) and result.get("format") == FORMAT, f"format is not {FORMAT}")
-    for name, kind in (("date", str), ("command", str), ("machine", dict), ("data", dict), ("options", dict),
-                       ("stores", list)):
-        need(isinstance(result.get(name), kind), f"{name} is missing")
+    check_head(result, FORMAT, "stores")
     for store in result["stores"]:
         need(isinstance(store, dict) and {"store", "kind", "status", "values"} <= store.keys(), "a store has no name")
         need(store["status"] == "ok" or bool(store.get("error")), f"{store['store']}: {store['status']}, and no reason")

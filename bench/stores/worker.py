@@ -13,7 +13,6 @@ A row that fails ends itself alone; only what `create` raises ends the process, 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import pathlib
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from peers.worker import pin, resident
+from peers.worker import pin, resident, serve
 
 from . import data, drivers, rows
 from .rows import changing, keeping, searching, writing
@@ -88,21 +87,7 @@ class Worker:
 
 
 def main(arguments: list[str]) -> int:
-    with open(int(arguments[1]), "w", encoding="utf-8") as answers:
-        worker = Worker(arguments[2])
-        for line in sys.stdin:
-            command = json.loads(line)
-            verb = command.pop("do")
-            try:
-                answer = getattr(worker, verb)(**command)
-            except Exception as error:
-                answer = {"error": f"{type(error).__name__}: {error}", "missing": isinstance(error, ImportError),
-                          "traceback": traceback.format_exc()}
-            answers.write(json.dumps(answer) + "\n")
-            answers.flush()
-            if "error" in answer or verb == "done":
-                return 0
-    return 0
+    return serve(int(arguments[1]), lambda: Worker(arguments[2]))
 
 
 if __name__ == "__main__":

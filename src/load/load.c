@@ -124,10 +124,7 @@ static kith_status build(ki_load *load, kith_error *error) {
 
 static kith_status open_made(ki_load *load, kith_error *error) {
     const kith_collection *c = load->collection;
-    const ki_sealed_where where = {.folder = c->segments_path,
-                                   .specs = load->generations->spec,
-                                   .spec_count = load->generations->slots,
-                                   .no_sigbus_handler = c->options.no_sigbus_handler};
+    const ki_sealed_where where = ki_collection_where(load->collection, load->generations);
     const kith_status status = ki_sealed_open_made(&where, load->number, &load->made, &load->sealed, error);
     /* In memory alone nobody opens them again: they live as long as they are mapped. */
     if (status == KITH_OK && c->in_memory) ki_sealed_remove_files(load->sealed->folder, NULL);

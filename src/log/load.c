@@ -173,10 +173,7 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
     struct segments *segments = context;
     const kith_collection *collection = segments->collection;
     const ki_generations *generations = ki_edit_state(segments->edit)->generations;
-    const ki_sealed_where where = {.folder = collection->segments_path,
-                                   .specs = generations->spec,
-                                   .spec_count = generations->slots,
-                                   .no_sigbus_handler = collection->options.no_sigbus_handler};
+    const ki_sealed_where where = ki_collection_where(collection, generations);
     ki_sealed *sealed = NULL;
     ki_bits *alive = NULL;
     int found;

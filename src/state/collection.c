@@ -4,9 +4,7 @@
 #include "state/collection.h"
 
 #include "base/status.h"
-
-#include <stdio.h>
-#include <string.h>
+#include "state/generations.h"
 
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error) {
     if (!collection->options.read_only) return KITH_OK;
@@ -21,6 +19,13 @@ kith_status ki_collection_writable(const kith_collection *collection, kith_error
                        "%s: an earlier commit failed, and what the disk holds is unknown: open it anew (%s)",
                        collection->path, collection->poison);
     return KITH_OK;
+}
+
+ki_sealed_where ki_collection_where(const kith_collection *collection, const ki_generations *generations) {
+    return (ki_sealed_where){.folder = collection->segments_path,
+                             .specs = generations->spec,
+                             .spec_count = generations->slots,
+                             .no_sigbus_handler = collection->options.no_sigbus_handler};
 }
 
 const ki_generations *ki_collection_generations(const kith_collection *collection) {

@@ -101,6 +101,8 @@ struct kith_collection {
 kith_status ki_collection_takes_writes(const kith_collection *collection, kith_error *error);
 /* Under `writing`. The same, and KITH_E_IO with the old text when an earlier commit failed. */
 kith_status ki_collection_writable(const kith_collection *collection, kith_error *error);
+/* Where its segments lie, and what a table of generations says of their indexes. Both are borrowed. */
+ki_sealed_where ki_collection_where(const kith_collection *collection, const ki_generations *generations);
 /* The current table of generations: it lives as long as the collection. */
 const ki_generations *ki_collection_generations(const kith_collection *collection);
 

@@ -297,10 +297,7 @@ kith_status ki_job_write_table(ki_job *job, const char *name, kith_error *error)
 
 static kith_status open_made(ki_job *job, kith_error *error) {
     const kith_collection *c = job->collection;
-    const ki_sealed_where where = {.folder = c->segments_path,
-                                   .specs = job->generations->spec,
-                                   .spec_count = job->generations->slots,
-                                   .no_sigbus_handler = c->options.no_sigbus_handler};
+    const ki_sealed_where where = ki_collection_where(job->collection, job->generations);
     job->alive = ki_bits_create(job->rows, 1);
     if (!job->alive) return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", job->stage);
     const kith_status status = ki_sealed_open_made(&where, job->number, &job->made, &job->sealed, error);

@@ -22,8 +22,7 @@ enum { ROUNDS = 4, DEATHS_FEW = 2000 };
 
 /* ---- Deaths ------------------------------------------------------------------------------------------------------ */
 
-/* What lives of an origin in a state; NULL: it is not there any more. */
-static ki_bits *alive_in(const ki_snapshot *state, const ki_origin *origin) {
+ki_bits *ki_job_alive(const ki_snapshot *state, const ki_origin *origin) {
     for (size_t i = 0; i < state->sealed_count && origin->sealed; i++)
         if (state->sealed[i].sealed == origin->sealed) return state->sealed[i].alive;
     for (size_t i = 0; i < state->head_count && origin->head; i++)
@@ -54,7 +53,7 @@ static uint64_t carry_origin(ki_job *job, ki_origin *origin, ki_bits *now) {
 static uint64_t carry(ki_job *job, const ki_snapshot *state) {
     uint64_t deaths = 0;
     for (size_t o = 0; o < job->origins && job->sealed; o++)
-        deaths += carry_origin(job, &job->origin[o], alive_in(state, &job->origin[o]));
+        deaths += carry_origin(job, &job->origin[o], ki_job_alive(state, &job->origin[o]));
     return deaths;
 }
 

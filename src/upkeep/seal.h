@@ -101,6 +101,8 @@ kith_status ki_job_make_anew(ki_job *job, kith_error *error);
 
 /* ---- job_publish.c: how it takes its place ----------------------------------------------------------------------- */
 
+/* What lives of an origin in a state, which holds it; NULL: it is not there any more. */
+ki_bits *ki_job_alive(const ki_snapshot *state, const ki_origin *origin);
 /* Take the number of a new segment's folder. */
 uint64_t ki_job_take_number(kith_collection *collection);
 /* Put the new segment in the place of the origins, in memory and in the catalog, and end the origins. */
