@@ -180,15 +180,16 @@ fuzz: ## Fuzz each reader of untrusted bytes for FUZZ_SECONDS (10)
 test-arm: ## Cross-compile for 64-bit ARM, and run kernel and search tests under qemu
 	@$(setup) arm
 	@if [ "$$(uname -m)" = aarch64 ]; then $(MAKE) --no-print-directory test; else \
-	    $(cmake) -B $(BUILD)/arm -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake -DKITH_CLI=OFF -DKITH_BENCH=OFF && \
+	    $(cmake) -B $(BUILD)/arm -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
+	        -DKITH_CLI=OFF -DKITH_SERVER=OFF -DKITH_BENCH=OFF && \
 	    cmake --build $(BUILD)/arm && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/arm -j $(JOBS) -L neon -R '$(ARM_TESTS)'; fi
 
 test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any x86-64 with AVX2
 	@$(setup) emulated
 	@if [ "$$(uname -m)" != x86_64 ]; then echo "test-emulated: not an x86-64 machine, nothing to do"; else \
-	    $(cmake) -B $(BUILD)/emulated -DCMAKE_C_COMPILER=gcc -DKITH_EMULATE=ON -DKITH_CLI=OFF -DKITH_BENCH=OFF \
-	        -DKITH_TESTS_ONLY='$(EMULATED_TESTS)' && \
+	    $(cmake) -B $(BUILD)/emulated -DCMAKE_C_COMPILER=gcc -DKITH_EMULATE=ON \
+	        -DKITH_CLI=OFF -DKITH_SERVER=OFF -DKITH_BENCH=OFF -DKITH_TESTS_ONLY='$(EMULATED_TESTS)' && \
 	    cmake --build $(BUILD)/emulated && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/emulated -j $(JOBS) -L avx512; fi
 
