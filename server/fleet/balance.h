@@ -5,8 +5,8 @@
  *   round robin   smooth weighted round robin: each gains its weight, the richest goes and pays all weights
  *   least load    fewest calls under way by weight; among equals, one by chance
  *   latency       of two drawn by weight, the one where less is to be expected: peak EWMA x (calls under way + 1). Two
- *                 choices balance nearly as well as all (Mitzenmacher 2001), and without the herd that a single best one
- *                 would have; the peak average is finagle's.
+ *                 choices balance nearly as well as all (Mitzenmacher 2001), and without the herd that a single best
+ *                 one would have; the peak average is finagle's.
  *
  * 1. No clock and no random source but the caller's: whoever calls says what time it is, and the seed is in the set.
  * 2. A backend without weight gets no call, unless none has any: then each may be tried (panic), since being wrong
