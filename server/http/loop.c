@@ -228,13 +228,22 @@ static void adopt(ks_loop *loop) {
     }
 }
 
+/* The port is free from here on; a socket that was handed to us is its giver's. */
+static void stop_listening(ks_loop *loop) {
+    ks_http *http = loop->http;
+    if (loop->number != 0 || loop->deaf) return;
+    loop->deaf = 1;
+    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, http->listener, NULL);
+    if (!http->own_listener) return;
+    close(http->listener);
+    http->own_listener = 0;
+}
+
 /* Whether the loop is done: nobody listens to it any more, and no call is out. */
 static int is_over(ks_loop *loop) {
     if (!atomic_load(&loop->http->draining)) return 0;
+    stop_listening(loop);
     if (atomic_load(&loop->http->stopping)) return loop->out == 0;
-    if (!loop->closed_idle && loop->number == 0)
-        (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, loop->http->listener, NULL);
-    loop->closed_idle = 1;
     close_idle(loop);
     return loop->out == 0 && !loop->connections;
 }
