@@ -14,7 +14,7 @@
 
 #include "../../server/run/inner.h"
 #include "base/rng.h"
-#include "support/calls.h"
+#include "support/unwired_calls.h"
 #include "support/shop.h"
 
 #include <math.h>

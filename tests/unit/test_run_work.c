@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "../../server/run/inner.h"
-#include "support/calls.h"
+#include "support/unwired_calls.h"
 
 #include <math.h>
 #include <string.h>
