@@ -68,9 +68,9 @@ static int connect_plain(const struct http_target *target, struct http_connectio
         connected = connect_one(connection, each);
     const int why = errno;
     freeaddrinfo(found);
-    return connected ? 0
-                     : fail(EXIT_ABSENT, "nothing answers at %s, port %s: %s", target->host, target->port,
-                            strerror(why));
+    return connected
+               ? 0
+               : fail(EXIT_ABSENT, "nothing answers at %s, port %s: %s", target->host, target->port, strerror(why));
 }
 
 /* ---- TLS --------------------------------------------------------------------------------------------------------- */
@@ -95,9 +95,9 @@ static int begin_tls(const struct http_target *target, struct http_connection *c
     if (gnutls_certificate_allocate_credentials(&connection->credentials) != 0 ||
         gnutls_init(&connection->session, GNUTLS_CLIENT | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL) != 0)
         return fail(EXIT_OTHER, "there is no memory for a secure connection");
-    const int trusted = target->ca ? gnutls_certificate_set_x509_trust_file(connection->credentials, target->ca,
-                                                                            GNUTLS_X509_FMT_PEM)
-                                   : gnutls_certificate_set_x509_system_trust(connection->credentials);
+    const int trusted =
+        target->ca ? gnutls_certificate_set_x509_trust_file(connection->credentials, target->ca, GNUTLS_X509_FMT_PEM)
+                   : gnutls_certificate_set_x509_system_trust(connection->credentials);
     if (trusted <= 0 && target->ca)
         return fail(EXIT_INPUT, "%s: no certificates in PEM: %s", target->ca,
                     trusted < 0 ? gnutls_strerror(trusted) : "it has none");

@@ -23,6 +23,11 @@ bool http_is_url(const char *text) {
     return behind_scheme(text) != NULL;
 }
 
+bool http_is_local(const struct http_target *target) {
+    return strcmp(target->host, "localhost") == 0 || strncmp(target->host, "127.", 4) == 0 ||
+           strcmp(target->host, "::1") == 0;
+}
+
 static bool take(char *to, size_t room, const char *from, size_t count) {
     if (count >= room) return false;
     memcpy(to, from, count);
@@ -151,12 +156,12 @@ bool http_answer_parse(const char *bytes, size_t count, struct http_answer *answ
 static int send_request(const struct http_target *target, const char *path, struct http_connection *connection) {
     char request[2048];
     const bool bare = strchr(target->host, ':') != NULL; /* an IPv6 address */
-    const int count = snprintf(request, sizeof(request),
-                               "GET %s%s HTTP/1.1\r\nHost: %s%s%s:%s\r\nUser-Agent: kith/%s\r\n"
-                               "Accept: application/json\r\nConnection: close\r\n%s%s%s\r\n",
-                               target->prefix, path, bare ? "[" : "", target->host, bare ? "]" : "", target->port,
-                               kith_version(), *target->secret ? "Authorization: Bearer " : "", target->secret,
-                               *target->secret ? "\r\n" : "");
+    const int count =
+        snprintf(request, sizeof(request),
+                 "GET %s%s HTTP/1.1\r\nHost: %s%s%s:%s\r\nUser-Agent: kith/%s\r\n"
+                 "Accept: application/json\r\nConnection: close\r\n%s%s%s\r\n",
+                 target->prefix, path, bare ? "[" : "", target->host, bare ? "]" : "", target->port, kith_version(),
+                 *target->secret ? "Authorization: Bearer " : "", target->secret, *target->secret ? "\r\n" : "");
     if (count < 0 || (size_t)count >= sizeof(request)) return fail(EXIT_USAGE, "the URL is too long");
     if (http_send(connection, request, (size_t)count) >= 0) return 0;
     return fail(EXIT_OTHER, "%s took no request: %s", target->host, strerror(errno));

@@ -14,9 +14,9 @@ struct http_target {
     bool tls;
     char host[256]; /* without the brackets of an IPv6 address */
     char port[6];
-    char prefix[512];   /* of all paths: what stands behind the host in the URL, without a "/" at its end */
-    char secret[256];   /* "": none */
-    const char *ca;     /* a PEM file of those that may vouch for the server; NULL: those of the system */
+    char prefix[512]; /* of all paths: what stands behind the host in the URL, without a "/" at its end */
+    char secret[256]; /* "": none */
+    const char *ca;   /* a PEM file of those that may vouch for the server; NULL: those of the system */
 };
 
 struct http_answer {
@@ -27,6 +27,8 @@ struct http_answer {
 
 /* Whether a text is meant as the URL of a server. */
 bool http_is_url(const char *text);
+/* Whether the host is this machine, by its name. */
+bool http_is_local(const struct http_target *target);
 /* These return 0, or an exit code after a sentence on stderr. */
 int http_target_parse(const char *url, struct http_target *target);
 int http_secret_read(const char *path, struct http_target *target);

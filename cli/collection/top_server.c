@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith top URL`: asks a server once a second. On a terminal the screen is drawn anew each time, on the terminal's other
- * screen, so that what was there before is there again afterwards; elsewhere the figures are printed once, or as often
- * as --limit says. */
+ * `kith top URL`: asks a server once a second. On a terminal the screen is drawn anew each time; elsewhere the figures
+ * are printed once, or as often as --limit says. */
 #define _GNU_SOURCE
-#include <math.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,7 +57,7 @@ static int ask(const struct top *top, json_t **stats) {
 static void take_terminal(struct top *top) {
     struct termios single;
     if (!top->live) return;
-    fputs("\033[?1049h\033[?25l", stdout); /* the other screen, without a cursor */
+    fputs("\033[2J\033[?25l", stdout); /* an empty screen, without a cursor */
     if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &top->before) != 0) return;
     single = top->before;
     single.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
@@ -68,7 +66,7 @@ static void take_terminal(struct top *top) {
 
 static void give_terminal_back(struct top *top) {
     if (top->keys) tcsetattr(STDIN_FILENO, TCSANOW, &top->before);
-    if (top->live) fputs("\033[?25h\033[?1049l", stdout);
+    if (top->live) fputs("\033[?25h", stdout);
     if (top->live) fflush(stdout);
     top->live = top->keys = false;
 }
