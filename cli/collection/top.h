@@ -5,8 +5,10 @@
 #define KITH_CLI_COLLECTION_TOP_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
 
-#include "command.h"
+struct arguments;
 
 int top_server(const struct arguments *arguments);
 

@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "collection/top.h"
+#include "command.h"
 #include "http_get.h"
-#include "json.h"
 #include "terminal.h"
 
 struct top {
@@ -30,7 +30,7 @@ struct top {
 static int fail_answer(const struct top *top, const struct http_answer *answer, const json_t *said) {
     const char *message = json_string_value(json_object_get(json_object_get(said, "error"), "message"));
     char clean[512];
-    if (!message) message = answer->status == 200 ? "it is no server of kith's" : "it gives no reason";
+    if (!message) message = "it is no server of kith's, or an older one";
     text_clean(clean, sizeof(clean), message, strlen(message));
     return fail(answer->status == 404 ? EXIT_ABSENT : EXIT_OTHER, "%s answers with status %d: %s", top->url,
                 answer->status, clean);
@@ -93,18 +93,10 @@ static bool rest(const struct top *top, double seconds) {
 
 static int show(const struct top *top, const json_t *stats) {
     if (top->live) {
-        /* Drawn over what is there, each line cleared to its end: a screen that is cleared first flickers. */
-        char *drawn = NULL;
-        size_t bytes = 0;
-        FILE *memory = open_memstream(&drawn, &bytes);
-        if (!memory) return fail(EXIT_OTHER, "there is no memory for the screen");
-        top_screen(memory, top->url, stats, terminal_lines());
-        fclose(memory);
-        fputs("\033[H", stdout);
-        for (const char *line = drawn, *end; line && (end = strchr(line, '\n')) != NULL; line = end + 1)
-            printf("%.*s\033[K\n", (int)(end - line), line);
-        fputs("\033[J", stdout);
-        free(drawn);
+        /* Between the two outer escapes terminals that know them show nothing, so that the empty screen is not seen. */
+        fputs("\033[?2026h\033[H\033[J", stdout);
+        top_screen(stdout, top->url, stats, terminal_lines());
+        fputs("\033[?2026l", stdout);
     } else if (option_given(top->arguments, OPTION_JSON)) {
         char *line = json_dumps(stats, JSON_COMPACT | JSON_REAL_PRECISION(9));
         if (!line) return fail(EXIT_OTHER, "there is no memory for the figures");
