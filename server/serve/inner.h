@@ -29,6 +29,9 @@ typedef struct ks_serve_state {
     char url[KS_URL_BYTES];
 } ks_serve_state;
 
+/* families.c: all families of routes; how many. */
+size_t ks_serve_families(ks_family families[KS_FAMILIES]);
+
 /* admission.c */
 int ks_serve_authenticate(ks_call *call);
 /* Whether what is asked for may be reached from other machines only in safety; socket: -1, or one that listens. */

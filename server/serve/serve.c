@@ -16,9 +16,6 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "native/native.h"
-#include "page/page.h"
-#include "qdrant/qdrant.h"
 #include "serve/inner.h"
 
 enum { DRAIN_MS = 30000 };
@@ -105,9 +102,8 @@ static void wake(void *context, unsigned loop) {
 
 static kith_status open_http(ks_serve_state *state, int socket, kith_error *error) {
     const ks_serve_options *options = &state->options;
-    const ks_family families[KS_FAMILIES] = {ks_native_family, ks_watch_family, ks_page_family, ks_qdrant_family};
-    memcpy(state->families, families, sizeof(families));
-    kith_status status = ks_router_create(state->families, KS_FAMILIES, &state->router, error);
+    const size_t families = ks_serve_families(state->families);
+    kith_status status = ks_router_create(state->families, families, &state->router, error);
     if (status != KITH_OK) return status;
     const ks_http_options http = {.address = options->address,
                                   .port = (uint16_t)options->port,
