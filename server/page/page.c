@@ -44,7 +44,7 @@ static void give(ks_call *call, const char *name) {
         call->reply.cache_control = "no-cache";
         ks_text_add(&call->reply.body, file->bytes, *file->count);
     } else {
-        ks_call_fail(call, 404, "the page has no file \"%s\"; it begins at /ui/", name);
+        ks_call_fail(call, 404, "The page has no file \"%s\": it begins at /ui/.", name);
     }
     ks_call_done(call);
 }
