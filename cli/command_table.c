@@ -365,6 +365,41 @@ const struct command command_table[COMMANDS] = {
                         "are gone: {\"lost\": 7, \"why\": \"...\"}. Make a copy of the folder first.",
                         {{"kith repair shop", "after kith verify found damage"}},
                         command_repair},
+    [COMMAND_SERVE] =
+        {COMMAND_SERVE,
+         "serve",
+         "FOLDER",
+         1,
+         1,
+         "answer over HTTP",
+         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
+         "ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people at "
+         "/ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
+         "\n"
+         "Without more it listens on this machine alone. Other addresses take --keys, --tls-cert and --tls-key. "
+         "Searches that come together are answered together; one alone is answered at once.\n"
+         "\n"
+         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
+         "is lost by either. SIGHUP reads keys and certificates again.",
+         {{"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
+          {"kith serve --create collections --port 8080", "an empty folder, for clients to fill"},
+          {"kith serve shop --address 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem", "for others"}},
+         command_serve},
+    [COMMAND_KEY] =
+        {COMMAND_KEY,
+         "key",
+         "NAME",
+         1,
+         1,
+         "make a key for a server",
+         "Prints a new secret, once, and the line that allows it in the file of keys of kith serve --keys, which has a "
+         "hash of the secret only. With --keys the file gets it. Running servers see it after a SIGHUP.\n"
+         "\n"
+         "Clients send it as \"Authorization: Bearer SECRET\" or \"api-key: SECRET\".",
+         {{"kith key shop-web --role read --keys keys.json", "may search"},
+          {"kith key tenant-7 --role write --segment tenant-7 --keys keys.json", "its own items alone"},
+          {"kith key ops --role admin", "prints the line"}},
+         command_key},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",
