@@ -18,7 +18,7 @@
 /* A hedge is not worth its cost below this; a guess. */
 #define HEDGE_LEAST_NS MS
 
-enum { HEDGE_CALLS_LEAST = 20, RETRIES_MAX = 1, RENEWALS_MAX = 1 };
+enum { HEDGE_CALLS_LEAST = 20, RETRIES_MAX = 1, RENEWALS_MAX = 1, UNREACHED_MAX = 3 };
 
 /* ---- The end ----------------------------------------------------------------------------------------------------- */
 
@@ -131,13 +131,19 @@ static int is_asking(const ks_errand *errand) {
     return errand->attempts[0].link || errand->attempts[1].link;
 }
 
-/* Ask another, once, if the budget allows it. */
-static int retry(ks_errand *errand, uint64_t now_ns) {
-    if (errand->kind != KS_KIND_READ || errand->retries >= RETRIES_MAX || now_ns >= errand->call->deadline_ns) return 0;
-    const size_t number = ks_set_pick(&errand->roster->set, errand->tried, now_ns);
-    if (number == SIZE_MAX || !ks_budget_take(&errand->fleet->retries, now_ns)) return 0;
-    errand->retries++;
-    return ask(errand, number, 0, 0, now_ns);
+/* Ask another: once, if the budget allows it; and a few times, without asking the budget, while nobody was reached,
+ * since that gave nobody any work. */
+static int retry(ks_errand *errand, int reached, uint64_t now_ns) {
+    while (errand->kind == KS_KIND_READ && now_ns < errand->call->deadline_ns) {
+        if (reached ? errand->retries >= RETRIES_MAX : errand->unreached >= UNREACHED_MAX) return 0;
+        const size_t number = ks_set_pick(&errand->roster->set, errand->tried, now_ns);
+        if (number == SIZE_MAX || (reached && !ks_budget_take(&errand->fleet->retries, now_ns))) return 0;
+        errand->retries += reached != 0;
+        errand->unreached += !reached;
+        if (ask(errand, number, 0, 0, now_ns)) return 1;
+        reached = 0;
+    }
+    return 0;
 }
 
 static void plan(ks_errand *errand, uint64_t now_ns) {
@@ -196,10 +202,11 @@ static void attempt_over(ks_link *link, void *context) {
         return;
     }
     if (link->wrong) note(errand, attempt->backend, link->wrong, link->why);
+    const int reached = !(link->wrong && link->connecting);
     const int again =
         !is_asking(errand) && ((stale && errand->kind == KS_KIND_READ && errand->renewals++ < RENEWALS_MAX &&
                                 ask(errand, attempt->backend, attempt->hedge, 1, now_ns)) ||
-                               retry(errand, now_ns));
+                               retry(errand, reached, now_ns));
     if (again || is_asking(errand)) {
         ks_link_give(link);
         plan(errand, now_ns);
@@ -243,7 +250,7 @@ static void look_after(void *context, uint64_t now_ns) {
         note(errand, attempt->backend, "does not take a connection", 0);
         stop_attempt(attempt, KS_CAME_BAD, now_ns);
     }
-    if (!is_asking(errand) && !retry(errand, now_ns)) {
+    if (!is_asking(errand) && !retry(errand, 0, now_ns)) {
         give_up(errand, now_ns);
         return;
     }
@@ -278,7 +285,7 @@ void ks_errand_begin(ks_errand *errand, uint64_t now_ns) {
         const uint64_t usual = ks_latency_quantile(&errand->roster->set.peers[number].latency, 0.95, HEDGE_CALLS_LEAST);
         if (usual) errand->hedge_ns = now_ns + (usual > HEDGE_LEAST_NS ? usual : HEDGE_LEAST_NS);
     }
-    if (ask(errand, number, 0, 0, now_ns) || retry(errand, now_ns)) {
+    if (ask(errand, number, 0, 0, now_ns) || retry(errand, 0, now_ns)) {
         plan(errand, now_ns);
     } else {
         ks_errand_fail(errand, 502, errand->wrong, now_ns);

@@ -58,7 +58,7 @@ typedef struct ks_fleet_state {
     uint64_t under_way, retries, retries_refused, hedges, hedges_refused, hedges_won, panics;
 } ks_fleet_state;
 void ks_fleet_state_of(ks_fleet *fleet, ks_fleet_state *state);
-/* kith_backend_* and kith_fleet_*, as Prometheus reads them. */
-void ks_fleet_metrics(ks_fleet *fleet, ks_text *text);
+/* kith_backend_* and kith_fleet_*, as Prometheus reads them; open: OpenMetrics, whose families lack "_total". */
+void ks_fleet_metrics(ks_fleet *fleet, ks_text *text, int open);
 
 #endif

@@ -114,7 +114,7 @@ struct ks_errand {
     ks_timer timer;
     uint64_t tried; /* a bit a backend */
     uint64_t hedge_ns;
-    unsigned retries, renewals;
+    unsigned retries, renewals, unreached;
     ks_attempt attempts[KS_ATTEMPTS_MAX];
     char wrong[KS_URL_MAX + 200]; /* of the last attempt that failed: a sentence */
 };
