@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KITH = os.environ.get("KITH_BIN") or str(ROOT / "build" / "kith")
 COMMANDS = ["build", "search", "join", "tune", "info", "verify", "convert", "bench", "create", "declare", "add", "load", "get",
             "delete", "query", "profile", "generation", "flip", "top", "snapshot", "restore", "compact",
-            "repair", "demo", "cpu", "help", "version"]
+            "repair", "serve", "key", "demo", "cpu", "help", "version"]
 OK, OTHER, USAGE, INPUT, INDEX, ABSENT, STORAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 

@@ -3,6 +3,7 @@
 the errors of a wrong start. Standard library only."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import pytest
 
 from serving import PATIENCE_S, Server
-from test_cli import ABSENT, INPUT, KITH, STORAGE, USAGE, good, refused
+from test_cli import ABSENT, INPUT, KITH, ROOT, STORAGE, USAGE, good, refused
 
 
 def error_of(body):
@@ -275,3 +276,21 @@ def test_takes_a_socket_that_listens(folder):
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+# ---- The README --------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_does_what_it_says(tmp_path):
+    """Its collection, and what it asks of the server, at a port that is free."""
+    readme = (ROOT / "README.md").read_text()
+    made = re.search(r"^kith create shop .*?^END\n.*?\n", readme, flags=re.M | re.S)[0]
+    asked = re.search(r"^## A server\n.*?^```sh\n(.*?)^```$", readme, flags=re.M | re.S)[1].splitlines()
+    assert asked[0] == "kith serve shop &"
+    environment = {**os.environ, "PATH": f"{os.path.dirname(KITH)}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-eu", "-c", made], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    with Server(tmp_path / "shop") as server:
+        answers = [subprocess.run(["sh", "-eu", "-c", line.replace("127.0.0.1:6333", f"127.0.0.1:{server.port}")],
+                                  cwd=tmp_path, check=True, capture_output=True, text=True).stdout for line in asked[1:]]
+        assert [hit["id"] for hit in json.loads(answers[0])["results"][0]] == [1, 3]
+        assert "kith_requests_total" in answers[1]
