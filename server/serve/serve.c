@@ -187,12 +187,10 @@ static void say_ready(ks_serve_state *state) {
     ks_serve_notify("READY=1");
 }
 
-static void reload(ks_serve_state *state) {
+static void reload_keys(ks_serve_state *state) {
     kith_error error = {0};
     ks_keys *keys = NULL;
     ks_retired *retired = NULL;
-    if (state->app.fleet) ks_serve_reload_front(state);
-    if (!state->options.keys_path) return;
     kith_status status = ks_keys_read(state->options.keys_path, &keys, &error);
     if (status == KITH_OK && !(retired = malloc(sizeof(*retired))))
         status = refuse(&error, KITH_E_NOMEM, "there is no memory to remember the keys that were");
@@ -204,6 +202,21 @@ static void reload(ks_serve_state *state) {
     *retired = (ks_retired){state->retired, atomic_exchange(&state->keys, keys)};
     state->retired = retired;
     ks_log(state->app.watch, KS_LOG_INFO, "keys", "%zu keys were read anew", ks_keys_count(keys));
+}
+
+static void reload_certificate(ks_serve_state *state) {
+    kith_error error = {0};
+    if (ks_http_renew(state->app.http, &error) == KITH_OK) {
+        ks_log(state->app.watch, KS_LOG_INFO, "tls", "The certificate was read anew.");
+    } else {
+        ks_log(state->app.watch, KS_LOG_ERROR, "tls", "The certificate stays as it was: %s", error.text);
+    }
+}
+
+static void reload(ks_serve_state *state) {
+    if (state->app.fleet) ks_serve_reload_front(state);
+    if (state->options.keys_path) reload_keys(state);
+    if (state->options.certificate) reload_certificate(state);
 }
 
 /* Until a signal ends it. */

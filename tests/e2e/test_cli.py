@@ -180,7 +180,7 @@ def test_every_word_of_the_header_is_an_option(option, enum):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 @pytest.mark.parametrize("words, expected", [
-    (["kith", "se"], "search"),
+    (["kith", "sea"], "search"),
     (["kith", "search", "--pl"], "--plan"),
     (["kith", "search", "x.kith", "--plan", "le"], "levels"),
     (["kith", "build", "-m", "cos"], "cosine"),

@@ -28,17 +28,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for this machine and its key; they sign themselves."""
+def make_certificate(place):
     openssl = shutil.which("openssl")
     if not openssl:
         pytest.skip("openssl is not there to make a certificate")
-    place = tmp_path_factory.mktemp("tls")
     subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                     "-subj", "/CN=kith", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                     "-keyout", place / "key.pem", "-out", place / "cert.pem"], check=True, capture_output=True)
     return place
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for this machine and its key; they sign themselves."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 # ---- Starting ----------------------------------------------------------------------------------------------------------
@@ -190,6 +193,29 @@ def test_tls(folder, certificate):
                 old.wrap_socket(raw)
         assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
         assert server.stop() == 0
+
+
+def test_a_certificate_is_renewed_on_sighup(folder, certificate):
+    for name in ("cert.pem", "key.pem"):
+        shutil.copy(certificate / name, folder / name)
+    with Server(folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem") as server:
+        kept = server.connect(certificate / "cert.pem")
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read() == b"alive\n"
+        make_certificate(folder)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("The certificate was read anew")
+        assert server.ask("GET", "/healthz", cafile=folder / "cert.pem")[0] == 200
+        with pytest.raises(ssl.SSLError):
+            server.ask("GET", "/healthz", cafile=certificate / "cert.pem")
+        kept.request("GET", "/healthz")  # the connection that is there goes on
+        assert kept.getresponse().status == 200
+        kept.close()
+        os.rename(folder / "cert.pem", folder / "good.pem")
+        (folder / "cert.pem").write_text("no certificate")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("The certificate stays as it was")
+        assert server.ask("GET", "/healthz", cafile=folder / "good.pem")[0] == 200
 
 
 def test_tls_files_are_checked_before_the_start(folder, certificate):
