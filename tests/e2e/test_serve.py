@@ -113,6 +113,31 @@ def test_a_public_address_takes_keys_and_tls(folder, certificate):
         assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
 
 
+def privileges(server):
+    lines = open(f"/proc/{server.process.pid}/status").read().splitlines()
+    return {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("NoNewPrivs", "Seccomp:"))}
+
+
+def test_the_process_is_confined_and_does_all_the_same(folder):
+    with Server(folder) as server:
+        if "less confined" in server.log():
+            pytest.skip(server.log())
+        assert privileges(server) == {"NoNewPrivs": "1", "Seccomp": "2"}
+        points = [{"id": i, "vector": [i, 1, 2]} for i in range(1, 200)]
+        assert server.ask("PUT", "/v1/collections/new", {"vectors": [{"name": "", "dim": 3}]})[0] == 201
+        for collection in ("new", "shop"):
+            assert server.ask("POST", f"/v1/collections/{collection}/points", {"points": points})[0] == 200
+            assert server.ask("POST", f"/v1/collections/{collection}/snapshots", {})[0] in (200, 201, 202)
+            assert server.ask("POST", f"/v1/collections/{collection}/compact", {})[0] in (200, 202)
+            answer = server.ask("POST", f"/v1/collections/{collection}/query", {"vector": [7, 1, 2], "k": 1})
+            assert json.loads(answer[2])["results"][0][0]["id"] == 7
+        assert server.ask("DELETE", "/v1/collections/new")[0] in (200, 204)
+        assert server.stop() == 0
+        assert "error" not in server.log()
+    with Server(folder, "--unconfined") as server:
+        assert privileges(server)["Seccomp"] == "0"
+
+
 # ---- Keys --------------------------------------------------------------------------------------------------------------
 
 
