@@ -122,6 +122,7 @@ BAD = [
     ("/query", {**QUERY, "model": "other"}, 400, "model"),
     ("/query", {**QUERY, "generation": 9}, 404, "generation"),
     ("/query", {"profile": "nobody"}, 404, "nobody"),
+    ("/query?k=3", QUERY, 400, "\"k\" stands in the URL"),
     ("/query", {**QUERY, "min_version": 10**9, "timeout_ms": 50}, 504, ""),
     ("/points", {}, 400, "\"points\" must be an array of 1..100000"),
     ("/points", {"points": []}, 400, "1..100000"),
