@@ -373,8 +373,8 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_SERVE] =
         {COMMAND_SERVE,
          "serve",
-         "FOLDER",
-         1,
+         "[FOLDER]",
+         0,
          1,
          "answer over HTTP",
          "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
@@ -385,8 +385,13 @@ const struct command command_table[COMMANDS] = {
          "Searches that come together are answered together; one alone is answered at once.\n"
          "\n"
          "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
-         "is lost by either. SIGHUP reads keys and certificates again.",
-         {{"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
+         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "\n"
+         "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
+         "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "
+         "go. Keys are passed on and checked there.",
+         {{"kith serve --backends http://a:6333,http://b:6333", "a front before two servers"},
+          {"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
           {"kith serve --create collections --port 8080", "an empty folder, for clients to fill"},
           {"kith serve shop --address 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem", "for others"}},
          command_serve},

@@ -55,6 +55,7 @@ static const struct option_word join_formats[] = {
 };
 static const struct option_word headers[] = {
     {"auto", KITH_HEADER_AUTO}, {"yes", KITH_HEADER_YES}, {"no", KITH_HEADER_NO}, {NULL, 0}};
+static const struct option_word policies[] = {{"round-robin", 0}, {"least-load", 1}, {"latency", 2}, {NULL, 0}};
 static const struct option_word colors[] = {{"auto", 0}, {"always", 1}, {"never", 2}, {NULL, 0}};
 static const struct option_word durabilities[] = {
     {"full", KITH_DURABILITY_FULL}, {"relaxed", KITH_DURABILITY_RELAXED}, {NULL, 0}};
@@ -268,6 +269,22 @@ const struct option option_table[] = {
      "Make the interests anew of the events that are remembered and the vectors that items have now"},
     {OPTION_FORGET, OPTION_KIND_FLAG, false, 0, "forget", NULL, NULL, 0, 0, ON(PROFILE), "Remove the profile"},
 
+    {OPTION_BACKENDS, OPTION_KIND_TEXT, false, 0, "backends", "URLS", NULL, 0, 0, ON(SERVE),
+     "Forward to these servers, separated by commas: http://a:6333,http://b:6333; a name with several addresses is as "
+     "many servers"},
+    {OPTION_BACKENDS_FILE, OPTION_KIND_FILE, false, 0, "backends-file", "FILE", NULL, 0, 0, ON(SERVE),
+     "Forward to the servers of FILE, one a line, which is read again at SIGHUP"},
+    {OPTION_WRITE_TO, OPTION_KIND_TEXT, false, 0, "write-to", "URL", NULL, 0, 0, ON(SERVE),
+     "The backend that writes go to (default: with several backends writes are refused, because they do not copy "
+     "writes to each other)"},
+    {OPTION_POLICY, OPTION_KIND_WORD, false, 0, "policy", "POLICY", policies, 0, 0, ON(SERVE),
+     "Which backend a read goes to: the next in turn, the one with fewest calls, or the better of two by latency and "
+     "load (default: latency)"},
+    {OPTION_RETRIES, OPTION_KIND_REAL, false, 0, "retries", "SHARE", NULL, 0, 0, ON(SERVE),
+     "Share of the calls that may be tried again at another backend; 0: none (default: 0.2)"},
+    {OPTION_HEDGES, OPTION_KIND_REAL, false, 0, "hedges", "SHARE", NULL, 0, 0, ON(SERVE),
+     "Share of the reads that may be asked of a second backend when the first is slower than usual; 0: none (default: "
+     "0.05)"},
     {OPTION_ADDRESS, OPTION_KIND_TEXT, false, 'a', "address", "ADDRESS", NULL, 0, 0, ON(SERVE),
      "Where to listen, in numbers; other than this machine's own it takes keys and TLS (default: 127.0.0.1)"},
     {OPTION_PORT, OPTION_KIND_NUMBER, false, 'p', "port", "PORT", NULL, 0, 65535, ON(SERVE),
