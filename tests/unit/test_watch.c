@@ -138,7 +138,7 @@ static void test_collections_come_and_go(void **state) {
     (void)state;
     make_collection("later");
     wait_until_it_says("\nkith_items{collection=\"later\"} 2\n");
-    OK(ks_shelf_drop(shelf, "second", &error));
+    OK(ks_shelf_drop(shelf, "later", &error));
     wait_until_it_says("\nkith_collections 1\n");
     assert_false(says("later"));
 }
