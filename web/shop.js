@@ -74,7 +74,7 @@ export async function show(place, context) {
       items = told.results[0] || [];
     } catch (error) {
       if (error.status !== 404) throw error;
-      known = false; // nothing is known of her: a window of the shop, as for everybody
+      known = false; // nothing is known that she likes: a window of the shop, as for everybody
       items = await sample(info, SHELF, ['payload'], signal, wanted);
     }
     const ms = performance.now() - began;
@@ -82,7 +82,7 @@ export async function show(place, context) {
     const before = new Set(shown.map(item => String(item.id)));
     drawShelf(items, { known, ms, why, before: why ? before : null });
     shown = items;
-    await drawTaste(name, known);
+    await drawTaste(name);
   }
 
   function drawShelf(items, { known, ms, why, before }) {
@@ -173,13 +173,11 @@ export async function show(place, context) {
     });
   }
 
-  async function drawTaste(name, known) {
-    const profile = known
-      ? await api.profile(collection, name, signal).catch(error => {
-          if (error.status === 404) return null;
-          throw error;
-        })
-      : null;
+  async function drawTaste(name) {
+    const profile = await api.profile(collection, name, signal).catch(error => {
+      if (error.status === 404) return null;
+      throw error;
+    });
     if (signal.aborted) return;
     const interests = profile?.interests || [];
     const whole = interests.reduce((sum, one) => sum + Number(one.weight), 0) || 1;

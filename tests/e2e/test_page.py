@@ -300,8 +300,10 @@ def test_likes_change_what_is_recommended(tab):
     liked, kinds = vote("Sneaker", "Like Sneaker")
     assert set(kinds) == {"Sneaker"} and liked not in tab.ids()
     assert "new, after" in tab.text("#answered")
+    vote("Sneaker", "Like Sneaker")
     disliked, _ = vote("Sneaker", "Dislike Sneaker")
-    assert disliked not in tab.ids() and page.locator(".steps li").count() == 2
+    assert disliked not in tab.ids() and page.locator(".steps li").count() == 3
+    assert "3 events" in tab.text(".taste")
     page.click("text=Begin anew")
     page.wait_for_selector("text=In the window")
     assert "A new visitor" in tab.text(".taste")
