@@ -8,10 +8,14 @@
  * than the budget (2 ms unless said); so one alone goes at once, and what comes meanwhile goes next. Searches that said
  * they have time (budget_ns) wait for company as long as nothing else does.
  *
- * Between keys turns are dealt by deficit round robin, weighted by their shares. A search whose deadline will have
- * passed before its turn is refused at once (503), as is one that comes when the queue is full; one whose client has
- * gone is dropped. Searches that are expected to take longer than a turn may (many queries at once, exact ones over
- * much) go to the workers. */
+ * Between keys turns are dealt by weighted fair queueing: next is the one that has had the least time for its share. A
+ * search whose deadline will have passed before its turn is refused at once (503), as is one that comes when the queue
+ * is full, unless somebody else has more than his share of it: then his last one goes. One whose client has gone is
+ * dropped. Searches that are expected to take longer than four turns (many queries at once, exact ones over much), or
+ * that may have to wait for a version, go to the workers.
+ *
+ * A call may have several searches: all of them are made before the first is queued. Those of one call never finish at
+ * the same time, so that what they share needs no lock. */
 #ifndef KITH_SERVER_RUN_RUN_H
 #define KITH_SERVER_RUN_RUN_H
 
@@ -28,7 +32,8 @@ typedef enum ks_priority {
 
 /* What became of a search. Valid during finish only. */
 typedef struct ks_found {
-    kith_status status; /* KITH_E_DEADLINE and KITH_E_LIMIT with refused: it was not begun, the reply is a 503 */
+    kith_status status; /* KITH_E_DEADLINE, KITH_E_LIMIT and KITH_E_NOMEM with refused: it was not begun, the reply is a
+                         * 503. KITH_E_CANCELLED: the client has gone */
     int refused;
     const kith_error *error;
     const kith_result *result;
@@ -47,14 +52,17 @@ struct ks_search {
     kith_ask ask;  /* report, timeout_ns, cancelled: run sets them */
     ks_priority priority;
     uint64_t budget_ns; /* may wait so long for company; 0: not at all */
-    /* On a loop's or a worker's thread; must not block. Ends the call when it is the last of its searches. */
+    /* On a loop's or a worker's thread; must not block. Ends the call when it is the last of its searches; its memory,
+     * and so the search, may be gone then. A refused one may say Retry-After: a second. */
     void (*finish)(ks_search *search, const ks_found *found);
     void *context;
     /* run's own */
-    ks_search *next;
-    uint64_t queued_ns, deadline_ns;
+    ks_search *next, *prev;
+    uint64_t queued_ns, deadline_ns, ready_ns;
     kith_ask_report report;
-    unsigned mark;
+    unsigned mark, kind;
+    size_t queries;
+    double cost_ns;
 };
 
 typedef struct ks_run_options {
@@ -88,7 +96,8 @@ void ks_run_write(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *
 uint64_t ks_run_turn(ks_run *run, unsigned loop);
 
 typedef struct ks_run_state {
-    uint64_t queued, working, work_queued;              /* now */
+    uint64_t queued, working, work_queued;              /* now: searches that wait; searches and calls that are worked
+                                                         * on; calls that wait for a worker */
     uint64_t searches, queries, batches, refused, gone; /* so far */
     uint64_t late;                                      /* deadline passed while it waited */
     double busy;                                        /* share of the last second that turns took, of all loops */
@@ -108,7 +117,8 @@ typedef struct ks_job_info {
 } ks_job_info;
 
 /* `work` on a worker of its own kind (one job at a time), with a progress callback that it must pass on, which also
- * cancels. It writes what it made to `made` as JSON. forget(context) at the end. shop: borrowed, given back by run. */
+ * cancels. It writes what it made to `made` as JSON. forget(context) at the end, also when it is refused (KITH_E_LIMIT).
+ * shop: borrowed, given back by run. */
 typedef kith_status ks_job_fn(void *context, ks_shop *shop, kith_progress_fn progress, void *progress_context,
                               ks_text *made, kith_error *error);
 kith_status ks_run_job(ks_run *run, const char *kind, ks_shop *shop, ks_job_fn *work, void (*forget)(void *context),

@@ -50,7 +50,8 @@ def test_layers_accept_downward(tmp_path):
     root = house(tmp_path, {
         "src/base/a.h": "", "src/cpu/b.h": '#include "base/a.h"\n', "src/store/s.h": '#include "base/a.h"\n',
         "src/search/e.c": '#include "kith.h"\n#include "store/s.h"\n#include "cpu/b.h"\n#include <stdio.h>\n',
-        "cli/own.h": "", "cli/main.c": '#include "kith.h"\n#include "own.h"\n#include <stdio.h>\n'})
+        "server/http/h.h": "", "server/run/r.c": '#include "http/h.h"\n#include "kith.h"\n',
+        "server/serve/serve.h": "", "cli/own.h": "", "cli/main.c": '#include "kith.h"\n#include "own.h"\n#include "serve/serve.h"\n#include <stdio.h>\n'})
     done = check_layers(root)
     assert done.returncode == 0, done.stdout
 
@@ -70,9 +71,16 @@ def test_layers_accept_downward(tmp_path):
     ("cli/bad.c", '#include "base/x.h"'),               # a client inside
     ("cli/bad.c", '#include "../src/base/x.h"'),
     ("cli/bad.c", '#include <base/x.h>'),
+    ("cli/bad.c", '#include "http/x.h"'),               # what the server does not show to the command
+    ("server/http/bad.c", '#include "run/x.h"'),        # upward in the server's house
+    ("server/shelf/bad.c", '#include "http/x.h"'),
+    ("server/native/bad.c", '#include "qdrant/x.h"'),   # sideways
+    ("server/run/bad.c", '#include "base/x.h"'),        # inside the library
+    ("server/attic/bad.c", '#include "http/x.h"'),
 ])
 def test_layers_refuse(tmp_path, name, line):
     files = {f"src/{room}/x.h": "" for room in ("base", "cpu", "kernel", "quant", "store", "io", "view", "flat", "ivf", "index", "search")}
+    files |= {f"server/{room}/x.h": "" for room in ("http", "shelf", "run", "native", "qdrant")}
     files[name] = f"/* first line */\n{line}\n"
     done = check_layers(house(tmp_path, files))
     assert done.returncode == 1
@@ -88,13 +96,13 @@ PLACEHOLDERS = {"<isa>": "(avx2|avx512|amx|neon)", "<verb>": "[a-z]+"}
 def files_named():
     """Patterns of the paths that the table of docs/architecture.md names, less their suffixes; a folder ends in "/".
 
-    A name without a folder lies where the one before it in its row does; rooms are those of src/ but for cli and python."""
+    A name without a folder lies where the one before it in its row does; rooms are those of src/ but for cli, server and python."""
     for row in re.findall(r"^\| (`[^|]*) \|", ARCHITECTURE.split("\n## File by file\n")[1], flags=re.M):
         folder = ""
         for name in re.findall(r"`([^`]+)`", row):
             if "/" in name:
                 folder = name.rpartition("/")[0] + "/"
-                folder = folder if folder.startswith(("cli/", "python/")) else "src/" + folder
+                folder = folder if folder.startswith(("cli/", "python/", "server/")) else "src/" + folder
             pattern = re.escape(folder + name.rpartition("/")[2])
             for placeholder, stands_for in PLACEHOLDERS.items():
                 pattern = pattern.replace(re.escape(placeholder), stands_for)
@@ -102,7 +110,7 @@ def files_named():
 
 
 def test_every_source_is_on_the_map():
-    sources = [path.relative_to(SOURCE) for folder in ("src", "cli", "python/src") for path in (SOURCE / folder).rglob("*")]
+    sources = [path.relative_to(SOURCE) for folder in ("src", "cli", "server", "python/src") for path in (SOURCE / folder).rglob("*")]
     stems = {str(path.with_suffix("")) for path in sources if path.suffix in (".c", ".h")}
     patterns = list(files_named())
     assert len(patterns) > 100
@@ -111,7 +119,7 @@ def test_every_source_is_on_the_map():
 
 
 def test_the_map_names_no_absent_source():
-    stems = {str(path.relative_to(SOURCE).with_suffix("")) for folder in ("src", "cli", "python/src")
+    stems = {str(path.relative_to(SOURCE).with_suffix("")) for folder in ("src", "cli", "server", "python/src")
              for path in (SOURCE / folder).rglob("*") if path.suffix in (".c", ".h")}
     absent = {pattern for pattern in files_named()
               if not any(re.fullmatch(pattern, stem) for stem in stems)

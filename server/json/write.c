@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Writing JSON into a text that grows. */
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+#include "json/json.h"
+#include "json/number.h"
+
+/* What stands between: a comma, and the name. */
+static void begin(ks_json *json, const char *name) {
+    const uint64_t bit = UINT64_C(1) << (json->depth & 63);
+    if (json->filled & bit) ks_text_add(json->text, ",", 1);
+    json->filled |= bit;
+    if (!name) return;
+    ks_text *text = json->text;
+    const ks_json flat = {.text = text};
+    ks_json alone = flat;
+    ks_json_bytes(&alone, NULL, name, strlen(name));
+    ks_text_add(text, ":", 1);
+}
+
+static void open(ks_json *json, const char *name, const char *bracket) {
+    begin(json, name);
+    ks_text_add(json->text, bracket, 1);
+    json->depth++;
+    assert(json->depth < KS_JSON_DEPTH_MAX);
+    json->filled &= ~(UINT64_C(1) << (json->depth & 63));
+}
+
+static void close(ks_json *json, const char *bracket) {
+    assert(json->depth > 0);
+    json->depth--;
+    ks_text_add(json->text, bracket, 1);
+}
+
+void ks_json_object(ks_json *json, const char *name) {
+    open(json, name, "{");
+}
+
+void ks_json_object_end(ks_json *json) {
+    close(json, "}");
+}
+
+void ks_json_array(ks_json *json, const char *name) {
+    open(json, name, "[");
+}
+
+void ks_json_array_end(ks_json *json) {
+    close(json, "]");
+}
+
+static int is_plain(unsigned char c) {
+    return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void escape(ks_text *text, unsigned char c) {
+    static const char *const short_form[] = {
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+    if (c == '"' || c == '\\')
+        ks_text_format(text, "\\%c", c);
+    else if (c <= '\r' && short_form[c])
+        ks_text_add(text, short_form[c], 2);
+    else
+        ks_text_format(text, "\\u%04x", c);
+}
+
+void ks_json_bytes(ks_json *json, const char *name, const char *text, size_t bytes) {
+    begin(json, name);
+    ks_text_add(json->text, "\"", 1);
+    for (size_t at = 0; at < bytes;) {
+        size_t run = at;
+        while (run < bytes && is_plain((unsigned char)text[run])) run++;
+        ks_text_add(json->text, text + at, run - at);
+        if (run < bytes) escape(json->text, (unsigned char)text[run++]);
+        at = run;
+    }
+    ks_text_add(json->text, "\"", 1);
+}
+
+void ks_json_text(ks_json *json, const char *name, const char *text) {
+    if (text)
+        ks_json_bytes(json, name, text, strlen(text));
+    else
+        ks_json_null(json, name);
+}
+
+void ks_json_verbatim(ks_json *json, const char *name, const char *text, size_t bytes) {
+    begin(json, name);
+    ks_text_add(json->text, bytes ? text : "null", bytes ? bytes : 4);
+}
+
+void ks_json_uint(ks_json *json, const char *name, uint64_t number) {
+    begin(json, name);
+    char *to = ks_text_reserve(json->text, KS_NUMBER_TEXT);
+    if (to) json->text->used += ks_number_print_uint(number, to);
+}
+
+void ks_json_int(ks_json *json, const char *name, int64_t number) {
+    begin(json, name);
+    if (number < 0) ks_text_add(json->text, "-", 1);
+    char *to = ks_text_reserve(json->text, KS_NUMBER_TEXT);
+    if (to) json->text->used += ks_number_print_uint(number < 0 ? 0 - (uint64_t)number : (uint64_t)number, to);
+}
+
+void ks_json_real(ks_json *json, const char *name, double number) {
+    if (!isfinite(number)) {
+        ks_json_null(json, name);
+        return;
+    }
+    begin(json, name);
+    char *to = ks_text_reserve(json->text, KS_NUMBER_TEXT);
+    if (to) json->text->used += ks_number_print_real(number, to);
+}
+
+void ks_json_float(ks_json *json, const char *name, float number) {
+    if (!isfinite(number)) {
+        ks_json_null(json, name);
+        return;
+    }
+    begin(json, name);
+    char *to = ks_text_reserve(json->text, KS_NUMBER_TEXT);
+    if (to) json->text->used += ks_number_print_float(number, to);
+}
+
+void ks_json_floats(ks_json *json, const char *name, const float *numbers, size_t count) {
+    ks_json_array(json, name);
+    for (size_t i = 0; i < count; i++) ks_json_float(json, NULL, numbers[i]);
+    ks_json_array_end(json);
+}
+
+void ks_json_bool(ks_json *json, const char *name, int value) {
+    begin(json, name);
+    ks_text_add(json->text, value ? "true" : "false", value ? 4 : 5);
+}
+
+void ks_json_null(ks_json *json, const char *name) {
+    ks_json_verbatim(json, name, NULL, 0);
+}

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What serve's files share. */
+#ifndef KITH_SERVER_SERVE_INNER_H
+#define KITH_SERVER_SERVE_INNER_H
+
+#include <stdatomic.h>
+
+#include "app.h"
+#include "serve/serve.h"
+#include "watch/watch.h"
+
+enum { KS_FAMILIES = 4, KS_URL_BYTES = 96 };
+
+/* Keys that were read anew: those before live on, since calls may still point to them. */
+typedef struct ks_retired {
+    struct ks_retired *next;
+    ks_keys *keys;
+} ks_retired;
+
+typedef struct ks_serve_state {
+    ks_app app; /* first: call->app is both */
+    ks_serve_options options;
+    ks_family families[KS_FAMILIES];
+    ks_router *router;
+    kith_pool *pool;
+    _Atomic(ks_keys *) keys;
+    ks_retired *retired;
+    char url[KS_URL_BYTES];
+} ks_serve_state;
+
+/* admission.c */
+int ks_serve_authenticate(ks_call *call);
+/* Whether what is asked for may be reached from other machines only in safety; socket: -1, or one that listens. */
+kith_status ks_serve_is_safe(const ks_serve_options *options, int socket, kith_error *error);
+
+/* service.c: the system's service manager. */
+void ks_serve_notify(const char *what);
+/* The socket that it hands over, in *socket; -1: none. */
+kith_status ks_serve_activated(int *socket, kith_error *error);
+
+#endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The server put together, from its options to its last call.
+ *
+ * Parts are made from the ground up: keys, pool, shelf, watch, processor, routes, HTTP. They end in this order: HTTP
+ * answers what is there and its threads end; the processor's workers end; then what they told and used goes. The memory
+ * of HTTP goes last, because workers wake its loops. */
+#define _GNU_SOURCE
+#include "serve/serve.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "native/native.h"
+#include "page/page.h"
+#include "qdrant/qdrant.h"
+#include "serve/inner.h"
+
+enum { DRAIN_MS = 30000 };
+
+static kith_status refuse(kith_error *error, kith_status status, const char *text) {
+    if (error) {
+        error->status = status;
+        snprintf(error->text, sizeof(error->text), "%s", text);
+    }
+    return status;
+}
+
+/* ---- Opening */
+
+static kith_status open_keys(ks_serve_state *state, kith_error *error) {
+    ks_keys *keys = NULL;
+    const kith_status status =
+        state->options.keys_path ? ks_keys_read(state->options.keys_path, &keys, error) : ks_keys_open(&keys, error);
+    if (status != KITH_OK) return status;
+    atomic_store(&state->keys, keys);
+    state->app.keys = keys;
+    return KITH_OK;
+}
+
+typedef struct troubles {
+    const ks_serve_state *state;
+    size_t count;
+} troubles;
+
+static void tell_trouble(void *context, const char *name, const kith_error *error) {
+    troubles *told = context;
+    told->count++;
+    ks_log(NULL, KS_LOG_ERROR, "collection", "%s is not served: %s", name, error->text);
+}
+
+static kith_status make_folder(const ks_serve_options *options, kith_error *error) {
+    if (!options->create || mkdir(options->path, 0777) == 0 || errno == EEXIST) return KITH_OK;
+    if (error) {
+        error->status = KITH_E_IO;
+        snprintf(error->text, sizeof(error->text), "%s cannot be made: %s", options->path, strerror(errno));
+    }
+    return KITH_E_IO;
+}
+
+static kith_status open_shelf(ks_serve_state *state, kith_error *error) {
+    const ks_serve_options *options = &state->options;
+    troubles told = {state, 0};
+    kith_status status = make_folder(options, error);
+    if (status == KITH_OK) status = kith_pool_create(0, &state->pool, error);
+    if (status != KITH_OK) return status;
+    const ks_shelf_options shelf = {.read_only = options->read_only,
+                                    .durability = options->durability,
+                                    .cache_bytes = options->cache_bytes,
+                                    .pool = state->pool};
+    return ks_shelf_open(options->path, &shelf, tell_trouble, &told, &state->app.shelf, error);
+}
+
+static kith_status open_watch(ks_serve_state *state, kith_error *error) {
+    const ks_watch_options options = {.log_json = state->options.log_json,
+                                      .log_level = (ks_log_level)state->options.log_level,
+                                      .log_fd = 2,
+                                      .recall_share = state->options.recall_share,
+                                      .shelf = state->app.shelf};
+    return ks_watch_create(&options, &state->app.watch, error);
+}
+
+static kith_status open_run(ks_serve_state *state, kith_error *error) {
+    const ks_run_options options = {.loops = state->options.loops,
+                                    .workers = state->options.workers,
+                                    .budget_ns = state->options.budget_ns,
+                                    .shelf = state->app.shelf,
+                                    .observe = ks_watch_batch,
+                                    .observe_context = state->app.watch};
+    return ks_run_create(&options, &state->app.run, error);
+}
+
+static uint64_t turn(void *app, unsigned loop) {
+    return ks_run_turn(((ks_app *)app)->run, loop);
+}
+
+static void wake(void *context, unsigned loop) {
+    ks_http_wake(context, loop);
+}
+
+static kith_status open_http(ks_serve_state *state, int socket, kith_error *error) {
+    const ks_serve_options *options = &state->options;
+    const ks_family families[KS_FAMILIES] = {ks_native_family, ks_watch_family, ks_page_family, ks_qdrant_family};
+    memcpy(state->families, families, sizeof(families));
+    kith_status status = ks_router_create(state->families, KS_FAMILIES, &state->router, error);
+    if (status != KITH_OK) return status;
+    const ks_http_options http = {.address = options->address,
+                                  .port = (uint16_t)options->port,
+                                  .socket = socket,
+                                  .loops = options->loops,
+                                  .certificate = options->certificate,
+                                  .private_key = options->private_key,
+                                  .connections_max = options->connections_max,
+                                  .body_max = options->body_max,
+                                  .app = &state->app,
+                                  .router = state->router,
+                                  .authenticate = ks_serve_authenticate,
+                                  .turn = turn,
+                                  .observe = ks_watch_call};
+    return ks_http_start(&http, &state->app.http, error);
+}
+
+static size_t count_collections(ks_shelf *shelf) {
+    for (size_t place = 0;; place++) {
+        ks_shop *shop = ks_shelf_at(shelf, place);
+        if (!shop) return place;
+        ks_shelf_return(shelf, shop);
+    }
+}
+
+static void settle_app(ks_serve_state *state) {
+    ks_app *app = &state->app;
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    app->started_ms = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    app->read_only = state->options.read_only;
+    app->limits = (ks_limits){.k_max = 1024,
+                              .queries_max = 1024,
+                              .points_max = 100000,
+                              .filter_depth = 32,
+                              .target_recall = state->options.target_recall > 0 ? state->options.target_recall : 0.95};
+    app->public_url = state->url;
+}
+
+/* Before anything answers, the address that texts name: the port is known only afterwards when any will do. */
+static void name_url(ks_serve_state *state, unsigned port) {
+    const ks_serve_options *options = &state->options;
+    const char *address = options->address ? options->address : "127.0.0.1";
+    const int six = strchr(address, ':') != NULL;
+    snprintf(state->url, sizeof(state->url), "%s://%s%s%s:%u", options->certificate ? "https" : "http", six ? "[" : "",
+             address, six ? "]" : "", port);
+}
+
+static kith_status open_all(ks_serve_state *state, int socket, kith_error *error) {
+    name_url(state, (unsigned)state->options.port);
+    settle_app(state);
+    kith_status status = open_keys(state, error);
+    if (status == KITH_OK) status = open_shelf(state, error);
+    if (status == KITH_OK) status = open_watch(state, error);
+    if (status == KITH_OK) status = open_run(state, error);
+    if (status == KITH_OK) status = open_http(state, socket, error);
+    if (status != KITH_OK) return status;
+    ks_run_wake_by(state->app.run, wake, state->app.http);
+    ks_watch_follow(state->app.watch, state->app.run, state->app.http);
+    return KITH_OK;
+}
+
+/* ---- Running */
+
+static void say_ready(ks_serve_state *state) {
+    const size_t count = count_collections(state->app.shelf);
+    name_url(state, ks_http_port(state->app.http));
+    printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
+    fflush(stdout);
+    ks_watch_ready(state->app.watch, 1);
+    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu collections at %s", count, state->url);
+    ks_serve_notify("READY=1");
+}
+
+static void reload(ks_serve_state *state) {
+    kith_error error = {0};
+    ks_keys *keys = NULL;
+    ks_retired *retired = NULL;
+    if (!state->options.keys_path) return;
+    kith_status status = ks_keys_read(state->options.keys_path, &keys, &error);
+    if (status == KITH_OK && !(retired = malloc(sizeof(*retired))))
+        status = refuse(&error, KITH_E_NOMEM, "there is no memory to remember the keys that were");
+    if (status != KITH_OK) {
+        ks_keys_destroy(keys);
+        ks_log(state->app.watch, KS_LOG_ERROR, "keys", "The keys stay as they were: %s", error.text);
+        return;
+    }
+    *retired = (ks_retired){state->retired, atomic_exchange(&state->keys, keys)};
+    state->retired = retired;
+    ks_log(state->app.watch, KS_LOG_INFO, "keys", "%zu keys were read anew", ks_keys_count(keys));
+}
+
+/* Until a signal ends it. */
+static void wait_for_end(ks_serve_state *state, const sigset_t *signals) {
+    for (;;) {
+        const int number = sigwaitinfo(signals, NULL);
+        if (number == SIGHUP) {
+            ks_serve_notify("RELOADING=1");
+            reload(state);
+            ks_serve_notify("READY=1");
+        } else if (number == SIGTERM || number == SIGINT) {
+            ks_log(state->app.watch, KS_LOG_INFO, "stopping", "%s: calls that are here are answered",
+                   number == SIGTERM ? "SIGTERM" : "SIGINT");
+            return;
+        }
+    }
+}
+
+/* ---- Closing */
+
+static void drain(ks_serve_state *state, const sigset_t *before) {
+    const uint64_t limit_ms = state->options.drain_ms ? state->options.drain_ms : DRAIN_MS;
+    ks_serve_notify("STOPPING=1");
+    ks_watch_ready(state->app.watch, 0);
+    /* The second signal kills at once: what was acknowledged is on the disk. */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+    if (!ks_http_drain(state->app.http, limit_ms))
+        ks_log(state->app.watch, KS_LOG_WARNING, "stopping", "some calls were not answered within %llu ms",
+               (unsigned long long)limit_ms);
+}
+
+static void close_all(ks_serve_state *state) {
+    if (state->app.watch) ks_watch_follow(state->app.watch, NULL, NULL);
+    ks_run_destroy(state->app.run);
+    ks_http_stop(state->app.http);
+    ks_watch_destroy(state->app.watch);
+    ks_router_destroy(state->router);
+    if (state->app.shelf) ks_shelf_close(state->app.shelf);
+    kith_pool_destroy(state->pool);
+    ks_keys_destroy(atomic_load(&state->keys));
+    while (state->retired) {
+        ks_retired *next = state->retired->next;
+        ks_keys_destroy(state->retired->keys);
+        free(state->retired);
+        state->retired = next;
+    }
+    free(state);
+}
+
+kith_status ks_serve(const ks_serve_options *options, kith_error *error) {
+    int socket = -1;
+    sigset_t signals, before;
+    kith_status status = ks_serve_activated(&socket, error);
+    if (status == KITH_OK) status = ks_serve_is_safe(options, socket, error);
+    if (status != KITH_OK) return status;
+    ks_serve_state *state = calloc(1, sizeof(*state));
+    if (!state) return refuse(error, KITH_E_NOMEM, "there is no memory for a server");
+    state->options = *options;
+    if (!state->options.loops) state->options.loops = 1;
+    /* Blocked before the first thread is made, so that all leave these signals to this one. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &signals, &before);
+    status = open_all(state, socket, error);
+    if (status == KITH_OK) {
+        say_ready(state);
+        wait_for_end(state, &signals);
+        drain(state, &before);
+    }
+    close_all(state);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
