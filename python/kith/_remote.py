@@ -358,7 +358,7 @@ class RemoteCollection(Verbs):
     def _info(self) -> dict[str, Any]:
         found = dict(self._json("GET", "", again=True))
         found.pop("path", None)
-        found["ids"] = "string" if found["ids"] == "string" else "number"
+        found["ids"] = "string" if found["ids"].startswith("string") else "number"
         found["vectors"] = [(v["name"], v["dim"], v["dtype"], v["metric"]) for v in found["vectors"]]
         found["fields"] = {field["name"]: field["type"] for field in found["fields"]}
         return found

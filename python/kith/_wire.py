@@ -20,8 +20,8 @@ from ._errors import ArgumentError, DataError, ServerError
 from ._hits import unpack_bytes
 from ._items import ANY_VERSION
 
-BODY_BYTES = 32 << 20  # of a write; a server takes twice as much unless it was told otherwise
-BODY_POINTS = 50_000
+BODY_BYTES = 16 << 20  # of a write: a quarter of what a server takes unless it was told otherwise
+BODY_POINTS = 10_000  # which it writes in one step, all of them or none
 _MAGIC, _HEAD = b"KITHRES1", 16
 _STRINGS = 1
 _NO_ID = 2**64 - 1
