@@ -67,6 +67,8 @@ int command_snapshot(const struct arguments *arguments);
 int command_restore(const struct arguments *arguments);
 int command_compact(const struct arguments *arguments);
 int command_repair(const struct arguments *arguments);
+int command_serve(const struct arguments *arguments);
+int command_key(const struct arguments *arguments);
 int command_demo(const struct arguments *arguments);
 int command_cpu(const struct arguments *arguments);
 int command_help(const struct arguments *arguments);

@@ -317,13 +317,18 @@ const struct command command_table[COMMANDS] = {
                       command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
-                     "FOLDER",
+                     "FOLDER|URL",
                      1,
                      1,
-                     "watch a collection",
-                     "Prints a line every second: items, writes a second, rows in memory, segments, size, and what is "
-                     "going on in the background.",
-                     {{"kith top shop", "until it is interrupted"}, {"kith top shop --limit 1 --json", "once"}},
+                     "watch a collection, or a server",
+                     "Of a collection's folder: prints a line every second: items, writes a second, rows in memory, "
+                     "segments, size, and what is going on in the background.\n\nOf a server (kith serve): what it "
+                     "answers, how fast, how well, and its collections. A terminal shows it live, until q is pressed; "
+                     "otherwise it is printed once. With --json: as the server says it, an object a line.",
+                     {{"kith top shop", "until it is interrupted"},
+                      {"kith top shop --limit 1 --json", "once"},
+                      {"kith top http://127.0.0.1:6333", "a server, live"},
+                      {"kith top https://search.example --key-file key", "one that asks for a key"}},
                      command_top},
     [COMMAND_SNAPSHOT] = {COMMAND_SNAPSHOT,
                           "snapshot",
@@ -365,6 +370,46 @@ const struct command command_table[COMMANDS] = {
                         "are gone: {\"lost\": 7, \"why\": \"...\"}. Make a copy of the folder first.",
                         {{"kith repair shop", "after kith verify found damage"}},
                         command_repair},
+    [COMMAND_SERVE] =
+        {COMMAND_SERVE,
+         "serve",
+         "[FOLDER]",
+         0,
+         1,
+         "answer over HTTP",
+         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
+         "ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people at "
+         "/ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
+         "\n"
+         "Without more it listens on this machine alone. Other addresses take --keys, --tls-cert and --tls-key. "
+         "Searches that come together are answered together; one alone is answered at once.\n"
+         "\n"
+         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
+         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "\n"
+         "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
+         "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "
+         "go. Keys are passed on and checked there.",
+         {{"kith serve --backends http://a:6333,http://b:6333", "a front before two servers"},
+          {"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
+          {"kith serve --create collections --port 8080", "an empty folder, for clients to fill"},
+          {"kith serve shop --address 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem", "for others"}},
+         command_serve},
+    [COMMAND_KEY] =
+        {COMMAND_KEY,
+         "key",
+         "NAME",
+         1,
+         1,
+         "make a key for a server",
+         "Prints a new secret, once, and the line that allows it in the file of keys of kith serve --keys, which has a "
+         "hash of the secret only. With --keys the file gets it. Running servers see it after a SIGHUP.\n"
+         "\n"
+         "Clients send it as \"Authorization: Bearer SECRET\" or \"api-key: SECRET\".",
+         {{"kith key shop-web --role read --keys keys.json", "may search"},
+          {"kith key tenant-7 --role write --segment tenant-7 --keys keys.json", "its own items alone"},
+          {"kith key ops --role admin", "prints the line"}},
+         command_key},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",

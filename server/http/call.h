@@ -52,6 +52,7 @@ struct ks_call {
      * none of them is "." or "..". */
     ks_method method;
     const char *path;                /* as it was sent, without what follows a "?" */
+    const char *query;               /* what followed it, as it was sent; NULL: nothing did */
     const char *parts[KS_PARTS_MAX]; /* what stood at the {} of the route's pattern */
     const char *body;                /* followed by a zero that does not count */
     size_t body_bytes;

@@ -117,7 +117,7 @@ struct ks_loop {
     size_t out;               /* calls that are out */
     size_t handed;            /* calls that were given to handlers since the last turn */
     struct ks_wire *handling; /* its handler is being called */
-    int closed_idle;          /* draining: connections without a request were closed */
+    int deaf;                 /* the first loop, draining: nothing listens any more */
     uint64_t listen_again_ns; /* accepting rests until then; 0: it does not */
     atomic_size_t count;      /* connections, those on their way included */
     atomic_int woken;

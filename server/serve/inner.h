@@ -29,6 +29,16 @@ typedef struct ks_serve_state {
     char url[KS_URL_BYTES];
 } ks_serve_state;
 
+/* families.c: all families of routes; how many. */
+size_t ks_serve_families(ks_family families[KS_FAMILIES]);
+
+/* front.c: a server that forwards (serve.h, backends). */
+int ks_serve_is_front(const ks_serve_options *options);
+size_t ks_serve_front_families(ks_family families[KS_FAMILIES]);
+kith_status ks_serve_open_front(ks_serve_state *state, kith_error *error);
+void ks_serve_reload_front(ks_serve_state *state);
+size_t ks_serve_front_count(const ks_serve_state *state);
+
 /* admission.c */
 int ks_serve_authenticate(ks_call *call);
 /* Whether what is asked for may be reached from other machines only in safety; socket: -1, or one that listens. */

@@ -16,9 +16,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "native/native.h"
-#include "page/page.h"
-#include "qdrant/qdrant.h"
+#include "fleet/fleet.h"
 #include "serve/inner.h"
 
 enum { DRAIN_MS = 30000 };
@@ -105,9 +103,9 @@ static void wake(void *context, unsigned loop) {
 
 static kith_status open_http(ks_serve_state *state, int socket, kith_error *error) {
     const ks_serve_options *options = &state->options;
-    const ks_family families[KS_FAMILIES] = {ks_native_family, ks_watch_family, ks_page_family, ks_qdrant_family};
-    memcpy(state->families, families, sizeof(families));
-    kith_status status = ks_router_create(state->families, KS_FAMILIES, &state->router, error);
+    const size_t families =
+        state->app.fleet ? ks_serve_front_families(state->families) : ks_serve_families(state->families);
+    kith_status status = ks_router_create(state->families, families, &state->router, error);
     if (status != KITH_OK) return status;
     const ks_http_options http = {.address = options->address,
                                   .port = (uint16_t)options->port,
@@ -120,7 +118,7 @@ static kith_status open_http(ks_serve_state *state, int socket, kith_error *erro
                                   .app = &state->app,
                                   .router = state->router,
                                   .authenticate = ks_serve_authenticate,
-                                  .turn = turn,
+                                  .turn = state->app.run ? turn : NULL,
                                   .observe = ks_watch_call};
     return ks_http_start(&http, &state->app.http, error);
 }
@@ -160,12 +158,13 @@ static kith_status open_all(ks_serve_state *state, int socket, kith_error *error
     name_url(state, (unsigned)state->options.port);
     settle_app(state);
     kith_status status = open_keys(state, error);
-    if (status == KITH_OK) status = open_shelf(state, error);
+    const int front = ks_serve_is_front(&state->options);
+    if (status == KITH_OK && !front) status = open_shelf(state, error);
     if (status == KITH_OK) status = open_watch(state, error);
-    if (status == KITH_OK) status = open_run(state, error);
+    if (status == KITH_OK) status = front ? ks_serve_open_front(state, error) : open_run(state, error);
     if (status == KITH_OK) status = open_http(state, socket, error);
     if (status != KITH_OK) return status;
-    ks_run_wake_by(state->app.run, wake, state->app.http);
+    if (!front) ks_run_wake_by(state->app.run, wake, state->app.http);
     ks_watch_follow(state->app.watch, state->app.run, state->app.http);
     return KITH_OK;
 }
@@ -173,12 +172,18 @@ static kith_status open_all(ks_serve_state *state, int socket, kith_error *error
 /* ---- Running */
 
 static void say_ready(ks_serve_state *state) {
-    const size_t count = count_collections(state->app.shelf);
+    const int front = state->app.fleet != NULL;
+    const size_t count = front ? ks_serve_front_count(state) : count_collections(state->app.shelf);
     name_url(state, ks_http_port(state->app.http));
-    printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
+    if (front) {
+        printf("kith forwards to %zu backend%s at %s/\n", count, count == 1 ? "" : "s", state->url);
+    } else {
+        printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
+    }
     fflush(stdout);
     ks_watch_ready(state->app.watch, 1);
-    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu collections at %s", count, state->url);
+    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s at %s", count, front ? "backends" : "collections",
+           state->url);
     ks_serve_notify("READY=1");
 }
 
@@ -186,6 +191,7 @@ static void reload(ks_serve_state *state) {
     kith_error error = {0};
     ks_keys *keys = NULL;
     ks_retired *retired = NULL;
+    if (state->app.fleet) ks_serve_reload_front(state);
     if (!state->options.keys_path) return;
     kith_status status = ks_keys_read(state->options.keys_path, &keys, &error);
     if (status == KITH_OK && !(retired = malloc(sizeof(*retired))))
@@ -233,6 +239,8 @@ static void drain(ks_serve_state *state, const sigset_t *before) {
 
 static void close_all(ks_serve_state *state) {
     if (state->app.watch) ks_watch_follow(state->app.watch, NULL, NULL);
+    if (state->app.watch) ks_watch_also(state->app.watch, NULL, NULL);
+    ks_fleet_stop(state->app.fleet);
     ks_run_destroy(state->app.run);
     ks_http_stop(state->app.http);
     ks_watch_destroy(state->app.watch);

@@ -1,67 +1,91 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `kith serve` for tests: started on a free port of this machine, and ended."""
-import contextlib
+"""A server for tests: `kith serve` on a free port of this machine, asked with the standard library."""
+import http.client
 import json
 import os
 import pathlib
-import shutil
+import re
+import select
 import signal
+import ssl
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
-WAIT = 60  # seconds in which it must answer
-
-
-def command():
-    """The program: KITH_BIN, or the one of the package that is installed, or the one of the build folder."""
-    if os.environ.get("KITH_BIN"):
-        return os.environ["KITH_BIN"]
-    with contextlib.suppress(ImportError):
-        import kith
-
-        inside = pathlib.Path(kith.__file__).parent / "bin" / "kith"
-        if inside.exists():
-            return str(inside)
-    built = pathlib.Path(__file__).resolve().parents[2] / "build" / "kith"
-    return str(built) if built.exists() else shutil.which("kith")
+KITH = os.environ.get("KITH_BIN", str(pathlib.Path(__file__).resolve().parents[2] / "build" / "kith"))
+PATIENCE_S = 60
 
 
-@contextlib.contextmanager
-def serving(folder, *options):
-    """The address of a server of a folder of collections."""
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    log = open(folder.parent / f"{folder.name}.log", "w+b")
-    server = subprocess.Popen([command(), "serve", str(folder), "--listen", "127.0.0.1:0", *options],
-                              stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        yield _address(server, log)
-    finally:
-        server.send_signal(signal.SIGTERM)
+class Server:
+    """Runs from its making until stop(), or the end of a with block. What it wrote on stderr is in log() afterwards."""
+
+    def __init__(self, folder, *arguments, env=None, pass_fds=(), start=True):
+        self.errors = open(os.path.join(os.environ.get("TMPDIR", "/tmp"), f"kith-serve-{os.getpid()}-{id(self)}"), "w+")
+        self.process = subprocess.Popen([KITH, "serve", str(folder), "--port", "0", *map(str, arguments)], text=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.errors,
+                                        env={**os.environ, **(env or {})}, pass_fds=pass_fds)
+        self.line = self._first_line()
+        found = re.search(r"(https?)://(.*):(\d+)/", self.line)
+        if not found:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError(f"no server: {self.line!r} {self.log()}")
+        self.scheme, self.port = found[1], int(found[3])
+        self.url = f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def _first_line(self):
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE_S)
+        return self.process.stdout.readline() if ready else ""
+
+    def log(self):
+        self.errors.flush()
+        with open(self.errors.name) as errors:
+            return errors.read()
+
+    def connect(self, cafile=None):
+        if self.scheme == "https":
+            return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=PATIENCE_S,
+                                               context=ssl.create_default_context(cafile=cafile))
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+
+    def ask(self, method, path, body=None, key=None, headers=None, cafile=None):
+        """(status, headers, body as it is): a body that is no bytes is sent as JSON."""
+        connection = self.connect(cafile)
+        headers = dict(headers or {})
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            headers.setdefault("Content-Type", "application/json")
         try:
-            server.wait(WAIT)
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
         finally:
-            server.kill()
-            server.wait()
-            log.close()
+            connection.close()
 
+    def wait_for_log(self, text):
+        until = time.monotonic() + PATIENCE_S
+        while text not in self.log():
+            assert time.monotonic() < until, f"{text!r} was not logged: {self.log()}"
+            time.sleep(0.01)
 
-def _address(server, log):
-    """What it says it listens at, once it answers there."""
-    until = time.monotonic() + WAIT
-    while time.monotonic() < until:
-        log.seek(0)
-        text = log.read().decode(errors="replace")
-        for word in text.split():
-            if word.startswith("http://127.0.0.1:") and word.rstrip("/.,").rsplit(":", 1)[1].isdigit():
-                url = word.rstrip("/.,")
-                with contextlib.suppress(urllib.error.URLError, ConnectionError, ValueError):
-                    with urllib.request.urlopen(f"{url}/v1", timeout=5) as answer:
-                        if json.load(answer).get("name") == "kith":
-                            return url
-        if server.poll() is not None:
-            raise RuntimeError(f"kith serve ended with {server.returncode}: {text}")
-        time.sleep(0.05)
-    raise RuntimeError(f"kith serve does not answer: {text}")
+    def stop(self, number=signal.SIGTERM):
+        """The exit code after a signal."""
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self):
+        code = self.process.wait(PATIENCE_S)
+        self.process.stdout.close()
+        return code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.errors.close()
+        os.unlink(self.errors.name)
