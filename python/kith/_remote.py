@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _kith, _wire
-from ._errors import ArgumentError, CancelledError, MissingIdError, NotFoundError, ServerError, UnsupportedError
+from ._errors import ArgumentError, CancelledError, Error, MissingIdError, NotFoundError, ServerError, UnsupportedError
 from ._http import JSON, LINES, RAW, Connections, encode, kind_of, part
 from ._items import pack_id
 from ._options import DTYPES, METRICS, whole
@@ -26,8 +26,8 @@ from ._verbs import MODES, PAYLOAD, VECTORS, VERSION, Verbs
 QUERIES = 1024  # of one call
 LINE_PORTION = 1000  # lines of a stream that are parsed at once
 URL_BYTES = 1500  # of members that may stand in an address
+CHECKED = {"sample": 100, "k": 10, "target_recall": 0.95, "seed": 0}  # how a server checks what becomes current
 EVENTS = {1: "like", 2: "dislike", 3: "view", 4: "seen"}
-_EVER = 2**64 - 1
 _DTYPES = {_kith.parse_dtype(word): word for word in DTYPES}
 _METRICS = {_kith.parse_metric(word): word for word in METRICS}
 
@@ -74,7 +74,9 @@ class RemoteCollection(Verbs):
         number = self._json("POST", path, value)["job"]
         try:
             return follow(self._server, number, report)
-        except BaseException:
+        except Error:
+            raise
+        except BaseException:  # Ctrl-C, or what the function raised that is told of progress
             self._server.json("DELETE", f"/v1/jobs/{number}", again=True)
             raise
 
@@ -130,7 +132,7 @@ class RemoteCollection(Verbs):
                 return self._info()["version"], 0, 0, 0, 0
             body = {"ids": ids}
             if versions is not None:
-                body["if_version"] = [None if version == _EVER else version for version in versions.tolist()]
+                body["if_version"] = versions.tolist()
         reply = self._json("POST", "/points/delete", body)
         return tuple(reply.get(key, 0) for key in ("version", "inserted", "replaced", "removed", "unmet"))
 
@@ -161,17 +163,18 @@ class RemoteCollection(Verbs):
         body = {} if where is None else {"filter": _text(where, "where")}
         return self._json("POST", "/points/count", body, again=True)["count"]
 
-    def _key(self, id: int | str | None) -> Any:
+    def _key(self, id: int | str | None) -> int | None:
         if id is None:
             return None
         packed = pack_id(id, self._strings)
         if not self._strings:
             return int(packed[0])
-        if not self._exists(packed)[0]:
+        page = self._json("POST", "/points/scroll", {"filter": {"has_id": [id]}, "limit": 1, "with": []}, again=True)
+        if not page["points"]:
             raise MissingIdError(f"after: the collection has no item {id!r}")
-        return id
+        return page["next"]  # the number that stands for it
 
-    def _pages(self, where: str | None, after: Any, vectors: bool, generation: int) -> Iterator[tuple[Any, ...]]:
+    def _pages(self, where: str | None, after: int | None, vectors: bool, generation: int) -> Iterator[tuple[Any, ...]]:
         """A stream of items, some at a time. One that is broken off, since a server waits for no slow reader, goes on
         behind the last item that came."""
         body: dict[str, Any] = {"with": _with(PAYLOAD | VERSION | (VECTORS if vectors else 0))}
@@ -184,15 +187,16 @@ class RemoteCollection(Verbs):
             self._check_open()
             if after is not None:
                 body["after"] = after
-            came = after
+            last = None
             try:
                 for points in _portions(self._server.lines("POST", f"{self._at}/points/scroll", body)):
-                    after = points[-1]["id"]
+                    last = points[-1]["id"]
                     yield _wire.items(points, self._strings, shapes)
                 return
             except ServerError:
-                if came == after:
+                if last is None:
                     raise
+                after = self._key(last)
 
     # ---- Searching ---------------------------------------------------------------------------------------------------
 
@@ -300,11 +304,11 @@ class RemoteCollection(Verbs):
         self._json("POST", f"/profiles/{part(_text(name, 'profile'))}/events", body)
 
     def _profile(self, name: str) -> dict[str, Any]:
-        about = self._json("GET", f"/profiles/{part(_text(name, 'profile'))}", again=True)
-        half_life = about.get("half_life_ms")
-        return {"vector": about["vector"], "weights": np.array(about["weights"], np.float64),
-                "vectors": np.array(about["vectors"], np.float32), "dim": about["dim"],
-                "interests": about["interests"], "seen": about["seen"], "remember": about["remember"],
+        about = self._json("GET", f"/profiles/{part(_text(name, 'profile'))}", asked={"with": "vector"}, again=True)
+        interests, half_life = about["interests"], about["half_life_ms"]
+        return {"vector": about["vector"], "weights": np.array([one["weight"] for one in interests], np.float64),
+                "vectors": np.array([one["vector"] for one in interests], np.float32), "dim": about["dim"],
+                "interests": about["interests_max"], "seen": about["seen"], "remember": about["seen_max"],
                 "events": about["events"], "time_ms": about["time_ms"],
                 "half_life": half_life / 1000 if half_life else None, "threshold": about["threshold"]}
 
@@ -330,24 +334,43 @@ class RemoteCollection(Verbs):
                 for one in self._json("GET", "/generations", again=True)["generations"]]
 
     def _check(self, number: int, options: dict[str, Any], lacks: bool, report: Report | None) -> dict[str, Any]:
-        about = self._job(f"/generations/{number}/check", {**options, "lacks": lacks}, report)
-        about["lacks"] = [tuple(pair) for pair in about.get("lacks", ())]
-        return about
+        asked = {"target" if name == "target_recall" else name: value for name, value in options.items()}
+        about = self._json("POST", f"/generations/{number}/check", asked, again=True)
+        named = about.pop("first_lacking")
+        if lacks and len(named) < about["lacking"]:
+            raise UnsupportedError(f"{about['lacking']} items lack a vector, and a server names the first {len(named)}: "
+                                   "lacks=True is for folders, and for few")
+        return about | {"lacks": [(one["id"], one["vector"]) for one in named]}
 
     def _flip(self, number: int, least: tuple[float, float, float] | None, options: dict[str, Any],
               report: Report | None) -> dict[str, Any]:
-        body: dict[str, Any] = {"to": number, **options} if number else dict(options)
-        if least is not None:
-            body |= dict(zip(("min_share", "min_recall", "min_overlap"), least))
-        about = self._job("/flip", body, report)
+        if options != CHECKED:
+            raise UnsupportedError("sample, k, target_recall and seed of flip() are for folders: a server checks with "
+                                   f"{', '.join(f'{name} {value}' for name, value in CHECKED.items())}")
+        required = {} if least is None else dict(zip(("min_share", "min_recall", "min_overlap"), least))
+        about = self._json("POST", "/flip", {"to": number} | required)
         self._known.clear()
+        about["pause_seconds"] = about.pop("pause_ns") / 1e9
         return about
 
     def _canary(self, number: int, share: float) -> None:
         self._json("POST", f"/generations/{number}/canary", {"share": share}, again=True)
 
     def _generation_of(self, user: str) -> int:
-        return self._json("GET", "/generations", asked={"user": user}, again=True)["generation"]
+        """There is the current one and perhaps a canary, and a search that finds nothing tells which was asked. It is
+        of the current one's dim, so a canary of another refuses it."""
+        found = self._generations()
+        current = next(one for one in found if one["state"] == "current")
+        canary = next((one for one in found if one["share"] > 0), None)
+        if canary is None:
+            return current["number"]
+        name, dim, dtype, _ = current["vectors"][0]
+        body = {"vector": [1] * (dim // 8 if dtype == "b1" else dim), "using": name, "k": 1, "user": user,
+                "filter": "false", "explain": True}
+        try:
+            return self._json("POST", "/query", body, again=True)["explain"]["generation"]
+        except ArgumentError:
+            return canary["number"]
 
     def _drop(self, number: int) -> None:
         self._json("DELETE", f"/generations/{number}")
@@ -407,9 +430,10 @@ class RemoteCollection(Verbs):
     def _compact(self, report: Report | None) -> None:
         self._job("/compact", {}, report)
 
-    def warm(self, user: str | None = None) -> dict[str, Any]:
-        """Have the server read into memory what searches need; with a user, what his searches need."""
-        return self._json("POST", "/warm", asked=None if user is None else {"user": _text(user, "user")}, again=True)
+    def warm(self, user: str, k: int = 10) -> dict[str, Any]:
+        """Have the server keep in memory what a user will ask in a moment: the profile of that name, and what it finds."""
+        return self._json("POST", "/warm", asked={"user": _text(user, "user"), "k": whole(k, "k", 1, _kith.K_MAX)},
+                          again=True)
 
     @property
     def snapshots(self) -> list[Any]:
@@ -478,15 +502,18 @@ def _reopen(url: str, key: str | None, timeout: float, patience: float) -> Any:
 
 def follow(server: Connections, number: int, report: Report | None) -> dict[str, Any]:
     """Wait for a job, telling how it gets on; what it made."""
-    wait = 0.01
+    wait, cancelled = 0.01, False
     while True:
         job = server.json("GET", f"/v1/jobs/{number}", again=True)
         if job["state"] == "done":
-            return job.get("result") or {}
-        if job["state"] in ("failed", "cancelled"):
-            raise (CancelledError if job["state"] == "cancelled" else kind_of(job.get("kind_of_error")))(job["text"])
-        if report is not None and job["stage"] and report(job["stage"], job["done"], job["total"]):
-            raise CancelledError(f"{job['stage']} was cancelled")
+            return job["made"] or {}
+        if job["state"] == "cancelled":
+            raise CancelledError(f"{job['kind']} was cancelled")
+        if job["state"] == "failed":
+            raise kind_of(job.get("error_kind"))(job["error"])
+        if not cancelled and report is not None and job["stage"] and report(job["stage"], job["done"], job["total"]):
+            server.json("DELETE", f"/v1/jobs/{number}", again=True)
+            cancelled = True
         time.sleep(wait)
         wait = min(wait * 1.5, 1.0)
 

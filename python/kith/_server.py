@@ -126,8 +126,8 @@ class Server:
         return self._server.json("GET", "/v1/stats", again=True)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Long work, newest first: dicts of ``number``, ``kind``, ``collection``, ``state``, ``stage``, ``done`` and
-        ``total``."""
+        """Long work, newest first: dicts of ``job`` (its number), ``kind``, ``collection``, ``state``, ``stage``, ``done``,
+        ``total``, and ``made`` or ``error``."""
         return self._server.json("GET", "/v1/jobs", again=True)["jobs"]
 
     def job(self, number: int) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Server:
         return self._server.json("GET", f"/v1/jobs/{_job(number)}", again=True)
 
     def wait(self, number: int, *, progress: bool | Report | None = None) -> dict[str, Any]:
-        """Wait for a job; what it made. A progress function that returns True leaves it running."""
+        """Wait for a job; what it made. A progress function that returns True cancels it."""
         with Progress(progress) as watcher:
             return follow(self._server, _job(number), watcher.report)
 

@@ -195,7 +195,23 @@ def hits_of(reply: dict[str, Any], k: int, single: bool, strings: bool, parts: d
     return (numbers, near, ends, texts,
             [hit.get("payload") for hit in found] if "payload" in parts else None,
             np.array([hit["version"] for hit in found], np.uint64) if "versions" in parts else None, None,
-            vectors_of(found, parts["vectors"]) if "vectors" in parts else None, reply.get("explain"))
+            vectors_of(found, parts["vectors"]) if "vectors" in parts else None,
+            explained(reply["explain"]) if "explain" in reply else None)
+
+
+def explained(told: dict[str, Any]) -> dict[str, Any]:
+    """What a server tells of a search, in the words of a folder's: seconds, and under "search" what concerns the plan.
+    "batch", "waited_seconds" and "searched_seconds" are the server's own."""
+    found: dict[str, Any] = {}
+    for name, value in told.items():
+        found["seconds" if name == "total_ns" else name[:-3] + "_seconds" if name.endswith("_ns") else name] = \
+            value / 1e9 if name.endswith("_ns") else value
+    found["search"] = {name: found.pop(name) for name in _OF_PLAN if name in found}
+    return found
+
+
+_OF_PLAN = ("plan", "tier", "scanned_rows", "scanned_bytes", "probed_lists", "candidates", "reranked", "unusual",
+            "considered")
 
 
 def items(points: list[dict[str, Any]], strings: bool, specs: list[tuple[Any, ...]] | None) -> tuple[Any, ...]:

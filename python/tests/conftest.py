@@ -20,6 +20,10 @@ from hypothesis import HealthCheck, settings
 
 import kith
 
+_inside = pathlib.Path(kith.__file__).parent / "bin" / "kith"  # that of the wheel, unless another one is asked for
+if _inside.exists():
+    os.environ.setdefault("KITH_BIN", str(_inside))
+
 settings.register_profile("kith", derandomize=True, deadline=None, max_examples=40, database=None,
                           suppress_health_check=[HealthCheck.function_scoped_fixture])
 settings.load_profile("kith")
@@ -89,12 +93,12 @@ class AtServer:
 
 
 @pytest.fixture(scope="session")
-def server_url():
-    import fake_server
+def server_url(tmp_path_factory):
+    """The address of a `kith serve` over a folder of collections, for all tests of the session."""
+    from serving import Server
 
-    server, url = fake_server.start()
-    yield url
-    server.shutdown()
+    with Server(tmp_path_factory.mktemp("collections")) as server:
+        yield server.url
 
 
 def pytest_configure(config):

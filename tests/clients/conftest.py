@@ -10,11 +10,11 @@ from beginnings import begin_as_by_default
 begin_as_by_default()
 
 import pytest
-from serving import serving
+from serving import Server
 
 
 @pytest.fixture(scope="session")
 def kith_url(tmp_path_factory):
     """The address of a `kith serve` over an empty folder, for all tests of the session."""
-    with serving(tmp_path_factory.mktemp("served") / "collections") as url:
-        yield url
+    with Server(tmp_path_factory.mktemp("collections")) as server:
+        yield server.url
