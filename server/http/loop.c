@@ -253,15 +253,16 @@ static int is_over(ks_loop *loop) {
 static uint64_t work(ks_loop *loop) {
     const ks_http_options *options = &loop->http->options;
     uint64_t turn_ns = UINT64_MAX;
+    int resumed = 0; /* connections that libmicrohttpd looks at in its next run, of which its timeout says nothing */
     for (int pass = 0; pass < PASSES; pass++) {
         MHD_UNSIGNED_LONG_LONG daemon_ms = 1;
         loop->handed = 0;
         MHD_run(loop->daemon);
         if (options->turn && (pass == 0 || loop->handed)) turn_ns = options->turn(options->app, loop->number);
-        ks_take_ended(loop);
-        if (MHD_get_timeout(loop->daemon, &daemon_ms) != MHD_YES || daemon_ms) break;
+        resumed = ks_take_ended(loop);
+        if (!resumed && (MHD_get_timeout(loop->daemon, &daemon_ms) != MHD_YES || daemon_ms)) break;
     }
-    return turn_ns;
+    return resumed ? 0 : turn_ns;
 }
 
 void *ks_loop_run(void *context) {

@@ -170,7 +170,7 @@ void *ks_request_line(void *loop, const char *uri, struct MHD_Connection *mhd);
 enum MHD_Result ks_request(void *loop, struct MHD_Connection *mhd, const char *url, const char *method,
                            const char *version, const char *data, size_t *bytes, void **context);
 void ks_request_over(void *loop, struct MHD_Connection *mhd, void **context, enum MHD_RequestTerminationCode code);
-void ks_take_ended(ks_loop *loop); /* hand the replies of ended calls to libmicrohttpd */
+int ks_take_ended(ks_loop *loop); /* hand the replies of ended calls to libmicrohttpd; whether there were any */
 void ks_wires_free(ks_loop *loop);
 
 /* reply.c */
