@@ -317,13 +317,18 @@ const struct command command_table[COMMANDS] = {
                       command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
-                     "FOLDER",
+                     "FOLDER|URL",
                      1,
                      1,
-                     "watch a collection",
-                     "Prints a line every second: items, writes a second, rows in memory, segments, size, and what is "
-                     "going on in the background.",
-                     {{"kith top shop", "until it is interrupted"}, {"kith top shop --limit 1 --json", "once"}},
+                     "watch a collection, or a server",
+                     "Of a collection's folder: prints a line every second: items, writes a second, rows in memory, "
+                     "segments, size, and what is going on in the background.\n\nOf a server (kith serve): what it "
+                     "answers, how fast, how well, and its collections. A terminal shows it live, until q is pressed; "
+                     "otherwise it is printed once. With --json: as the server says it, an object a line.",
+                     {{"kith top shop", "until it is interrupted"},
+                      {"kith top shop --limit 1 --json", "once"},
+                      {"kith top http://127.0.0.1:6333", "a server, live"},
+                      {"kith top https://search.example --key-file key", "one that asks for a key"}},
                      command_top},
     [COMMAND_SNAPSHOT] = {COMMAND_SNAPSHOT,
                           "snapshot",

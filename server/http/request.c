@@ -390,16 +390,18 @@ static void take_one(struct ks_wire *wire) {
     }
 }
 
-void ks_take_ended(ks_loop *loop) {
+int ks_take_ended(ks_loop *loop) {
     pthread_mutex_lock(&loop->lock);
     struct ks_wire *lists[2] = {loop->inbox, loop->ended};
     loop->inbox = NULL;
     pthread_mutex_unlock(&loop->lock);
     loop->ended = NULL;
+    const int some = lists[0] || lists[1];
     for (int i = 0; i < 2; i++)
         while (lists[i]) {
             struct ks_wire *wire = lists[i];
             lists[i] = wire->next;
             take_one(wire);
         }
+    return some;
 }
