@@ -33,6 +33,7 @@ static void destroy(ki_maintainer *maintainer) {
     ki_maintain_dig(maintainer, 1);
     pthread_cond_destroy(&maintainer->changed);
     pthread_mutex_destroy(&maintainer->mutex);
+    for (size_t i = 0; i < maintainer->told_count; i++) free(maintainer->told[i]);
     free(maintainer->buried);
     free(maintainer);
 }
@@ -187,6 +188,15 @@ void ki_maintain_wake(kith_collection *collection) {
     pthread_mutex_unlock(&maintainer->mutex);
 }
 
+/* A text that is told, as it can be read for as long as the collection is open. Holds the mutex. */
+static const char *tell(ki_maintainer *maintainer, const char *text) {
+    for (size_t i = 0; i < maintainer->told_count; i++)
+        if (strcmp(maintainer->told[i], text) == 0) return maintainer->told[i];
+    char *kept = maintainer->told_count < KI_TOLD_MAX ? strdup(text) : NULL;
+    if (!kept) return "background work fails again and again, for more reasons than are kept, and is tried again";
+    return maintainer->told[maintainer->told_count++] = kept;
+}
+
 void ki_maintain_info(kith_collection *collection, kith_collection_info *info) {
     ki_maintainer *maintainer = collection->maintainer;
     if (!maintainer) {
@@ -200,11 +210,9 @@ void ki_maintain_info(kith_collection *collection, kith_collection_info *info) {
     info->work = at_work->name;
     info->work_done = at_work->watched ? atomic_load(&at_work->watched->done) : 0;
     info->work_total = at_work->watched ? atomic_load(&at_work->watched->total) : 0;
-    maintainer->shown[0] = 0;
+    info->trouble = "";
     for (int w = KI_WORKS; w-- > 0;)
-        if (maintainer->trouble[w].failures)
-            memcpy(maintainer->shown, maintainer->trouble[w].text, KITH_ERROR_TEXT_BYTES);
-    info->trouble = maintainer->shown;
+        if (maintainer->trouble[w].failures) info->trouble = tell(maintainer, maintainer->trouble[w].text);
     pthread_mutex_unlock(&maintainer->mutex);
 }
 

@@ -32,6 +32,10 @@ typedef struct ki_trouble {
     char text[KITH_ERROR_TEXT_BYTES];
 } ki_trouble;
 
+/* Texts that ki_maintain_info tells live as long as the maintainer, as anybody may still be reading them: each is kept
+ * once, and this many at most. */
+enum { KI_TOLD_MAX = 128 };
+
 typedef enum ki_claim { KI_CLAIM_SEAL, KI_CLAIM_REST, KI_CLAIMS } ki_claim;
 
 /* One of the two jobs. */
@@ -52,7 +56,8 @@ struct ki_maintainer {
     int stop, woken;
     ki_at_work at_work[KI_CLAIMS];
     ki_trouble trouble[KI_WORKS];
-    char shown[KITH_ERROR_TEXT_BYTES]; /* what ki_maintain_info lent */
+    char *told[KI_TOLD_MAX]; /* what ki_maintain_info lent; each never changes */
+    size_t told_count;
     ki_sealed **buried;
     size_t buried_count, buried_capacity;
 

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "support/sealing.h"
+#include "upkeep/maintain.h"
 
 #include <time.h>
 #include <unistd.h>
@@ -224,6 +225,32 @@ static void test_trouble(void **state) {
     kith_collection_close(collection);
 }
 
+/* What was told stays what it is while others ask, and what is told is not kept without bound. */
+static void test_trouble_stays_readable(void **state) {
+    (void)state;
+    kith_collection *collection = start("told", 0);
+    kith_error first = {.text = "the disk is full"}, second = {.text = "the disk has gone"}, more = {0};
+    ki_maintain_note(collection->maintainer, KI_WORK_SEAL, KITH_E_NOSPACE, &first);
+    const char *told = info_of(collection).trouble;
+    assert_non_null(strstr(told, "the disk is full"));
+    assert_ptr_equal(info_of(collection).trouble, told);
+    ki_maintain_note(collection->maintainer, KI_WORK_SEAL, KITH_E_IO, &second);
+    assert_non_null(strstr(info_of(collection).trouble, "the disk has gone"));
+    assert_non_null(strstr(told, "the disk is full"));
+    for (int i = 0; i < 2 * KI_TOLD_MAX; i++) {
+        snprintf(more.text, sizeof more.text, "reason %d", i);
+        ki_maintain_note(collection->maintainer, KI_WORK_SEAL, KITH_E_IO, &more);
+        assert_true(*info_of(collection).trouble);
+    }
+    assert_int_equal(collection->maintainer->told_count, KI_TOLD_MAX);
+    assert_non_null(strstr(info_of(collection).trouble, "more reasons than are kept"));
+    assert_non_null(strstr(told, "the disk is full"));
+    ki_maintain_note(collection->maintainer, KI_WORK_SEAL, KITH_OK, &more);
+    assert_string_equal(info_of(collection).trouble, "");
+    assert_non_null(strstr(told, "the disk is full"));
+    kith_collection_close(collection);
+}
+
 static void test_expired(void **state) {
     (void)state;
     kith_collection *collection = start("expired", 1);
@@ -280,6 +307,7 @@ int main(void) {
         cmocka_unit_test(test_compacting_meanwhile),
         cmocka_unit_test(test_closed_at_work),
         cmocka_unit_test(test_trouble),
+        cmocka_unit_test(test_trouble_stays_readable),
         cmocka_unit_test(test_expired),
         cmocka_unit_test(test_in_memory),
     };
