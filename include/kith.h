@@ -1360,7 +1360,7 @@ typedef struct kith_collection_info {
     const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
                                      * "tidying", "": static */
     uint64_t work_done, work_total; /* rows */
-    const char *trouble;  /* why background work failed last and what happens now, ""; lives as long as the collection */
+    const char *trouble; /* why background work failed last and what happens now, ""; lives as long as the collection */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
     uint64_t cache_hits, cache_misses, cache_evictions;
     uint64_t profile_cache_bytes;                      /* of memory_bytes: profiles that are kept */

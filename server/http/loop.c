@@ -152,10 +152,17 @@ static void woken(ks_loop *loop) {
     atomic_store(&loop->woken, 0);
 }
 
+void ks_connection_read_end(ks_connection *connection) {
+    if (connection->half) shutdown(connection->fd, SHUT_RD);
+}
+
 static void noticed(ks_loop *loop, ks_connection *connection, uint32_t events, uint64_t now_ns) {
     struct ks_wire *wire = connection->wire;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         if (wire) atomic_store_explicit(&wire->gone, 1, memory_order_relaxed);
+        const int first = !connection->half;
+        connection->half = 1;
+        if (first && !wire) ks_connection_read_end(connection);
     }
     if ((events & EPOLLIN) && !wire) ks_connection_coming(connection, loop, now_ns);
 }

@@ -85,6 +85,12 @@ void *ks_request_line(void *context, const char *uri, struct MHD_Connection *mhd
     return wire;
 }
 
+/* Whether it is what a header may be called. Others might take "Content-Length " for what it is not to us. */
+static int is_header_name(const char *name) {
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
+    return name[0] && strspn(name, good) == strlen(name);
+}
+
 /* A header is kept: what it says outlives the connection. */
 static enum MHD_Result keep_header(void *context, enum MHD_ValueKind kind, const char *name, const char *value) {
     struct ks_wire *wire = context;
@@ -98,7 +104,11 @@ static enum MHD_Result keep_header(void *context, enum MHD_ValueKind kind, const
         return MHD_NO;
     }
     wire->header_count++;
-    if (!ks_is_text(value, strlen(value)) || !ks_is_text(name, strlen(name))) {
+    if (!is_header_name(name)) {
+        ks_call_fail(&wire->call, 400, "A header of the request has a name that is none: it has a space or the like.");
+        return MHD_NO;
+    }
+    if (!ks_is_text(value, strlen(value))) {
         ks_call_fail(&wire->call, 400, "A header of the request has control characters or bytes that are no UTF-8.");
         return MHD_NO;
     }
@@ -369,6 +379,7 @@ void ks_request_over(void *context, struct MHD_Connection *mhd, void **wire_cont
     ks_connection_came(wire->connection, wire->loop);
     wire->connection->wire = NULL;
     wire->connection->finished_ns = ks_now_ns();
+    ks_connection_read_end(wire->connection);
     wire->connection = NULL;
     wire->mhd = NULL;
     atomic_store_explicit(&wire->gone, 1, memory_order_relaxed);

@@ -89,6 +89,7 @@ struct ks_connection {
     struct MHD_Connection *mhd;
     int fd;
     int coming;
+    int half;             /* the client sends no more; whether it reads is not known */
     uint64_t since_ns;    /* its bytes began to come */
     uint64_t finished_ns; /* its last request was over; 0: none was */
     struct ks_wire *wire; /* the request that it is at, or NULL */
@@ -162,6 +163,9 @@ void ks_loop_close(ks_loop *loop);
 void ks_loop_wake(ks_loop *loop);
 void ks_connection_came(ks_connection *connection, ks_loop *loop); /* its request has come whole */
 void ks_connection_coming(ks_connection *connection, ks_loop *loop, uint64_t now_ns);
+/* The client sends no more: the kernel tells libmicrohttpd once more, which forgets the end that came together with
+ * bytes. What has come is read all the same. Nothing where it may still send. */
+void ks_connection_read_end(ks_connection *connection);
 void ks_connection_notice(void *http, struct MHD_Connection *mhd, void **context,
                           enum MHD_ConnectionNotificationCode code);
 
