@@ -76,6 +76,11 @@ static void started(ks_loop *loop, struct MHD_Connection *mhd, void **context) {
 
 static void closed(ks_loop *loop, ks_connection *connection) {
     ks_connection_came(connection, loop);
+    for (ks_connection **at = &loop->half_first; *at; at = &(*at)->half_next)
+        if (*at == connection) {
+            *at = connection->half_next;
+            break;
+        }
     if (connection->next) connection->next->prev = connection->prev;
     if (connection->prev) {
         connection->prev->next = connection->next;
@@ -160,11 +165,23 @@ static void noticed(ks_loop *loop, ks_connection *connection, uint32_t events, u
     struct ks_wire *wire = connection->wire;
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
         if (wire) atomic_store_explicit(&wire->gone, 1, memory_order_relaxed);
-        const int first = !connection->half;
-        connection->half = 1;
-        if (first && !wire) ks_connection_read_end(connection);
+        if (!connection->half) {
+            connection->half = 1;
+            connection->half_next = loop->half_first;
+            loop->half_first = connection;
+        }
     }
     if ((events & EPOLLIN) && !wire) ks_connection_coming(connection, loop, now_ns);
+}
+
+/* Those whose end came: what came before it has been read. One whose call is out is told when that is over. */
+static void read_ends(ks_loop *loop) {
+    while (loop->half_first) {
+        ks_connection *connection = loop->half_first;
+        loop->half_first = connection->half_next;
+        connection->half_next = NULL;
+        if (!connection->wire || connection->wire->stage < KS_STAGE_OUT) ks_connection_read_end(connection);
+    }
 }
 
 static void rest_listening(ks_loop *loop, uint64_t now_ns) {
@@ -287,6 +304,7 @@ void *ks_loop_run(void *context) {
         adopt(loop);
         ks_take_ended(loop);
         turn_ns = work(loop);
+        read_ends(loop);
         if (loop->coming_first || loop->listen_again_ns) {
             const uint64_t now_ns = ks_now_ns();
             sweep(loop, now_ns);

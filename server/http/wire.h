@@ -89,10 +89,11 @@ struct ks_connection {
     struct MHD_Connection *mhd;
     int fd;
     int coming;
-    int half;             /* the client sends no more; whether it reads is not known */
-    uint64_t since_ns;    /* its bytes began to come */
-    uint64_t finished_ns; /* its last request was over; 0: none was */
-    struct ks_wire *wire; /* the request that it is at, or NULL */
+    int half;                 /* the client sends no more; whether it reads is not known */
+    ks_connection *half_next; /* of those to be told of after this run */
+    uint64_t since_ns;        /* its bytes began to come */
+    uint64_t finished_ns;     /* its last request was over; 0: none was */
+    struct ks_wire *wire;     /* the request that it is at, or NULL */
 };
 
 /* A connection that the first loop has accepted. */
@@ -111,7 +112,7 @@ struct ks_loop {
     int started;
     struct MHD_Daemon *daemon;
     int epoll, event; /* ours; libmicrohttpd's epoll is one of those that it watches */
-    ks_connection *connections, *coming_first, *coming_last;
+    ks_connection *connections, *coming_first, *coming_last, *half_first;
     struct ks_wire *ended; /* ended by the loop's own thread */
     struct ks_wire *spare;
     size_t spare_count;
