@@ -31,6 +31,11 @@ ks_shop *ks_v1_borrow(ks_call *call) {
     kith_error error = {0};
     kith_status status = KITH_E_NOTFOUND;
     if (ks_key_may_name(call->key, name)) status = ks_shelf_borrow(app->shelf, name, &shop, &error);
+    /* An alias may lead to what the key must not see. */
+    if (status == KITH_OK && !ks_key_may_name(call->key, shop->name)) {
+        ks_shelf_return(app->shelf, shop);
+        status = KITH_E_NOTFOUND;
+    }
     if (status == KITH_E_NOTFOUND)
         ks_call_fail(call, 404, "there is no collection called \"%s\" here", name);
     else if (status != KITH_OK)

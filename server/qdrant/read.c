@@ -115,18 +115,13 @@ typedef struct paging {
 static int begin_at(paging *p, const json_t *offset) {
     ks_qd_id_list list;
     kith_hits hits = KITH_HITS_INIT;
-    kith_error error = {0};
     if (ks_qd_id_list_begin(p->place, &list, 1, json_string_length(offset)) < 0 ||
         ks_qd_id_list_add(p->place, &list, offset) < 0)
         return -1;
     const kith_ids ids = ks_qd_id_list_ids(p->place, &list);
     uint64_t number = ids.ids ? ids.ids[0] : 0;
     if (!ids.ids) {
-        const kith_status status = kith_collection_get(p->place->shop->collection, &ids, 0, p->result, &error);
-        if (status != KITH_OK) {
-            ks_call_fail_status(p->place->call, status, &error);
-            return -1;
-        }
+        if (read_by_id(p->place, &ids, 0, p->result) < 0) return -1; /* one of another segment is not there */
         kith_result_hits(p->result, &hits);
         if (hits.count == 0) {
             ks_call_fail(p->place->call, 400, "Wrong input: the point that the offset names is not there any more");
