@@ -36,8 +36,9 @@ static void give_wire(struct ks_wire *wire) {
     enum { SPARE_MAX = 256 };
     ks_loop *loop = wire->loop;
     ks_reply *reply = &wire->call.reply;
-    for (ks_forget *forget = wire->forgets; forget; forget = forget->next) forget->forget(forget->context);
+    /* A stream reads what the call has borrowed. */
     if (reply->free_stream) reply->free_stream(reply->stream_context);
+    for (ks_forget *forget = wire->forgets; forget; forget = forget->next) forget->forget(forget->context);
     ks_text_free(&reply->body);
     free(wire->body);
     atomic_fetch_sub(&loop->http->body_bytes, wire->body_room);

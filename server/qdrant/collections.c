@@ -164,12 +164,15 @@ static const char *type_name(kith_field_type type) {
     }
 }
 
-/* How many points have a field; 0, or -1: failed. */
+/* How many points have a field, of the key's segment if it has one; 0, or -1: failed. */
 static int count_with(const ks_qd_place *place, const char *field, uint64_t *count) {
     ks_text text = {0};
     ks_json json = KS_JSON(&text);
     kith_error error = {0};
+    const char *segment = NULL;
+    if (place->segment && ks_qd_where(place, NULL, NULL, 1, &segment) < 0) return -1;
     ks_json_object(&json, NULL);
+    if (segment) ks_json_verbatim(&json, "must", segment, strlen(segment));
     ks_json_object(&json, "must_not");
     ks_json_object(&json, "is_empty");
     ks_json_text(&json, "key", field);

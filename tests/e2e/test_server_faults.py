@@ -465,6 +465,15 @@ def test_bodies_that_are_no_json_or_too_deep_are_refused(server):
             assert 400 <= status < 500, (path, body[:40], status, answer[:200])
 
 
+def test_payloads_with_very_many_values_are_counted(server):
+    values = list(range(60000)) * 2
+    points = [{"id": i, "vector": [1, 2, 3], "payload": {"many": values}} for i in (101, 102)]
+    assert server.ask("POST", "/v1/collections/shop/points", {"points": points})[0] == 200
+    status, _, body = server.ask("POST", "/collections/shop/facet", {"key": "many", "limit": 5})
+    assert status == 200
+    assert json.loads(body)["result"]["hits"] == [{"value": value, "count": 2} for value in (0, 1, 10, 100, 1000)]
+
+
 # ---- TLS ---------------------------------------------------------------------------------------------------------------
 
 

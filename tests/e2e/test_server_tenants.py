@@ -177,6 +177,13 @@ def test_what_is_others_does_not_change(shop):
     assert len(changed) > 5
 
 
+def test_counts_are_of_its_own(shop):
+    server, _, tenant, ops = shop
+    for key, count in ((tenant, 2), (ops, 4)):
+        result = json.loads(server.ask("GET", "/collections/shop", key=key)[2])["result"]
+        assert result["points_count"] == count and result["payload_schema"]["secret"]["points"] == count
+
+
 def test_every_route_is_tried(shop):
     server, kind, _, ops = shop
     tried = {(method, route) for method, route, _, _ in list(reads(kind["mine"])) + list(writes(kind["mine"]))}
