@@ -244,12 +244,17 @@ def test_a_certificate_is_renewed_on_sighup(folder, certificate):
 
 
 def test_tls_files_are_checked_before_the_start(folder, certificate):
-    (folder / "other.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "other.pem", "--tls-key", certificate / "key.pem")
-    assert "other.pem" in text
+    tls = ["serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
+    shutil.copy(certificate / "key.pem", folder / "key.pem")
+    for text in ("", "nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        (folder / "cert.pem").write_text(text)
+        assert "cert.pem is no certificate in PEM form" in refused(INPUT, *tls)
     shutil.copy(certificate / "cert.pem", folder / "cert.pem")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "cert.pem")
-    assert "no certificate and its key" in text
+    (folder / "key.pem").write_text((certificate / "cert.pem").read_text())
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
+    (folder / "other").mkdir()
+    shutil.copy(make_certificate(folder / "other") / "key.pem", folder / "key.pem")
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
 
 
 # ---- Ending ------------------------------------------------------------------------------------------------------------
