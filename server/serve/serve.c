@@ -193,13 +193,13 @@ static void say_ready(ks_serve_state *state) {
     const int front = state->app.fleet != NULL;
     const size_t count = front ? ks_serve_front_count(state) : count_collections(state->app.shelf);
     name_url(state, ks_http_port(state->app.http));
+    ks_watch_ready(state->app.watch, 1); /* before it is said: who waits for the line asks at once */
     if (front) {
         printf("kith forwards to %zu backend%s at %s/\n", count, count == 1 ? "" : "s", state->url);
     } else {
         printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
     }
     fflush(stdout);
-    ks_watch_ready(state->app.watch, 1);
     ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s at %s", count, front ? "backends" : "collections",
            state->url);
     tell_confines(state);
