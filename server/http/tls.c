@@ -49,7 +49,7 @@ static kith_status no_memory(kith_error *error) {
     return KITH_E_NOMEM;
 }
 
-/* Apart from the key, so that the error names the file; and GnuTLS loses the key's memory when it meets both at once. */
+/* Apart from the key, so that the error names the file; and GnuTLS loses the key's memory when it meets both. */
 static kith_status check_certificate(const char *path, const gnutls_datum_t *text, kith_error *error) {
     gnutls_x509_crt_t *list = NULL;
     unsigned count = 0;
