@@ -17,6 +17,7 @@ int ks_lane_init(ks_lane *lane, size_t max) {
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&lane->lock, NULL);
     pthread_cond_init(&lane->came, NULL);
+    lane->stretch = 1;
     return ks_queue_init(&lane->queue, max);
 }
 
@@ -39,6 +40,20 @@ void ks_desk_free(ks_desk *desk) {
     free(desk->batch);
     free(desk->found);
     free(desk->packed);
+}
+
+/* What comes before it is not all that happens: calls are read and written too, and other processes have the processor
+ * for a while. How much that is shows in how long others had to wait. */
+double ks_lane_wait(const ks_lane *lane, ks_search *search) {
+    search->wait_ns = ks_queue_wait(&lane->queue, search);
+    return search->wait_ns * lane->stretch;
+}
+
+void ks_lane_has_waited(ks_lane *lane, const ks_search *search, uint64_t now_ns) {
+    const double least_ns = 100000, weight = 0.05; /* less says little; some twenty turns are remembered: a guess */
+    if (search->wait_ns < least_ns || search->budget_ns || now_ns < search->queued_ns) return;
+    const double ratio = (double)(now_ns - search->queued_ns) / search->wait_ns;
+    lane->stretch += weight * ((ratio < 0.25 ? 0.25 : ratio > 64 ? 64 : ratio) - lane->stretch);
 }
 
 /* Two whole seconds are kept, the running one and the one before. */

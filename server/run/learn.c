@@ -39,19 +39,20 @@ static double each_of(const ks_learnt_kind *kind, int size) {
     return kind->each_ns[size];
 }
 
-void ks_learnt_tell(ks_learnt *learnt, unsigned number, size_t queries, double ns) {
+void ks_learnt_tell(ks_learnt *learnt, unsigned number, size_t queries, double ns, double wall_ns) {
     if (!queries || !(ns > 0)) return;
-    double each = ns / (double)queries;
+    double each = ns / (double)queries, wall = wall_ns / (double)queries;
     const int size = size_of(queries);
     pthread_mutex_lock(&learnt->lock);
     ks_learnt_kind *kind = &learnt->kinds[number % KS_KINDS];
-    if (!kind->used || kind->kind != number) *kind = (ks_learnt_kind){.kind = number, .used = 1, .lately_ns = each};
+    if (!kind->used || kind->kind != number) *kind = (ks_learnt_kind){.kind = number, .used = 1, .lately_ns = wall};
     const unsigned told = kind->told[size];
     if (told > 2 && each > HELD_UP * kind->each_ns[size]) each = HELD_UP * kind->each_ns[size];
     const double weight = told < 4 ? 1.0 / (told + 1) : LAST;
     kind->each_ns[size] = mean(kind->each_ns[size], each, weight);
     kind->told[size] = told + 1 ? told + 1 : told;
-    kind->lately_ns = mean(kind->lately_ns, each, LAST);
+    if (wall > HELD_UP * kind->lately_ns) wall = HELD_UP * kind->lately_ns;
+    kind->lately_ns = mean(kind->lately_ns, wall, LAST);
     for (int i = 0; i < KS_SIZES; i++) {
         if (!kind->told[i]) continue;
         const int costs_less = kind->each_ns[i] < kind->each_ns[size];

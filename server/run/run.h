@@ -62,7 +62,7 @@ struct ks_search {
     kith_ask_report report;
     unsigned mark, kind;
     size_t queries;
-    double cost_ns;
+    double cost_ns, wait_ns;
 };
 
 typedef struct ks_run_options {
