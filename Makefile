@@ -36,7 +36,7 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e page-test python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
@@ -67,6 +67,23 @@ test: ## Build, and run all tests at every CPU tier of this machine
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
+
+# The web page in a real browser. `make test` runs all but this, which takes a browser to install.
+page_venv = $(BUILD)/page-venv
+
+page-test: ## Look at the web page in a real browser, at the width of a phone and of a desk
+	@$(setup) page
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(page_venv)/ready
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(page_venv)/bin/python -m pytest -q -p no:cacheprovider \
+	    tests/e2e/test_page.py
+
+$(page_venv)/ready: tests/e2e/requirements-page.txt
+	@rm -rf $(page_venv)
+	@python3 -m venv $(page_venv)
+	@$(page_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-page.txt
+	@touch $@
 
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \

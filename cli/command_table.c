@@ -317,13 +317,18 @@ const struct command command_table[COMMANDS] = {
                       command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
-                     "FOLDER",
+                     "FOLDER|URL",
                      1,
                      1,
-                     "watch a collection",
-                     "Prints a line every second: items, writes a second, rows in memory, segments, size, and what is "
-                     "going on in the background.",
-                     {{"kith top shop", "until it is interrupted"}, {"kith top shop --limit 1 --json", "once"}},
+                     "watch a collection, or a server",
+                     "Of a collection's folder: prints a line every second: items, writes a second, rows in memory, "
+                     "segments, size, and what is going on in the background.\n\nOf a server (kith serve): what it "
+                     "answers, how fast, how well, and its collections. A terminal shows it live, until q is pressed; "
+                     "otherwise it is printed once. With --json: as the server says it, an object a line.",
+                     {{"kith top shop", "until it is interrupted"},
+                      {"kith top shop --limit 1 --json", "once"},
+                      {"kith top http://127.0.0.1:6333", "a server, live"},
+                      {"kith top https://search.example --key-file key", "one that asks for a key"}},
                      command_top},
     [COMMAND_SNAPSHOT] = {COMMAND_SNAPSHOT,
                           "snapshot",
@@ -368,8 +373,8 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_SERVE] =
         {COMMAND_SERVE,
          "serve",
-         "FOLDER",
-         1,
+         "[FOLDER]",
+         0,
          1,
          "answer over HTTP",
          "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
@@ -380,8 +385,13 @@ const struct command command_table[COMMANDS] = {
          "Searches that come together are answered together; one alone is answered at once.\n"
          "\n"
          "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
-         "is lost by either. SIGHUP reads keys and certificates again.",
-         {{"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
+         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "\n"
+         "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
+         "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "
+         "go. Keys are passed on and checked there.",
+         {{"kith serve --backends http://a:6333,http://b:6333", "a front before two servers"},
+          {"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
           {"kith serve --create collections --port 8080", "an empty folder, for clients to fill"},
           {"kith serve shop --address 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem", "for others"}},
          command_serve},

@@ -117,7 +117,8 @@ static int add_named_leg(ks_call *call, ks_v1_asking *asking, const json_t *from
     const size_t at = asking->search.ask.leg_count;
     double weight = 1;
     if (!json_is_object(from) || ks_members_only(call, from, known) != 0) {
-        if (!json_is_object(from)) ks_call_fail(call, 400, "\"legs\" must have objects only, and number %zu is none", at + 1);
+        if (!json_is_object(from))
+            ks_call_fail(call, 400, "\"legs\" must have objects only, and number %zu is none", at + 1);
         return -1;
     }
     if (ks_member_real(call, from, "weight", 0, 1e6, &weight) < 0) return -1;
@@ -234,20 +235,31 @@ int ks_v1_ask_check(ks_call *call, ks_v1_asking *asking) {
     return 0;
 }
 
+/* Arguments that would be passed over. */
+static int check_arguments(ks_call *call, const char *const *known) {
+    for (size_t i = 0; known[i]; i++) {
+        if (!ks_call_argument(call, known[i])) continue;
+        ks_call_fail(call, 400, "\"%s\" stands in the URL, and of a query in JSON it is a member of the body",
+                     known[i]);
+        return -1;
+    }
+    return 0;
+}
+
 int ks_v1_ask_body(ks_call *call, ks_v1_asking *asking) {
-    static const char *const known[] = {
-        "vector",  "vectors", "legs",        "profile",    "using",     "k",        "filter", "segment",
-        "target",  "exact",   "with",        "timeout_ms", "budget_ms", "priority", "model",  "min_version",
-        "user",    "blend",   "diversity",   "generation", "explain",   "leave_out_seen",     NULL};
+    static const char *const known[] = {"vector",    "vectors",    "legs",    "profile",        "using", "k",
+                                        "filter",    "segment",    "target",  "exact",          "with",  "timeout_ms",
+                                        "budget_ms", "priority",   "model",   "min_version",    "user",  "blend",
+                                        "diversity", "generation", "explain", "leave_out_seen", NULL};
     kith_ask *ask = &asking->search.ask;
     uint32_t generation;
     const json_t *body = ks_body(call, "an object with a \"vector\"");
-    if (!body || ks_members_only(call, body, known) != 0) return -1;
+    if (!body || ks_members_only(call, body, known) != 0 || check_arguments(call, known) != 0) return -1;
     if (read_numbers(call, body, asking) != 0 || read_profile(call, body, ask) != 0 ||
         read_times(call, body, asking) != 0 || ks_v1_with(call, body, &ask->with) < 0 ||
         ks_v1_filter(call, body, &ask->filter) != 0 || ks_member_text(call, body, "segment", &ask->segment) < 0 ||
-        ks_member_text(call, body, "model", &ask->model) < 0 ||
-        ks_v1_ask_generation(call, asking, &generation) != 0 || add_legs(call, asking, body, generation) != 0)
+        ks_member_text(call, body, "model", &ask->model) < 0 || ks_v1_ask_generation(call, asking, &generation) != 0 ||
+        add_legs(call, asking, body, generation) != 0)
         return -1;
     return ks_v1_ask_check(call, asking);
 }

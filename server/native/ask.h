@@ -21,6 +21,11 @@ typedef struct ks_v1_asking {
 int ks_v1_ask_body(ks_call *call, ks_v1_asking *asking);      /* ask.c */
 int ks_v1_ask_arguments(ks_call *call, ks_v1_asking *asking); /* ask_raw.c */
 
+/* A search of the collection that the path names: read by `read`, handed to the processor, and told to `finish`; or the
+ * call fails and ends (query.c). */
+typedef int ks_v1_read_fn(ks_call *call, ks_v1_asking *asking);
+void ks_v1_ask(ks_call *call, ks_v1_read_fn *read, void (*finish)(ks_search *search, const ks_found *found));
+
 /* What both end with: limits, the key's segment, the generation that is asked. */
 int ks_v1_ask_check(ks_call *call, ks_v1_asking *asking);
 /* The generation that the ask goes to: 0 is the current one. 0, or -1. */
@@ -31,7 +36,6 @@ int ks_v1_ask_rows(ks_call *call, const kith_vector_spec *spec, const kith_queri
 int ks_v1_ask_priority(ks_call *call, const char *word, ks_v1_asking *asking);
 void ks_v1_ask_times(ks_call *call, uint64_t timeout_ms, uint64_t budget_ms, ks_v1_asking *asking);
 
-/* The answer of a search: ks_search.finish. */
 void ks_v1_answer_raw(ks_call *call, const ks_search *search, const ks_found *found); /* answer_raw.c */
 
 #endif

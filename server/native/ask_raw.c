@@ -81,7 +81,7 @@ int ks_v1_ask_arguments(ks_call *call, ks_v1_asking *asking) {
     ask->filter = ks_call_argument(call, "filter");
     ask->segment = ks_call_argument(call, "segment");
     ask->model = ks_call_argument(call, "model");
-    ask->profile = ks_call_argument(call, "profile");
+    if (ks_call_argument(call, "profile")) ask->profile = ks_call_argument(call, "profile");
     ask->user = ks_call_argument(call, "user");
     if (ask->filter && ks_v1_filter_depth(call, ask->filter) != 0) return -1;
     if (read_numbers(call, asking) != 0 || ks_v1_with_argument(call, &ask->with) < 0 ||

@@ -124,7 +124,8 @@ static int add_id(ks_v1_batch *batch, const json_t *point, const char *where) {
         return 0;
     }
     ks_call_fail(batch->call, 400, "%s: \"id\" must be %s, as the ids of \"%s\" are", where,
-                 strings ? "a string of 1..4096 bytes" : "a whole number of 0..18446744073709551614", batch->shop->name);
+                 strings ? "a string of 1..4096 bytes" : "a whole number of 0..18446744073709551614",
+                 batch->shop->name);
     return -1;
 }
 
@@ -149,10 +150,11 @@ static int add_payload(ks_v1_batch *batch, const json_t *point, const char *wher
     if (ks_member_object(batch->call, point, "payload", &payload) < 0) return -1;
     const json_t *segment = bound && payload ? segment_of(payload, batch->shop->segment_field) : NULL;
     const int own = json_is_string(segment) && strcmp(json_string_value(segment), bound) == 0;
-    if (bound && !own && (segment || batch->mode == KITH_UPSERT || batch->mode == KITH_INSERT ||
-                          (payload && batch->mode == KITH_UPDATE))) {
-        ks_call_fail(batch->call, 403, "%s: this key is bound to a segment, and \"%s\" of the payload must be it", where,
-                     batch->shop->segment_field);
+    if (bound && !own &&
+        (segment || batch->mode == KITH_UPSERT || batch->mode == KITH_INSERT ||
+         (payload && batch->mode == KITH_UPDATE))) {
+        ks_call_fail(batch->call, 403, "%s: this key is bound to a segment, and \"%s\" of the payload must be it",
+                     where, batch->shop->segment_field);
         return -1;
     }
     ks_json json = KS_JSON(&batch->payloads);
@@ -232,8 +234,7 @@ kith_status ks_v1_batch_write(ks_v1_batch *batch, kith_write_report *report) {
         return KITH_E_NOMEM;
     }
     if (batch->call->key->segment) return ks_v1_bound_write(batch, &items, report);
-    const kith_status status =
-        kith_collection_write(batch->shop->collection, &items, batch->mode, report, &error);
+    const kith_status status = kith_collection_write(batch->shop->collection, &items, batch->mode, report, &error);
     if (status != KITH_OK) ks_call_fail_status(batch->call, status, &error);
     return status;
 }

@@ -95,6 +95,9 @@ int ks_v1_argument_uint(ks_call *call, const char *name, uint64_t max, uint64_t 
 int ks_v1_argument_real(ks_call *call, const char *name, double min, double max, double *out);
 int ks_v1_argument_bool(ks_call *call, const char *name, int *out);
 
+/* "vectors" of what is made: specs has room for KITH_VECTORS_MAX. 0, or -1 (collections.c). */
+int ks_v1_vector_specs(ks_call *call, const json_t *body, kith_vector_spec *specs, size_t *count);
+
 /* Ids as the collection has them; name: of the member, in errors. 0, or -1. */
 int ks_v1_ids(ks_call *call, const ks_shop *shop, const json_t *value, const char *name, kith_ids *ids);
 /* One id of the path. */
@@ -124,6 +127,9 @@ void ks_v1_items_of(ks_v1_items *items, const ks_shop *shop, const kith_result *
 void ks_v1_item(const ks_v1_items *items, size_t at, ks_json *json);
 void ks_v1_id(const ks_shop *shop, const kith_hits *hits, size_t at, ks_json *json, const char *name);
 
+/* "recall": as it was measured live, or null (stats.c). */
+void ks_v1_recall(ks_json *json, ks_app *app, const ks_shop *shop);
+
 /* The reply is a document in `call->reply.body`; without memory for it the call fails. */
 void ks_v1_written(ks_call *call);
 /* End a call whose work is over. */
@@ -132,8 +138,5 @@ void ks_v1_report(ks_call *call, const kith_write_report *report);
 /* Begin a job on the collection that the path names, and end the call: 202 and the job's number. context is forgotten
  * in any case. */
 void ks_v1_begin_job(ks_call *call, const char *kind, ks_job_fn *work, void (*forget)(void *context), void *context);
-
-extern const ks_route ks_v1_routes[];
-extern const size_t ks_v1_route_count;
 
 #endif

@@ -115,8 +115,8 @@ struct look {
     void *context;
 };
 
-static kith_status scroll_chunk(const struct look *look, size_t first, size_t count, size_t chunk,
-                                kith_result *result, kith_error *error) {
+static kith_status scroll_chunk(const struct look *look, size_t first, size_t count, size_t chunk, kith_result *result,
+                                kith_error *error) {
     kith_scroll scroll = KITH_SCROLL_INIT;
     kith_hits hits = KITH_HITS_INIT;
     char *filter = chunk_filter(look->call, look->shop, look->ids, first, count);
@@ -129,8 +129,8 @@ static kith_status scroll_chunk(const struct look *look, size_t first, size_t co
     struct found_id *all = status == KITH_OK ? sorted(&hits) : NULL;
     if (status == KITH_OK && !all) status = KITH_E_NOMEM;
     for (size_t i = 0; all && i < count; i++)
-        look->each(look->context, &(ks_v1_found){result, &hits, first + i, chunk,
-                                                 place_of(all, hits.count, look->ids, first + i)});
+        look->each(look->context,
+                   &(ks_v1_found){result, &hits, first + i, chunk, place_of(all, hits.count, look->ids, first + i)});
     free(all);
     free(filter);
     return status;
@@ -150,10 +150,10 @@ static kith_status look_bound(const struct look *look, kith_result *result, kith
 static kith_status look_free(const struct look *look, kith_result *result, kith_error *error) {
     kith_hits hits = KITH_HITS_INIT;
     const size_t wanted = look->ids->count;
-    kith_status status = kith_collection_generation_get(look->shop->collection, look->generation, look->ids,
-                                                        look->with, result, error);
+    kith_status status =
+        kith_collection_generation_get(look->shop->collection, look->generation, look->ids, look->with, result, error);
     if (status == KITH_OK) status = kith_result_hits(result, &hits);
-    for (size_t i = 0; status == KITH_OK && i < hits.count; i++) 
+    for (size_t i = 0; status == KITH_OK && i < hits.count; i++)
         look->each(look->context, &(ks_v1_found){result, &hits, wanted, 0, (ptrdiff_t)i});
     return status;
 }

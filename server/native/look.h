@@ -9,7 +9,7 @@
 typedef struct ks_v1_found {
     const kith_result *result;
     const kith_hits *hits;
-    size_t id;       /* which of the ids; their count where the key has no segment, as only those that are there are told */
+    size_t id; /* which of the ids; their count where the key has no segment, as only those that are there are told */
     size_t chunk;    /* which of the reads: the first has 0; hits and result are another read's when it changes */
     ptrdiff_t place; /* among the hits; -1: it is not there, or not for this key */
 } ks_v1_found;

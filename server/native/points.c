@@ -33,8 +33,9 @@ static void write_body(ks_call *call, ks_shop *shop) {
     const int there = ks_member_array(call, body, "points", &points);
     if (there < 0) return;
     if (!there || json_array_size(points) < 1 || json_array_size(points) > max) {
-        ks_call_fail(call, there && json_array_size(points) ? 413 : 400, "\"points\" must be an array of 1..%zu points, and %zu are there",
-                     max, there ? json_array_size(points) : 0);
+        ks_call_fail(call, there && json_array_size(points) ? 413 : 400,
+                     "\"points\" must be an array of 1..%zu points, and %zu are there", max,
+                     there ? json_array_size(points) : 0);
         return;
     }
     ks_v1_batch *batch = ks_v1_batch_make(call, shop, mode);

@@ -97,23 +97,19 @@ static void finish(ks_search *search, const ks_found *found) {
     ks_call_done(call);
 }
 
-static int begin(ks_call *call, ks_v1_asking *asking) {
-    const int body_is_raw = ks_call_is_type(call, octets);
+static int read_query(ks_call *call, ks_v1_asking *asking) {
     asking->raw = ks_call_accepts(call, octets);
-    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
-    asking->search.call = call;
-    asking->search.ask = (kith_ask)KITH_ASK_INIT;
-    asking->search.ask.legs = asking->legs;
-    asking->search.ask.target_recall = ks_app_of(call)->limits.target_recall;
-    asking->search.finish = finish;
-    asking->search.context = asking;
-    if ((body_is_raw ? ks_v1_ask_arguments(call, asking) : ks_v1_ask_body(call, asking)) != 0) return -1;
+    if ((ks_call_is_type(call, octets) ? ks_v1_ask_arguments : ks_v1_ask_body)(call, asking) != 0) return -1;
     if (!asking->raw || (!asking->search.ask.with && !asking->explains)) return 0;
     ks_call_fail(call, 400, "an answer of %s has ids and distances: \"with\" and \"explain\" need JSON", octets);
     return -1;
 }
 
 void ks_v1_query(ks_call *call) {
+    ks_v1_ask(call, read_query, finish);
+}
+
+void ks_v1_ask(ks_call *call, ks_v1_read_fn *read, void (*finished)(ks_search *search, const ks_found *found)) {
     ks_app *app = ks_app_of(call);
     ks_v1_asking *asking = ks_call_alloc(call, sizeof *asking);
     if (!asking) ks_call_no_memory(call);
@@ -122,8 +118,15 @@ void ks_v1_query(ks_call *call) {
         ks_call_done(call);
         return;
     }
+    asking->explain = (kith_explain)KITH_EXPLAIN_INIT;
+    asking->search.call = call;
     asking->search.shop = shop;
-    if (begin(call, asking) == 0) {
+    asking->search.ask = (kith_ask)KITH_ASK_INIT;
+    asking->search.ask.legs = asking->legs;
+    asking->search.ask.target_recall = app->limits.target_recall;
+    asking->search.finish = finished;
+    asking->search.context = asking;
+    if (read(call, asking) == 0) {
         ks_run_search(app->run, &asking->search);
         return;
     }

@@ -157,7 +157,8 @@ static void scroll_points(ks_call *call, ks_shop *shop) {
     scroll.with = KITH_WITH_PAYLOAD;
     if (read_body(call, &scroll, &limit) != 0) return;
     if (limit < 1 || (!as_lines && limit > KITH_K_MAX)) {
-        ks_call_fail(call, 400, "\"limit\" must be a whole number of 1..%u; lines (Accept: application/x-ndjson) have none",
+        ks_call_fail(call, 400,
+                     "\"limit\" must be a whole number of 1..%u; lines (Accept: application/x-ndjson) have none",
                      KITH_K_MAX);
         return;
     }
