@@ -55,10 +55,12 @@ def picture(result: dict[str, Any]) -> str:
         for power in range(low, high + 1):
             at = y(10.0 ** power)
             body.append(f'<line class="g" x1="{left}" x2="{right}" y1="{at:.1f}" y2="{at:.1f}"/>'
-                        f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{10.0 ** power:g} ms</text>')
+                        f'<text class="s" x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{10.0 ** power:g} ms'
+                        f'</text>')
         for step in range(6):
             rate = highest * step / 5
-            body.append(f'<text class="s" x="{x(rate):.1f}" y="{bottom + 20}" text-anchor="middle">{rate:,.0f}</text>')
+            body.append(f'<text class="s" x="{x(rate):.1f}" y="{bottom + 20}" text-anchor="middle">{rate:,.0f}'
+                        f'</text>')
         if low <= 1 <= high:
             body.append(f'<line class="raw" x1="{left}" x2="{right}" y1="{y(10):.1f}" y2="{y(10):.1f}"/>')
         names = plot.spread([y(curve[-1][name]) for name, _, _ in LINES], 15, top, bottom)
@@ -70,5 +72,5 @@ def picture(result: dict[str, Any]) -> str:
                     f'queries a second that were due (raw f32 bodies, 256 connections)</text>')
     machine = result["machine"]
     where = (f'{machine["processor"]}, tier {machine["tier"]}, one core serves, one loads, {result["date"]}: '
-             f'{html.escape(result["data"])}')
+             f'{result["data"]}')
     return plot.document(width, height, "kith serve: time of an answer against load", where, body)

@@ -86,9 +86,9 @@ static struct used used_so_far(void) {
     return (struct used){us * 1e3, usage.ru_nvcsw};
 }
 
-/* What a search took: by the clock when it waited for a disk or for other threads; else by the time that the thread ran.
- * A processor that others use too would otherwise seem a slow search, which goes to the workers, who are slower still
- * beside each other. */
+/* What a search took: by the clock when it waited for a disk or for other threads; else by the time that its thread
+ * ran. A processor that others use too would otherwise seem a slow search, which goes to the workers, who are slower
+ * still beside each other. */
 static double cost_of(const struct asked *asked, struct used before, struct used after) {
     const double wall = (double)(asked->ended_ns - asked->began_ns), ran = after.ns - before.ns;
     return after.waits == before.waits && ran > 0 && ran < wall ? ran : wall;

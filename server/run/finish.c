@@ -31,8 +31,8 @@ void ks_refuse(ks_run *run, ks_search *search, kith_status status, const char *s
     finish_unbegun(run, search, status, 1, sentence);
 }
 
-/* A quarter of its time is left for what was not foreseen, and for its own batch: an answer that comes too late is worth
- * nothing, and has kept others waiting. Of its own cost half counts: in a batch it may be quicker than alone. */
+/* A quarter of its time is left for what was not foreseen, and for its own batch: an answer that comes too late is
+ * worth nothing, and has kept others waiting. Of its own cost half counts: in a batch it may be quicker than alone. */
 int ks_is_hopeless(const ks_search *search, uint64_t now_ns, double wait_ns) {
     if (search->deadline_ns == UINT64_MAX) return 0;
     if (now_ns >= search->deadline_ns) return 1;

@@ -17,7 +17,6 @@ int ks_lane_init(ks_lane *lane, size_t max) {
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&lane->lock, NULL);
     pthread_cond_init(&lane->came, NULL);
-    lane->stretch = 1;
     return ks_queue_init(&lane->queue, max);
 }
 
@@ -42,18 +41,16 @@ void ks_desk_free(ks_desk *desk) {
     free(desk->packed);
 }
 
-/* What comes before it is not all that happens: calls are read and written too, and other processes have the processor
- * for a while. How much that is shows in how long others had to wait. */
-double ks_lane_wait(const ks_lane *lane, ks_search *search) {
-    search->wait_ns = ks_queue_wait(&lane->queue, search);
-    return search->wait_ns * lane->stretch;
+/* What others cost that come before it, in as many turns as that takes, and the gaps between those. */
+double ks_lane_wait(const ks_lane *lane, const ks_search *search, uint64_t budget_ns) {
+    const double cost = ks_queue_wait(&lane->queue, search);
+    return cost > 0 ? cost + (1 + cost / (double)budget_ns) * lane->gap_ns : 0;
 }
 
-void ks_lane_has_waited(ks_lane *lane, const ks_search *search, uint64_t now_ns) {
-    const double least_ns = 100000, weight = 0.05; /* less says little; some twenty turns are remembered: a guess */
-    if (search->wait_ns < least_ns || search->budget_ns || now_ns < search->queued_ns) return;
-    const double ratio = (double)(now_ns - search->queued_ns) / search->wait_ns;
-    lane->stretch += weight * ((ratio < 0.25 ? 0.25 : ratio > 64 ? 64 : ratio) - lane->stretch);
+/* Some twenty turns are remembered: a guess. */
+void ks_lane_turns(ks_lane *lane, const ks_search *leader, uint64_t now_ns) {
+    const uint64_t since = lane->turned_ns > leader->queued_ns ? lane->turned_ns : leader->queued_ns;
+    if (!leader->budget_ns && now_ns > since) lane->gap_ns += 0.05 * ((double)(now_ns - since) - lane->gap_ns);
 }
 
 /* Two whole seconds are kept, the running one and the one before. */
@@ -67,6 +64,7 @@ static void move_to(ks_lane *lane, uint64_t second) {
 void ks_lane_was_busy(ks_lane *lane, uint64_t from_ns, uint64_t to_ns) {
     move_to(lane, to_ns / SECOND_NS);
     lane->busy_ns[0] += to_ns - from_ns;
+    lane->turned_ns = to_ns;
 }
 
 double ks_lane_busy(ks_lane *lane, uint64_t now_ns) {

@@ -18,7 +18,7 @@ enum { KS_SIZES = 12, KS_KINDS = 1024 }; /* sizes 1, 2, 3-4, 5-8, ..., 1,025 and
 typedef struct ks_learnt_kind {
     unsigned kind;
     int used;
-    unsigned told[KS_SIZES];
+    unsigned told[KS_SIZES], batches;
     double each_ns[KS_SIZES]; /* of a query */
     double lately_ns;         /* of a query by the clock, whatever size its batch had */
 } ks_learnt_kind;

@@ -44,7 +44,7 @@ void ks_run_search(ks_run *run, ks_search *search) {
     ks_search *shed = NULL;
     prepare(run, search);
     pthread_mutex_lock(&lane->lock);
-    const int hopeless = ks_is_hopeless(search, search->queued_ns, ks_lane_wait(lane, search));
+    const int hopeless = ks_is_hopeless(search, search->queued_ns, ks_lane_wait(lane, search, run->options.budget_ns));
     const int full = !hopeless && ks_queue_push(&lane->queue, search, &shed) != 0;
     const int elsewhere = !lane->has_thread || !pthread_equal(lane->thread, pthread_self());
     pthread_mutex_unlock(&lane->lock);
@@ -79,7 +79,7 @@ static int next_leader(ks_run *run, ks_lane *lane, uint64_t *when) {
         }
         ks_search *search = ks_queue_lead(&lane->queue);
         const int others = lane->queue.queued != 0;
-        ks_lane_has_waited(lane, search, now);
+        ks_lane_turns(lane, search, now);
         pthread_mutex_unlock(&lane->lock);
         const int dropped = ks_dropped(run, search, now, others), slow = !dropped && ks_is_slow(run, search);
         if (slow) ks_slow_push(run, search);

@@ -27,7 +27,7 @@ void ks_slow_push(ks_run *run, ks_search *search) {
     ks_search *shed = NULL;
     const uint64_t now = ks_now_ns();
     pthread_mutex_lock(&run->slow.lock);
-    const double wait = ks_lane_wait(&run->slow, search); /* that several work side by side is learnt too */
+    const double wait = ks_queue_wait(&run->slow.queue, search) / run->searcher_count;
     const int hopeless = ks_is_hopeless(search, now, wait);
     const int failed = hopeless || ks_queue_push(&run->slow.queue, search, &shed) != 0;
     if (!failed) pthread_cond_signal(&run->slow.came);
@@ -54,7 +54,6 @@ static void *run_searches(void *context) {
             continue;
         }
         const int others = run->slow.queue.queued != 0;
-        ks_lane_has_waited(&run->slow, desk->batch[0], ks_now_ns());
         const size_t count = ks_gather(run, &run->slow.queue, desk, time);
         pthread_mutex_unlock(&run->slow.lock);
         const size_t left = ks_drop_some(run, desk, count, others);
