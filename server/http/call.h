@@ -65,6 +65,7 @@ struct ks_call {
     ks_fail_fn *fail;
     /* The reply. */
     ks_reply reply;
+    kith_status refused; /* what the library said when it failed by that; for the family's fail */
     /* For the log and the metrics, if a handler knows them; static, or in the call's memory. */
     const char *collection;
     uint64_t searched_ns, waited_ns;
