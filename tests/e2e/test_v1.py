@@ -5,6 +5,7 @@ and answers held against the library's by the command. Standard library only."""
 import array
 import json
 import random
+import re
 import struct
 import subprocess
 import threading
@@ -366,3 +367,43 @@ def test_stats_and_lists(server, shop):
     assert "shop" in names and names == sorted(names)
     stats = json.loads(server.ask("GET", "/v1/stats")[2])
     assert stats["memory_bytes"] > 0 and [each["name"] for each in stats["collections"]] == names
+
+
+def batches_of(server):
+    text = server.ask("GET", "/metrics")[2].decode()
+    return sum(float(number) for number in re.findall(r"^kith_batch_size_count(?:\{[^}]*\})? (\S+)$", text, re.M))
+
+
+def test_clients_at_once_get_their_own_answers(server):
+    """Searches that are answered in one batch: each gets what it gets alone, as JSON and as bytes."""
+    random.seed(9)
+    shop = make(server, "crowd", ids="string", vectors=[{"dim": 16}])
+    points = [{"id": f"item-{i}" * (1 + i % 3), "vector": [random.random() for _ in range(16)]} for i in range(500)]
+    shop.good("/points", {"points": points})
+    queries = [[[random.random() for _ in range(16)] for _ in range(1 + i % 3)] for i in range(48)]
+    right = [shop.good("/query", {"vectors": several, "k": 3, "exact": True})["results"] for several in queries]
+    failures = []
+
+    def ask(first):
+        for i in range(first, len(queries), 8):
+            body = array.array("f", [number for query in queries[i] for number in query]).tobytes()
+            _, answer = shop.call(
+                "POST", "/query?k=3&exact=true&budget_ms=30", body, {"Content-Type": RAW, "Accept": RAW}
+            )
+            ids, distances = raw_answer(answer)
+            json_answer = shop.good("/query", {"vectors": queries[i], "k": 3, "exact": True, "budget_ms": 30})[
+                "results"
+            ]
+            if json_answer != right[i] or ids != [[hit["id"] for hit in hits] for hits in right[i]]:
+                failures.append(i)
+            if distances != [[as_float(hit["distance"]) for hit in hits] for hits in right[i]]:
+                failures.append(i)
+
+    batches = batches_of(server)
+    threads = [threading.Thread(target=ask, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert not failures
+    assert 0 < batches_of(server) - batches < 2 * len(queries)
