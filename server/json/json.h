@@ -12,12 +12,15 @@
 
 /* ---- Writing: commas and quotes are placed by the writer; nesting is checked by assertion */
 
-enum { KS_JSON_DEPTH_MAX = 64 };
+enum {
+    KS_JSON_DEPTH_MAX = 64,   /* of what is read */
+    KS_JSON_WRITTEN_MAX = 128 /* of what is written: what was read, within something else */
+};
 
 typedef struct ks_json {
     ks_text *text;
     int depth;
-    uint64_t filled; /* a bit a depth: something is there already */
+    uint64_t filled[KS_JSON_WRITTEN_MAX / 64]; /* a bit a depth: something is there already */
 } ks_json;
 
 #define KS_JSON(text_)                                                                                                 \

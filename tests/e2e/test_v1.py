@@ -260,6 +260,7 @@ def test_queries(server, shop):
     ]
     assert shop.hits(vector=[3, 0, 0.5], k=3, filter="color = 'blue' and price > 8") == [[6, 8, 10]]
     assert shop.hits(vector={"": [3, 0, 0.5]}, k=1) == [[3]] and shop.hits(vector=[3, 0, 0.5], using="", k=1) == [[3]]
+    assert shop.hits(vector=[3, 0, 0.5], k=1, filter="color != '" + "(" * 50 + "'") == [[3]]
     full = shop.good(
         "/query",
         {

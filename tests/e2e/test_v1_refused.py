@@ -45,6 +45,13 @@ def shop(server):
 
 
 QUERY = {"vector": [1, 2, 3]}
+
+
+def deep(levels):
+    """A filter within filters."""
+    return {"must": deep(levels - 1)} if levels else {}
+
+
 BAD = [
     ("/query", b"", 400, "the body is empty"),
     ("/query", b"{", 400, "line 1, column"),
@@ -92,6 +99,8 @@ BAD = [
     ("/query", {**QUERY, "filter": [1]}, 400, "must be a string in the filter language"),
     ("/query", {**QUERY, "filter": {"must": [{"key": "price", "match": {"text": "x"}}]}}, 400, "text"),
     ("/query", {**QUERY, "filter": "(" * 40 + "true" + ")" * 40}, 400, "nested more than 32"),
+    ("/query", {**QUERY, "filter": deep(33)}, 400, "nested more than 32"),
+    ("/query", {**QUERY, "filter": deep(70)}, 400, "brackets in more than 64"),
     ("/query", {**QUERY, "segment": "a"}, 400, "no segment field"),
     ("/query", {**QUERY, "model": "other"}, 400, "model"),
     ("/query", {**QUERY, "generation": 9}, 404, "generation"),

@@ -419,7 +419,16 @@ static void test_depth(void **unused) {
         kith_error error = {0};
         const json_t *tree = parse(text, &error);
         if (depth <= 64) {
+            /* And is written, also within something else. */
+            ks_text out = {0};
+            ks_json json = KS_JSON(&out);
             assert_non_null(tree);
+            ks_json_array(&json, NULL);
+            ks_json_value(&json, NULL, tree);
+            ks_json_value(&json, NULL, tree);
+            ks_json_array_end(&json);
+            assert_int_equal(out.used, 2 * 2 * (size_t)depth + 3);
+            ks_text_free(&out);
         } else {
             assert_null(tree);
             assert_non_null(strstr(error.text, "column 65"));
