@@ -36,7 +36,7 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e client-test python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
@@ -67,6 +67,20 @@ test: ## Build, and run all tests at every CPU tier of this machine
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
+
+# Other people's clients of the server, as they are today: 450 MB of packages, which are installed once.
+clients = $(BUILD)/clients-venv
+
+client-test: build ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
+	@$(MAKE) --no-print-directory $(clients)/installed
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
+	    tests/clients
+
+$(clients)/installed: tests/clients/requirements.txt
+	@rm -rf $(clients)
+	@python3 -m venv $(clients)
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
 
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \

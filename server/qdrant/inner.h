@@ -154,7 +154,7 @@ ks_qd_work ks_qd_aliases, ks_qd_collection_aliases, ks_qd_change_aliases;       
 ks_qd_work ks_qd_upsert;                                                                          /* upsert.c */
 ks_qd_work ks_qd_update_vectors, ks_qd_delete_vectors;                                            /* vectors.c */
 ks_qd_work ks_qd_set_payload, ks_qd_overwrite_payload, ks_qd_delete_payload, ks_qd_clear_payload; /* payload.c */
-ks_qd_work ks_qd_delete, ks_qd_batch_update;                                           /* delete.c */
+ks_qd_work ks_qd_delete, ks_qd_batch_update;                                                      /* delete.c */
 ks_qd_work ks_qd_retrieve, ks_qd_retrieve_one, ks_qd_scroll, ks_qd_count;                         /* read.c */
 ks_qd_work ks_qd_facet;                                                                           /* facet.c */
 
