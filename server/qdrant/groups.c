@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups: the best points of each of the first few values of a key, best groups first. A search looks four times as deep
- * as before until they are full, or nothing is left, or it is as deep as one may be. */
+ * Groups: the best points of each of the first few values of a key, best groups first. A search looks four times as
+ * deep as before until they are full, or nothing is left, or it is as deep as one may be. */
 #include "qdrant/query.h"
 
 #include <inttypes.h>

@@ -66,7 +66,7 @@ int ks_qd_id_list_begin(const ks_qd_place *place, ks_qd_id_list *list, size_t co
 int ks_qd_id_list_add(const ks_qd_place *place, ks_qd_id_list *list, const json_t *value);
 kith_ids ks_qd_id_list_ids(const ks_qd_place *place, const ks_qd_id_list *list);
 
-/* What points are meant, as a filter of kith's. *text: NULL means all; it lies in the call's memory. 0, or -1: failed. */
+/* What points are meant, as a filter of kith's. *text: NULL means all; it lies in the call's memory. 0, or -1. */
 typedef struct ks_qd_meant {
     const json_t *filters[2]; /* Qdrant's; NULL: none */
     const kith_ids *among;    /* one of these ids; NULL: any */

@@ -84,7 +84,8 @@ def test_a_segment_is_all_that_its_key_sees(clients, shop):
     groups = ann.query_points_groups(shop, group_by="user", query=[1.0] * 4, limit=5, group_size=9).groups
     assert [g.id for g in groups] == ["ann"]
     refused(404, ann.query_points, shop, 2)
-    refused(404, ann.query_points, shop, models.RecommendQuery(recommend=models.RecommendInput(positive=[1], negative=[2])))
+    refused(404, ann.query_points, shop, models.RecommendQuery(
+        recommend=models.RecommendInput(positive=[1], negative=[2])))
 
 
 def test_a_segment_is_all_that_its_key_writes(clients, shop):

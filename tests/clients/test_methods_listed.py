@@ -42,7 +42,8 @@ def test_what_is_not_offered_is_refused_by_name(client):
     calls = {
         "cluster_collection_update": (name, models.MoveShardOperation(move_shard=moving)),
         "cluster_telemetry": (), "collection_cluster_info": (name,),
-        "remove_peer": (1,), "recover_current_peer": (), "create_shard_key": (name, "k"), "delete_shard_key": (name, "k"), "list_shard_keys": (name,),
+        "remove_peer": (1,), "recover_current_peer": (),
+        "create_shard_key": (name, "k"), "delete_shard_key": (name, "k"), "list_shard_keys": (name,),
         "create_snapshot": (name,), "list_snapshots": (name,), "delete_snapshot": (name, "s"),
         "recover_snapshot": (name, "file:///s"), "create_full_snapshot": (), "list_full_snapshots": (),
         "delete_full_snapshot": ("s",), "create_shard_snapshot": (name, 0), "list_shard_snapshots": (name, 0),
