@@ -95,6 +95,9 @@ int ks_qd_point(ks_json *json, const ks_qd_place *place, const ks_qd_with *with,
 /* An id of a hit, as a member. */
 void ks_qd_hit_id(ks_json *json, const char *name, const kith_hits *hits, size_t number);
 
+/* A hit's payload as a tree, to be looked at: the caller's to decref; NULL where it has none. -1 in *status: it cannot
+ * be read, as it has a U+0000. Whole numbers beyond an i64 are as near as a double comes. */
+json_t *ks_qd_payload(const kith_hits *hits, size_t number, int *status);
 /* Keep those parts of a payload that include or exclude say. The caller's to decref. */
 json_t *ks_qd_chosen(const json_t *payload, const ks_qd_with *with);
 /* The value at a key with dots; NULL: there is none. */
