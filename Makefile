@@ -36,8 +36,9 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e client-test python python-test bench bench-peers bench-collections bench-docs \
-	sanitize asan tsan fuzz test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
+.PHONY: help setup build demo test e2e client-test page-test python python-test bench bench-peers bench-collections \
+	bench-docs sanitize asan tsan fuzz test-arm test-emulated test-clang test-plain check format format-check install \
+	uninstall clean
 
 help: ## Show these verbs
 	@echo "kith $$(cat VERSION): exact nearest neighbours of vectors"
@@ -71,7 +72,10 @@ e2e:
 # Other people's clients of the server, as they are today: 450 MB of packages, which are installed once.
 clients = $(BUILD)/clients-venv
 
-client-test: build ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
+client-test: ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
+	@$(setup) python
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
 	@$(MAKE) --no-print-directory $(clients)/installed
 	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
 	    tests/clients
@@ -80,6 +84,23 @@ $(clients)/installed: tests/clients/requirements.txt
 	@rm -rf $(clients)
 	@python3 -m venv $(clients)
 	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
+# The web page in a real browser. `make test` runs all but this, which takes a browser to install.
+page_venv = $(BUILD)/page-venv
+
+page-test: ## Look at the web page in a real browser, at the width of a phone and of a desk
+	@$(setup) page
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(page_venv)/ready
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(page_venv)/bin/python -m pytest -q -p no:cacheprovider \
+	    tests/e2e/test_page.py
+
+$(page_venv)/ready: tests/e2e/requirements-page.txt
+	@rm -rf $(page_venv)
+	@python3 -m venv $(page_venv)
+	@$(page_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-page.txt
 	@touch $@
 
 # The package is built and installed again when one of these changed, and only then.

@@ -317,13 +317,18 @@ const struct command command_table[COMMANDS] = {
                       command_flip},
     [COMMAND_TOP] = {COMMAND_TOP,
                      "top",
-                     "FOLDER",
+                     "FOLDER|URL",
                      1,
                      1,
-                     "watch a collection",
-                     "Prints a line every second: items, writes a second, rows in memory, segments, size, and what is "
-                     "going on in the background.",
-                     {{"kith top shop", "until it is interrupted"}, {"kith top shop --limit 1 --json", "once"}},
+                     "watch a collection, or a server",
+                     "Of a collection's folder: prints a line every second: items, writes a second, rows in memory, "
+                     "segments, size, and what is going on in the background.\n\nOf a server (kith serve): what it "
+                     "answers, how fast, how well, and its collections. A terminal shows it live, until q is pressed; "
+                     "otherwise it is printed once. With --json: as the server says it, an object a line.",
+                     {{"kith top shop", "until it is interrupted"},
+                      {"kith top shop --limit 1 --json", "once"},
+                      {"kith top http://127.0.0.1:6333", "a server, live"},
+                      {"kith top https://search.example --key-file key", "one that asks for a key"}},
                      command_top},
     [COMMAND_SNAPSHOT] = {COMMAND_SNAPSHOT,
                           "snapshot",
@@ -368,8 +373,8 @@ const struct command command_table[COMMANDS] = {
     [COMMAND_SERVE] =
         {COMMAND_SERVE,
          "serve",
-         "FOLDER",
-         1,
+         "[FOLDER]",
+         0,
          1,
          "answer over HTTP",
          "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
@@ -380,8 +385,13 @@ const struct command command_table[COMMANDS] = {
          "Searches that come together are answered together; one alone is answered at once.\n"
          "\n"
          "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
-         "is lost by either. SIGHUP reads keys and certificates again.",
-         {{"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
+         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "\n"
+         "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
+         "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "
+         "go. Keys are passed on and checked there.",
+         {{"kith serve --backends http://a:6333,http://b:6333", "a front before two servers"},
+          {"kith serve shop", "one collection, at http://127.0.0.1:6333/"},
           {"kith serve --create collections --port 8080", "an empty folder, for clients to fill"},
           {"kith serve shop --address 0.0.0.0 --keys keys.json --tls-cert cert.pem --tls-key key.pem", "for others"}},
          command_serve},
@@ -400,6 +410,25 @@ const struct command command_table[COMMANDS] = {
           {"kith key tenant-7 --role write --segment tenant-7 --keys keys.json", "its own items alone"},
           {"kith key ops --role admin", "prints the line"}},
          command_key},
+    [COMMAND_AUTOSCALE] =
+        {COMMAND_AUTOSCALE,
+         "autoscale",
+         "[URL...]",
+         0,
+         OPERANDS_MAX,
+         "say how many servers there should be",
+         "Looks at how busy servers are, how many calls wait and how long answers take (/v1/stats), and says how many "
+         "servers there should be: once, or with --port again and again, for Kubernetes or whoever else starts them. "
+         "More are asked for at once, fewer when fewer have done for a while. A name with several addresses is as many "
+         "servers.\n"
+         "\n"
+         "With --simulate it replays recorded traffic through a model of servers with queues and a time to start, and "
+         "compares what the controller does with an oracle that knows the future and with fixed sizes: server hours, "
+         "99th percentile, late and refused calls, changes, and flaps (more again soon after fewer).",
+         {{"kith autoscale http://a:6333 http://b:6333", "how many there should be now"},
+          {"kith autoscale http://kith-headless:6333 --min 2 --max 20 --port 9333", "for a Kubernetes autoscaler"},
+          {"kith autoscale --simulate day.trace --times 100 --svg day.svg", "what it would have done"}},
+         command_autoscale},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",

@@ -55,6 +55,7 @@ static const struct option_word join_formats[] = {
 };
 static const struct option_word headers[] = {
     {"auto", KITH_HEADER_AUTO}, {"yes", KITH_HEADER_YES}, {"no", KITH_HEADER_NO}, {NULL, 0}};
+static const struct option_word policies[] = {{"round-robin", 0}, {"least-load", 1}, {"latency", 2}, {NULL, 0}};
 static const struct option_word colors[] = {{"auto", 0}, {"always", 1}, {"never", 2}, {NULL, 0}};
 static const struct option_word durabilities[] = {
     {"full", KITH_DURABILITY_FULL}, {"relaxed", KITH_DURABILITY_RELAXED}, {NULL, 0}};
@@ -161,7 +162,7 @@ const struct option option_table[] = {
     {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(BENCH),
      "Time for each line of the table (default: 1)"},
     {OPTION_SECONDS, OPTION_KIND_REAL, false, 's', "seconds", "SECONDS", NULL, 0, 0, ON(TOP),
-     "Time between two lines, 0.01 to 3600 (default: 1)"},
+     "Time between two looks, 0.01 to 3600 (default: 1)"},
     {OPTION_TRUTH, OPTION_KIND_NUMBER, false, 0, "truth", "COUNT", NULL, 0, 1000000, ON(BENCH),
      "Queries whose answers are compared with a plain scan; 0: none (default: 100)"},
     {OPTION_AGAINST, OPTION_KIND_FILE, false, 0, "against", "INDEX", NULL, 0, 0, ON(BENCH),
@@ -169,7 +170,8 @@ const struct option option_table[] = {
      "itself)"},
     {OPTION_JSON_FILE, OPTION_KIND_FILE, false, 'j', "json", "FILE", NULL, 0, 0, ON(BENCH),
      "Write the numbers as JSON; -: to stdout, in place of the table"},
-    {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(TUNE) | ON(BENCH), "Write a plot as SVG"},
+    {OPTION_SVG, OPTION_KIND_FILE, false, 0, "svg", "FILE", NULL, 0, 0, ON(TUNE) | ON(BENCH) | ON(AUTOSCALE),
+     "Write a plot as SVG"},
 
     {OPTION_DIM, OPTION_KIND_NUMBER, false, 'd', "dim", "COUNT", NULL, 1, KITH_DIM_MAX, ON(CREATE) | ON(GENERATION),
      "Elements of a vector; for b1 bits"},
@@ -233,7 +235,11 @@ const struct option option_table[] = {
     {OPTION_LIMIT, OPTION_KIND_NUMBER, false, 'n', "limit", "COUNT", NULL, 1, NO_LIMIT, ON(GET),
      "Print at most so many items (default: all)"},
     {OPTION_LIMIT, OPTION_KIND_NUMBER, false, 'n', "limit", "COUNT", NULL, 1, NO_LIMIT, ON(TOP),
-     "Print so many lines (default: until it is interrupted)"},
+     "Look so many times (default: until it is interrupted; at a server, where there is no terminal, once)"},
+    {OPTION_KEY_FILE, OPTION_KIND_FILE, false, 0, "key-file", "FILE", NULL, 0, 0, ON(TOP),
+     "Of a server: the key to show it, in the first line of FILE"},
+    {OPTION_CA, OPTION_KIND_FILE, false, 0, "ca", "FILE", NULL, 0, 0, ON(TOP),
+     "Of a server with https: certificates, as PEM, that may vouch for it (default: those of the system)"},
     {OPTION_COUNT_ONLY, OPTION_KIND_FLAG, false, 'c', "count", NULL, NULL, 0, 0, ON(GET),
      "Print how many there are, in place of the items"},
     {OPTION_WITH_VECTORS, OPTION_KIND_FLAG, false, 0, "vectors", NULL, NULL, 0, 0, ON(GET), "Print vectors too"},
@@ -264,6 +270,55 @@ const struct option option_table[] = {
      "Make the interests anew of the events that are remembered and the vectors that items have now"},
     {OPTION_FORGET, OPTION_KIND_FLAG, false, 0, "forget", NULL, NULL, 0, 0, ON(PROFILE), "Remove the profile"},
 
+    {OPTION_SIMULATE, OPTION_KIND_FILE, false, 0, "simulate", "TRACE", NULL, 0, 0, ON(AUTOSCALE),
+     "Instead of looking at servers, replay recorded traffic: a trace of kith-traffic, or lines of seconds,calls"},
+    {OPTION_MIN, OPTION_KIND_NUMBER, false, 0, "min", "COUNT", NULL, 1, 10000, ON(AUTOSCALE),
+     "Never fewer servers (default: 1)"},
+    {OPTION_MAX, OPTION_KIND_NUMBER, false, 0, "max", "COUNT", NULL, 1, 10000, ON(AUTOSCALE),
+     "Never more servers (default: 10)"},
+    {OPTION_BUSY, OPTION_KIND_REAL, false, 0, "busy", "SHARE", NULL, 0, 0, ON(AUTOSCALE),
+     "Share of their time that servers should be busy, 0.05 to 0.95 (default: 0.6)"},
+    {OPTION_P99, OPTION_KIND_DURATION, false, 0, "p99", "TIME", NULL, 1000, UINT64_C(1000000000000), ON(AUTOSCALE),
+     "More servers while the 99th percentile is beyond this: 20ms (default: no bound)"},
+    {OPTION_QUEUE, OPTION_KIND_NUMBER, false, 0, "queue", "COUNT", NULL, 0, 1000000000, ON(AUTOSCALE),
+     "More servers while more calls than this wait, a server; 0: no bound (default: 8)"},
+    {OPTION_STEADY, OPTION_KIND_DURATION, false, 0, "steady", "TIME", NULL, 0, UINT64_C(86400000000000), ON(AUTOSCALE),
+     "Fewer servers when fewer would have done for so long (default: 300s)"},
+    {OPTION_INTERVAL, OPTION_KIND_DURATION, false, 0, "interval", "TIME", NULL, UINT64_C(1000000000),
+     UINT64_C(3600000000000), ON(AUTOSCALE), "Time between looks (default: 15s)"},
+    {OPTION_KEY_FILE, OPTION_KIND_FILE, false, 0, "key-file", "FILE", NULL, 0, 0, ON(AUTOSCALE),
+     "The key that servers ask for is the first line of FILE"},
+    {OPTION_TIMES, OPTION_KIND_NUMBER, false, 0, "times", "COUNT", NULL, 1, 100000, ON(AUTOSCALE),
+     "Simulate so many calls for one of the trace (default: 1)"},
+    {OPTION_SERVICE_TIME, OPTION_KIND_DURATION, false, 0, "service-time", "TIME", NULL, 1000, UINT64_C(1000000000000),
+     ON(AUTOSCALE), "Simulate: mean time of a call that does not wait (default: 5ms)"},
+    {OPTION_SERVER_THREADS, OPTION_KIND_NUMBER, false, 0, "server-threads", "COUNT", NULL, 1, 256, ON(AUTOSCALE),
+     "Simulate: threads of a server (default: 2)"},
+    {OPTION_START_UP, OPTION_KIND_DURATION, false, 0, "start-up", "TIME", NULL, 0, UINT64_C(86400000000000),
+     ON(AUTOSCALE), "Simulate: time until a new server answers (default: 30s)"},
+    {OPTION_FIXED, OPTION_KIND_NUMBER, false, 0, "fixed", "COUNT", NULL, 1, 10000, ON(AUTOSCALE),
+     "Simulate: compare with always so many (default: with as many as cost the same, and as many as the peak needs)"},
+    {OPTION_PORT, OPTION_KIND_NUMBER, false, 'p', "port", "PORT", NULL, 0, 65535, ON(AUTOSCALE),
+     "Look again and again, and tell the figure to whoever asks at this port, as JSON at / and for Prometheus at "
+     "/metrics; 0: any that is free"},
+    {OPTION_ADDRESS, OPTION_KIND_TEXT, false, 'a', "address", "ADDRESS", NULL, 0, 0, ON(AUTOSCALE),
+     "Address of --port (default: 127.0.0.1)"},
+    {OPTION_BACKENDS, OPTION_KIND_TEXT, false, 0, "backends", "URLS", NULL, 0, 0, ON(SERVE),
+     "Forward to these servers, separated by commas: http://a:6333,http://b:6333; a name with several addresses is as "
+     "many servers"},
+    {OPTION_BACKENDS_FILE, OPTION_KIND_FILE, false, 0, "backends-file", "FILE", NULL, 0, 0, ON(SERVE),
+     "Forward to the servers of FILE, one a line, which is read again at SIGHUP"},
+    {OPTION_WRITE_TO, OPTION_KIND_TEXT, false, 0, "write-to", "URL", NULL, 0, 0, ON(SERVE),
+     "The backend that writes go to (default: with several backends writes are refused, because they do not copy "
+     "writes to each other)"},
+    {OPTION_POLICY, OPTION_KIND_WORD, false, 0, "policy", "POLICY", policies, 0, 0, ON(SERVE),
+     "Which backend a read goes to: the next in turn, the one with fewest calls, or the better of two by latency and "
+     "load (default: latency)"},
+    {OPTION_RETRIES, OPTION_KIND_REAL, false, 0, "retries", "SHARE", NULL, 0, 0, ON(SERVE),
+     "Share of the calls that may be tried again at another backend; 0: none (default: 0.2)"},
+    {OPTION_HEDGES, OPTION_KIND_REAL, false, 0, "hedges", "SHARE", NULL, 0, 0, ON(SERVE),
+     "Share of the reads that may be asked of a second backend when the first is slower than usual; 0: none (default: "
+     "0.05)"},
     {OPTION_ADDRESS, OPTION_KIND_TEXT, false, 'a', "address", "ADDRESS", NULL, 0, 0, ON(SERVE),
      "Where to listen, in numbers; other than this machine's own it takes keys and TLS (default: 127.0.0.1)"},
     {OPTION_PORT, OPTION_KIND_NUMBER, false, 'p', "port", "PORT", NULL, 0, 65535, ON(SERVE),
@@ -303,6 +358,8 @@ const struct option option_table[] = {
      "The mean share of true neighbours that searches find which do not say what they want (default: 0.95)"},
     {OPTION_DRAIN, OPTION_KIND_DURATION, false, 0, "drain", "TIME", NULL, 1000000, UINT64_C(3600000000000), ON(SERVE),
      "How long calls may take to end when the server is told to (default: 30s)"},
+    {OPTION_UNCONFINED, OPTION_KIND_FLAG, false, 0, "unconfined", NULL, NULL, 0, 0, ON(SERVE),
+     "Do not give up files outside of FOLDER and system calls that a server does not make (Landlock, seccomp)"},
     {OPTION_LOG, OPTION_KIND_WORD, false, 0, "log", "FORM", log_forms, 0, 0, ON(SERVE),
      "The log on stderr: text, or json, an object a line (default: text)"},
     {OPTION_LOG_LEVEL, OPTION_KIND_WORD, false, 0, "log-level", "LEVEL", log_levels, 0, 0, ON(SERVE),
@@ -361,7 +418,7 @@ const struct option option_table[] = {
     {OPTION_MEMORY, OPTION_KIND_SIZE, false, 'M', "memory", "SIZE", NULL, UINT64_C(16) << 20, NO_LIMIT, ON(JOIN),
      "Memory for queries and results: 512M, 2G; at least 16M (default: 256M)"},
     {OPTION_SEED, OPTION_KIND_NUMBER, false, 0, "seed", "NUMBER", NULL, 0, NO_LIMIT,
-     ON(BUILD) | ON(TUNE) | ON(GENERATION) | ON(FLIP), "Seed of what is sampled (default: 0)"},
+     ON(BUILD) | ON(TUNE) | ON(GENERATION) | ON(FLIP) | ON(AUTOSCALE), "Seed of what is sampled (default: 0)"},
     {OPTION_THREADS, OPTION_KIND_NUMBER, false, 'T', "threads", "COUNT", NULL, 0, KITH_THREADS_MAX,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(DEMO) | ON(ADD) | ON(LOAD) | ON(QUERY) |
          ON(COMPACT) | ON(GENERATION) | ON(FLIP),
@@ -377,7 +434,7 @@ const struct option option_table[] = {
 
     {OPTION_JSON, OPTION_KIND_FLAG, false, 'j', "json", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(INFO) | ON(VERIFY) | ON(CONVERT) | ON(DEMO) | ON(CPU) | ON(ADD) |
-         ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(TOP),
+         ON(LOAD) | ON(DELETE) | ON(QUERY) | ON(PROFILE) | ON(GENERATION) | ON(FLIP) | ON(TOP) | ON(AUTOSCALE),
      "Print JSON, for programs"},
     {OPTION_QUIET, OPTION_KIND_FLAG, false, 0, "quiet", NULL, NULL, 0, 0,
      ON(BUILD) | ON(SEARCH) | ON(JOIN) | ON(TUNE) | ON(VERIFY) | ON(CONVERT) | ON(BENCH) | ON(DEMO) | ON(CREATE) |

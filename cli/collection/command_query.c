@@ -43,6 +43,32 @@ static void id_cell(struct table *table, const struct shop *shop, const kith_hit
     table_text(table, hits->id_bytes + begin, (size_t)(hits->id_ends[at] - begin));
 }
 
+/* A payload for eyes: of a long string, such as a picture that lies in it, the beginning says enough. What programs read
+ * (a pipe, --json) is whole. */
+static void payload_cell(struct table *table, const char *payload, size_t bytes) {
+    enum { STRING_MOST = 60, CELL_MOST = 1000, DOTS = 3 };
+    char cell[CELL_MOST + DOTS];
+    size_t used = 0, within = 0; /* bytes of the string that we are in, its quote among them; 0: in none */
+    bool escaped = false, cut = false;
+    if (!terminal_is(stdout)) {
+        table_text(table, payload, bytes);
+        return;
+    }
+    for (size_t i = 0; i < bytes && used < CELL_MOST - DOTS; i++) {
+        const bool quote = payload[i] == '"' && !escaped;
+        if (within > STRING_MOST && !cut && !quote && !escaped && ((unsigned char)payload[i] & 0xC0) != 0x80) {
+            memcpy(cell + used, "...", DOTS);
+            used += DOTS;
+            cut = true;
+        }
+        if (quote) cut = false;
+        if (!cut) cell[used++] = payload[i];
+        within = quote ? !within : within ? within + 1 : 0;
+        escaped = within && !escaped && payload[i] == '\\';
+    }
+    table_text(table, cell, used);
+}
+
 static void row_cells(const struct asking *asking, uint64_t query, size_t rank, const kith_hits *hits, size_t at) {
     size_t bytes;
     const char *payload = shop_payload(hits, at, &bytes);
@@ -51,7 +77,7 @@ static void row_cells(const struct asking *asking, uint64_t query, size_t rank, 
     table_format(asking->table, "%zu", rank);
     id_cell(asking->table, &asking->shop, hits, at);
     table_format(asking->table, "%.7g", distance < 0 || distance > 0 ? (double)distance : 0.0);
-    table_text(asking->table, payload, bytes);
+    payload_cell(asking->table, payload, bytes);
 }
 
 /* Whether a hit is printed, as the rank-th one. */

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith top`, and `kith info` of a folder: what a collection holds and is doing. */
+ * `kith top`, and `kith info` of a folder: what a collection holds and is doing. top_server.c has servers. */
 #define _GNU_SOURCE
 #include "collection/collection.h"
+#include "collection/top.h"
+#include "http_get.h"
 #include "table.h"
 #include "terminal.h"
 
@@ -128,6 +130,10 @@ int command_top(const struct arguments *arguments) {
     if (!(interval >= 0.01 && interval <= 3600))
         return fail_usage(COMMAND_TOP, "--seconds is \"%s\", but 0.01 to 3600 was expected",
                           option_text(arguments, OPTION_SECONDS, ""));
+    if (http_is_url(arguments->operands[0])) return top_server(arguments);
+    if (option_given(arguments, OPTION_KEY_FILE) || option_given(arguments, OPTION_CA))
+        return fail_usage(COMMAND_TOP, "--key-file and --ca are for servers, and %s is a folder",
+                          arguments->operands[0]);
     int failed = shop_open(arguments, true, &shop);
     uint64_t before = shop.info.version;
     for (bool first = true; !failed && left && !interrupt_asked(NULL); left--, first = false) {

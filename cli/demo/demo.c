@@ -16,7 +16,8 @@
 #include "terminal.h"
 
 #define DATA_FOLDER "/usr/share/datasets/fashion-mnist"
-#define ROWS_MIN    200 /* enough for every search of the page */
+#define ROWS_MIN    200  /* enough for every search of the page */
+#define SERVED_AT   6333 /* where `kith serve` listens unless told otherwise */
 
 const char *const demo_class_names[DEMO_CLASSES] = {"T-shirt", "Trouser", "Pullover", "Dress", "Coat",
                                                     "Sandal",  "Shirt",   "Sneaker",  "Bag",   "Boot"};
@@ -311,6 +312,9 @@ static void print_next(const struct demo *demo) {
         print_word(demo->shop.path);
         printf("%s\n", next[i].rest);
     }
+    printf("\nOr in a browser: run\n  kith serve ");
+    print_word(demo->shop.path);
+    printf("\nand open http://127.0.0.1:%d/ui/\n", SERVED_AT);
 }
 
 static int write_page(struct demo *demo) {

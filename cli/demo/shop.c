@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The demo's pictures as a collection: an item each, with what it shows and a price as its payload. The folder is kept
- * beside the page, so that one can go on with it.
+ * The demo's pictures as a collection: an item each, with what it shows, a price and the picture itself as its payload.
+ * The folder is kept beside the page, so that one can go on with it, and `kith serve` it.
  *
  * S1. Items are pictures of half the width and height, 14 x 14 means of four pixels: a quarter of the work and of the
  *     disk, and what lies near each other does so still.
- * S2. A folder is replaced only if the collection in it says by its model that this command made it. The catalog, which
+ * S2. The picture in the payload is the whole one, as a PNG inside of a data: address, dark on white as shops have them.
+ * S3. A folder is replaced only if the collection in it says by its model that this command made it. The catalog, which
  *     says so, goes last: what an interrupted run leaves can be replaced as well. */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -19,13 +20,13 @@
 
 #include "command.h"
 #include "demo/demo.h"
+#include "demo/picture.h"
 #include "stats.h"
 
-#define MODEL         "kith demo: 14 x 14 pixels"
-#define CATALOG       "catalog.sqlite"
-#define BATCH         4000u
-#define PAYLOAD_BYTES 64u
-#define DEPTH_MOST    8
+#define MODEL      "kith demo: 14 x 14 pixels"
+#define CATALOG    "catalog.sqlite"
+#define BATCH      4000u
+#define DEPTH_MOST 8
 
 /* ---- The folder -------------------------------------------------------------------------------------------------- */
 
@@ -111,27 +112,39 @@ static void halve(const uint8_t *picture, uint8_t *to) {
 
 struct batch {
     uint8_t *rows;
-    char *payloads;
+    struct html payloads; /* text that grows */
     uint64_t *ids, *ends;
 };
 
+static void add_payload(struct html *payloads, const struct demo *demo, size_t row) {
+    uint8_t picture[DEMO_DIM];
+    for (size_t i = 0; i < DEMO_DIM; i++) picture[i] = (uint8_t)(255 - demo->train.data[row * DEMO_DIM + i]);
+    html_printf(payloads, "{\"kind\":\"%s\",\"price\":%.2f,\"image\":\"",
+                demo_class_names[demo->train_labels.data[row]], demo_price(demo, row));
+    png_data_uri(payloads, picture, DEMO_SIDE, DEMO_SIDE);
+    html_raw(payloads, "\"}");
+}
+
 static int write_rows(struct demo *demo, struct batch *batch, size_t first, size_t count) {
     kith_error error = {0};
-    size_t used = 0;
+    batch->payloads.bytes = 0;
     for (size_t i = 0; i < count; i++) {
         const size_t row = first + i;
         batch->ids[i] = row;
         halve(demo->train.data + row * DEMO_DIM, batch->rows + i * DEMO_SHOP_DIM);
-        used += (size_t)snprintf(batch->payloads + used, PAYLOAD_BYTES, "{\"kind\":\"%s\",\"price\":%.2f}",
-                                 demo_class_names[demo->train_labels.data[row]], demo_price(demo, row));
-        batch->ends[i] = used;
+        add_payload(&batch->payloads, demo, row);
+        batch->ends[i] = batch->payloads.bytes;
+    }
+    if (!html_ok(&batch->payloads)) {
+        progress_end(&demo->progress);
+        return fail(EXIT_OTHER, "out of memory");
     }
     const kith_item_vectors vectors = {.data = batch->rows, .dtype = KITH_U8, .dim = DEMO_SHOP_DIM};
     kith_items items = KITH_ITEMS_INIT;
     items.ids = (kith_ids){.count = count, .ids = batch->ids};
     items.vectors = &vectors;
     items.vector_count = 1;
-    items.payload_bytes = batch->payloads;
+    items.payload_bytes = batch->payloads.text;
     items.payload_ends = batch->ends;
     const kith_status status = kith_collection_write(demo->shop.collection, &items, KITH_INSERT, NULL, &error);
     if (status == KITH_OK) return EXIT_OK;
@@ -141,11 +154,10 @@ static int write_rows(struct demo *demo, struct batch *batch, size_t first, size
 
 static int write_all(struct demo *demo) {
     struct batch batch = {.rows = malloc((size_t)BATCH * DEMO_SHOP_DIM),
-                          .payloads = malloc((size_t)BATCH * PAYLOAD_BYTES),
                           .ids = calloc(BATCH, sizeof(uint64_t)),
                           .ends = calloc(BATCH, sizeof(uint64_t))};
     const size_t total = demo->train.count;
-    int failed = batch.rows && batch.payloads && batch.ids && batch.ends ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
+    int failed = batch.rows && batch.ids && batch.ends ? EXIT_OK : fail(EXIT_OTHER, "out of memory");
     for (size_t done = 0; !failed && done < total;) {
         const size_t count = total - done < BATCH ? total - done : BATCH;
         failed = write_rows(demo, &batch, done, count);
@@ -156,7 +168,7 @@ static int write_all(struct demo *demo) {
         }
     }
     free(batch.rows);
-    free(batch.payloads);
+    html_free(&batch.payloads);
     free(batch.ids);
     free(batch.ends);
     return failed;

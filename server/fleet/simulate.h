@@ -5,8 +5,8 @@
  *
  * The model: a server has `threads` that work at the same time, and calls wait for them in the order they came. A call
  * takes half of service_ms and another half on average, exponentially distributed. It goes to the server with less to
- * do of two drawn by chance, as a front with the policy latency does. One that would have to wait longer than shed_ms is
- * refused at once, as a full queue does. A server that is asked for answers start_s later, and costs from the
+ * do of two drawn by chance, as a front with the policy latency does. One that would have to wait longer than shed_ms
+ * is refused at once, as a full queue does. A server that is asked for answers start_s later, and costs from the
  * beginning; one that is let go gets no more calls and costs no more, and ends what it has.
  *
  * What the model leaves out: caches that are cold at first, calls that cost more than others for a reason, and that

@@ -6,13 +6,13 @@
  * loop the listening socket, and each connection once more, edge by edge, for two things that libmicrohttpd does not
  * tell: that bytes of a request have begun to come, and that the client of a call that is out has gone.
  *
- * Requests that come slowly. A connection is "coming" from the first bytes of a request until the request is whole; the
- * oldest are looked at whenever the loop wakes, and those over the limit are told 408 and shut down. An edge may be that
- * of bytes which libmicrohttpd had read before we were told, and which belonged to the request that is over: the
- * kernel's account of when bytes last came tells the two apart. */
+ * Requests that come slowly. A connection is "coming" from its beginning, and then from the first bytes of a request,
+ * until the request is whole; those that are over the limit are told 408 and shut down. Whether bytes have come at all
+ * is asked of the kernel then: an edge may be that of bytes which libmicrohttpd had read before we were told, and which
+ * belonged to the request that is over. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netinet/tcp.h>
+#include <linux/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +59,7 @@ void ks_connection_came(ks_connection *connection, ks_loop *loop) {
 static void started(ks_loop *loop, struct MHD_Connection *mhd, void **context) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     ks_connection *connection = info ? calloc(1, sizeof(*connection)) : NULL;
+    ks_tls_dress(loop->http->tls, mhd);
     if (!connection) return; /* its requests are refused for want of a context */
     connection->mhd = mhd;
     connection->fd = info->connect_fd;
@@ -68,6 +69,8 @@ static void started(ks_loop *loop, struct MHD_Connection *mhd, void **context) {
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = connection};
     /* Without it a slow client is only bounded by the time that it may be silent. */
     (void)epoll_ctl(loop->epoll, EPOLL_CTL_ADD, connection->fd, &event);
+    /* Its first bytes may be read before our epoll is asked for them, which then tells nothing. */
+    ks_connection_coming(connection, loop, ks_now_ns());
     *context = connection;
 }
 
@@ -100,8 +103,8 @@ static int has_begun(const ks_connection *connection, uint64_t now_ns) {
     const uint64_t slack_ns = 20000000; /* the kernel counts milliseconds, and ticks */
     struct tcp_info info = {0};
     socklen_t size = sizeof(info);
-    if (connection->wire || !connection->finished_ns) return 1;
-    if (getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 1;
+    if (connection->wire || getsockopt(connection->fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return 1;
+    if (!connection->finished_ns) return info.tcpi_bytes_received > 0;
     const uint64_t ago_ns = (uint64_t)info.tcpi_last_data_recv * 1000000;
     return ago_ns < now_ns && now_ns - ago_ns > connection->finished_ns + slack_ns;
 }
@@ -112,9 +115,12 @@ static void too_slow(ks_loop *loop, ks_connection *connection) {
     shutdown(connection->fd, SHUT_RDWR);
 }
 
+static uint64_t request_ns(const ks_loop *loop) {
+    return loop->http->options.request_ms * 1000000;
+}
+
 static void sweep(ks_loop *loop, uint64_t now_ns) {
-    const uint64_t limit_ns = loop->http->options.request_ms * 1000000;
-    while (loop->coming_first && loop->coming_first->since_ns + limit_ns <= now_ns) {
+    while (loop->coming_first && loop->coming_first->since_ns + request_ns(loop) <= now_ns) {
         ks_connection *connection = loop->coming_first;
         ks_connection_came(connection, loop);
         if (has_begun(connection, now_ns)) too_slow(loop, connection);
@@ -186,9 +192,13 @@ static uint64_t patience(ks_loop *loop, uint64_t turn_ns) {
     uint64_t ns = turn_ns;
     if (loop->ended) return 0;
     if (MHD_get_timeout(loop->daemon, &daemon_ms) == MHD_YES && daemon_ms < ns / 1000000) ns = daemon_ms * 1000000;
-    const int sweeps = loop->coming_first || loop->listen_again_ns || atomic_load(&loop->http->draining);
-    if (sweeps && ns > SWEEP_MS * 1000000u) ns = SWEEP_MS * 1000000u;
-    return ns;
+    if (loop->coming_first) {
+        const uint64_t now_ns = ks_now_ns(), over_ns = loop->coming_first->since_ns + request_ns(loop);
+        const uint64_t left_ns = over_ns > now_ns ? over_ns - now_ns : 0;
+        if (ns > left_ns) ns = left_ns;
+    }
+    const int often = loop->listen_again_ns || atomic_load(&loop->http->draining);
+    return often && ns > SWEEP_MS * 1000000u ? SWEEP_MS * 1000000u : ns;
 }
 
 static int wait_for(ks_loop *loop, struct epoll_event *events, uint64_t ns) {
@@ -219,13 +229,22 @@ static void adopt(ks_loop *loop) {
     }
 }
 
+/* The port is free from here on; a socket that was handed to us is its giver's. */
+static void stop_listening(ks_loop *loop) {
+    ks_http *http = loop->http;
+    if (loop->number != 0 || loop->deaf) return;
+    loop->deaf = 1;
+    (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, http->listener, NULL);
+    if (!http->own_listener) return;
+    close(http->listener);
+    http->own_listener = 0;
+}
+
 /* Whether the loop is done: nobody listens to it any more, and no call is out. */
 static int is_over(ks_loop *loop) {
     if (!atomic_load(&loop->http->draining)) return 0;
+    stop_listening(loop);
     if (atomic_load(&loop->http->stopping)) return loop->out == 0;
-    if (!loop->closed_idle && loop->number == 0)
-        (void)epoll_ctl(loop->epoll, EPOLL_CTL_DEL, loop->http->listener, NULL);
-    loop->closed_idle = 1;
     close_idle(loop);
     return loop->out == 0 && !loop->connections;
 }

@@ -149,6 +149,7 @@ static int find_route(struct ks_wire *wire, const char *method) {
     call->method = method_of(method, &wire->head, &known);
     char *query = strchr(call->path, '?');
     if (query) *query++ = 0;
+    call->query = query;
     if (!call->path[0]) call->path = "/";
     const int found = ks_router_find(wire->loop->http->options.router, call);
     if (!known) {
@@ -284,13 +285,25 @@ static enum MHD_Result take_body(struct ks_wire *wire, const char *data, size_t 
 
 /* ---- The handler */
 
+/* A front says in Kith-Timeout-Ms how long it will still wait: what it will not wait for need not be done. */
+static uint64_t patience_ms(const ks_call *call, uint64_t most_ms) {
+    const char *text = ks_call_header(call, "Kith-Timeout-Ms");
+    uint64_t patience = 0;
+    if (!text || !*text || strlen(text) > 9) return most_ms;
+    for (; *text; text++) {
+        if (*text < '0' || *text > '9') return most_ms;
+        patience = 10 * patience + (unsigned)(*text - '0');
+    }
+    return patience < most_ms ? patience : most_ms;
+}
+
 static enum MHD_Result hand_over(struct ks_wire *wire) {
     ks_call *call = &wire->call;
     ks_loop *loop = wire->loop;
     ks_connection_came(wire->connection, loop);
     call->body = wire->body ? wire->body : "";
     call->arrived_ns = ks_now_ns();
-    call->deadline_ns = call->arrived_ns + loop->http->options.answer_ms * 1000000;
+    call->deadline_ns = call->arrived_ns + patience_ms(call, loop->http->options.answer_ms) * 1000000;
     wire->stage = KS_STAGE_OUT;
     loop->out++;
     loop->handed++;

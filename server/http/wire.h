@@ -117,7 +117,7 @@ struct ks_loop {
     size_t out;               /* calls that are out */
     size_t handed;            /* calls that were given to handlers since the last turn */
     struct ks_wire *handling; /* its handler is being called */
-    int closed_idle;          /* draining: connections without a request were closed */
+    int deaf;                 /* the first loop, draining: nothing listens any more */
     uint64_t listen_again_ns; /* accepting rests until then; 0: it does not */
     atomic_size_t count;      /* connections, those on their way included */
     atomic_int woken;
@@ -178,6 +178,9 @@ int ks_reply_queue(struct ks_wire *wire); /* 1, or 0: the connection cannot go o
 
 /* tls.c */
 kith_status ks_tls_open(const ks_http_options *options, ks_tls **tls, kith_error *error);
+/* Read the files again, for connections that come from now on. By one thread at a time. */
+kith_status ks_tls_renew(ks_tls *tls, const ks_http_options *options, kith_error *error);
+void ks_tls_dress(ks_tls *tls, struct MHD_Connection *mhd); /* a new connection, before its handshake */
 void ks_tls_close(ks_tls *tls);
 size_t ks_tls_options(ks_tls *tls, struct MHD_OptionItem *items, size_t room);
 

@@ -48,7 +48,7 @@ void ks_json_value(ks_json *json, const char *name, const json_t *value); /* as 
  * that is twice in an object is refused. */
 const json_t *ks_body(ks_call *call, const char *what);
 /* The same of any text, e.g. a line of NDJSON, and any value; error text names line and column within it. The bytes
- * must live as long as the call, and a zero follow them. KITH_E_FORMAT, KITH_E_NOMEM. */
+ * must live as long as the call, and a zero or a line's end follow them. KITH_E_FORMAT, KITH_E_NOMEM. */
 const json_t *ks_parse(ks_call *call, const char *bytes, size_t count, kith_error *error);
 
 /* ARRAYS OF NUMBERS, short ones too, and whole numbers beyond an i64 are strings to jansson, which have something else

@@ -10,7 +10,7 @@
 #include "serve/serve.h"
 #include "watch/watch.h"
 
-enum { KS_FAMILIES = 4, KS_URL_BYTES = 96 };
+enum { KS_FAMILIES = 4, KS_URL_BYTES = 96, KS_LACKS_BYTES = 128 };
 
 /* Keys that were read anew: those before live on, since calls may still point to them. */
 typedef struct ks_retired {
@@ -27,10 +27,18 @@ typedef struct ks_serve_state {
     _Atomic(ks_keys *) keys;
     ks_retired *retired;
     char url[KS_URL_BYTES];
+    char lacks_files[KS_LACKS_BYTES], lacks_calls[KS_LACKS_BYTES]; /* why the process is not confined; "": it is */
 } ks_serve_state;
 
 /* families.c: all families of routes; how many. */
 size_t ks_serve_families(ks_family families[KS_FAMILIES]);
+
+/* front.c: a server that forwards (serve.h, backends). */
+int ks_serve_is_front(const ks_serve_options *options);
+size_t ks_serve_front_families(ks_family families[KS_FAMILIES]);
+kith_status ks_serve_open_front(ks_serve_state *state, kith_error *error);
+void ks_serve_reload_front(ks_serve_state *state);
+size_t ks_serve_front_count(const ks_serve_state *state);
 
 /* admission.c */
 int ks_serve_authenticate(ks_call *call);

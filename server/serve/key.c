@@ -83,7 +83,16 @@ static kith_status replace_file(const char *path, const json_t *file, kith_error
         return out_of_memory(error);
     }
     status = write_file(temporary, text, mode, error);
-    if (status == KITH_OK) status = ks_keys_read(temporary, &keys, error);
+    if (status == KITH_OK) {
+        kith_error refused = {0};
+        status = ks_keys_read(temporary, &keys, &refused);
+        if (status != KITH_OK && error) {
+            /* Of the file that would be, which lies under another name yet. */
+            const size_t skip = strncmp(refused.text, temporary, strlen(temporary)) == 0 ? strlen(temporary) : 0;
+            error->status = status;
+            snprintf(error->text, sizeof(error->text), "%.200s would be refused%.280s", path, refused.text + skip);
+        }
+    }
     if (status == KITH_OK && rename(temporary, path) != 0) status = failed(error, path, "replaced");
     if (status != KITH_OK) unlink(temporary);
     ks_keys_destroy(keys);

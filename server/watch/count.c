@@ -130,7 +130,7 @@ static unsigned plan_of(const ks_found *found) {
     return found->report->exact ? KS_PLAN_EXACT : KS_PLAN_APPROXIMATE;
 }
 
-static void add_stage(ks_shard *shard, ks_stage stage, uint64_t ns) {
+static void add_stage(ks_shard *shard, ks_spent stage, uint64_t ns) {
     if (ns) add_duration(&shard->stages[stage], ns);
 }
 
@@ -140,7 +140,7 @@ void ks_counts_batch(ks_counts *counts, ks_search *const *searches, const ks_fou
     uint64_t queries = 0;
     for (size_t i = 0; i < count; i++) {
         queries += found[i].count;
-        add_duration(&shard->stages[KS_STAGE_WAIT], found[i].waited_ns);
+        add_duration(&shard->stages[KS_SPENT_WAIT], found[i].waited_ns);
     }
     if (found[0].status != KITH_OK || !found[0].report) return;
     unsigned size = 0;
@@ -150,11 +150,11 @@ void ks_counts_batch(ks_counts *counts, ks_search *const *searches, const ks_fou
     add(&shard->queries, queries);
     add(&shard->plans[plan_of(found)], queries);
     const kith_ask_report *report = found[0].report;
-    add_stage(shard, KS_STAGE_SEARCH, found[0].searched_ns);
-    add_stage(shard, KS_STAGE_FILTER, report->filter_ns);
-    add_stage(shard, KS_STAGE_SEGMENTS, report->segments_ns);
-    add_stage(shard, KS_STAGE_HEAD, report->head_ns);
-    add_stage(shard, KS_STAGE_READ, report->read_ns);
+    add_stage(shard, KS_SPENT_SEARCH, found[0].searched_ns);
+    add_stage(shard, KS_SPENT_FILTER, report->filter_ns);
+    add_stage(shard, KS_SPENT_SEGMENTS, report->segments_ns);
+    add_stage(shard, KS_SPENT_HEAD, report->head_ns);
+    add_stage(shard, KS_SPENT_READ, report->read_ns);
 }
 
 void ks_counts_sum(ks_counts *counts, ks_sums *sums) {

@@ -35,15 +35,15 @@ typedef struct ks_duration {
     _Atomic uint64_t buckets[KS_BUCKETS], sum_ns;
 } ks_duration;
 
-typedef enum ks_stage {
-    KS_STAGE_WAIT, /* for a turn; one a search. The others are one a batch */
-    KS_STAGE_SEARCH,
-    KS_STAGE_FILTER, /* of the search: and the following three */
-    KS_STAGE_SEGMENTS,
-    KS_STAGE_HEAD,
-    KS_STAGE_READ,
-    KS_STAGES_COUNTED
-} ks_stage;
+typedef enum ks_spent {
+    KS_SPENT_WAIT, /* for a turn; one a search. The others are one a batch */
+    KS_SPENT_SEARCH,
+    KS_SPENT_FILTER, /* of the search: and the following three */
+    KS_SPENT_SEGMENTS,
+    KS_SPENT_HEAD,
+    KS_SPENT_READ,
+    KS_SPENT
+} ks_spent;
 
 /* How searches were answered: as kith_plan, and what no plan says. */
 enum { KS_PLAN_CACHED = KITH_PLAN_IVF + 1, KS_PLAN_EXACT, KS_PLAN_APPROXIMATE, KS_PLANS };
@@ -55,7 +55,7 @@ typedef struct ks_series {
 typedef struct ks_shard {
     ks_series series[KS_SERIES];
     _Atomic uint64_t series_used;
-    ks_duration ops[KS_OPS_MAX + 1], stages[KS_STAGES_COUNTED];
+    ks_duration ops[KS_OPS_MAX + 1], stages[KS_SPENT];
     _Atomic uint64_t sizes[KS_SIZES];
     _Atomic uint64_t plans[KS_PLANS];
     _Atomic uint64_t fine[KS_FINE]; /* of calls that searched */

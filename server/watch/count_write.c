@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const stage_names[KS_STAGES_COUNTED] = {
-    [KS_STAGE_WAIT] = "wait",         [KS_STAGE_SEARCH] = "search", [KS_STAGE_FILTER] = "filter",
-    [KS_STAGE_SEGMENTS] = "segments", [KS_STAGE_HEAD] = "head",     [KS_STAGE_READ] = "read"};
+static const char *const stage_names[KS_SPENT] = {
+    [KS_SPENT_WAIT] = "wait",         [KS_SPENT_SEARCH] = "search", [KS_SPENT_FILTER] = "filter",
+    [KS_SPENT_SEGMENTS] = "segments", [KS_SPENT_HEAD] = "head",     [KS_SPENT_READ] = "read"};
 static const char *const size_bounds[KS_SIZES - 1] = {"1.0",  "2.0",   "4.0",   "8.0",   "16.0",  "32.0",
                                                       "64.0", "128.0", "256.0", "512.0", "1024.0"};
 
@@ -107,7 +107,7 @@ static void write_durations(ks_counts *counts, ks_scrape *scrape) {
     ks_scrape_family(scrape, "kith_search_stage_duration_seconds", KS_HISTOGRAM, "seconds",
                      "Stages of searches: wait (one a search) until its turn; search (one a batch) and of it filter, "
                      "segments, head and read, where they took part.");
-    for (unsigned stage = 0; stage < KS_STAGES_COUNTED; stage++) {
+    for (unsigned stage = 0; stage < KS_SPENT; stage++) {
         const ks_label label = {"stage", stage_names[stage]};
         write_duration(counts, scrape, &label, offsetof(ks_shard, stages) + stage * sizeof(ks_duration));
     }
@@ -148,6 +148,6 @@ void ks_counts_write(ks_counts *counts, ks_scrape *scrape) {
     write_batches(counts, scrape, &sums);
     ks_scrape_family(scrape, "kith_request_bytes", KS_COUNTER, "bytes", "Bodies of calls.");
     ks_scrape_uint(scrape, NULL, 0, sums.received_bytes);
-    ks_scrape_family(scrape, "kith_response_bytes", KS_COUNTER, "bytes", "Replies, as they were sent.");
+    ks_scrape_family(scrape, "kith_response_bytes", KS_COUNTER, "bytes", "Bodies of replies, as they were sent.");
     ks_scrape_uint(scrape, NULL, 0, sums.sent_bytes);
 }

@@ -71,7 +71,7 @@ void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, co
     ks_shop *shop;
     if (!seen.shops) return;
     snprintf(seen.others.name, sizeof(seen.others.name), "other");
-    for (size_t place = 0; (shop = ks_shelf_at(shelf, place)) != NULL; place++) {
+    for (size_t place = 0; shelf && (shop = ks_shelf_at(shelf, place)) != NULL; place++) {
         ks_shop_figures one;
         look_at(shop, &one);
         ks_shelf_return(shelf, shop);

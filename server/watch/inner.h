@@ -20,6 +20,8 @@ struct ks_watch {
     _Atomic(ks_run *) run;
     _Atomic(ks_http *) http;
     _Atomic int ready;
+    void (*also)(void *context, ks_text *text, int open);
+    void *also_context;
     _Atomic int broken; /* a write ended in a way that says the disk cannot be trusted: for good */
     ks_log_to log;
     ks_counts counts;

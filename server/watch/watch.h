@@ -15,13 +15,16 @@ typedef struct ks_watch_options {
     ks_log_level log_level; /* DEBUG: a line a call */
     int log_fd;             /* 2 */
     double recall_share;    /* of searches that are checked exactly, at idle priority; 0: none */
-    ks_shelf *shelf;
+    ks_shelf *shelf;        /* NULL: there are no collections */
 } ks_watch_options;
 
 kith_status ks_watch_create(const ks_watch_options *options, ks_watch **watch, kith_error *error);
 void ks_watch_destroy(ks_watch *watch); /* NULL is fine */
 /* The processor and HTTP, once they are there, for what they count. */
 void ks_watch_follow(ks_watch *watch, ks_run *run, ks_http *http);
+/* What else is to stand in /metrics: `write` adds families, open: as OpenMetrics names them. NULL: nothing more; not
+ * while calls are answered. */
+void ks_watch_also(ks_watch *watch, void (*write)(void *context, ks_text *text, int open), void *context);
 void ks_watch_ready(ks_watch *watch, int ready); /* /readyz: 200 or 503 */
 
 /* Of ks_http_options.observe and ks_run_options.observe (context: the watch). */

@@ -2,16 +2,19 @@
 """`kith demo`: the page, the index and the shop beside it, made of drawn pictures that stand in for Fashion-MNIST; what it
 says at its end works, a second run replaces what is its own, and nothing else. Standard library only.
 """
+import base64
 import gzip
 import json
 import os
+import pty
 import random
 import shlex
 import struct
+import subprocess
 
 import pytest
 
-from test_cli import ABSENT, INPUT, USAGE, good, kith, refused
+from test_cli import ABSENT, INPUT, KITH, USAGE, good, kith, refused
 
 KINDS = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
 TRAIN, TEST, SIDE, SHELF = 600, 200, 28, 8
@@ -51,6 +54,24 @@ def demo(pictures, tmp_path_factory):
     return folder, good("demo", "--data", pictures[0], "-o", folder / "page.html").stdout
 
 
+def on_a_terminal(*arguments):
+    ours, theirs = pty.openpty()
+    shown = b""
+    with subprocess.Popen([KITH, *map(str, arguments)], stdout=theirs, stdin=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        while True:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            shown += piece
+        assert process.wait(60) == 0
+    os.close(ours)
+    return shown.decode()
+
+
 def kinds_of(output):
     return [hit["payload"]["kind"] for line in output.splitlines() for hit in json.loads(line)["results"]]
 
@@ -60,7 +81,9 @@ def test_what_is_printed_works(demo):
     assert sorted(path.name for path in folder.iterdir()) == ["page.fashion-mnist.kith", "page.html", "page.shop"]
     assert f"{TRAIN} items" in printed and "likes a Sneaker and a Bag" in printed
     commands = [line.strip() for line in printed.splitlines() if line.startswith("  kith ")]
-    assert len(commands) == 3
+    assert len(commands) == 4
+    assert shlex.split(commands.pop()) == ["kith", "serve", str(folder / "page.shop")]
+    assert "/ui/" in printed.splitlines()[-1]
     for command in commands:
         words = shlex.split(command)
         assert words[0] == "kith" and good(*words[1:]).stdout
@@ -68,6 +91,22 @@ def test_what_is_printed_works(demo):
     page = (folder / "page.html").read_text()
     assert "Ann visits the shop" in page and page.count('class="shopper step"') == 4
     assert "kith query page.shop --profile ann" in page
+
+
+def test_pictures_lie_in_the_payloads(demo):
+    line = json.loads(good("query", demo[0] / "page.shop", "--profile", "ann", "-k", 1, "--json").stdout)
+    kind, encoded = line["results"][0]["payload"]["image"].split(",")
+    data = base64.b64decode(encoded, validate=True)
+    assert kind == "data:image/png;base64" and data[:8] == b"\x89PNG\r\n\x1a\n"
+    assert struct.unpack(">II", data[16:24]) == (SIDE, SIDE) and len(data) < 1200
+
+
+def test_a_terminal_shows_the_beginning_of_a_long_text(demo):
+    """A picture in a payload does not push the rest off the screen; what is piped is whole."""
+    question = ["query", demo[0] / "page.shop", "--profile", "ann", "-k", 2]
+    shown = on_a_terminal(*question)
+    assert shown.count("data:image/png;base64,") == 2 and '..."}' in shown and max(map(len, shown.splitlines())) < 250
+    assert '..."' not in good(*question).stdout
 
 
 def test_a_second_run_replaces_its_own(demo, pictures):
