@@ -69,18 +69,18 @@ e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
 
-# Other people's clients of the server, as they are today: 450 MB of packages, which are installed once.
+# Clients of the server as they are today, other people's and our own: 450 MB of packages, which are installed once.
 clients = $(BUILD)/clients-venv
 
-client-test: ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
-	@$(setup) python
+client-test: python ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
 	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD) --target kith
-	@$(MAKE) --no-print-directory $(clients)/installed
+	@$(MAKE) --no-print-directory $(clients)/ready
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/python/*.whl
 	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
 	    tests/clients
 
-$(clients)/installed: tests/clients/requirements.txt
+$(clients)/ready: tests/clients/requirements.txt
 	@rm -rf $(clients)
 	@python3 -m venv $(clients)
 	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt

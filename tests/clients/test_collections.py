@@ -5,9 +5,9 @@ import uuid
 
 import httpx
 import pytest
-from conftest import Server
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from serving import Server
 
 PLAIN = models.VectorParams(size=4, distance=models.Distance.COSINE)
 
@@ -257,7 +257,7 @@ def test_ids_up_to_the_largest(client, name):
 
 def test_what_was_written_is_there_after_a_restart(tmp_path):
     for round_ in range(2):
-        running = Server(tmp_path / "shelf")
+        running = Server(tmp_path / "shelf", "--create")
         client = QdrantClient(url=running.url, check_compatibility=False)
         if round_ == 0:
             client.create_collection("kept", vectors_config=PLAIN, metadata={"a": 1})

@@ -6,9 +6,9 @@ import os
 import subprocess
 
 import pytest
-from conftest import KITH, Server
 from qdrant_client import QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from serving import KITH, Server
 
 KEYS = {"boss": {"role": "admin"}, "writer": {"role": "write"}, "reader": {"role": "read"},
         "ann": {"role": "write", "segment": "ann"}, "other": {"role": "admin", "collections": ["elsewhere"]}}
