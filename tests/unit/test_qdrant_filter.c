@@ -134,6 +134,23 @@ static void test_min_should_with_too_many_choices(void **state) {
     ks_text_free(&text);
 }
 
+/* Choices within choices multiply: 252 of 252 of 252 ones would be gigabytes. */
+static void test_choices_within_choices_are_bounded(void **state) {
+    char filter[16384], inner[16384] = A;
+    ks_text text = {0};
+    kith_error error = {0};
+    (void)state;
+    for (int level = 0; level < 3; level++) {
+        size_t at = (size_t)snprintf(filter, sizeof filter, "{\"min_should\":{\"conditions\":[%s", inner);
+        for (int i = 0; i < 9; i++) at += (size_t)snprintf(filter + at, sizeof filter - at, ",%s", level ? B : inner);
+        snprintf(filter + at, sizeof filter - at, "],\"min_count\":5}}");
+        memcpy(inner, filter, sizeof inner);
+    }
+    assert_int_equal(translate(inner, &of_texts, &text, &error), KITH_E_LIMIT);
+    assert_true(text.used < 8 << 20);
+    ks_text_free(&text);
+}
+
 static void test_what_is_not_offered_is_named(void **state) {
     static const struct {
         const char *condition, *named;
@@ -202,6 +219,7 @@ int main(void) {
         cmocka_unit_test(test_ids),
         cmocka_unit_test(test_min_should_is_spelled_out),
         cmocka_unit_test(test_min_should_with_too_many_choices),
+        cmocka_unit_test(test_choices_within_choices_are_bounded),
         cmocka_unit_test(test_what_is_not_offered_is_named),
         cmocka_unit_test(test_what_is_no_filter),
         cmocka_unit_test(test_depth_is_bounded),
