@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Metrics as Prometheus reads them. Numbers with a decimal point, whatever the locale: the server leaves that at "C". */
+ * Metrics as Prometheus reads them. Numbers have a decimal point, because the server's locale for them is "C". */
 #include "watch/scrape.h"
 
 #include <math.h>
