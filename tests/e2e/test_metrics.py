@@ -203,7 +203,8 @@ def test_metrics_take_a_key_that_may_see_all(tmp_path):
     tenant = make_key(keys, "tenant", "--segment", "t-1")
     (tmp_path / "shelf").mkdir()
     with Watched(tmp_path / "shelf", "--keys", keys) as it:
-        for path in ("/livez", "/healthz", "/readyz"):
+        wait_for(lambda: it.call("/readyz")[0] == 200)
+        for path in ("/livez", "/healthz"):
             assert it.call(path)[0] == 200
         assert it.call("/metrics")[0] == 401
         assert it.call("/metrics", key="nobody's")[0] == 401
