@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The web page of `kith serve` in a real browser, at the width of a phone and of a desk, light and dark: every view is
 drawn without an error and without being wider than the page, queries and likes do what they say, and what lies in
-payloads stays text. Needs playwright (tests/e2e/requirements-page.txt) and Debian's chromium; `make page-test` has both.
+payloads stays text. Needs playwright (tests/e2e/requirements-page.txt) and Debian's chromium; `make page-test` has
+both.
 """
 
 import base64
+import http.server
 import json
 import os
 import re
 import shutil
 import struct
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 import zlib
 
@@ -391,6 +395,28 @@ def test_collections_come_and_go(tab):
     made.wait_for(state="detached")
     page.wait_for_timeout(3000)
     assert page.locator("article").count() == 2
+
+
+def test_not_inside_of_another_page(tab):
+    body = f"<iframe src='{tab.address}/ui/#/collections'></iframe>".encode()
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        tab.page.goto(f"http://127.0.0.1:{other.server_port}/")
+        inner = tab.page.frame_locator("iframe").locator("main")
+        inner.get_by_text("not shown inside of others").wait_for()
+        assert inner.locator("article, button").count() == 0
+        other.shutdown()
 
 
 def test_light_and_dark_by_hand(tab):
