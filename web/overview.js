@@ -113,7 +113,11 @@ export async function show(place, context) {
     draw.batch.update({ data: [series.batch] });
     draw.recall.update({ data: [series.recall] });
     const heads = ['name', '#items', '#segments', '#in memory', '#cache hits', 'recall', 'work'];
-    fill(list, h('h2', {}, 'Collections'), table('Collections', heads, (stats.collections || []).map(row)));
+    fill(
+      list,
+      h('h2', {}, 'Collections'),
+      table('Collections', heads, (stats.collections || []).slice(0, 100).map(row)),
+    );
   }
   await context.every(1000, async () => {
     const stats = await api.stats(signal);

@@ -393,8 +393,7 @@ def test_collections_come_and_go(tab):
     made.locator("input").fill("made here")
     drop.click()
     made.wait_for(state="detached")
-    page.wait_for_timeout(3000)
-    assert page.locator("article").count() == 2
+    tab.until("document.querySelectorAll('article').length === 2")
 
 
 def test_the_overview_follows(tab, server):
