@@ -30,6 +30,7 @@ export async function show(place, context) {
     const names = all.filter(name => name.toLowerCase().includes(part));
     const infos = (await Promise.all(names.slice(0, SHOWN).map(infoOf))).filter(Boolean);
     // What somebody is typing in, or looks at, is not drawn anew under their hands.
+    if (part !== find.control.value.trim().toLowerCase()) return; // it was typed on
     if (signal.aborted || list.querySelector('form') || list.contains(document.activeElement)) return;
     find.whole.hidden = all.length <= MANY;
     rest.textContent = names.length > SHOWN ? `and ${count(names.length - SHOWN)} more` : '';
