@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from . import _kith, _wire
-from ._errors import ArgumentError, CancelledError, Error, MissingIdError, NotFoundError, ServerError, UnsupportedError
+from ._errors import ArgumentError, CancelledError, DataError, Error, MissingIdError, NotFoundError, ServerError, UnsupportedError
 from ._http import JSON, LINES, RAW, Connections, encode, kind_of, part
 from ._items import pack_id
 from ._options import DTYPES, METRICS, whole
@@ -39,7 +39,7 @@ class RemoteCollection(Verbs):
     folder to a server by the line that opens it. Any number of threads may use one at once; each has a connection of
     its own meanwhile.
 
-    What differs: of much at once, :meth:`add` is all or nothing for each 50,000 items or 32 MiB, and :meth:`load`
+    What differs: of much at once, :meth:`add` is all or nothing for each 10,000 items or 16 MiB, and :meth:`load`
     writes some thousand at a time; searches of more than 1,024 queries are asked in several calls; plans are chosen by
     the server. What belongs to a folder (:meth:`snapshot` to a path, :meth:`verify`, :meth:`repair`, :meth:`restore`)
     says what to do instead.
@@ -49,8 +49,8 @@ class RemoteCollection(Verbs):
     >>> shop.search([0.1, 0.9], k=1, where="price < 20").ids          # doctest: +SKIP
     """
 
-    __slots__ = ("_server", "_name", "_at", "_owned", "_closed", "_numbers", "_single", "_strings", "_known",
-                 "__weakref__")
+    __slots__ = ("_server", "_name", "_at", "_owned", "_closed", "_numbers", "_single", "_strings", "_segmented",
+                 "_known", "__weakref__")
     _at_once = False
     _known: dict[int, list[tuple[str, int, bool]]]  # generation: (name, dim, bits) of its vectors; 0: the current one
 
@@ -61,6 +61,7 @@ class RemoteCollection(Verbs):
         self._numbers = {vector: number for number, (vector, *_) in enumerate(info["vectors"])}
         self._single = len(self._numbers) == 1
         self._strings = info["ids"] == "string"
+        self._segmented = bool(info["segment_field"])
         self._known = {0: _known(info["vectors"])}
 
     # ---- Requests ----------------------------------------------------------------------------------------------------
@@ -91,9 +92,6 @@ class RemoteCollection(Verbs):
         names = list(self._numbers)
         given = [_wire.Column(names[number], generation, rows, present, self._bits(generation)[number])
                  for number, generation, rows, present in columns]
-        if len({column.generation for column in given}) > 1:
-            raise UnsupportedError("generations= is for folders: a server takes the vectors of one generation a call; "
-                                   "update(ids, vectors, generation=number) adds those of another one")
         lines = _wire.point_lines(ids, given, payloads, expires, versions)
         done, version, sums = 0, 0, [0, 0, 0, 0]
         for some, body in _wire.portions(lines):
@@ -221,12 +219,16 @@ class RemoteCollection(Verbs):
         if explain:
             asked["explain"] = True
         wait = None if not timeout_ns else max(self._server.timeout, timeout_ns / 1e9 + 5)
+        if segment is not None and not self._segmented:
+            raise NotFoundError("the collection has no segment field: it was made without one")
         try:
             if isinstance(legs, tuple):
                 return self._search_one(legs, asked, parts, wait)
             return self._search_legs(legs, asked, parts, wait)
         except ArgumentError:
             self._known.pop(0, None)  # the current generation may be another one by now
+            if isinstance(legs, tuple):
+                self._refuse_queries(legs, generation)
             raise
 
     def _search_one(self, leg: tuple[int, Any], asked: dict[str, Any], parts: int, wait: float | None) -> tuple[Any, ...]:
@@ -248,6 +250,17 @@ class RemoteCollection(Verbs):
                 body = _joined(asked, f'"vectors":[{",".join(texts)}]')
                 answers.append(self._answer(self._query(None, body, JSON, JSON, wait), single, asked, parts))
         return _wire.merged(answers)
+
+    def _refuse_queries(self, leg: tuple[int, Any], generation: int) -> None:
+        """Say what is wrong with queries that were refused, as a folder would."""
+        name, dim, bits = self._shapes(generation)[leg[0]]
+        queries, _ = _wire.queries_of(leg[1], bits)
+        given = queries.shape[1] * (8 if bits else 1)
+        if given != dim:
+            raise ArgumentError(f'search: queries have {given} dimensions, vector "{name}" has {dim}')
+        good = np.isfinite(queries).all(axis=1)
+        if not good.all():
+            raise DataError(f"query {int(np.argmin(good))} holds a NaN or an infinity")
 
     def _asked_raw(self, queries: np.ndarray, single: bool, asked: dict[str, Any], parts: int,
                    wait: float | None) -> tuple[Any, ...]:
@@ -334,6 +347,7 @@ class RemoteCollection(Verbs):
                 for one in self._json("GET", "/generations", again=True)["generations"]]
 
     def _check(self, number: int, options: dict[str, Any], lacks: bool, report: Report | None) -> dict[str, Any]:
+        _begun(report, "checking a generation")
         asked = {"target" if name == "target_recall" else name: value for name, value in options.items()}
         about = self._json("POST", f"/generations/{number}/check", asked, again=True)
         named = about.pop("first_lacking")
@@ -347,6 +361,7 @@ class RemoteCollection(Verbs):
         if options != CHECKED:
             raise UnsupportedError("sample, k, target_recall and seed of flip() are for folders: a server checks with "
                                    f"{', '.join(f'{name} {value}' for name, value in CHECKED.items())}")
+        _begun(report, "a flip")
         required = {} if least is None else dict(zip(("min_share", "min_recall", "min_overlap"), least))
         about = self._json("POST", "/flip", {"to": number} | required)
         self._known.clear()
@@ -357,20 +372,7 @@ class RemoteCollection(Verbs):
         self._json("POST", f"/generations/{number}/canary", {"share": share}, again=True)
 
     def _generation_of(self, user: str) -> int:
-        """There is the current one and perhaps a canary, and a search that finds nothing tells which was asked. It is
-        of the current one's dim, so a canary of another refuses it."""
-        found = self._generations()
-        current = next(one for one in found if one["state"] == "current")
-        canary = next((one for one in found if one["share"] > 0), None)
-        if canary is None:
-            return current["number"]
-        name, dim, dtype, _ = current["vectors"][0]
-        body = {"vector": [1] * (dim // 8 if dtype == "b1" else dim), "using": name, "k": 1, "user": user,
-                "filter": "false", "explain": True}
-        try:
-            return self._json("POST", "/query", body, again=True)["explain"]["generation"]
-        except ArgumentError:
-            return canary["number"]
+        return self._json("GET", "/generations", asked={"user": user}, again=True)["asked"]
 
     def _drop(self, number: int) -> None:
         self._json("DELETE", f"/generations/{number}")
@@ -516,6 +518,12 @@ def follow(server: Connections, number: int, report: Report | None) -> dict[str,
             cancelled = True
         time.sleep(wait)
         wait = min(wait * 1.5, 1.0)
+
+
+def _begun(report: Report | None, what: str) -> None:
+    """Work that a server does in one call tells of no progress but that it begins."""
+    if report is not None and report(what, 0, 0):
+        raise CancelledError(f"{what} was cancelled")
 
 
 def _portions(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
