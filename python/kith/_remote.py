@@ -97,10 +97,10 @@ class RemoteCollection(Verbs):
         for some, body in _wire.portions(lines):
             try:
                 reply = self._told(body, MODES[mode])
-            except Exception as error:
-                self._known = {number: specs for number, specs in self._known.items() if number}
-                if done and type(error).__init__ is Exception.__init__:
-                    raise type(error)(f"items {done} and following, after {done} were written: {error}") from error
+            except Error as error:
+                self._known.pop(0, None)  # the current generation may be another one by now
+                if done:
+                    raise type(error)(f"of the items from {done} on, before which all are written: {error}") from None
                 raise
             done += some
             version = reply["version"]
