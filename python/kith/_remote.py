@@ -532,10 +532,17 @@ def _portions(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
     for line in lines:
         held.append(line)
         if len(held) == LINE_PORTION:
-            yield json.loads(b"[" + b",".join(held) + b"]")
+            yield _parsed(held)
             held = []
     if held:
-        yield json.loads(b"[" + b",".join(held) + b"]")
+        yield _parsed(held)
+
+
+def _parsed(lines: list[bytes]) -> list[dict[str, Any]]:
+    try:
+        return json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError as error:
+        raise ServerError(f"the server's stream has a line that is no JSON: {error}") from None
 
 
 def _known(specs: list[tuple[Any, ...]]) -> list[tuple[str, int, bool]]:

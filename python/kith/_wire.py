@@ -164,7 +164,8 @@ def raw_hits(body: bytearray, k: int, single: bool) -> tuple[Any, ...]:
         raise ServerError("the server's raw answer is too short")
     ends = np.frombuffer(body, "<u4", queries, _HEAD).astype(np.uint64)
     count = int(ends[-1]) if queries else 0
-    if at + 12 * count > len(body) or (np.diff(ends.astype(np.int64), prepend=0) > k).any():
+    most = count if queries == 1 else max(np.diff(ends.astype(np.int64), prepend=0).tolist(), default=0)
+    if at + 12 * count > len(body) or most > k:
         raise ServerError("the server's raw answer is too short")
     ids = np.frombuffer(body, "<u8", count, at)
     distances = np.frombuffer(body, "<f4", count, at + 8 * count)

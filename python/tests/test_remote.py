@@ -377,8 +377,8 @@ def test_a_write_does_not_go_out_on_a_connection_that_was_closed(scripted):
     peer = scripted(INFO + b"", written)
     with kith.connect(f"{peer.url}/shop") as shop:
         (kept,) = shop._server._idle
-        kept.sock.shutdown(socket.SHUT_RDWR)  # as seen from here: the other side has ended it
-        wait_until(lambda: _http._readable(kept.sock))
+        kept.socket.shutdown(socket.SHUT_RDWR)  # as seen from here: the other side has ended it
+        wait_until(lambda: _http._readable(kept.socket))
         assert shop.add([1], [[1, 2]]).inserted == 1 and peer.connections == 2
 
 
