@@ -410,6 +410,25 @@ const struct command command_table[COMMANDS] = {
           {"kith key tenant-7 --role write --segment tenant-7 --keys keys.json", "its own items alone"},
           {"kith key ops --role admin", "prints the line"}},
          command_key},
+    [COMMAND_AUTOSCALE] =
+        {COMMAND_AUTOSCALE,
+         "autoscale",
+         "[URL...]",
+         0,
+         OPERANDS_MAX,
+         "say how many servers there should be",
+         "Looks at how busy servers are, how many calls wait and how long answers take (/v1/stats), and says how many "
+         "servers there should be: once, or with --port again and again, for Kubernetes or whoever else starts them. "
+         "More are asked for at once, fewer when fewer have done for a while. A name with several addresses is as many "
+         "servers.\n"
+         "\n"
+         "With --simulate it replays recorded traffic through a model of servers with queues and a time to start, and "
+         "compares what the controller does with an oracle that knows the future and with fixed sizes: server hours, "
+         "99th percentile, late and refused calls, changes, and flaps (more again soon after fewer).",
+         {{"kith autoscale http://a:6333 http://b:6333", "how many there should be now"},
+          {"kith autoscale http://kith-headless:6333 --min 2 --max 20 --port 9333", "for a Kubernetes autoscaler"},
+          {"kith autoscale --simulate day.trace --times 100 --svg day.svg", "what it would have done"}},
+         command_autoscale},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",

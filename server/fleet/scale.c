@@ -52,8 +52,9 @@ static unsigned within(const ks_scale_options *options, double servers) {
 }
 
 void ks_scale_start(ks_scale *scale, const ks_scale_options *options, unsigned desired) {
+    const ks_scale_options own = *options; /* which may be those of the same scale */
     memset(scale, 0, sizeof(*scale));
-    scale->options = *options;
+    scale->options = own;
     scale->desired = desired;
     scale->too_busy = 1;
     for (size_t i = 0; i < KS_SCALE_SLOTS; i++) scale->slots[i].number = INT64_MIN;

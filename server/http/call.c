@@ -148,6 +148,7 @@ int ks_http_status(kith_status status) {
     case KITH_E_ARG:
     case KITH_E_DATA:
     case KITH_E_FORMAT:
+    case KITH_E_UNSUPPORTED:
         return 400;
     case KITH_E_NOTFOUND:
         return 404;
