@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import pathlib
 import pickle
 import re
 import socket
@@ -273,6 +274,12 @@ def test_after_a_fork(shop):
             os._exit(status)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert shop.search(rows(1)[0], k=1).ids.tolist() == [0]
+
+
+def test_the_guides_example(server_url):
+    page = (pathlib.Path(__file__).resolve().parents[2] / "docs" / "python.md").read_text()
+    block = re.search(r"^```py\n(.*?)^```$", page, flags=re.M | re.S)[1]
+    exec(block.replace("http://127.0.0.1:6333", server_url), {"kith": kith, "X": rows(1000, 48)})
 
 
 # ---- Connections that fail -------------------------------------------------------------------------------------------
