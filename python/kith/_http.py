@@ -49,11 +49,11 @@ UNKNOWN = "; whether it was done is not known"
 ONE_PIECE = 64 << 10  # bytes of a body that are worth copying behind the head
 RAW, JSON, LINES = "application/octet-stream", "application/json", "application/x-ndjson"
 _BY_KIND: dict[str, type[Exception]] = {
-    kind.status: kind for kind in BY_STATUS if kind is not MemoryError and isinstance(kind, type) and
-    issubclass(kind, Error)}
+    kind.status: kind for kind in BY_STATUS if isinstance(kind, type) and issubclass(kind, Error)}
 _BY_KIND["notfound"] = NotFoundError
 _BY_CODE: dict[int, type[Exception]] = {
-    400: ArgumentError, 401: AccessError, 403: AccessError, 404: NotFoundError, 405: UnsupportedError, 408: DeadlineError,
+    400: ArgumentError, 401: AccessError, 403: AccessError, 404: NotFoundError, 405: UnsupportedError,
+    408: DeadlineError,
     409: BusyError, 413: LimitError, 415: UnsupportedError, 422: DataError, 429: BusyError, 499: CancelledError,
     501: UnsupportedError, 503: BusyError, 504: DeadlineError, 507: NoSpaceError}
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)

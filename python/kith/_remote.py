@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from . import _kith, _wire
-from ._errors import ArgumentError, CancelledError, DataError, Error, MissingIdError, NotFoundError, ServerError, UnsupportedError
+from ._errors import (
+    ArgumentError,
+    CancelledError,
+    DataError,
+    Error,
+    MissingIdError,
+    NotFoundError,
+    ServerError,
+    UnsupportedError,
+)
 from ._http import JSON, LINES, RAW, Connections, encode, kind_of, part
 from ._items import pack_id
 from ._options import DTYPES, METRICS, whole
@@ -231,7 +240,8 @@ class RemoteCollection(Verbs):
                 self._refuse_queries(legs, generation)
             raise
 
-    def _search_one(self, leg: tuple[int, Any], asked: dict[str, Any], parts: int, wait: float | None) -> tuple[Any, ...]:
+    def _search_one(self, leg: tuple[int, Any], asked: dict[str, Any], parts: int,
+                    wait: float | None) -> tuple[Any, ...]:
         """Queries of one vector: raw, where what else is asked fits the address."""
         bits = self._bits(asked.get("generation", 0))[leg[0]]
         queries, single = _wire.queries_of(leg[1], bits)
@@ -242,7 +252,8 @@ class RemoteCollection(Verbs):
         for first in range(0, max(len(queries), 1), QUERIES):
             some = queries[first:first + QUERIES]
             if len(queries) == 0:
-                answers.append(_wire.hits_of({"results": []}, asked["k"], False, self._strings, self._parts(asked, parts)))
+                answers.append(_wire.hits_of({"results": []}, asked["k"], False, self._strings,
+                                             self._parts(asked, parts)))
             elif raw:
                 answers.append(self._asked_raw(some, single, asked, parts, wait))
             else:
@@ -352,8 +363,8 @@ class RemoteCollection(Verbs):
         about = self._json("POST", f"/generations/{number}/check", asked, again=True)
         named = about.pop("first_lacking")
         if lacks and len(named) < about["lacking"]:
-            raise UnsupportedError(f"{about['lacking']} items lack a vector, and a server names the first {len(named)}: "
-                                   "lacks=True is for folders, and for few")
+            raise UnsupportedError(f"{about['lacking']} items lack a vector, and a server names the first "
+                                   f"{len(named)}: lacks=True is for folders, and for few")
         return about | {"lacks": [(one["id"], one["vector"]) for one in named]}
 
     def _flip(self, number: int, least: tuple[float, float, float] | None, options: dict[str, Any],
@@ -433,7 +444,8 @@ class RemoteCollection(Verbs):
         self._job("/compact", {}, report)
 
     def warm(self, user: str, k: int = 10) -> dict[str, Any]:
-        """Have the server keep in memory what a user will ask in a moment: the profile of that name, and what it finds."""
+        """Have the server keep in memory what a user will ask in a moment: the profile of that name, and what it
+        finds."""
         return self._json("POST", "/warm", asked={"user": _text(user, "user"), "k": whole(k, "k", 1, _kith.K_MAX)},
                           again=True)
 
@@ -448,8 +460,8 @@ class RemoteCollection(Verbs):
 
     def snapshot(self, path: Any) -> None:
         """UnsupportedError: a server copies to its own disk, by :meth:`make_snapshot`."""
-        raise UnsupportedError("a server writes no snapshot to a path of this machine: make_snapshot(name) makes one at "
-                               "the server, and export(path) writes the items here")
+        raise UnsupportedError("a server writes no snapshot to a path of this machine: make_snapshot(name) makes one "
+                               "at the server, and export(path) writes the items here")
 
     @staticmethod
     def restore(snapshot: Any, path: Any, *, progress: bool | Report | None = None) -> None:
@@ -460,8 +472,8 @@ class RemoteCollection(Verbs):
     @staticmethod
     def verify(path: Any = None, *, progress: bool | Report | None = None) -> None:
         """UnsupportedError: files are verified where they lie."""
-        raise UnsupportedError("files are verified on the server's machine: kith.Collection.verify(), or `kith verify`, "
-                               "which may run beside the server")
+        raise UnsupportedError("files are verified on the server's machine: kith.Collection.verify(), or `kith "
+                               "verify`, which may run beside the server")
 
     @staticmethod
     def repair(path: Any = None, *, progress: bool | Report | None = None) -> list[tuple[int | str, str]]:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Replies of HTTP/1.1 as a server of kith sends them, read from a socket: the head, and a body of a length, in chunks, or
-up to the end of the connection.
+"""Replies of HTTP/1.1 as a server of kith sends them, read from a socket: the head, and a body of a length, in
+chunks, or up to the end of the connection.
 
 http.client makes an email of each head, which takes more than all else that a search of one query does here. What this
 reads is what http.client would; what is no HTTP, or ends early, is one of its exceptions."""

@@ -160,7 +160,7 @@ def test_more_than_one_call_takes(server):
         shop = server.create(f"remote-{next(NAMES)}", dim=DIM)
         written = shop.add(range(25_000), many, [{"n": i} for i in range(25_000)])
         assert written[1:] == (25_000, 0, 0, 0) and len(shop) == 25_000 and shop[24_999].payload == {"n": 24_999}
-        for options in ({}, {"versions": True, "vectors": True, "payload": True}, {"where": "n < 7"} | {"payload": True}):
+        for options in ({}, {"versions": True, "vectors": True, "payload": True}, {"where": "n < 7", "payload": True}):
             hits = shop.search(many[:2500], k=3, **options)
             if "where" not in options:
                 there = local.search(many[:2500], k=3)
