@@ -38,7 +38,7 @@ const char *ks_scale_reason_text(ks_scale_reason reason) {
         [KS_SCALE_BUSY] = "servers are busier than they should be",
         [KS_SCALE_QUEUE] = "more calls wait than should",
         [KS_SCALE_LATE] = "the 99th percentile is beyond its bound",
-        [KS_SCALE_IDLE] = "fewer have done for long enough",
+        [KS_SCALE_IDLE] = "fewer will do",
         [KS_SCALE_PATIENCE] = "fewer would do now, but have not for long enough",
         [KS_SCALE_NOBODY] = "no server answers, so what was wanted is kept",
         [KS_SCALE_BOUNDS] = "brought within the least and the most",
