@@ -81,6 +81,7 @@ int command_serve(const struct arguments *arguments) {
         .connections_max = (size_t)option_number(arguments, OPTION_CONNECTIONS_MAX, 0),
         .budget_ns = option_number(arguments, OPTION_BUDGET, 0),
         .drain_ms = drain_ns / 1000000,
+        .unconfined = option_given(arguments, OPTION_UNCONFINED),
         .log_json = (int)option_number(arguments, OPTION_LOG, 0),
         .log_level = (int)option_number(arguments, OPTION_LOG_LEVEL, 2),
         .backends = option_text(arguments, OPTION_BACKENDS, NULL),

@@ -358,6 +358,8 @@ const struct option option_table[] = {
      "The mean share of true neighbours that searches find which do not say what they want (default: 0.95)"},
     {OPTION_DRAIN, OPTION_KIND_DURATION, false, 0, "drain", "TIME", NULL, 1000000, UINT64_C(3600000000000), ON(SERVE),
      "How long calls may take to end when the server is told to (default: 30s)"},
+    {OPTION_UNCONFINED, OPTION_KIND_FLAG, false, 0, "unconfined", NULL, NULL, 0, 0, ON(SERVE),
+     "Do not give up files outside of FOLDER and system calls that a server does not make (Landlock, seccomp)"},
     {OPTION_LOG, OPTION_KIND_WORD, false, 0, "log", "FORM", log_forms, 0, 0, ON(SERVE),
      "The log on stderr: text, or json, an object a line (default: text)"},
     {OPTION_LOG_LEVEL, OPTION_KIND_WORD, false, 0, "log-level", "LEVEL", log_levels, 0, 0, ON(SERVE),

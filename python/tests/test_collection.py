@@ -30,17 +30,13 @@ def rows():
 
 
 @pytest.fixture
-def shop(tmp_path):
-    with kith.Collection.create(tmp_path / "shop", dim=DIM, background=False, threads=1,
-                                fields={"color": "tag", "price": float, "at": datetime.datetime}) as made:
-        yield made
+def shop(place):
+    return place.create(dim=DIM, fields={"color": "tag", "price": float, "at": datetime.datetime})
 
 
 @pytest.fixture
-def named():
-    with kith.Collection.create(None, vectors={"image": (4, "f16", "cosine"), "title": 2}, ids="string",
-                                background=False, threads=1) as made:
-        yield made
+def named(place):
+    return place.create(vectors={"image": (4, "f16", "cosine"), "title": 2}, ids="string")
 
 
 def payloads(count):

@@ -29,12 +29,11 @@ def new():
 
 
 @pytest.fixture
-def shop(tmp_path, old):
+def shop(place, old):
     """200 items of the model "old"."""
-    with kith.Collection.create(tmp_path / "shop", dim=OLD, background=False, threads=1, model="old",
-                                fields={"price": float}) as made:
-        made.add(range(COUNT), old[:COUNT], [{"price": i / 2} for i in range(COUNT)])
-        yield made
+    made = place.create(dim=OLD, model="old", fields={"price": float})
+    made.add(range(COUNT), old[:COUNT], [{"price": i / 2} for i in range(COUNT)])
+    return made
 
 
 @pytest.fixture

@@ -65,6 +65,7 @@ struct ks_call {
     ks_fail_fn *fail;
     /* The reply. */
     ks_reply reply;
+    kith_status refused; /* what the library said when it failed by that; for the family's fail */
     /* For the log and the metrics, if a handler knows them; static, or in the call's memory. */
     const char *collection;
     uint64_t searched_ns, waited_ns;
@@ -89,8 +90,8 @@ int ks_call_defer(ks_call *call, void (*forget)(void *context), void *context);
 void ks_call_fail(ks_call *call, int status, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void ks_call_fail_status(ks_call *call, kith_status status, const kith_error *error);
 void ks_call_no_memory(ks_call *call);
-/* ARG, DATA, FORMAT 400; NOTFOUND 404; BUSY 409; LIMIT 413; DEADLINE 504; CANCELLED 499; NOMEM 503; NOSPACE 507;
- * others 500. */
+/* ARG, DATA, FORMAT, UNSUPPORTED 400; NOTFOUND 404; BUSY 409; LIMIT 413; DEADLINE 504; CANCELLED 499; NOMEM 503;
+ * NOSPACE 507; others 500. */
 int ks_http_status(kith_status status);
 
 /* The client has gone, so far as is known: what is being done for it may stop. Any thread. */

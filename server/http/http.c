@@ -95,6 +95,10 @@ void ks_http_state_of(const ks_http *http, ks_http_state *state) {
     for (unsigned i = 0; i < http->loop_count; i++) state->connections += atomic_load(&http->loops[i].count);
 }
 
+kith_status ks_http_renew(ks_http *http, kith_error *error) {
+    return http->tls ? ks_tls_renew(http->tls, &http->options, error) : KITH_OK;
+}
+
 void ks_http_wake(ks_http *http, unsigned loop) {
     if (loop < http->loop_count) ks_loop_wake(&http->loops[loop]);
 }

@@ -13,7 +13,7 @@ typedef struct ks_http_options {
     uint16_t port;           /* 0: any; ks_http_port() tells */
     int socket;              /* listening already (socket activation), or -1 */
     unsigned loops;          /* threads; 0: 1 */
-    const char *certificate; /* PEM files; NULL: no TLS */
+    const char *certificate; /* PEM files, whose names live as long as the server; NULL: no TLS */
     const char *private_key;
     size_t connections_max; /* 0: 10,000 more are refused with 503 */
     size_t body_max;        /* 0: 64 MiB; larger ones are 413 */
@@ -42,6 +42,9 @@ typedef struct ks_http_state {
 kith_status ks_http_start(const ks_http_options *options, ks_http **http, kith_error *error);
 uint16_t ks_http_port(const ks_http *http);
 void ks_http_state_of(const ks_http *http, ks_http_state *state);
+/* Read certificate and key again, for connections that come from now on; what cannot be used changes nothing. By one
+ * thread at a time. KITH_OK without TLS, too. */
+kith_status ks_http_renew(ks_http *http, kith_error *error);
 /* Wake a loop, so that its turn comes. Any thread. */
 void ks_http_wake(ks_http *http, unsigned loop);
 /* Take no more connections, say "Connection: close" in replies, and wait until all calls are answered or the time is

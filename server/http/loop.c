@@ -59,6 +59,7 @@ void ks_connection_came(ks_connection *connection, ks_loop *loop) {
 static void started(ks_loop *loop, struct MHD_Connection *mhd, void **context) {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
     ks_connection *connection = info ? calloc(1, sizeof(*connection)) : NULL;
+    ks_tls_dress(loop->http->tls, mhd);
     if (!connection) return; /* its requests are refused for want of a context */
     connection->mhd = mhd;
     connection->fd = info->connect_fd;

@@ -178,6 +178,9 @@ int ks_reply_queue(struct ks_wire *wire); /* 1, or 0: the connection cannot go o
 
 /* tls.c */
 kith_status ks_tls_open(const ks_http_options *options, ks_tls **tls, kith_error *error);
+/* Read the files again, for connections that come from now on. By one thread at a time. */
+kith_status ks_tls_renew(ks_tls *tls, const ks_http_options *options, kith_error *error);
+void ks_tls_dress(ks_tls *tls, struct MHD_Connection *mhd); /* a new connection, before its handshake */
 void ks_tls_close(ks_tls *tls);
 size_t ks_tls_options(ks_tls *tls, struct MHD_OptionItem *items, size_t room);
 

@@ -8,17 +8,59 @@
 #include "json/json.h"
 #include "json/number.h"
 
+static int is_plain(unsigned char c) {
+    return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void escape(ks_text *text, unsigned char c) {
+    static const char *const short_form[] = {
+        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
+    if (c == '"' || c == '\\')
+        ks_text_format(text, "\\%c", c);
+    else if (c <= '\r' && short_form[c])
+        ks_text_add(text, short_form[c], 2);
+    else
+        ks_text_format(text, "\\u%04x", c);
+}
+
+/* In quotes, with `before` and `behind` around them where they are not 0. Most texts need no escape, and room once. */
+static void add_quoted(ks_text *text, char before, const char *bytes, size_t count, char behind) {
+    char *to = count < SIZE_MAX / 2 ? ks_text_reserve(text, count + 4) : NULL;
+    if (!to) {
+        text->failed = 1;
+        return;
+    }
+    const char *const start = to;
+    size_t at = 0;
+    if (before) *to++ = before;
+    *to++ = '"';
+    for (; at < count && is_plain((unsigned char)bytes[at]); at++) *to++ = bytes[at];
+    if (at == count) {
+        *to++ = '"';
+        if (behind) *to++ = behind;
+    }
+    text->used += (size_t)(to - start);
+    if (at == count) return;
+    while (at < count) {
+        size_t run = at;
+        while (run < count && is_plain((unsigned char)bytes[run])) run++;
+        ks_text_add(text, bytes + at, run - at);
+        if (run < count) escape(text, (unsigned char)bytes[run++]);
+        at = run;
+    }
+    ks_text_add(text, "\"", 1);
+    if (behind) ks_text_add(text, &behind, 1);
+}
+
 /* What stands between: a comma, and the name. */
 static void begin(ks_json *json, const char *name) {
     const uint64_t bit = UINT64_C(1) << (json->depth & 63);
-    if (json->filled & bit) ks_text_add(json->text, ",", 1);
+    const char comma = json->filled & bit ? ',' : 0;
     json->filled |= bit;
-    if (!name) return;
-    ks_text *text = json->text;
-    const ks_json flat = {.text = text};
-    ks_json alone = flat;
-    ks_json_bytes(&alone, NULL, name, strlen(name));
-    ks_text_add(text, ":", 1);
+    if (name)
+        add_quoted(json->text, comma, name, strlen(name), ':');
+    else if (comma)
+        ks_text_add(json->text, &comma, 1);
 }
 
 static void open(ks_json *json, const char *name, const char *bracket) {
@@ -51,32 +93,9 @@ void ks_json_array_end(ks_json *json) {
     close(json, "]");
 }
 
-static int is_plain(unsigned char c) {
-    return c >= 0x20 && c != '"' && c != '\\';
-}
-
-static void escape(ks_text *text, unsigned char c) {
-    static const char *const short_form[] = {
-        ['\b'] = "\\b", ['\t'] = "\\t", ['\n'] = "\\n", ['\f'] = "\\f", ['\r'] = "\\r"};
-    if (c == '"' || c == '\\')
-        ks_text_format(text, "\\%c", c);
-    else if (c <= '\r' && short_form[c])
-        ks_text_add(text, short_form[c], 2);
-    else
-        ks_text_format(text, "\\u%04x", c);
-}
-
 void ks_json_bytes(ks_json *json, const char *name, const char *text, size_t bytes) {
     begin(json, name);
-    ks_text_add(json->text, "\"", 1);
-    for (size_t at = 0; at < bytes;) {
-        size_t run = at;
-        while (run < bytes && is_plain((unsigned char)text[run])) run++;
-        ks_text_add(json->text, text + at, run - at);
-        if (run < bytes) escape(json->text, (unsigned char)text[run++]);
-        at = run;
-    }
-    ks_text_add(json->text, "\"", 1);
+    add_quoted(json->text, 0, text, bytes, 0);
 }
 
 void ks_json_text(ks_json *json, const char *name, const char *text) {

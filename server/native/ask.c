@@ -235,6 +235,17 @@ int ks_v1_ask_check(ks_call *call, ks_v1_asking *asking) {
     return 0;
 }
 
+/* Arguments that would be passed over. */
+static int check_arguments(ks_call *call, const char *const *known) {
+    for (size_t i = 0; known[i]; i++) {
+        if (!ks_call_argument(call, known[i])) continue;
+        ks_call_fail(call, 400, "\"%s\" stands in the URL, and of a query in JSON it is a member of the body",
+                     known[i]);
+        return -1;
+    }
+    return 0;
+}
+
 int ks_v1_ask_body(ks_call *call, ks_v1_asking *asking) {
     static const char *const known[] = {"vector",    "vectors",    "legs",    "profile",        "using", "k",
                                         "filter",    "segment",    "target",  "exact",          "with",  "timeout_ms",
@@ -243,7 +254,7 @@ int ks_v1_ask_body(ks_call *call, ks_v1_asking *asking) {
     kith_ask *ask = &asking->search.ask;
     uint32_t generation;
     const json_t *body = ks_body(call, "an object with a \"vector\"");
-    if (!body || ks_members_only(call, body, known) != 0) return -1;
+    if (!body || ks_members_only(call, body, known) != 0 || check_arguments(call, known) != 0) return -1;
     if (read_numbers(call, body, asking) != 0 || read_profile(call, body, ask) != 0 ||
         read_times(call, body, asking) != 0 || ks_v1_with(call, body, &ask->with) < 0 ||
         ks_v1_filter(call, body, &ask->filter) != 0 || ks_member_text(call, body, "segment", &ask->segment) < 0 ||

@@ -119,7 +119,7 @@ static void note_lacking(void *context, uint64_t id, const char *text, size_t te
     struct lacking *lacking = context;
     if (lacking->count++ >= LACKING_MAX) return;
     ks_json_object(&lacking->json, NULL);
-    if (text)
+    if (lacking->strings)
         ks_json_bytes(&lacking->json, "id", text, text_bytes);
     else
         ks_json_uint(&lacking->json, "id", id);
@@ -172,7 +172,7 @@ static void check(ks_call *call, ks_shop *shop) {
     kith_error error = {0};
     uint32_t number;
     ks_text text = {0};
-    struct lacking lacking = {.json = KS_JSON(&text)};
+    struct lacking lacking = {.json = KS_JSON(&text), .strings = shop->id_kind == KITH_ID_STRING};
     if (path_number(call, &number) != 0 || read_check(call, &options) != 0) return;
     options.lacking = note_lacking;
     options.lacking_context = &lacking;

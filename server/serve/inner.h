@@ -10,7 +10,7 @@
 #include "serve/serve.h"
 #include "watch/watch.h"
 
-enum { KS_FAMILIES = 4, KS_URL_BYTES = 96 };
+enum { KS_FAMILIES = 4, KS_URL_BYTES = 96, KS_LACKS_BYTES = 128 };
 
 /* Keys that were read anew: those before live on, since calls may still point to them. */
 typedef struct ks_retired {
@@ -27,6 +27,7 @@ typedef struct ks_serve_state {
     _Atomic(ks_keys *) keys;
     ks_retired *retired;
     char url[KS_URL_BYTES];
+    char lacks_files[KS_LACKS_BYTES], lacks_calls[KS_LACKS_BYTES]; /* why the process is not confined; "": it is */
 } ks_serve_state;
 
 /* families.c: all families of routes; how many. */

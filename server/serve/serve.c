@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "fleet/fleet.h"
+#include "serve/confine.h"
 #include "serve/inner.h"
 
 enum { DRAIN_MS = 30000 };
@@ -64,8 +65,7 @@ static kith_status make_folder(const ks_serve_options *options, kith_error *erro
 static kith_status open_shelf(ks_serve_state *state, kith_error *error) {
     const ks_serve_options *options = &state->options;
     troubles told = {state, 0};
-    kith_status status = make_folder(options, error);
-    if (status == KITH_OK) status = kith_pool_create(0, &state->pool, error);
+    const kith_status status = kith_pool_create(0, &state->pool, error);
     if (status != KITH_OK) return status;
     const ks_shelf_options shelf = {.read_only = options->read_only,
                                     .durability = options->durability,
@@ -154,11 +154,21 @@ static void name_url(ks_serve_state *state, unsigned port) {
              address, six ? "]" : "", port);
 }
 
+/* Before the first thread: what is given up is given up by those that a thread starts. */
+static void confine_files(ks_serve_state *state) {
+    const ks_serve_options *options = &state->options;
+    const ks_confines confines = {
+        options->path, {options->keys_path, options->certificate, options->private_key, options->backends_path}};
+    if (!options->unconfined) ks_confine_files(&confines, state->lacks_files, sizeof(state->lacks_files));
+}
+
 static kith_status open_all(ks_serve_state *state, int socket, kith_error *error) {
     name_url(state, (unsigned)state->options.port);
     settle_app(state);
     kith_status status = open_keys(state, error);
     const int front = ks_serve_is_front(&state->options);
+    if (status == KITH_OK && !front) status = make_folder(&state->options, error);
+    if (status == KITH_OK) confine_files(state);
     if (status == KITH_OK && !front) status = open_shelf(state, error);
     if (status == KITH_OK) status = open_watch(state, error);
     if (status == KITH_OK) status = front ? ks_serve_open_front(state, error) : open_run(state, error);
@@ -166,10 +176,18 @@ static kith_status open_all(ks_serve_state *state, int socket, kith_error *error
     if (status != KITH_OK) return status;
     if (!front) ks_run_wake_by(state->app.run, wake, state->app.http);
     ks_watch_follow(state->app.watch, state->app.run, state->app.http);
+    if (!state->options.unconfined) ks_confine_calls(state->lacks_calls, sizeof(state->lacks_calls));
     return KITH_OK;
 }
 
 /* ---- Running */
+
+static void tell_confines(ks_serve_state *state) {
+    const char *lacks[] = {state->lacks_files, state->lacks_calls};
+    for (int i = 0; i < 2; i++)
+        if (lacks[i][0])
+            ks_log(state->app.watch, KS_LOG_WARNING, "confine", "The server is less confined: %s", lacks[i]);
+}
 
 static void say_ready(ks_serve_state *state) {
     const int front = state->app.fleet != NULL;
@@ -184,15 +202,14 @@ static void say_ready(ks_serve_state *state) {
     ks_watch_ready(state->app.watch, 1);
     ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s at %s", count, front ? "backends" : "collections",
            state->url);
+    tell_confines(state);
     ks_serve_notify("READY=1");
 }
 
-static void reload(ks_serve_state *state) {
+static void reload_keys(ks_serve_state *state) {
     kith_error error = {0};
     ks_keys *keys = NULL;
     ks_retired *retired = NULL;
-    if (state->app.fleet) ks_serve_reload_front(state);
-    if (!state->options.keys_path) return;
     kith_status status = ks_keys_read(state->options.keys_path, &keys, &error);
     if (status == KITH_OK && !(retired = malloc(sizeof(*retired))))
         status = refuse(&error, KITH_E_NOMEM, "there is no memory to remember the keys that were");
@@ -204,6 +221,21 @@ static void reload(ks_serve_state *state) {
     *retired = (ks_retired){state->retired, atomic_exchange(&state->keys, keys)};
     state->retired = retired;
     ks_log(state->app.watch, KS_LOG_INFO, "keys", "%zu keys were read anew", ks_keys_count(keys));
+}
+
+static void reload_certificate(ks_serve_state *state) {
+    kith_error error = {0};
+    if (ks_http_renew(state->app.http, &error) == KITH_OK) {
+        ks_log(state->app.watch, KS_LOG_INFO, "tls", "The certificate was read anew.");
+    } else {
+        ks_log(state->app.watch, KS_LOG_ERROR, "tls", "The certificate stays as it was: %s", error.text);
+    }
+}
+
+static void reload(ks_serve_state *state) {
+    if (state->app.fleet) ks_serve_reload_front(state);
+    if (state->options.keys_path) reload_keys(state);
+    if (state->options.certificate) reload_certificate(state);
 }
 
 /* Until a signal ends it. */

@@ -27,6 +27,8 @@ typedef struct ks_serve_options {
     double target_recall;             /* of searches that name none */
     int log_json, log_level;          /* ks_log_level */
     uint64_t drain_ms;                /* that calls may take to end; 0: 30,000 */
+    int unconfined;                   /* non-zero: neither Landlock nor seccomp */
+    int reserved;                     /* 0 */
     /* A front: it forwards to backends and has no collections of its own; path is NULL then. */
     const char *backends, *backends_path; /* a list, or a file with one, read again at SIGHUP */
     const char *write_to;                 /* the backend that writes go to; NULL: none, when there are several */

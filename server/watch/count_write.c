@@ -148,6 +148,6 @@ void ks_counts_write(ks_counts *counts, ks_scrape *scrape) {
     write_batches(counts, scrape, &sums);
     ks_scrape_family(scrape, "kith_request_bytes", KS_COUNTER, "bytes", "Bodies of calls.");
     ks_scrape_uint(scrape, NULL, 0, sums.received_bytes);
-    ks_scrape_family(scrape, "kith_response_bytes", KS_COUNTER, "bytes", "Replies, as they were sent.");
+    ks_scrape_family(scrape, "kith_response_bytes", KS_COUNTER, "bytes", "Bodies of replies, as they were sent.");
     ks_scrape_uint(scrape, NULL, 0, sums.sent_bytes);
 }

@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 KITH = os.environ.get("KITH_BIN") or str(ROOT / "build" / "kith")
 COMMANDS = ["build", "search", "join", "tune", "info", "verify", "convert", "bench", "create", "declare", "add", "load", "get",
             "delete", "query", "profile", "generation", "flip", "top", "snapshot", "restore", "compact",
-            "repair", "demo", "cpu", "help", "version"]
+            "repair", "serve", "key", "demo", "cpu", "help", "version"]
 OK, OTHER, USAGE, INPUT, INDEX, ABSENT, STORAGE, STOPPED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 
@@ -180,7 +180,7 @@ def test_every_word_of_the_header_is_an_option(option, enum):
 
 @pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
 @pytest.mark.parametrize("words, expected", [
-    (["kith", "se"], "search"),
+    (["kith", "sea"], "search"),
     (["kith", "search", "--pl"], "--plan"),
     (["kith", "search", "x.kith", "--plan", "le"], "levels"),
     (["kith", "build", "-m", "cos"], "cosine"),

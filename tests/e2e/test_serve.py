@@ -3,6 +3,7 @@
 the errors of a wrong start. Standard library only."""
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -12,7 +13,7 @@ import subprocess
 import pytest
 
 from serving import PATIENCE_S, Server
-from test_cli import ABSENT, INPUT, KITH, STORAGE, USAGE, good, refused
+from test_cli import ABSENT, INPUT, KITH, ROOT, STORAGE, USAGE, good, refused
 
 
 def error_of(body):
@@ -27,17 +28,20 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for this machine and its key; they sign themselves."""
+def make_certificate(place):
     openssl = shutil.which("openssl")
     if not openssl:
         pytest.skip("openssl is not there to make a certificate")
-    place = tmp_path_factory.mktemp("tls")
     subprocess.run([openssl, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                     "-subj", "/CN=kith", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
                     "-keyout", place / "key.pem", "-out", place / "cert.pem"], check=True, capture_output=True)
     return place
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A certificate for this machine and its key; they sign themselves."""
+    return make_certificate(tmp_path_factory.mktemp("tls"))
 
 
 # ---- Starting ----------------------------------------------------------------------------------------------------------
@@ -107,6 +111,31 @@ def test_a_public_address_takes_keys_and_tls(folder, certificate):
         assert server.ask("GET", "/healthz")[0] == 200
     with Server(folder, "--address", "0.0.0.0", *keys, *tls) as server:
         assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
+
+
+def privileges(server):
+    lines = open(f"/proc/{server.process.pid}/status").read().splitlines()
+    return {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("NoNewPrivs", "Seccomp:"))}
+
+
+def test_the_process_is_confined_and_does_all_the_same(folder):
+    with Server(folder) as server:
+        if "less confined" in server.log():
+            pytest.skip(server.log())
+        assert privileges(server) == {"NoNewPrivs": "1", "Seccomp": "2"}
+        points = [{"id": i, "vector": [i, 1, 2]} for i in range(1, 200)]
+        assert server.ask("PUT", "/v1/collections/new", {"vectors": [{"name": "", "dim": 3}]})[0] == 201
+        for collection in ("new", "shop"):
+            assert server.ask("POST", f"/v1/collections/{collection}/points", {"points": points})[0] == 200
+            assert server.ask("POST", f"/v1/collections/{collection}/snapshots", {})[0] in (200, 201, 202)
+            assert server.ask("POST", f"/v1/collections/{collection}/compact", {})[0] in (200, 202)
+            answer = server.ask("POST", f"/v1/collections/{collection}/query", {"vector": [7, 1, 2], "k": 1})
+            assert json.loads(answer[2])["results"][0][0]["id"] == 7
+        assert server.ask("DELETE", "/v1/collections/new")[0] in (200, 204)
+        assert server.stop() == 0
+        assert "error" not in server.log()
+    with Server(folder, "--unconfined") as server:
+        assert privileges(server)["Seccomp"] == "0"
 
 
 # ---- Keys --------------------------------------------------------------------------------------------------------------
@@ -189,6 +218,29 @@ def test_tls(folder, certificate):
                 old.wrap_socket(raw)
         assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
         assert server.stop() == 0
+
+
+def test_a_certificate_is_renewed_on_sighup(folder, certificate):
+    for name in ("cert.pem", "key.pem"):
+        shutil.copy(certificate / name, folder / name)
+    with Server(folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem") as server:
+        kept = server.connect(certificate / "cert.pem")
+        kept.request("GET", "/healthz")
+        assert kept.getresponse().read() == b"alive\n"
+        make_certificate(folder)
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("The certificate was read anew")
+        assert server.ask("GET", "/healthz", cafile=folder / "cert.pem")[0] == 200
+        with pytest.raises(ssl.SSLError):
+            server.ask("GET", "/healthz", cafile=certificate / "cert.pem")
+        kept.request("GET", "/healthz")  # the connection that is there goes on
+        assert kept.getresponse().status == 200
+        kept.close()
+        os.rename(folder / "cert.pem", folder / "good.pem")
+        (folder / "cert.pem").write_text("no certificate")
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("The certificate stays as it was")
+        assert server.ask("GET", "/healthz", cafile=folder / "good.pem")[0] == 200
 
 
 def test_tls_files_are_checked_before_the_start(folder, certificate):
@@ -275,3 +327,21 @@ def test_takes_a_socket_that_listens(folder):
             process.kill()
             process.wait()
             process.stdout.close()
+
+
+# ---- The README --------------------------------------------------------------------------------------------------------
+
+
+def test_the_readme_does_what_it_says(tmp_path):
+    """Its collection, and what it asks of the server, at a port that is free."""
+    readme = (ROOT / "README.md").read_text()
+    made = re.search(r"^kith create shop .*?^END\n.*?\n", readme, flags=re.M | re.S)[0]
+    asked = re.search(r"^## A server\n.*?^```sh\n(.*?)^```$", readme, flags=re.M | re.S)[1].splitlines()
+    assert asked[0] == "kith serve shop &"
+    environment = {**os.environ, "PATH": f"{os.path.dirname(KITH)}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-eu", "-c", made], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    with Server(tmp_path / "shop") as server:
+        answers = [subprocess.run(["sh", "-eu", "-c", line.replace("127.0.0.1:6333", f"127.0.0.1:{server.port}")],
+                                  cwd=tmp_path, check=True, capture_output=True, text=True).stdout for line in asked[1:]]
+        assert [hit["id"] for hit in json.loads(answers[0])["results"][0]] == [1, 3]
+        assert "kith_requests_total" in answers[1]

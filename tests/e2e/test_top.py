@@ -111,8 +111,8 @@ def read_until(fd, part, seconds=20):
 @pytest.mark.parametrize("key", [b"q", b"\x03"])
 def test_live_on_a_terminal(server, key):
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([KITH, "top", server.url, "--seconds", "0.1"], stdin=theirs, stdout=theirs, stderr=theirs,
-                               env=environment(), start_new_session=True,
+    process = subprocess.Popen([KITH, "top", server.url, "--seconds", "0.1"], stdin=theirs, stdout=theirs,
+                               stderr=theirs, env=environment(), start_new_session=True,
                                preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
     os.close(theirs)
     try:
@@ -130,8 +130,8 @@ def test_live_on_a_terminal(server, key):
 
 
 def test_https_trusts_whom_it_is_told_to(server, tmp_path):
-    maker = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-             "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem",
+    maker = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem",
              "-out", tmp_path / "cert.pem"]
     if subprocess.run(maker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("openssl is not there to make a certificate")

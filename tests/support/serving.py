@@ -12,7 +12,7 @@ import subprocess
 import time
 
 KITH = os.environ.get("KITH_BIN", str(pathlib.Path(__file__).resolve().parents[2] / "build" / "kith"))
-PATIENCE_S = 60
+PATIENCE_S = 30
 
 
 class Server:

@@ -22,7 +22,7 @@ enum { LOOPS = 2, STREAM_BYTES = 300000 };
 
 struct app {
     ks_call *queued[LOOPS][64];
-    size_t count[LOOPS];
+    size_t count[LOOPS], turns_to_wait;
     atomic_size_t observed, observed_bytes, forgotten, freed_streams, gone_seen;
     atomic_int last_status, release;
     pthread_t threads[64];
@@ -54,6 +54,11 @@ static void by_turn(ks_call *call) {
 
 static uint64_t turn(void *context, unsigned loop) {
     struct app *app = context;
+    /* A search that waits for company: only the turn after next answers, and nothing comes meanwhile. */
+    if (app->count[loop] && app->turns_to_wait) {
+        app->turns_to_wait--;
+        return 20000000;
+    }
     const size_t count = app->count[loop];
     app->count[loop] = 0;
     for (size_t i = 0; i < count; i++) {
@@ -247,6 +252,14 @@ static void keeps_the_connection(void **state) {
         free(answer);
     }
     close(fd);
+}
+
+static void answers_by_a_turn_of_its_own(void **state) {
+    struct server *server = *state;
+    server->app.turns_to_wait = 3;
+    char *answer = client_ask(server->port, "GET /turn HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_int_equal(client_status(answer), 200);
+    free(answer);
 }
 
 static int has_three(const char *text, size_t count) {
@@ -453,6 +466,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_at_once, start, stop),
         cmocka_unit_test_setup_teardown(keeps_the_connection, start, stop),
+        cmocka_unit_test_setup_teardown(answers_by_a_turn_of_its_own, start, stop),
         cmocka_unit_test_setup_teardown(pipelines, start, stop),
         cmocka_unit_test_setup_teardown(ends_from_another_thread, start, stop),
         cmocka_unit_test_setup_teardown(notices_who_leaves, start, stop),

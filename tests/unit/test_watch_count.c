@@ -64,7 +64,7 @@ static void assert_value(const char *text, const char *head, double value) {
 static void test_names_keep_their_numbers(void **state) {
     (void)state;
     ks_names names;
-    char name[16];
+    char name[32];
     ks_names_init(&names, 100);
     for (int round = 0; round < 2; round++)
         for (int i = 0; i < 150; i++) {

@@ -123,7 +123,7 @@ static void test_long_texts_are_cut(void **state) {
         ks_line line;
         ks_line_begin(&line, &to, KS_LOG_DEBUG, "call", text);
         for (int i = 0; i < 20; i++) {
-            char name[16];
+            char name[32];
             snprintf(name, sizeof(name), "field%d", i);
             ks_line_text(&line, name, text + i);
             ks_line_uint(&line, name + 1, 1);
