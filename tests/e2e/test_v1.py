@@ -325,12 +325,32 @@ def test_generations(server):
     assert shop.bad("/query", {"vector": [3, 2, 3]})[0] == 400
     shop.good("/generations/2/canary", {"share": 1})
     assert shop.hits(vector=[3, 2, 3], k=1, user="anybody") == [[3]]
+    told = shop.good("/generations?user=anybody", method="GET")
+    assert told["asked"] == 2 and [g["number"] for g in told["generations"]] == [1, 2]
+    for wrong in ({"2": [1]}, {"x": [1, 2, 3]}, {"0": [1, 2]}, {"9": [1, 2]}, [1], {"2": {"y": [1, 2, 3]}}):
+        status, _ = shop.bad("/points", {"points": [{"id": 9, "vector": [9, 1], "generations": wrong}]})
+        assert status in (400, 404)
+    shop.good("/points", {"points": [{"id": 9, "vector": [9, 1], "generations": {"2": [9, 2, 3]}}]})
+    assert shop.hits(vector=[9, 2, 3], k=1, generation=2) == shop.hits(vector=[9, 1], k=1) == [[9]]
     assert shop.bad("/flip", {"to": 2, "min_share": 1})[0] == 400
     assert shop.good("/flip", {"to": 2, "min_share": 0.5})["to"] == 2
     assert shop.hits(vector=[3, 2, 3], k=1, model="two") == [[3]]
     assert shop.good("/flip", {"to": 0})["to"] == 1
     assert shop.good("/generations/2", method="DELETE") == {"dropped": True}
     assert [g["number"] for g in shop.good("/generations", method="GET")["generations"]] == [1]
+
+
+def test_errors_say_what_the_library_refused_by(server):
+    shop = make(server, "kinds", vectors=[{"dim": 2}], fields=[{"name": "price", "type": "float"}])
+    shop.good("/points", {"points": [{"id": 1, "vector": [1, 1]}]})
+    for path, body, kind in (("/points", {"mode": "insert", "points": [{"id": 1, "vector": [1, 1]}]}, "data"),
+                             ("/points", {"points": [{"id": 2, "payload": {"price": "dear"}}]}, "data"),
+                             ("/points", {"mode": "update", "points": [{"id": 9, "vector": [1, 1]}]}, "notfound"),
+                             ("/points/count", {"filter": "price <"}, "argument"), ("/points/count", {"filter": 5}, None)):
+        _, answer = shop.call("POST", path, body)
+        assert json.loads(answer)["error"].get("kind") == kind
+    number = shop.good("/profiles/rebuild", {"profile": "nobody"}, expect=202)["job"]
+    assert job_of(server, number)["error_kind"] == "notfound"
 
 
 # ---- Jobs, snapshots -------------------------------------------------------------------------------------------------
