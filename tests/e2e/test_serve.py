@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`kith serve` as an operator meets it: where it listens and where not, keys, TLS, signals, what systemd hands over, and
 the errors of a wrong start. Standard library only."""
+import http.client
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -330,6 +333,42 @@ def test_calls_that_take_too_long_are_left(folder):
         assert server.stop() == 0
         assert "not answered within 50 ms" in server.log()
         begun.close()
+
+
+def write_until_it_ends(server, worker, acknowledged):
+    """Points of one connection after the other, each remembered when the server has said that it is there."""
+    connection = server.connect()
+    for number in range(worker, 10**9, 8):
+        body = json.dumps({"points": [{"id": number + 1, "vector": [number % 97, worker, 1]}]})
+        try:
+            connection.request("POST", "/v1/collections/shop/points", body)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            return
+        assert answer.status == 200
+        acknowledged.append(number + 1)
+
+
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(folder):
+    acknowledged = []
+    for _ in range(2):
+        with Server(folder / "shop") as server:
+            before = len(acknowledged)
+            writers = [threading.Thread(target=write_until_it_ends, args=(server, worker, acknowledged)) for worker in range(8)]
+            for writer in writers:
+                writer.start()
+            while len(acknowledged) < before + 200:
+                assert server.process.poll() is None
+                time.sleep(0.001)
+            assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+            for writer in writers:
+                writer.join()
+        with Server(folder / "shop") as server:
+            status, _, body = server.ask("POST", "/v1/collections/shop/points/exists", {"ids": acknowledged})
+            assert status == 200 and all(json.loads(body)["exists"])
+            assert server.stop() == 0
+    good("verify", folder / "shop")
 
 
 # ---- systemd -----------------------------------------------------------------------------------------------------------
