@@ -36,8 +36,8 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e page-test python python-test bench bench-peers bench-collections \
-	bench-serve bench-docs soak sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test \
+	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
@@ -69,6 +69,23 @@ e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
 
+# Clients of the server as they are today, other people's and our own: 450 MB of packages, which are installed once.
+clients = $(BUILD)/clients-venv
+
+client-test: python ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(clients)/ready
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/python/*.whl
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
+	    tests/clients
+
+$(clients)/ready: tests/clients/requirements.txt
+	@rm -rf $(clients)
+	@python3 -m venv $(clients)
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
 # The web page in a real browser. `make test` runs all but this, which takes a browser to install.
 page_venv = $(BUILD)/page-venv
 
@@ -84,6 +101,23 @@ $(page_venv)/ready: tests/e2e/requirements-page.txt
 	@rm -rf $(page_venv)
 	@python3 -m venv $(page_venv)
 	@$(page_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-page.txt
+	@touch $@
+
+# The manifests of Kubernetes against its schemas, which come with a package of Python.
+deploy_venv = $(BUILD)/deploy-venv
+
+deploy-test: ## Hold the Kubernetes manifests against the schemas and against the command
+	@$(setup) python
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(deploy_venv)/ready
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(deploy_venv)/bin/python -m pytest -q \
+	    -p no:cacheprovider tests/e2e/test_deploy.py
+
+$(deploy_venv)/ready: tests/e2e/requirements-deploy.txt
+	@rm -rf $(deploy_venv)
+	@python3 -m venv $(deploy_venv)
+	@$(deploy_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-deploy.txt
 	@touch $@
 
 # The package is built and installed again when one of these changed, and only then.

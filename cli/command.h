@@ -69,6 +69,7 @@ int command_compact(const struct arguments *arguments);
 int command_repair(const struct arguments *arguments);
 int command_serve(const struct arguments *arguments);
 int command_key(const struct arguments *arguments);
+int command_autoscale(const struct arguments *arguments);
 int command_demo(const struct arguments *arguments);
 int command_cpu(const struct arguments *arguments);
 int command_help(const struct arguments *arguments);

@@ -377,15 +377,15 @@ const struct command command_table[COMMANDS] = {
          0,
          1,
          "answer over HTTP",
-         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
-         "ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people at "
-         "/ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
+         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways "
+         "to ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people "
+         "at /ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
          "\n"
          "Without more it listens on this machine alone. Other addresses take --keys, --tls-cert and --tls-key. "
          "Searches that come together are answered together; one alone is answered at once.\n"
          "\n"
-         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
-         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was "
+         "acknowledged is lost by either. SIGHUP reads keys and certificates again.\n"
          "\n"
          "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
          "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "
@@ -410,6 +410,25 @@ const struct command command_table[COMMANDS] = {
           {"kith key tenant-7 --role write --segment tenant-7 --keys keys.json", "its own items alone"},
           {"kith key ops --role admin", "prints the line"}},
          command_key},
+    [COMMAND_AUTOSCALE] =
+        {COMMAND_AUTOSCALE,
+         "autoscale",
+         "[URL...]",
+         0,
+         OPERANDS_MAX,
+         "say how many servers there should be",
+         "Looks at how busy servers are, how many calls wait and how long answers take (/v1/stats), and says how many "
+         "servers there should be: once, or with --port again and again, for Kubernetes or whoever else starts them. "
+         "More are asked for at once, fewer when fewer have done for a while. A name with several addresses is as many "
+         "servers.\n"
+         "\n"
+         "With --simulate it replays recorded traffic through a model of servers with queues and a time to start, and "
+         "compares what the controller does with an oracle that knows the future and with fixed sizes: server hours, "
+         "99th percentile, late and refused calls, changes, and flaps (more again soon after fewer).",
+         {{"kith autoscale http://a:6333 http://b:6333", "how many there should be now"},
+          {"kith autoscale http://kith-headless:6333 --min 2 --max 20 --port 9333", "for a Kubernetes autoscaler"},
+          {"kith autoscale --simulate day.trace --times 100 --svg day.svg", "what it would have done"}},
+         command_autoscale},
     [COMMAND_DEMO] =
         {COMMAND_DEMO,
          "demo",

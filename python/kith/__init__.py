@@ -10,7 +10,7 @@
 
 Index.build makes an index from vectors, open() maps one from a file, Index.search finds neighbours. Answers are exact,
 to the last bit of each distance, unless a target recall is given. Index.join answers many queries into files. A
-Collection is a folder of items that change while they are searched.
+Collection is a folder of items that change while they are searched, and connect() reaches one at a server.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ._convert import to_queries as _to_queries
 from ._cpu import cpu, distance, get_threads, set_threads
 from ._errors import (
     BY_STATUS,
+    AccessError,
     ArgumentError,
     BusyError,
     CancelledError,
@@ -37,6 +38,7 @@ from ._errors import (
     MissingIdError,
     NoSpaceError,
     NotFoundError,
+    ServerError,
     UnsupportedError,
     VersionError,
 )
@@ -52,11 +54,11 @@ _kith._register(BY_STATUS, MissingIdError, Result, _to_queries, _make_filter, Ex
 version = __version__ = _kith.version
 
 __all__ = [
-    "ArgumentError", "BusyError", "CancelledError", "Collection", "CorruptError", "DataError", "DeadlineError", "Error",
-    "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult", "LimitError",
-    "MissingFileError", "MissingIdError", "NoSpaceError", "NotFoundError", "RangeResult", "Result", "Source",
-    "UnsupportedError", "VersionError", "Written", "cpu", "distance", "get_threads", "open", "read", "set_threads",
-    "tune", "verify", "version",
+    "AccessError", "ArgumentError", "BusyError", "CancelledError", "Collection", "CorruptError", "DataError",
+    "DeadlineError", "Error", "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult",
+    "LimitError", "MissingFileError", "MissingIdError", "NoSpaceError", "NotFoundError", "RangeResult",
+    "RemoteCollection", "Result", "Server", "ServerError", "Source", "UnsupportedError", "VersionError", "Written",
+    "connect", "cpu", "distance", "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
 ]
 
 
@@ -68,7 +70,11 @@ del _public
 
 
 def __getattr__(name: str) -> Any:
-    """Sources and joins are imported when they are first used: most searches need none."""
+    """Sources, joins and servers are imported when they are first used: most searches need none."""
+    if name in ("connect", "RemoteCollection", "Server"):
+        from . import _server
+
+        return getattr(_server, name)
     if name in ("read", "Source"):
         from . import _sources
 
@@ -81,4 +87,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), "JoinResult", "read", "Source"})
+    return sorted({*globals(), "JoinResult", "RemoteCollection", "Server", "Source", "connect", "read"})

@@ -104,6 +104,18 @@ class CancelledError(Error):
     status = "cancelled"
 
 
+class AccessError(Error, PermissionError):
+    """A server wants a key, or this key may not do that."""
+
+    status = "access"
+
+
+class ServerError(Error, ConnectionError):
+    """A server cannot be reached, or does not answer as one of kith's does."""
+
+    status = "server"
+
+
 # In the order of kith_status. KITH_E_NOMEM is a MemoryError, which C raises by itself.
 BY_STATUS = (
     Error, ArgumentError, MemoryError, FileError, NoSpaceError, MissingFileError, FormatError, DataError, CorruptError,

@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import _kith
-from ._collection import _real, _spec, _word
 from ._errors import ArgumentError
 from ._items import UTC
 from ._options import dtype as _dtype
 from ._options import metric as _metric
 from ._options import whole
+from ._words import real, spec, word
 
 MOST = 2**32 - 1
 
@@ -24,7 +24,7 @@ def number_of(value: Any) -> int:
 
 
 def share_of(value: Any, name: str) -> float:
-    share = _real(value, name)
+    share = real(value, name)
     if not 0 <= share <= 1:
         raise ArgumentError(f"{name} is {value}, 0 to 1 are possible")
     return share
@@ -46,8 +46,8 @@ def begin(shop: Any, model: str | None, dim: int | None, dtype: Any, metric: str
                                 "says of which the generation has its own")
         vectors = {now[0][0]: (dim, dtype, metric)}
     current = {name: (_dtype(kind), _metric(measure)) for name, _, kind, measure in now}
-    specs = [_spec(name, spec) for name, spec in vectors.items()]
-    return shop._begin(model if model is None else _word(model, "model"),
+    specs = [spec(name, given) for name, given in vectors.items()]
+    return shop._begin(model if model is None else word(model, "model"),
                        [(name, size, kind or current.get(name, (0, 0))[0], measure or current.get(name, (0, 0))[1])
                         for name, size, kind, measure in specs])
 

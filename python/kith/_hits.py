@@ -183,8 +183,10 @@ def unpack(texts: tuple[bytes, np.ndarray]) -> list[str]:
     return [text.decode("utf-8", "replace") for text in unpack_bytes(texts)]
 
 
-def bodies(texts: tuple[bytes, np.ndarray]) -> list[dict[str, Any] | None]:
-    """JSON's objects, parsed in one call, which takes a fraction of many."""
+def bodies(texts: Any) -> list[dict[str, Any] | None]:
+    """JSON's objects, parsed in one call, which takes a fraction of many; or parsed already, from a server."""
+    if isinstance(texts, list):
+        return texts
     return json.loads((b"[" + b",".join([text or b"null" for text in unpack_bytes(texts)]) + b"]").decode())
 
 

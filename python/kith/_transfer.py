@@ -19,9 +19,10 @@ import numpy as np
 
 from . import _bulk, _files
 from ._errors import ArgumentError, DataError, FormatError, MissingFileError, UnsupportedError
-from ._hits import Written, unpack, unpack_bytes
+from ._hits import Written, unpack
 from ._items import pack_ids, records
 from ._options import whole
+from ._wire import bodies_as_bytes
 
 BATCH = 4096
 _NPY_HEADER = 128
@@ -100,7 +101,7 @@ class _PairOut:
             for row in np.flatnonzero(present == 0).tolist():
                 lacks[row].append(name)
         names = ids.tolist() if texts is None else unpack(texts)
-        for id, body, expires, missing in zip(names, unpack_bytes(payloads), expiries.tolist(), lacks):
+        for id, body, expires, missing in zip(names, bodies_as_bytes(payloads), expiries.tolist(), lacks):
             line = f'{{"id":{json.dumps(id, ensure_ascii=False)}'.encode()
             line += b',"payload":' + body if body else b""
             line += b',"expires":%d' % expires if expires else b""
@@ -152,7 +153,7 @@ class _ParquetOut:
         pa = self._pa
         ids, texts, payloads, _, expiries, vectors = answer
         arrays = [pa.array(ids if texts is None else unpack(texts), self._schema.field("id").type),
-                  pa.array([body.decode() if body else None for body in unpack_bytes(payloads)], pa.string()),
+                  pa.array([body.decode() if body else None for body in bodies_as_bytes(payloads)], pa.string()),
                   pa.array(expiries.astype(np.int64), pa.timestamp("ms", "UTC"), mask=expiries == 0)]
         for name in self._names:
             rows, present = vectors[name]
@@ -208,7 +209,10 @@ def load(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wishes, report
     """Write the items of a source: in one step where that can be, else a batch at a time."""
     generation = wishes.generation
     specs = shop._specs(0 if generation is None else whole(generation, "generation", 1, 2**32 - 1))
-    bulk = None if wishes.mode not in _bulk.MODES or generation is not None else _bulk_of(source, ids, payloads, wishes, specs)
+    if not shop._at_once:
+        return _load_portions(shop, source, ids, payloads, wishes, specs, report)
+    bulk = None if wishes.mode not in _bulk.MODES or generation is not None else \
+        _bulk_of(source, ids, payloads, wishes, specs)
     if bulk is not None and (bulk[0][0][1].rows > BATCH or wishes.resume or isinstance(source, dict) or wishes.name):
         written = _bulk.load(shop, *bulk, wishes.mode, wishes.resume, report)
         if report is not None:
@@ -218,6 +222,40 @@ def load(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wishes, report
         raise ArgumentError("name, resume and dicts of vectors go with vectors, upsert and insert, not with what is "
                             "written some thousand at a time")
     return _load_batches(shop, _open(source, ids, payloads, specs, shop._strings), wishes, report)
+
+
+def _load_portions(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wishes, specs: list[tuple[Any, ...]],
+                   report: Any) -> Written:
+    """What _bulk.py would do in one step, where that cannot be."""
+    if wishes.resume:
+        raise UnsupportedError("resume= is for folders: a server is given some thousand items at a time, and those "
+                               "that are there already are replaced by an upsert")
+    if not wishes.name and not isinstance(source, dict):
+        return _load_batches(shop, _open(source, ids, payloads, specs, shop._strings), wishes, report)
+    names = [name for name, *_ in specs]
+    sources = _bulk.sources_of(source, ids, wishes.name, specs)
+    first = sources[0][1]
+    labels: Any = first.ids if first.ids is not None else np.arange(first.rows, dtype=np.int64)
+    bodies = _beside(payloads, first.rows)
+    pack_ids(labels[:1], shop._strings)
+
+    def batches() -> Iterator[Batch]:
+        for at in range(0, first.rows, BATCH):
+            part = slice(at, at + BATCH)
+            yield Batch(labels[part], {names[number]: rows.array[part] for number, rows in sources},
+                        None if bodies is None else bodies[part], None)
+
+    return _load_batches(shop, (first.rows, batches()), wishes, report)
+
+
+def _beside(payloads: Any, rows: int) -> Any:
+    """The payloads of so many rows: dicts, a frame, or the path of a file with a line each."""
+    bodies = _lines(os.fspath(payloads)) if isinstance(payloads, (str, os.PathLike)) else records(payloads)
+    if bodies is not None and not hasattr(bodies, "__len__"):
+        bodies = list(bodies)
+    if bodies is not None and len(bodies) != rows:
+        raise ArgumentError(f"payloads: there are {len(bodies)} for {rows} items")
+    return bodies
 
 
 def _bulk_of(source: Any, ids: Any, payloads: Any, wishes: Wishes,
@@ -294,16 +332,12 @@ def _open(source: Any, ids: Any, payloads: Any, specs: list[tuple[Any, ...]],
 
 
 def _of_source(source: Any, ids: Any, payloads: Any, strings: bool) -> tuple[int, Iterator[Batch]]:
-    """Whatever kith.read takes, with payloads beside it: dicts, a frame, or the path of a file with a line each."""
+    """Whatever kith.read takes, with payloads beside it."""
     from ._sources import as_source
 
     read = as_source(source, ids)
     labels: Any = read.ids if read.ids is not None else np.arange(read.rows, dtype=np.int64)
-    bodies = _lines(os.fspath(payloads)) if isinstance(payloads, (str, os.PathLike)) else records(payloads)
-    if bodies is not None and not hasattr(bodies, "__len__"):
-        bodies = list(bodies)
-    if bodies is not None and len(bodies) != read.rows:
-        raise ArgumentError(f"payloads: there are {len(bodies)} for {read.rows} items")
+    bodies = _beside(payloads, read.rows)
     pack_ids(labels[:1], strings)  # refuses those of the other kind before anything is written
 
     def batches() -> Iterator[Batch]:

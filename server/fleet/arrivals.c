@@ -38,8 +38,10 @@ struct ks_arrivals {
     int begun, over;
     double first_s;
     double from_s, to_s;       /* the part that is being dealt out, */
-    uint64_t count, dealt;     /* evenly */
+    uint64_t left;             /* so many calls of it still, */
+    double at_s;               /* from here on */
     double next_s, next_calls; /* what was read ahead */
+    uint64_t random;
 };
 
 static kith_status refuse(kith_error *error, kith_status status, const char *format, ...)
@@ -107,7 +109,7 @@ kith_status ks_arrivals_open(const char *path, unsigned times, ks_arrivals **out
 void ks_arrivals_rewind(ks_arrivals *arrivals) {
     rewind(arrivals->file);
     if (arrivals->trace) (void)!fseek(arrivals->file, HEADER_BYTES, SEEK_SET);
-    arrivals->read = arrivals->line = arrivals->count = arrivals->dealt = 0;
+    arrivals->read = arrivals->line = arrivals->left = arrivals->random = 0;
     arrivals->begun = arrivals->over = 0;
 }
 
@@ -177,6 +179,21 @@ static int read_next(ks_arrivals *arrivals, kith_error *error) {
     return 1;
 }
 
+/* A minute of a trace, whose first call was read ahead. */
+static int next_minute(ks_arrivals *arrivals, kith_error *error) {
+    int got = 1;
+    double calls = 0;
+    arrivals->from_s = floor(arrivals->next_s / 60) * 60;
+    arrivals->to_s = arrivals->from_s + 60;
+    while (got == 1 && arrivals->next_s < arrivals->to_s) {
+        calls++;
+        got = read_next(arrivals, error);
+    }
+    arrivals->over = !got;
+    arrivals->left = (uint64_t)calls * arrivals->times;
+    return got < 0 ? got : 1;
+}
+
 /* Make the next part the one that is dealt out. The last one lasts as long as the one before it. */
 static int next_part(ks_arrivals *arrivals, kith_error *error) {
     if (arrivals->over) return 0;
@@ -185,23 +202,41 @@ static int next_part(ks_arrivals *arrivals, kith_error *error) {
         if (got != 1) return got;
         arrivals->from_s = arrivals->to_s = 0;
     }
+    if (arrivals->trace && arrivals->times > 1) {
+        const int got = next_minute(arrivals, error);
+        arrivals->at_s = arrivals->from_s;
+        return got;
+    }
     const double from = arrivals->next_s, calls = arrivals->next_calls, lasted = arrivals->to_s - arrivals->from_s;
     const int got = read_next(arrivals, error);
     if (got < 0) return got;
     arrivals->over = !got;
-    arrivals->from_s = from;
+    arrivals->from_s = arrivals->at_s = from;
     arrivals->to_s = got ? arrivals->next_s : from + (lasted > 0 ? lasted : 1);
-    arrivals->count = (uint64_t)llround(calls * arrivals->times);
-    arrivals->dealt = 0;
+    arrivals->left = (uint64_t)llround(calls * arrivals->times);
     return 1;
 }
 
+/* SplitMix64 (Steele, Lea, Flood 2014); 0 < result <= 1. */
+static double draw(ks_arrivals *arrivals) {
+    uint64_t z = arrivals->random += UINT64_C(0x9e3779b97f4a7c15);
+    z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+    return (double)(((z ^ z >> 31) >> 11) + 1) * 0x1p-53;
+}
+
 int ks_arrivals_next(ks_arrivals *arrivals, double *time_s, kith_error *error) {
-    while (arrivals->dealt == arrivals->count) {
+    while (!arrivals->left) {
         const int got = next_part(arrivals, error);
         if (got != 1) return got;
     }
-    *time_s =
-        arrivals->from_s + (arrivals->to_s - arrivals->from_s) * (double)arrivals->dealt++ / (double)arrivals->count;
+    if (arrivals->trace && arrivals->times == 1) {
+        *time_s = arrivals->from_s; /* as it was */
+    } else {
+        /* The least of so many times that are uniform over what is left of the part. */
+        const double share = 1 - pow(draw(arrivals), 1 / (double)arrivals->left);
+        *time_s = arrivals->at_s += (arrivals->to_s - arrivals->at_s) * share;
+    }
+    arrivals->left--;
     return 1;
 }

@@ -121,19 +121,27 @@ static void fail_plain(ks_call *call, int status, const char *sentence) {
     ks_text_add_line(&call->reply.body, "\n");
 }
 
-void ks_call_fail(ks_call *call, int status, const char *format, ...) {
+static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values)
+    __attribute__((format(printf, 4, 0)));
+
+static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values) {
     char sentence[1024];
-    va_list values;
-    va_start(values, format);
     vsnprintf(sentence, sizeof(sentence), format, values);
-    va_end(values);
     /* A text that was cut must not end in half a character. */
     size_t length = strlen(sentence);
     while (length && !ks_is_text(sentence, length) && length + 4 > sizeof(sentence) - 1) sentence[--length] = 0;
     reset_reply(call);
+    call->refused = refused;
     if (status == 503 && !call->reply.retry_after_s) call->reply.retry_after_s = 1;
     (call->fail ? call->fail : fail_plain)(call, status, sentence);
     call->reply.status = status;
+}
+
+void ks_call_fail(ks_call *call, int status, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    fail_with(call, status, KITH_OK, format, values);
+    va_end(values);
 }
 
 int ks_http_status(kith_status status) {
@@ -164,9 +172,18 @@ int ks_http_status(kith_status status) {
     }
 }
 
+static void fail_status(ks_call *call, kith_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void fail_status(ks_call *call, kith_status status, const char *format, ...) {
+    va_list values;
+    va_start(values, format);
+    fail_with(call, ks_http_status(status), status, format, values);
+    va_end(values);
+}
+
 void ks_call_fail_status(ks_call *call, kith_status status, const kith_error *error) {
-    const char *text = error && error->text[0] ? error->text : kith_status_text(status);
-    ks_call_fail(call, ks_http_status(status), "%s", text);
+    fail_status(call, status, "%s", error && error->text[0] ? error->text : kith_status_text(status));
 }
 
 void ks_call_no_memory(ks_call *call) {

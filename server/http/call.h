@@ -49,7 +49,7 @@ enum { KS_PARTS_MAX = 6 };
 
 struct ks_call {
     /* The request. All texts end in a zero and are UTF-8 without control characters; parts of the path are decoded, and
-     * none of them is "." or "..". */
+     * none of them is "." or "..", nor is a piece of one between slashes (an id that is a URL has some). */
     ks_method method;
     const char *path;                /* as it was sent, without what follows a "?" */
     const char *query;               /* what followed it, as it was sent; NULL: nothing did */
@@ -65,6 +65,7 @@ struct ks_call {
     ks_fail_fn *fail;
     /* The reply. */
     ks_reply reply;
+    kith_status refused; /* what the library said when it failed by that; for the family's fail */
     /* For the log and the metrics, if a handler knows them; static, or in the call's memory. */
     const char *collection;
     uint64_t searched_ns, waited_ns;

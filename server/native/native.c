@@ -47,12 +47,32 @@ static const ks_route routes[] = {
     {KS_GET, COLLECTION "/snapshots", KS_ADMIN, "snapshots", ks_v1_snapshots},
 };
 
+/* What the library refused by, for clients that raise what a program without a server between would: their 400 alone
+ * does not tell a wrong argument from wrong data. NULL: it was not the library. */
+const char *ks_v1_kind(kith_status status) {
+    static const char *const words[] = {[KITH_E_ARG] = "argument",
+                                        [KITH_E_IO] = "io",
+                                        [KITH_E_NOSPACE] = "nospace",
+                                        [KITH_E_NOTFOUND] = "notfound",
+                                        [KITH_E_FORMAT] = "format",
+                                        [KITH_E_DATA] = "data",
+                                        [KITH_E_CORRUPT] = "corrupt",
+                                        [KITH_E_VERSION] = "version",
+                                        [KITH_E_LIMIT] = "limit",
+                                        [KITH_E_BUSY] = "busy",
+                                        [KITH_E_CANCELLED] = "cancelled",
+                                        [KITH_E_DEADLINE] = "deadline",
+                                        [KITH_E_UNSUPPORTED] = "unsupported"};
+    return (size_t)status < sizeof(words) / sizeof(*words) ? words[status] : NULL;
+}
+
 static void say(ks_call *call, int status, const char *sentence) {
     ks_json json = KS_JSON(&call->reply.body);
     ks_json_object(&json, NULL);
     ks_json_object(&json, "error");
     ks_json_int(&json, "status", status);
     ks_json_text(&json, "message", sentence);
+    if (ks_v1_kind(call->refused)) ks_json_text(&json, "kind", ks_v1_kind(call->refused));
     ks_json_object_end(&json);
     ks_json_object_end(&json);
     call->reply.status = status;

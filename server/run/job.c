@@ -78,6 +78,7 @@ static void end(ks_jobs *jobs, job *one, kith_status status, const ks_text *made
         take_text(&one->info, made);
     else
         snprintf(one->info.text, sizeof(one->info.text), "%s", error->text);
+    one->info.status = status;
     one->info.ended_ms = now_ms();
     pthread_mutex_unlock(&jobs->lock);
 }

@@ -114,6 +114,7 @@ typedef struct ks_job_info {
     uint64_t done, total;
     uint64_t started_ms, ended_ms; /* since 1970 */
     char text[512];                /* why it failed, or what it made, as JSON */
+    kith_status status;            /* what it failed with */
 } ks_job_info;
 
 /* `work` on a worker of its own kind (one job at a time), with a progress callback that it must pass on, which also
