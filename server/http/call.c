@@ -121,8 +121,10 @@ static void fail_plain(ks_call *call, int status, const char *sentence) {
     ks_text_add_line(&call->reply.body, "\n");
 }
 
-__attribute__((format(printf, 4, 0))) static void fail_with(ks_call *call, int status, kith_status refused,
-                                                            const char *format, va_list values) {
+static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values)
+    __attribute__((format(printf, 4, 0)));
+
+static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values) {
     char sentence[1024];
     vsnprintf(sentence, sizeof(sentence), format, values);
     /* A text that was cut must not end in half a character. */
@@ -170,8 +172,10 @@ int ks_http_status(kith_status status) {
     }
 }
 
-__attribute__((format(printf, 3, 4))) static void fail_status(ks_call *call, kith_status status, const char *format,
-                                                              ...) {
+static void fail_status(ks_call *call, kith_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void fail_status(ks_call *call, kith_status status, const char *format, ...) {
     va_list values;
     va_start(values, format);
     fail_with(call, ks_http_status(status), status, format, values);

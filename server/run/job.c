@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Jobs: one thread does one at a time, in the order in which they came. A ring remembers what became of the last 256; one
- * that is not over is never forgotten, so that no more than that many wait. */
+ * Jobs: one thread does one at a time, in the order in which they came. A ring remembers what became of the last 256;
+ * one that is not over is never forgotten, so that no more than that many wait. */
 #define _GNU_SOURCE
 #include "run/inner.h"
 
