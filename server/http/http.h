@@ -28,7 +28,8 @@ typedef struct ks_http_options {
     /* One turn of what was queued by handlers of this loop: NULL, or returns in how many nanoseconds it wants another,
      * 0 now, UINT64_MAX not until something comes. */
     uint64_t (*turn)(void *app, unsigned loop);
-    /* NULL, or told when a call is over, by the loop's thread: for metrics and the log. */
+    /* NULL, or told when a call is over, by the loop's thread: for metrics and the log. call->route is NULL where none
+     * was found, and the status 499 where the client went before its answer. */
     void (*observe)(const ks_call *call, uint64_t total_ns, size_t sent_bytes);
 } ks_http_options;
 
@@ -47,8 +48,8 @@ void ks_http_state_of(const ks_http *http, ks_http_state *state);
 kith_status ks_http_renew(ks_http *http, kith_error *error);
 /* Wake a loop, so that its turn comes. Any thread. */
 void ks_http_wake(ks_http *http, unsigned loop);
-/* Take no more connections, say "Connection: close" in replies, and wait until all calls are answered or the time is
- * up; then stop. Whether all were answered. */
+/* Take no more connections (the port is free at once), say "Connection: close" in replies, and wait until all calls are
+ * answered or the time is up; then stop. Whether all were answered. */
 int ks_http_drain(ks_http *http, uint64_t limit_ms);
 void ks_http_stop(ks_http *http); /* NULL is fine */
 

@@ -301,7 +301,7 @@ static size_t keep_escapes(void *context, struct MHD_Connection *mhd, char *text
 }
 
 static struct MHD_Daemon *start_daemon(ks_loop *loop) {
-    /* Half of a connection's memory is its first read buffer: a JSON body with a vector of 384 numbers comes at once. */
+    /* Half of a connection's memory is its first read buffer: a JSON body with a vector of 384 numbers fits. */
     enum { CONNECTION_BYTES = 20480, TLS_ITEMS = 8 };
     const ks_http *http = loop->http;
     struct MHD_OptionItem tls[TLS_ITEMS];

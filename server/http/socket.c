@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sockets: the one that listens, and those that it brings. The first loop accepts and deals connections out, each to the
- * loop with the fewest. */
+ * Sockets: the one that listens, and those that it brings. The first loop accepts and deals connections out, each to
+ * the loop with the fewest. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

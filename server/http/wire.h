@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What http's files share and nobody else sees: the server, its loops, their connections and the wires, each of which is
- * one request on its way.
+ * What http's files share and nobody else sees: the server, its loops, their connections and the wires, each of which
+ * is one request on its way.
  *
  * I1. Everything of a loop is its thread's alone, but for the inbox, which has a lock, and the atomics.
  * I2. A wire is taken when the first line of a request has been read, and given back when the request is over and its

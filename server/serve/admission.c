@@ -38,6 +38,21 @@ static int is_loopback(const struct sockaddr_storage *address) {
     return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
 }
 
+int ks_serve_address_of(int socket, char text[KS_ADDRESS_BYTES], unsigned *port) {
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address);
+    if (getsockname(socket, (struct sockaddr *)&address, &size) != 0) return 0;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+    const int is_four = address.ss_family == AF_INET;
+    if (!is_four && address.ss_family != AF_INET6) return 0;
+    if (!inet_ntop(address.ss_family, is_four ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr, text,
+                   KS_ADDRESS_BYTES))
+        return 0;
+    *port = ntohs(is_four ? four->sin_port : six->sin6_port);
+    return 1;
+}
+
 /* An address that cannot be read is http's to refuse. */
 static int is_local(const ks_serve_options *options, int socket) {
     struct sockaddr_storage address = {0};

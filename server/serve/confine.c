@@ -3,8 +3,9 @@
  * Landlock for files, seccomp for system calls. Neither needs privileges; both last until the process ends.
  *
  * Landlock is used from its second version on: the first refuses to link files into another folder, which snapshots do.
- * seccomp has a list of what is refused instead of one of what is allowed: the C library, GnuTLS and SQLite choose their
- * calls anew with each version, and a server that dies of an update helps nobody. What is refused fails with EPERM. */
+ * seccomp has a list of what is refused instead of one of what is allowed: the C library, GnuTLS and SQLite choose
+ * their calls anew with each version, and a server that dies of an update helps nobody. What is refused fails with
+ * EPERM. */
 #define _GNU_SOURCE
 #include "serve/confine.h"
 

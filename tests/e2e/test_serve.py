@@ -244,12 +244,17 @@ def test_a_certificate_is_renewed_on_sighup(folder, certificate):
 
 
 def test_tls_files_are_checked_before_the_start(folder, certificate):
-    (folder / "other.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "other.pem", "--tls-key", certificate / "key.pem")
-    assert "other.pem" in text
+    tls = ["serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
+    shutil.copy(certificate / "key.pem", folder / "key.pem")
+    for text in ("", "nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        (folder / "cert.pem").write_text(text)
+        assert "cert.pem is no certificate in PEM form" in refused(INPUT, *tls)
     shutil.copy(certificate / "cert.pem", folder / "cert.pem")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "cert.pem")
-    assert "no certificate and its key" in text
+    (folder / "key.pem").write_text((certificate / "cert.pem").read_text())
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
+    (folder / "other").mkdir()
+    shutil.copy(make_certificate(folder / "other") / "key.pem", folder / "key.pem")
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
 
 
 # ---- Ending ------------------------------------------------------------------------------------------------------------
@@ -345,3 +350,21 @@ def test_the_readme_does_what_it_says(tmp_path):
                                   cwd=tmp_path, check=True, capture_output=True, text=True).stdout for line in asked[1:]]
         assert [hit["id"] for hit in json.loads(answers[0])["results"][0]] == [1, 3]
         assert "kith_requests_total" in answers[1]
+
+
+# ---- What runs it ------------------------------------------------------------------------------------------------------
+
+
+def test_units_and_container_say_what_the_command_knows(tmp_path):
+    known = set(re.findall(r"--[a-z-]+", good("serve", "--help").stdout))
+    unit, container = ((ROOT / "deploy" / name).read_text() for name in ("kith.service", "Containerfile"))
+    said = re.findall(r"--[a-z-]+", "".join(re.findall(r"^(?:#\s+KITH_OPTIONS=|ExecStart=|ENTRYPOINT ).*", unit + container, re.M)))
+    assert len(said) >= 5 and set(said) <= known
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd-analyze is not there to read the units")
+    for name in ("kith.service", "kith.socket"):
+        text = (ROOT / "deploy" / name).read_text().replace("/usr/local/bin/kith", str(KITH)).replace("man:kith(1)", "https://kith")
+        (tmp_path / name).write_text(text)
+    done = subprocess.run([analyze, "verify", tmp_path / "kith.service", tmp_path / "kith.socket"], capture_output=True, text=True)
+    assert "kith." not in done.stderr, done.stderr

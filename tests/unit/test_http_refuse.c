@@ -132,6 +132,9 @@ static void refuses_what_is_malformed(void **state) {
         {"POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
         {"POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
         {"POST /things HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400},
+        {"GET /things/1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+        {"GET /things/1 HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400},
+        {"GET /things/1 HTTP/9.9\r\nHost: a\r\n\r\n", 505},
         {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404},
         {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 404},
         {"GET /things/ HTTP/1.1\r\nHost: a\r\n\r\n", 404},
@@ -204,8 +207,10 @@ static void bounds_bodies(void **state) {
     request[length + BODY_MAX] = 0;
     assert_int_equal(client_asks(server->port, request), 200);
     /* Before the body is sent. */
-    assert_int_equal(client_asks(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n"),
-                     413);
+    char *answer = client_ask(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
+    assert_int_equal(client_status(answer), 413);
+    assert_non_null(strstr(answer, "family: The body has 1001 bytes; at most 1000 are taken."));
+    free(answer);
     assert_int_equal(
         client_asks(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n"),
         413);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The query processor, turn by turn: batches give what single searches give, keys get their shares, who is late, gone or
- * one too many is told so without a search, and what takes long does not hold up the loop. Calls and clock are the
+ * The query processor, turn by turn: batches give what single searches give, keys get their shares, who is late, gone
+ * or one too many is told so without a search, and what takes long does not hold up the loop. Calls and clock are the
  * test's own; pthread_create() is the processor's.
  * tiers: any */
 #define _GNU_SOURCE
@@ -453,6 +453,42 @@ static void test_the_hopeless_are_refused_at_once(void **state) {
     ks_run_destroy(run);
 }
 
+/* Calls are read and written between turns: that takes time too, and shows in how long others waited. */
+static void test_gaps_between_turns_are_foreseen(void **state) {
+    (void)state;
+    const uint64_t ms = 1000000;
+    ks_run *run = run_of((ks_run_options){.budget_ns = AMPLE_NS, .batch_max = 1});
+    struct asker *askers[60], *soon, *later;
+    for (size_t i = 0; i < 60; i++) {
+        askers[i] = asker_new(NULL);
+        ks_run_search(run, &askers[i]->search);
+        fake_ahead_ns += 1000 * ms;
+        (void)ks_run_turn(run, 0);
+    }
+    struct asker *before = asker_new(NULL);
+    ks_run_search(run, &before->search);
+    soon = asker_new(NULL), later = asker_new(NULL);
+    soon->fake->call.deadline_ns = ks_now_ns() + 800 * ms;
+    later->fake->call.deadline_ns = ks_now_ns() + 1000000 * ms;
+    ks_run_search(run, &soon->search);
+    ks_run_search(run, &later->search);
+    assert_int_equal(soon->refused, 1);
+    turn_until_idle(run);
+    assert_int_equal(later->status, KITH_OK);
+    /* Where nobody waits it is tried. */
+    struct asker *alone = asker_new(NULL);
+    alone->fake->call.deadline_ns = ks_now_ns() + 100000 * ms;
+    ks_run_search(run, &alone->search);
+    turn_until_idle(run);
+    assert_int_equal(alone->status, KITH_OK);
+    for (size_t i = 0; i < 60; i++) asker_free(askers[i]);
+    asker_free(before);
+    asker_free(soon);
+    asker_free(later);
+    asker_free(alone);
+    ks_run_destroy(run);
+}
+
 /* Whose time is over sooner goes first. */
 static void test_the_most_urgent_goes_first(void **state) {
     (void)state;
@@ -623,6 +659,7 @@ int main(void) {
         cmocka_unit_test(test_an_interactive_one_takes_the_place_of_a_lesser),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_the_hopeless_are_refused_at_once),
+        cmocka_unit_test(test_gaps_between_turns_are_foreseen),
         cmocka_unit_test(test_the_most_urgent_goes_first),
         cmocka_unit_test(test_who_has_gone_is_dropped),
         cmocka_unit_test(test_long_ones_leave_the_loop),
