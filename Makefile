@@ -36,8 +36,8 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test bench bench-peers \
-	bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test \
+	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs

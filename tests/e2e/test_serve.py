@@ -138,6 +138,36 @@ def test_the_process_is_confined_and_does_all_the_same(folder):
         assert privileges(server)["Seccomp"] == "0"
 
 
+# ---- Pages of others -------------------------------------------------------------------------------------------------
+
+
+def test_pages_of_others_may_not_ask(folder):
+    with Server(folder) as server:
+        ours = f"127.0.0.1:{server.port}"
+        for origin, host, status in ((f"http://{ours}", ours, 200), (None, "localhost", 200), (None, "[::1]:80", 200),
+                                     (f"http://localhost:{server.port}", f"LOCALHOST:{server.port}", 200),
+                                     ("http://evil.example", ours, 403), ("null", ours, 403),
+                                     ("http://evil.example", "evil.example", 403), (None, "evil.example", 403),
+                                     (None, "127.0.0.1.evil.example", 403), (None, "localhost.evil.example:80", 403)):
+            headers = {"Host": host, **({"Origin": origin} if origin else {})}
+            asked = server.ask("GET", "/v1/collections", headers=headers)
+            assert asked[0] == status, (origin, host, asked)
+            assert status == 200 or b"evil" not in asked[2]
+    make_key(folder, "web", "--role", "read")
+    secret = make_key(folder, "other", "--role", "read")
+    with Server(folder, "--keys", folder / "keys.json") as server:
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example"})[0] == 200
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example",
+                                                                        "Origin": "https://evil.example"})[0] == 403
+
+
+def test_people_are_led_to_the_page(folder):
+    with Server(folder) as server:
+        status, headers, _ = server.ask("GET", "/", headers={"Accept": "text/html,*/*"})
+        assert status == 302 and headers["Location"] == "ui/" and headers["X-Content-Type-Options"] == "nosniff"
+        assert server.ask("GET", "/")[0] == 200
+
+
 # ---- Keys --------------------------------------------------------------------------------------------------------------
 
 
