@@ -33,7 +33,7 @@ beside = $(if $(filter 1,$(JOBS)),,-j2 --output-sync=target)
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
-sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
+sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test \
