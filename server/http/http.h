@@ -19,9 +19,11 @@ typedef struct ks_http_options {
     size_t body_max;        /* 0: 64 MiB; larger ones are 413 */
     size_t bodies_max;      /* bytes of all bodies at once; 0: 512 MiB; beyond, 503 */
     uint64_t idle_ms;       /* that a connection may be silent; 0: 60,000 */
-    uint64_t request_ms;    /* that a request may take to come, 408; 0: 15,000 */
-    uint64_t answer_ms;     /* from arrival to deadline_ns; 0: 10,000 */
-    void *app;              /* becomes call->app */
+    uint64_t
+        request_ms; /* that a request may take to come, 408, and again so long as its body comes at 64 KB a second or
+                             * more; 0: 15,000 */
+    uint64_t answer_ms; /* from arrival to deadline_ns; 0: 10,000 */
+    void *app;          /* becomes call->app */
     const ks_router *router;
     /* Who asks: sets call->key and returns 0, or 401 or 403 and has written the reply. The route is known. */
     int (*authenticate)(ks_call *call);

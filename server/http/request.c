@@ -75,6 +75,7 @@ void *ks_request_line(void *context, const char *uri, struct MHD_Connection *mhd
     wire->connection = connection;
     wire->mhd = mhd;
     connection->wire = wire;
+    connection->counted_bytes = 0;
     if (!connection->coming) ks_connection_coming(connection, loop, ks_now_ns());
     /* A proxy's form: what follows the host is the path. */
     if (strncasecmp(uri, "http://", 7) == 0 || strncasecmp(uri, "https://", 8) == 0) {

@@ -89,9 +89,10 @@ struct ks_connection {
     struct MHD_Connection *mhd;
     int fd;
     int coming;
-    uint64_t since_ns;    /* its bytes began to come */
-    uint64_t finished_ns; /* its last request was over; 0: none was */
-    struct ks_wire *wire; /* the request that it is at, or NULL */
+    uint64_t counted_bytes; /* of the body, that were there when it was given time anew */
+    uint64_t since_ns;      /* its bytes began to come */
+    uint64_t finished_ns;   /* its last request was over; 0: none was */
+    struct ks_wire *wire;   /* the request that it is at, or NULL */
 };
 
 /* A connection that the first loop has accepted. */

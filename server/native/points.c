@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing and deleting points. A body of JSON is one write, all of it or none. A body of lines (application/x-ndjson) is
- * written in batches: each of them all or none, in order; an error says up to which line all was written. */
+ * Writing and deleting points. A body of JSON is one write, all of it or none. A body of lines (application/x-ndjson)
+ * is written in batches: each of them all or none, in order; an error says up to which line all was written. */
 #include <string.h>
 
 #include "native/batch.h"

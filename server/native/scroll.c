@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by the thread
- * that sends them: so the pages are small, and what is written meanwhile behind the place that was reached is seen, once.
- * Ids only ascend, so nothing comes twice. */
+ * that sends them: so the pages are small, and what is written meanwhile behind the place that was reached is seen,
+ * once. Ids only ascend, so nothing comes twice. */
 #include <stdlib.h>
 #include <string.h>
 

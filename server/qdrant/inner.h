@@ -64,7 +64,7 @@ typedef struct ks_qd_id_list {
 } ks_qd_id_list;
 int ks_qd_id_list_begin(const ks_qd_place *place, ks_qd_id_list *list, size_t count, size_t text_bytes);
 int ks_qd_id_list_add(const ks_qd_place *place, ks_qd_id_list *list, const json_t *value);
-kith_ids ks_qd_id_list_ids(const ks_qd_place *place, const ks_qd_id_list *list);
+kith_ids ks_qd_id_list_ids(const ks_qd_id_list *list);
 
 /* What points are meant, as a filter of kith's. *text: NULL means all; it lies in the call's memory. 0, or -1. */
 typedef struct ks_qd_meant {

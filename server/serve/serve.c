@@ -205,8 +205,8 @@ static void say_ready(ks_serve_state *state, int socket) {
         printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
     }
     fflush(stdout);
-    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s at %s", count, front ? "backends" : "collections",
-           state->url);
+    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s%s at %s", count, front ? "backend" : "collection",
+           count == 1 ? "" : "s", state->url);
     tell_confines(state);
     ks_serve_notify("READY=1");
 }

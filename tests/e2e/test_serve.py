@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`kith serve` as an operator meets it: where it listens and where not, keys, TLS, signals, what systemd hands over, and
 the errors of a wrong start. Standard library only."""
+import http.client
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -136,6 +139,36 @@ def test_the_process_is_confined_and_does_all_the_same(folder):
         assert "error" not in server.log()
     with Server(folder, "--unconfined") as server:
         assert privileges(server)["Seccomp"] == "0"
+
+
+# ---- Pages of others -------------------------------------------------------------------------------------------------
+
+
+def test_pages_of_others_may_not_ask(folder):
+    with Server(folder) as server:
+        ours = f"127.0.0.1:{server.port}"
+        for origin, host, status in ((f"http://{ours}", ours, 200), (None, "localhost", 200), (None, "[::1]:80", 200),
+                                     (f"http://localhost:{server.port}", f"LOCALHOST:{server.port}", 200),
+                                     ("http://evil.example", ours, 403), ("null", ours, 403),
+                                     ("http://evil.example", "evil.example", 403), (None, "evil.example", 403),
+                                     (None, "127.0.0.1.evil.example", 403), (None, "localhost.evil.example:80", 403)):
+            headers = {"Host": host, **({"Origin": origin} if origin else {})}
+            asked = server.ask("GET", "/v1/collections", headers=headers)
+            assert asked[0] == status, (origin, host, asked)
+            assert status == 200 or b"evil" not in asked[2]
+    make_key(folder, "web", "--role", "read")
+    secret = make_key(folder, "other", "--role", "read")
+    with Server(folder, "--keys", folder / "keys.json") as server:
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example"})[0] == 200
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example",
+                                                                        "Origin": "https://evil.example"})[0] == 403
+
+
+def test_people_are_led_to_the_page(folder):
+    with Server(folder) as server:
+        status, headers, _ = server.ask("GET", "/", headers={"Accept": "text/html,*/*"})
+        assert status == 302 and headers["Location"] == "ui/" and headers["X-Content-Type-Options"] == "nosniff"
+        assert server.ask("GET", "/")[0] == 200
 
 
 # ---- Keys --------------------------------------------------------------------------------------------------------------
@@ -300,6 +333,42 @@ def test_calls_that_take_too_long_are_left(folder):
         assert server.stop() == 0
         assert "not answered within 50 ms" in server.log()
         begun.close()
+
+
+def write_until_it_ends(server, worker, acknowledged):
+    """Points of one connection after the other, each remembered when the server has said that it is there."""
+    connection = server.connect()
+    for number in range(worker, 10**9, 8):
+        body = json.dumps({"points": [{"id": number + 1, "vector": [number % 97, worker, 1]}]})
+        try:
+            connection.request("POST", "/v1/collections/shop/points", body)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            return
+        assert answer.status == 200
+        acknowledged.append(number + 1)
+
+
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(folder):
+    acknowledged = []
+    for _ in range(2):
+        with Server(folder / "shop") as server:
+            before = len(acknowledged)
+            writers = [threading.Thread(target=write_until_it_ends, args=(server, worker, acknowledged)) for worker in range(8)]
+            for writer in writers:
+                writer.start()
+            while len(acknowledged) < before + 200:
+                assert server.process.poll() is None
+                time.sleep(0.001)
+            assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+            for writer in writers:
+                writer.join()
+        with Server(folder / "shop") as server:
+            status, _, body = server.ask("POST", "/v1/collections/shop/points/exists", {"ids": acknowledged})
+            assert status == 200 and all(json.loads(body)["exists"])
+            assert server.stop() == 0
+    good("verify", folder / "shop")
 
 
 # ---- systemd -----------------------------------------------------------------------------------------------------------
