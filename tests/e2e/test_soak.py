@@ -19,7 +19,7 @@ def test_what_grows_is_seen(at):
     soak.must_be_flat(steady)
     growing = [list(sample) for sample in steady]
     for number, sample in enumerate(growing):
-        sample[at] += number * (2 * MB if at != 1 else 2)
+        sample[at] += number * (2 * MB, 5, 12 * MB)[at]
     with pytest.raises(soak.Failed, match="second third"):
         soak.must_be_flat(growing)
 
