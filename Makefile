@@ -33,10 +33,11 @@ beside = $(if $(filter 1,$(JOBS)),,-j2 --output-sync=target)
 # The Python that has pytest: the one of PATH, or the system's.
 python = $$(python3 -m pytest --version >/dev/null 2>&1 && echo python3 || echo /usr/bin/python3)
 pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no:benchmark
-sources = $$(find include src cli python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
+sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e page-test python python-test bench bench-peers bench-collections bench-docs sanitize asan tsan fuzz \
+.PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test \
+	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
@@ -68,6 +69,23 @@ e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
 
+# Clients of the server as they are today, other people's and our own: 450 MB of packages, which are installed once.
+clients = $(BUILD)/clients-venv
+
+client-test: python ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(clients)/ready
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/python/*.whl
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
+	    tests/clients
+
+$(clients)/ready: tests/clients/requirements.txt
+	@rm -rf $(clients)
+	@python3 -m venv $(clients)
+	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
+	@touch $@
+
 # The web page in a real browser. `make test` runs all but this, which takes a browser to install.
 page_venv = $(BUILD)/page-venv
 
@@ -85,6 +103,23 @@ $(page_venv)/ready: tests/e2e/requirements-page.txt
 	@$(page_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-page.txt
 	@touch $@
 
+# The manifests of Kubernetes against its schemas, which come with a package of Python.
+deploy_venv = $(BUILD)/deploy-venv
+
+deploy-test: ## Hold the Kubernetes manifests against the schemas and against the command
+	@$(setup) python
+	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
+	@cmake --build $(BUILD) --target kith
+	@$(MAKE) --no-print-directory $(deploy_venv)/ready
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(deploy_venv)/bin/python -m pytest -q \
+	    -p no:cacheprovider tests/e2e/test_deploy.py
+
+$(deploy_venv)/ready: tests/e2e/requirements-deploy.txt
+	@rm -rf $(deploy_venv)
+	@python3 -m venv $(deploy_venv)
+	@$(deploy_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-deploy.txt
+	@touch $@
+
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
 	VERSION CMakeLists.txt
@@ -98,7 +133,8 @@ python: ## Build the Python package: a wheel in build/python/, and build/venv/ h
 
 python-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q python/tests
-	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests
+	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests \
+	    bench/serve/tests
 
 $(venv)/ready: python/requirements-test.txt
 	@rm -rf $(venv)
@@ -162,6 +198,27 @@ bench-collections: ## Measure a collection of BASE, searched by ASKED, beside ot
 	@$(stores) run '$(BASE)' '$(ASKED)' --json $(BUILD)/bench/collections.json --folder $(BUILD)/bench/stores \
 	    --rounds $(ROUNDS) --cores $(CORES) $(if $(ROWS),--rows $(ROWS)) $(if $(LARGE),--large $(LARGE)) \
 	    $(if $(PEERS),--peers $(PEERS)) $(if $(ONLY),--only $(ONLY)) $(if $(filter yes,$(QUICK)),--quick)
+
+# The same two files, or synthetic vectors without them; ONLY and QUICK as above. PEERS=chromadb: Chroma's server too.
+serve = PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(BUILD)/bench-venv/bin/python -m serve
+
+bench-serve: ## Measure kith serve on one core, loaded by another one; results go to build/bench/
+	@$(setup) bench
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_BENCH=ON
+	@cmake --build $(BUILD) --target kith bench_serve_load bench_serve_library
+	@[ -x $(BUILD)/bench-venv/bin/python ] || python3 -m venv $(BUILD)/bench-venv
+	@$(BUILD)/bench-venv/bin/pip install --quiet --disable-pip-version-check numpy $(filter chromadb,$(PEERS))
+	@$(serve) --build $(BUILD) --json $(BUILD)/bench/serve.json --folder $(BUILD)/bench/serve/work \
+	    $(if $(BASE),--base '$(BASE)' --queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS)) $(if $(ONLY),--only $(ONLY)) \
+	    $(if $(filter yes,$(QUICK)),--quick)
+
+SECONDS ?= 1800
+
+soak: ## Keep a server busy with writes, deletes, generations and searches for SECONDS (1800); memory flat, no error
+	@$(setup) build
+	@$(cmake) -B $(BUILD) $(COMPILER)
+	@cmake --build $(BUILD) --target kith
+	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(python) tests/support/soak.py --seconds $(SECONDS)
 
 bench-docs: ## Write what bench-peers and bench-collections measured into docs/benchmarks.md, with pictures
 	@[ -x $(BUILD)/bench-venv/bin/python ] || { echo "nothing was measured here: make bench-peers comes first"; exit 1; }

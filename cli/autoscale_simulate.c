@@ -158,8 +158,8 @@ static void draw(struct html *out, const struct simulation *simulation, const st
     const double *x = picture->hours;
     const struct svg_series series[] = {
         {.name = "load", .marks = SVG_AREA, .x = x, .y = picture->load, .count = picture->count, .quiet = true},
-        {.name = "autoscale", .marks = SVG_STEPS, .x = x, .y = picture->scale, .count = picture->count},
-        {.name = "an oracle", .marks = SVG_STEPS, .x = x, .y = picture->oracle, .count = picture->count}};
+        {.name = "an oracle", .marks = SVG_STEPS, .x = x, .y = picture->oracle, .count = picture->count},
+        {.name = "autoscale", .marks = SVG_STEPS, .x = x, .y = picture->scale, .count = picture->count}};
     snprintf(subtitle, sizeof(subtitle), "%s calls; servers start in %g s, should be busy %.0f %% of their time",
              human_count(hours, simulation->load.all), simulation->model.start_s, 100 * simulation->scale->busy);
     const struct svg_plot plot = {.frame = {.title = "Servers over time",

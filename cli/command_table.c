@@ -377,15 +377,15 @@ const struct command command_table[COMMANDS] = {
          0,
          1,
          "answer over HTTP",
-         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways to "
-         "ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people at "
-         "/ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
+         "Serves a collection, or all collections of a folder, where clients may then make and drop some. Three ways "
+         "to ask: kith's own API under /v1 (/v1/openapi.json describes it), Qdrant's REST API, and a page for people "
+         "at /ui. /metrics is for Prometheus; /healthz, /livez and /readyz for those who start servers.\n"
          "\n"
          "Without more it listens on this machine alone. Other addresses take --keys, --tls-cert and --tls-key. "
          "Searches that come together are answered together; one alone is answered at once.\n"
          "\n"
-         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was acknowledged "
-         "is lost by either. SIGHUP reads keys and certificates again.\n"
+         "SIGTERM and SIGINT end it when what is there is answered, a second one at once; nothing that was "
+         "acknowledged is lost by either. SIGHUP reads keys and certificates again.\n"
          "\n"
          "With --backends and no folder it is a front: it forwards calls to other servers that hold the same "
          "collections, passes over those that fail or are slow, and takes no writes unless --write-to says where they "

@@ -143,5 +143,5 @@ export const api = {
   snapshots: (name, signal) => call('GET', `${of(name)}/snapshots`, undefined, signal),
   snapshot: name => call('POST', `${of(name)}/snapshots`, {}),
   compact: name => call('POST', `${of(name)}/compact`, {}),
-  warm: (name, user) => call('POST', `${of(name)}/warm${user ? `?user=${encodeURIComponent(user)}` : ''}`),
+  warm: (name, user) => call('POST', `${of(name)}/warm?user=${encodeURIComponent(user)}`),
 };

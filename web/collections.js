@@ -8,26 +8,50 @@ import { workOf } from './overview.js';
 const types = ['tag', 'tags', 'int', 'float', 'bool', 'time'];
 const dtypes = ['f32', 'f16', 'bf16', 'i8', 'u8', 'b1'];
 const metrics = ['cosine', 'l2', 'ip', 'hamming'];
+const MANY = 12; // from here on they can be searched for
+const SHOWN = 40; // a call each
 
 export async function show(place, context) {
   const { signal } = context;
   const server = await api.server(signal);
   const list = h('div.stacked', {});
-  place.append(list);
+  const find = field('Find', 'search', { name: 'find', placeholder: 'a part of the name' });
+  const rest = h('p.soft', {});
+  find.whole.hidden = true;
+  place.append(h('div.inline', {}, find.whole), list, rest);
   if (!server.read_only) place.append(creation(context));
   const open = new Set();
-  await context.every(2500, async () => {
-    const names = (await api.collections(signal)).map(one => one.name);
-    const infos = await Promise.all(names.map(name => api.collection(name, signal).then(info => ({ ...info, name }))));
+  find.control.addEventListener('input', () => context.doing(null, refresh));
+  await context.every(2500, refresh);
+
+  async function refresh() {
+    const all = (await api.collections(signal)).map(one => one.name);
+    const part = find.control.value.trim().toLowerCase();
+    const names = all.filter(name => name.toLowerCase().includes(part));
+    const infos = (await Promise.all(names.slice(0, SHOWN).map(infoOf))).filter(Boolean);
     // What somebody is typing in, or looks at, is not drawn anew under their hands.
+    if (part !== find.control.value.trim().toLowerCase()) return; // it was typed on
     if (signal.aborted || list.querySelector('form') || list.contains(document.activeElement)) return;
+    find.whole.hidden = all.length <= MANY;
+    rest.textContent = names.length > SHOWN ? `and ${count(names.length - SHOWN)} more` : '';
     fill(
       list,
       infos.length
         ? infos.map(info => one(info, open, context, server))
-        : empty(h('p', {}, 'There is no collection yet.')),
+        : empty(h('p', {}, all.length ? 'None has that in its name.' : 'There is no collection yet.')),
     );
-  });
+  }
+
+  // null: it was dropped meanwhile.
+  function infoOf(name) {
+    return api.collection(name, signal).then(
+      info => ({ ...info, name }),
+      error => {
+        if (error.status === 404) return null;
+        throw error;
+      },
+    );
+  }
 }
 
 const vectorWords = vector => `${vector.name || 'unnamed'}: ${count(vector.dim)} ${vector.dtype}, ${vector.metric}`;

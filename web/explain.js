@@ -24,7 +24,7 @@ export function draw(explain, told = {}) {
   const known = new Set(['considered', 'total_ns']);
   const total = Number(flat.total_ns) || 0;
   const times = stages
-    .filter(([key]) => flat[key] !== undefined)
+    .filter(([key]) => Number(flat[key]) > 0)
     .map(([key, words, tone]) => {
       known.add(key);
       return [words, Number(flat[key]), tone];

@@ -104,7 +104,7 @@ export function distanceText(item) {
   return Number.isFinite(value) ? String(Number(value.toPrecision(5))) : '';
 }
 
-// A card that leads to what is similar; extra: more elements at its foot.
+// A card that leads to what is similar. extra: elements at its foot, instead of how near it is.
 export function card(item, collection, { extra = null, fresh = false, rank = 0 } = {}) {
   const { text } = nameOf(item);
   const said = clip(text, 120);
@@ -117,14 +117,14 @@ export function card(item, collection, { extra = null, fresh = false, rank = 0 }
       {},
       h('p.name', { dir: 'auto', title: said }, said),
       facts(item),
-      h(
-        'p.place',
-        {},
-        rank > 0 && h('span', {}, `${rank}.`),
-        h('span.mono', {}, `#${clip(String(item.id), 40)}`),
-        item.distance !== undefined && h('span.mono', { title: 'distance' }, distanceText(item)),
-      ),
-      extra,
+      extra ??
+        h(
+          'p.place',
+          {},
+          rank > 0 && h('span', {}, `${rank}.`),
+          h('span.mono', {}, `#${clip(String(item.id), 40)}`),
+          item.distance !== undefined && h('span.mono', { title: 'distance' }, distanceText(item)),
+        ),
     ),
   );
 }

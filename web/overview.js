@@ -68,6 +68,8 @@ export async function show(place, context) {
 
   const since = Date.now() - 1000 * (server.uptime_s || 0);
   function tell(stats) {
+    // Without calls there are no times.
+    const [p50, p99] = [stats.p50_ms, stats.p99_ms].map(ms => (ms > 0 ? duration(ms) : '–'));
     fill(
       about,
       `kith ${server.version}, up for ${duration(Date.now() - since)}${server.read_only ? ', read only' : ''}`,
@@ -78,8 +80,8 @@ export async function show(place, context) {
         ['queries a second', short(stats.queries_per_s)],
         ['calls a second', short(stats.calls_per_s)],
         ['errors a second', short(stats.errors_per_s), stats.errors_per_s > 0 && 'wrong'],
-        ['p50', duration(stats.p50_ms)],
-        ['p99', duration(stats.p99_ms)],
+        ['p50', p50],
+        ['p99', p99],
         ['waiting', count(stats.queue), stats.queue > 100 && 'wrong'],
         ['busy', percent(stats.busy || 0, 0)],
         ['connections', count(stats.connections)],
@@ -103,7 +105,7 @@ export async function show(place, context) {
       list.shift();
     }
     said.queries.textContent = short(stats.queries_per_s);
-    said.times.textContent = `${duration(stats.p50_ms)} · ${duration(stats.p99_ms)}`;
+    said.times.textContent = `${p50} · ${p99}`;
     said.batch.textContent = figures(stats.batch_mean || 0);
     said.recall.textContent = mean === null ? 'none checked yet' : figures(mean);
     draw.queries.update({ data: [series.queries] });
@@ -111,7 +113,11 @@ export async function show(place, context) {
     draw.batch.update({ data: [series.batch] });
     draw.recall.update({ data: [series.recall] });
     const heads = ['name', '#items', '#segments', '#in memory', '#cache hits', 'recall', 'work'];
-    fill(list, h('h2', {}, 'Collections'), table('Collections', heads, (stats.collections || []).map(row)));
+    fill(
+      list,
+      h('h2', {}, 'Collections'),
+      table('Collections', heads, (stats.collections || []).slice(0, 100).map(row)),
+    );
   }
   await context.every(1000, async () => {
     const stats = await api.stats(signal);

@@ -38,7 +38,7 @@ function quiet(error) {
 function actions(context, server) {
   if (server.read_only) return h('p.soft', {}, 'The server is read only.');
   const { collection } = context;
-  const user = field('Somebody', 'text', { placeholder: 'user', name: 'user' });
+  const user = field('Visitor to warm for', 'text', { placeholder: 'visitor', name: 'user', required: true });
   const does = (words, work, told) =>
     h(
       'button',
@@ -68,7 +68,7 @@ function actions(context, server) {
           event.preventDefault();
           context.doing(event.submitter, async () => {
             await api.warm(collection, user.control.value.trim());
-            note(user.control.value.trim() ? `${user.control.value.trim()} is warm.` : 'The collection is warm.');
+            note(`What ${user.control.value.trim()} asks next is in memory.`);
           });
         },
       },

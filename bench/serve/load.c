@@ -106,10 +106,9 @@ struct load {
     uint64_t started, ended; /* requests of all times */
     size_t next_request;
     /* Of those that were due while it was recorded. */
-    uint64_t due, ok, refused, others, broken, without_retry, bytes;
+    uint64_t due, ok, refused, late, others, broken, without_retry, bytes;
     int other_status;
     struct times answered, refusals; /* from when it was due; from when it was sent */
-    uint64_t last_ns;
 };
 
 static uint64_t now_ns(void) {
@@ -184,7 +183,6 @@ static void open_connection(struct load *load, struct connection *connection) {
 static void count_answer(struct load *load, const struct connection *connection, int status) {
     const uint64_t now = now_ns();
     if (connection->due_ns < load->record_ns) return;
-    load->last_ns = now;
     if (status == 200) {
         load->ok++;
         times_add(&load->answered, now - connection->due_ns);
@@ -192,6 +190,8 @@ static void count_answer(struct load *load, const struct connection *connection,
         load->refused++;
         load->without_retry += !connection->retry_after;
         times_add(&load->refusals, now - connection->began_ns);
+    } else if (status == 504) {
+        load->late++;
     } else if (status) {
         load->others++;
         load->other_status = status;
@@ -353,15 +353,28 @@ static unsigned count_closed(const int *idle, unsigned count) {
 }
 
 static void print(const struct load *load, unsigned idle_closed) {
-    const double took = load->plan.seconds;
-    printf("{\"connections\": %u, \"idle\": %u, \"idle_closed\": %u, \"offered\": %.1f, \"seconds\": %.3f, "
-           "\"due\": %llu, \"ok\": %llu, \"refused\": %llu, \"refused_without_retry_after\": %llu, \"others\": %llu, "
-           "\"other_status\": %d, \"broken\": %llu, \"lost\": %llu, \"never_sent\": %llu, \"ok_per_s\": %.1f, ",
-           load->plan.connections, load->plan.idle, idle_closed, load->plan.rate, took, (unsigned long long)load->due,
-           (unsigned long long)load->ok, (unsigned long long)load->refused, (unsigned long long)load->without_retry,
-           (unsigned long long)load->others, load->other_status, (unsigned long long)load->broken,
-           (unsigned long long)(load->started - load->ended), (unsigned long long)never_sent(load),
-           (double)load->ok / took);
+    const struct {
+        const char *name;
+        uint64_t count;
+    } counts[] = {{"connections", load->plan.connections},
+                  {"idle", load->plan.idle},
+                  {"idle_closed", idle_closed},
+                  {"all", load->ended},
+                  {"due", load->due},
+                  {"ok", load->ok},
+                  {"refused", load->refused},
+                  {"refused_without_retry_after", load->without_retry},
+                  {"late", load->late},
+                  {"others", load->others},
+                  {"other_status", (uint64_t)load->other_status},
+                  {"broken", load->broken},
+                  {"lost", load->started - load->ended},
+                  {"never_sent", never_sent(load)}};
+    printf("{");
+    for (size_t i = 0; i < sizeof(counts) / sizeof(*counts); i++)
+        printf("\"%s\": %llu, ", counts[i].name, (unsigned long long)counts[i].count);
+    printf("\"offered\": %.1f, \"seconds\": %.3f, \"ok_per_s\": %.1f, ", load->plan.rate, load->plan.seconds,
+           (double)load->ok / load->plan.seconds);
     times_print("answered", &load->answered);
     printf(", ");
     times_print("refusals", &load->refusals);

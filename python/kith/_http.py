@@ -8,12 +8,12 @@
    whether the server has closed it, and is not repeated: ServerError says that it is not known whether it was done.
 3. 429 and 503 mean that nothing was begun. Where the server says when to come again (Retry-After), the request is sent
    again, as long as all the waiting stays within `patience` seconds.
-4. The head and a body that is small go out in one piece, which is one packet for the server to wake up for.
+4. The head and a body that is small go out in one piece, which is one packet for the server to wake up for. Connections
+   are http.client's; replies are read by _reply.py.
 5. After a fork the child has connections of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import os
@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from . import _kith
 from ._errors import (
@@ -41,17 +41,19 @@ from ._errors import (
     ServerError,
     UnsupportedError,
 )
+from ._reply import Reply
 
 KEPT = 16  # idle connections
 TRIES = 8  # of one request, at a server that says when to come again
+UNKNOWN = "; whether it was done is not known"
 ONE_PIECE = 64 << 10  # bytes of a body that are worth copying behind the head
 RAW, JSON, LINES = "application/octet-stream", "application/json", "application/x-ndjson"
 _BY_KIND: dict[str, type[Exception]] = {
-    kind.status: kind for kind in BY_STATUS if kind is not MemoryError and isinstance(kind, type) and
-    issubclass(kind, Error)}
+    kind.status: kind for kind in BY_STATUS if isinstance(kind, type) and issubclass(kind, Error)}
 _BY_KIND["notfound"] = NotFoundError
 _BY_CODE: dict[int, type[Exception]] = {
-    400: ArgumentError, 401: AccessError, 403: AccessError, 404: NotFoundError, 405: UnsupportedError, 408: DeadlineError,
+    400: ArgumentError, 401: AccessError, 403: AccessError, 404: NotFoundError, 405: UnsupportedError,
+    408: DeadlineError,
     409: BusyError, 413: LimitError, 415: UnsupportedError, 422: DataError, 429: BusyError, 499: CancelledError,
     501: UnsupportedError, 503: BusyError, 504: DeadlineError, 507: NoSpaceError}
 _LOST = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
@@ -92,6 +94,21 @@ class Answer:
             raise ServerError(f"the server's answer is no JSON: {error}") from None
 
 
+class Link:
+    """A connection, and what is read of it."""
+
+    __slots__ = ("socket", "file")
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        connection.connect()
+        self.socket = connection.sock
+        self.file = self.socket.makefile("rb")
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
 class Connections:
     """All that goes to one server."""
 
@@ -107,7 +124,7 @@ class Connections:
             raise ArgumentError(f"ssl= is given, but {self.url} is no https address")
         self._fixed = f"Host: {host}:{self.port}\r\nUser-Agent: kith/{_kith.version}\r\n" + \
             (f"Authorization: Bearer {key}\r\n" if key else "")
-        self._idle: list[http.client.HTTPConnection] = []
+        self._idle: list[Link] = []
         self._lock = threading.Lock()
         self._process = os.getpid()
 
@@ -116,10 +133,17 @@ class Connections:
     def call(self, method: str, path: str, *, asked: dict[str, Any] | None = None, body: Any = None,
              type: str = JSON, accept: str = JSON, again: bool = False, timeout: float | None = None) -> Answer:
         """One request and the whole reply; what is not 2xx is raised. again: it may be sent twice."""
-        with self._replied(method, path, asked, body, type, accept, again, timeout) as (response, kept):
-            answer = Answer(response.status, response.getheader("Content-Type", ""), _whole(response))
-            kept.append(not response.will_close)
-        return answer
+        head = self._head(method, path, asked, body, type, accept)
+        link, reply = self._sent(method, head, body, again, timeout)
+        kept = False
+        try:
+            answer = Answer(reply.status, reply.type, reply.whole())
+            kept = not reply.closes
+            return answer
+        except (OSError, http.client.HTTPException) as error:
+            raise _failure(error, f"{self.url}: the answer to {method} {path}") from error
+        finally:
+            self._give(link, kept)
 
     def json(self, method: str, path: str, value: Any = None, **options: Any) -> Any:
         """One request with JSON in and out."""
@@ -128,115 +152,102 @@ class Connections:
 
     def lines(self, method: str, path: str, value: Any) -> Iterator[bytes]:
         """A reply of NDJSON, line by line, as it comes. Whoever leaves before the end closes the connection."""
-        with self._replied(method, path, None, encode(value), JSON, LINES, True, None) as (response, kept):
+        body = encode(value)
+        link, reply = self._sent(method, self._head(method, path, None, body, JSON, LINES), body, True, None)
+        kept = False
+        try:
             rest = b""
-            while piece := response.read1(1 << 16):
+            for piece in reply.pieces():
                 *whole, rest = (rest + piece).split(b"\n")
                 yield from whole
             if rest:
                 yield rest
-            kept.append(not response.will_close)
-
-    @contextlib.contextmanager
-    def _replied(self, method: str, path: str, asked: dict[str, Any] | None, body: Any, type: str, accept: str,
-                 again: bool, timeout: float | None) -> Iterator[tuple[http.client.HTTPResponse, list[bool]]]:
-        """A reply whose body is read in the `with` block; kept: whether the connection may be used again."""
-        head = self._head(method, path, asked, body, type, accept)
-        connection, response = self._sent(method, head, body, again, timeout)
-        kept: list[bool] = []
-        try:
-            yield response, kept
+            kept = not reply.closes
         except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, Error):
-                raise
             raise _failure(error, f"{self.url}: the answer to {method} {path}") from error
         finally:
-            response.close()
-            self._give(connection, bool(kept and kept[0]))
+            self._give(link, kept)
 
     def _head(self, method: str, path: str, asked: dict[str, Any] | None, body: Any, type: str, accept: str) -> bytes:
         if asked:
-            path = f"{path}?{urlencode(asked, quote_via=quote)}"
+            path = f"{path}?{'&'.join([f'{name}={_argument(value)}' for name, value in asked.items()])}"
         length = f"Content-Type: {type}\r\nContent-Length: {len(body)}\r\n" if body is not None else \
             "Content-Length: 0\r\n" if method in ("POST", "PUT") else ""
         return f"{method} {path} HTTP/1.1\r\n{self._fixed}Accept: {accept}\r\n{length}\r\n".encode("latin-1")
 
-    def _sent(self, method: str, head: bytes, body: Any, again: bool,
-              timeout: float | None) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _sent(self, method: str, head: bytes, body: Any, again: bool, timeout: float | None) -> tuple[Link, Reply]:
         """Send it until there is a reply that is none of "come again"."""
         until, tries = time.monotonic() + self.patience, 0
         while True:
-            connection, response = self._once(method, head, body, again, timeout)
-            if 200 <= response.status < 300:
-                return connection, response
+            link, reply = self._once(method, head, body, again, timeout)
+            if 200 <= reply.status < 300:
+                return link, reply
+            kept = False
             try:
-                wait, tries = _later(response), tries + 1
-                text = _whole(response)
+                text = reply.whole()
+                kept = not reply.closes
             except (OSError, http.client.HTTPException) as error:
-                self._give(connection, False)
                 raise _failure(error, f"{self.url}: the answer to {method}") from error
-            self._give(connection, not response.will_close)
+            finally:
+                self._give(link, kept)
+            wait, tries = _later(reply), tries + 1
             if wait is None or tries >= TRIES or time.monotonic() + wait > until:
-                raise refusal(response.status, text, self.url)
+                raise refusal(reply.status, text, self.url)
             time.sleep(wait)
 
-    def _once(self, method: str, head: bytes, body: Any, again: bool,
-              timeout: float | None) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _once(self, method: str, head: bytes, body: Any, again: bool, timeout: float | None) -> tuple[Link, Reply]:
         """Send it, and read the head of the reply; twice where the kept connection turns out to be gone."""
-        connection, used = self._take(not again)
+        link = self._take(not again)
         while True:
+            used = link is not None
             try:
-                if connection.sock is None:
-                    connection.connect()
-                connection.sock.settimeout(self.timeout if timeout is None else timeout)
-                _send(connection.sock, head, body)
-                response = http.client.HTTPResponse(connection.sock, method=method)
-                response.begin()
-                return connection, response
+                if link is None:
+                    link = Link(self._new())
+                link.socket.settimeout(self.timeout if timeout is None else timeout)
+                _send(link.socket, head, body)
+                return link, Reply(link.file)
             except BaseException as error:
-                connection.close()
+                if link is not None:
+                    link.close()
                 if not isinstance(error, (OSError, http.client.HTTPException)):
                     raise
                 if used and again and isinstance(error, _LOST):
-                    connection, used = self._new(), False
+                    link = None
                     continue
-                doubt = "" if again or not used else "; whether it was done is not known"
-                raise _failure(error, f"{self.url}: {method}", doubt) from error
+                raise _failure(error, f"{self.url}: {method}", "" if again or link is None else UNKNOWN) from error
 
     # ---- Connections -------------------------------------------------------------------------------------------------
 
-    def _take(self, careful: bool) -> tuple[http.client.HTTPConnection, bool]:
-        """(a connection, whether it was used before). careful: not one that the server has closed."""
+    def _take(self, careful: bool) -> Link | None:
+        """A connection that was used before. careful: not one that the server has closed."""
         if self.closed:
             raise ArgumentError("the connection to the server is closed")
         if os.getpid() != self._process:
             self._lock, self._idle, self._process = threading.Lock(), [], os.getpid()
         while True:
             with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return self._new(), False
-            if not careful or not _readable(connection.sock):
-                return connection, True
-            connection.close()
+                link = self._idle.pop() if self._idle else None
+            if link is None or not careful or not _readable(link.socket):
+                return link
+            link.close()
 
     def _new(self) -> http.client.HTTPConnection:
         if self.scheme == "https":
             return http.client.HTTPSConnection(self.host, self.port, timeout=self.timeout, context=self.context)
         return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
 
-    def _give(self, connection: http.client.HTTPConnection, kept: bool) -> None:
+    def _give(self, link: Link, kept: bool) -> None:
         with self._lock:
             if kept and not self.closed and len(self._idle) < KEPT:
-                self._idle.append(connection)
+                self._idle.append(link)
                 return
-        connection.close()
+        link.close()
 
     def close(self) -> None:
         with self._lock:
             self.closed, idle, self._idle = True, self._idle, []
-        for connection in idle:
-            connection.close()
+        for link in idle:
+            link.close()
 
 
 def part(name: str) -> str:
@@ -246,6 +257,10 @@ def part(name: str) -> str:
 
 def encode(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+
+
+def _argument(value: Any) -> str:
+    return quote(value, safe="") if isinstance(value, str) else str(value)
 
 
 def _send(socket: Any, head: bytes, body: Any) -> None:
@@ -265,29 +280,14 @@ def _readable(socket: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def _whole(response: http.client.HTTPResponse) -> bytearray:
-    """The body, into memory that arrays may lie in and be written to."""
-    if response.length is None:
-        return bytearray(response.read())
-    body = bytearray(response.length)
-    at, view = 0, memoryview(body)
-    while at < len(body):
-        got = response.readinto(view[at:])
-        if not got:
-            raise http.client.IncompleteRead(bytes(body[:at]), len(body) - at)
-        at += got
-    return body
-
-
 # ---- What went wrong -------------------------------------------------------------------------------------------------
 
 
-def _later(response: http.client.HTTPResponse) -> float | None:
+def _later(reply: Reply) -> float | None:
     """Seconds after which to come again; None: not at all."""
-    if response.status not in (429, 503):
+    if reply.status not in (429, 503) or not re.fullmatch(r"\d{1,6}", reply.later):
         return None
-    text = response.getheader("Retry-After", "")
-    return float(text) if re.fullmatch(r"\d{1,6}", text) else None
+    return float(reply.later)
 
 
 def refusal(status: int, body: bytes | bytearray, url: str) -> Exception:

@@ -16,7 +16,16 @@ from typing import Any
 import numpy as np
 
 from . import _kith, _wire
-from ._errors import ArgumentError, CancelledError, Error, MissingIdError, NotFoundError, ServerError, UnsupportedError
+from ._errors import (
+    ArgumentError,
+    CancelledError,
+    DataError,
+    Error,
+    MissingIdError,
+    NotFoundError,
+    ServerError,
+    UnsupportedError,
+)
 from ._http import JSON, LINES, RAW, Connections, encode, kind_of, part
 from ._items import pack_id
 from ._options import DTYPES, METRICS, whole
@@ -39,7 +48,7 @@ class RemoteCollection(Verbs):
     folder to a server by the line that opens it. Any number of threads may use one at once; each has a connection of
     its own meanwhile.
 
-    What differs: of much at once, :meth:`add` is all or nothing for each 50,000 items or 32 MiB, and :meth:`load`
+    What differs: of much at once, :meth:`add` is all or nothing for each 10,000 items or 16 MiB, and :meth:`load`
     writes some thousand at a time; searches of more than 1,024 queries are asked in several calls; plans are chosen by
     the server. What belongs to a folder (:meth:`snapshot` to a path, :meth:`verify`, :meth:`repair`, :meth:`restore`)
     says what to do instead.
@@ -49,8 +58,8 @@ class RemoteCollection(Verbs):
     >>> shop.search([0.1, 0.9], k=1, where="price < 20").ids          # doctest: +SKIP
     """
 
-    __slots__ = ("_server", "_name", "_at", "_owned", "_closed", "_numbers", "_single", "_strings", "_known",
-                 "__weakref__")
+    __slots__ = ("_server", "_name", "_at", "_owned", "_closed", "_numbers", "_single", "_strings", "_segmented",
+                 "_known", "__weakref__")
     _at_once = False
     _known: dict[int, list[tuple[str, int, bool]]]  # generation: (name, dim, bits) of its vectors; 0: the current one
 
@@ -61,6 +70,7 @@ class RemoteCollection(Verbs):
         self._numbers = {vector: number for number, (vector, *_) in enumerate(info["vectors"])}
         self._single = len(self._numbers) == 1
         self._strings = info["ids"] == "string"
+        self._segmented = bool(info["segment_field"])
         self._known = {0: _known(info["vectors"])}
 
     # ---- Requests ----------------------------------------------------------------------------------------------------
@@ -91,18 +101,15 @@ class RemoteCollection(Verbs):
         names = list(self._numbers)
         given = [_wire.Column(names[number], generation, rows, present, self._bits(generation)[number])
                  for number, generation, rows, present in columns]
-        if len({column.generation for column in given}) > 1:
-            raise UnsupportedError("generations= is for folders: a server takes the vectors of one generation a call; "
-                                   "update(ids, vectors, generation=number) adds those of another one")
         lines = _wire.point_lines(ids, given, payloads, expires, versions)
         done, version, sums = 0, 0, [0, 0, 0, 0]
         for some, body in _wire.portions(lines):
             try:
                 reply = self._told(body, MODES[mode])
-            except Exception as error:
-                self._known = {number: specs for number, specs in self._known.items() if number}
-                if done and type(error).__init__ is Exception.__init__:
-                    raise type(error)(f"items {done} and following, after {done} were written: {error}") from error
+            except Error as error:
+                self._known.pop(0, None)  # the current generation may be another one by now
+                if done:
+                    raise type(error)(f"of the items from {done} on, before which all are written: {error}") from None
                 raise
             done += some
             version = reply["version"]
@@ -221,15 +228,20 @@ class RemoteCollection(Verbs):
         if explain:
             asked["explain"] = True
         wait = None if not timeout_ns else max(self._server.timeout, timeout_ns / 1e9 + 5)
+        if segment is not None and not self._segmented:
+            raise NotFoundError("the collection has no segment field: it was made without one")
         try:
             if isinstance(legs, tuple):
                 return self._search_one(legs, asked, parts, wait)
             return self._search_legs(legs, asked, parts, wait)
         except ArgumentError:
             self._known.pop(0, None)  # the current generation may be another one by now
+            if isinstance(legs, tuple):
+                self._refuse_queries(legs, generation)
             raise
 
-    def _search_one(self, leg: tuple[int, Any], asked: dict[str, Any], parts: int, wait: float | None) -> tuple[Any, ...]:
+    def _search_one(self, leg: tuple[int, Any], asked: dict[str, Any], parts: int,
+                    wait: float | None) -> tuple[Any, ...]:
         """Queries of one vector: raw, where what else is asked fits the address."""
         bits = self._bits(asked.get("generation", 0))[leg[0]]
         queries, single = _wire.queries_of(leg[1], bits)
@@ -240,7 +252,8 @@ class RemoteCollection(Verbs):
         for first in range(0, max(len(queries), 1), QUERIES):
             some = queries[first:first + QUERIES]
             if len(queries) == 0:
-                answers.append(_wire.hits_of({"results": []}, asked["k"], False, self._strings, self._parts(asked, parts)))
+                answers.append(_wire.hits_of({"results": []}, asked["k"], False, self._strings,
+                                             self._parts(asked, parts)))
             elif raw:
                 answers.append(self._asked_raw(some, single, asked, parts, wait))
             else:
@@ -248,6 +261,17 @@ class RemoteCollection(Verbs):
                 body = _joined(asked, f'"vectors":[{",".join(texts)}]')
                 answers.append(self._answer(self._query(None, body, JSON, JSON, wait), single, asked, parts))
         return _wire.merged(answers)
+
+    def _refuse_queries(self, leg: tuple[int, Any], generation: int) -> None:
+        """Say what is wrong with queries that were refused, as a folder would."""
+        name, dim, bits = self._shapes(generation)[leg[0]]
+        queries, _ = _wire.queries_of(leg[1], bits)
+        given = queries.shape[1] * (8 if bits else 1)
+        if given != dim:
+            raise ArgumentError(f'search: queries have {given} dimensions, vector "{name}" has {dim}')
+        good = np.isfinite(queries).all(axis=1)
+        if not good.all():
+            raise DataError(f"query {int(np.argmin(good))} holds a NaN or an infinity")
 
     def _asked_raw(self, queries: np.ndarray, single: bool, asked: dict[str, Any], parts: int,
                    wait: float | None) -> tuple[Any, ...]:
@@ -334,12 +358,13 @@ class RemoteCollection(Verbs):
                 for one in self._json("GET", "/generations", again=True)["generations"]]
 
     def _check(self, number: int, options: dict[str, Any], lacks: bool, report: Report | None) -> dict[str, Any]:
+        _begun(report, "checking a generation")
         asked = {"target" if name == "target_recall" else name: value for name, value in options.items()}
         about = self._json("POST", f"/generations/{number}/check", asked, again=True)
         named = about.pop("first_lacking")
         if lacks and len(named) < about["lacking"]:
-            raise UnsupportedError(f"{about['lacking']} items lack a vector, and a server names the first {len(named)}: "
-                                   "lacks=True is for folders, and for few")
+            raise UnsupportedError(f"{about['lacking']} items lack a vector, and a server names the first "
+                                   f"{len(named)}: lacks=True is for folders, and for few")
         return about | {"lacks": [(one["id"], one["vector"]) for one in named]}
 
     def _flip(self, number: int, least: tuple[float, float, float] | None, options: dict[str, Any],
@@ -347,6 +372,7 @@ class RemoteCollection(Verbs):
         if options != CHECKED:
             raise UnsupportedError("sample, k, target_recall and seed of flip() are for folders: a server checks with "
                                    f"{', '.join(f'{name} {value}' for name, value in CHECKED.items())}")
+        _begun(report, "a flip")
         required = {} if least is None else dict(zip(("min_share", "min_recall", "min_overlap"), least))
         about = self._json("POST", "/flip", {"to": number} | required)
         self._known.clear()
@@ -357,20 +383,7 @@ class RemoteCollection(Verbs):
         self._json("POST", f"/generations/{number}/canary", {"share": share}, again=True)
 
     def _generation_of(self, user: str) -> int:
-        """There is the current one and perhaps a canary, and a search that finds nothing tells which was asked. It is
-        of the current one's dim, so a canary of another refuses it."""
-        found = self._generations()
-        current = next(one for one in found if one["state"] == "current")
-        canary = next((one for one in found if one["share"] > 0), None)
-        if canary is None:
-            return current["number"]
-        name, dim, dtype, _ = current["vectors"][0]
-        body = {"vector": [1] * (dim // 8 if dtype == "b1" else dim), "using": name, "k": 1, "user": user,
-                "filter": "false", "explain": True}
-        try:
-            return self._json("POST", "/query", body, again=True)["explain"]["generation"]
-        except ArgumentError:
-            return canary["number"]
+        return self._json("GET", "/generations", asked={"user": user}, again=True)["asked"]
 
     def _drop(self, number: int) -> None:
         self._json("DELETE", f"/generations/{number}")
@@ -431,7 +444,8 @@ class RemoteCollection(Verbs):
         self._job("/compact", {}, report)
 
     def warm(self, user: str, k: int = 10) -> dict[str, Any]:
-        """Have the server keep in memory what a user will ask in a moment: the profile of that name, and what it finds."""
+        """Have the server keep in memory what a user will ask in a moment: the profile of that name, and what it
+        finds."""
         return self._json("POST", "/warm", asked={"user": _text(user, "user"), "k": whole(k, "k", 1, _kith.K_MAX)},
                           again=True)
 
@@ -446,8 +460,8 @@ class RemoteCollection(Verbs):
 
     def snapshot(self, path: Any) -> None:
         """UnsupportedError: a server copies to its own disk, by :meth:`make_snapshot`."""
-        raise UnsupportedError("a server writes no snapshot to a path of this machine: make_snapshot(name) makes one at "
-                               "the server, and export(path) writes the items here")
+        raise UnsupportedError("a server writes no snapshot to a path of this machine: make_snapshot(name) makes one "
+                               "at the server, and export(path) writes the items here")
 
     @staticmethod
     def restore(snapshot: Any, path: Any, *, progress: bool | Report | None = None) -> None:
@@ -458,8 +472,8 @@ class RemoteCollection(Verbs):
     @staticmethod
     def verify(path: Any = None, *, progress: bool | Report | None = None) -> None:
         """UnsupportedError: files are verified where they lie."""
-        raise UnsupportedError("files are verified on the server's machine: kith.Collection.verify(), or `kith verify`, "
-                               "which may run beside the server")
+        raise UnsupportedError("files are verified on the server's machine: kith.Collection.verify(), or `kith "
+                               "verify`, which may run beside the server")
 
     @staticmethod
     def repair(path: Any = None, *, progress: bool | Report | None = None) -> list[tuple[int | str, str]]:
@@ -518,16 +532,29 @@ def follow(server: Connections, number: int, report: Report | None) -> dict[str,
         wait = min(wait * 1.5, 1.0)
 
 
+def _begun(report: Report | None, what: str) -> None:
+    """Work that a server does in one call tells of no progress but that it begins."""
+    if report is not None and report(what, 0, 0):
+        raise CancelledError(f"{what} was cancelled")
+
+
 def _portions(lines: Iterator[bytes]) -> Iterator[list[dict[str, Any]]]:
     """Lines of a stream, parsed some at a time."""
     held: list[bytes] = []
     for line in lines:
         held.append(line)
         if len(held) == LINE_PORTION:
-            yield json.loads(b"[" + b",".join(held) + b"]")
+            yield _parsed(held)
             held = []
     if held:
-        yield json.loads(b"[" + b",".join(held) + b"]")
+        yield _parsed(held)
+
+
+def _parsed(lines: list[bytes]) -> list[dict[str, Any]]:
+    try:
+        return json.loads(b"[" + b",".join(lines) + b"]")
+    except ValueError as error:
+        raise ServerError(f"the server's stream has a line that is no JSON: {error}") from None
 
 
 def _known(specs: list[tuple[Any, ...]]) -> list[tuple[str, int, bool]]:

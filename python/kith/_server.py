@@ -26,8 +26,8 @@ def connect(url: str, *, key: str | None = None, timeout: float = 60.0, ssl: Any
     timeout
         Seconds without a sign of life after which a call gives up (DeadlineError).
     ssl
-        An ``ssl.SSLContext`` for https, where a private authority signs (``ssl.create_default_context(cafile=...)``), or
-        the server asks for a certificate.
+        An ``ssl.SSLContext`` for https, where a private authority signs (``ssl.create_default_context(cafile=...)``),
+        or the server asks for a certificate.
     patience
         Seconds that a call may spend in waiting, in all, where a busy server says when to come again (Retry-After).
         BusyError afterwards; 0: at once.
@@ -126,8 +126,8 @@ class Server:
         return self._server.json("GET", "/v1/stats", again=True)
 
     def jobs(self) -> list[dict[str, Any]]:
-        """Long work, newest first: dicts of ``job`` (its number), ``kind``, ``collection``, ``state``, ``stage``, ``done``,
-        ``total``, and ``made`` or ``error``."""
+        """Long work, newest first: dicts of ``job`` (its number), ``kind``, ``collection``, ``state``, ``stage``,
+        ``done``, ``total``, and ``made`` or ``error``."""
         return self._server.json("GET", "/v1/jobs", again=True)["jobs"]
 
     def job(self, number: int) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def opened_or_made(at: Any, shape: dict[str, Any], **options: Any) -> Any:
 
 def refuse_numbers(collection: Any, whose: str) -> None:
     if collection.info["ids"] != "string":
-        raise ArgumentError(f"{whose} names its items by texts, and the ids of this collection are numbers: make it with "
-                            'ids="string"')
+        raise ArgumentError(f"{whose} names its items by texts, and the ids of this collection are numbers: make it "
+                            'with ids="string"')
 
 
 def metric_of(collection: Any, vector: str | None) -> str:
@@ -147,5 +147,5 @@ def compared(key: str, operator: str, operand: Any) -> dict[str, Any]:
         return {"must_not" if operand else "must": [{"is_empty": {"key": key}}]}
     if operator == "$prefix":
         return {"key": key, "match": {"prefix": operand}}
-    raise UnsupportedError(f"filter: {operator} of {key!r} is not offered: $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, $all, "
-                           "$between, $exists and $prefix are")
+    raise UnsupportedError(f"filter: {operator} of {key!r} is not offered: $eq, $ne, $gt, $gte, $lt, $lte, $in, $nin, "
+                           "$all, $between, $exists and $prefix are")

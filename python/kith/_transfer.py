@@ -211,7 +211,8 @@ def load(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wishes, report
     specs = shop._specs(0 if generation is None else whole(generation, "generation", 1, 2**32 - 1))
     if not shop._at_once:
         return _load_portions(shop, source, ids, payloads, wishes, specs, report)
-    bulk = None if wishes.mode not in _bulk.MODES or generation is not None else _bulk_of(source, ids, payloads, wishes, specs)
+    bulk = None if wishes.mode not in _bulk.MODES or generation is not None else \
+        _bulk_of(source, ids, payloads, wishes, specs)
     if bulk is not None and (bulk[0][0][1].rows > BATCH or wishes.resume or isinstance(source, dict) or wishes.name):
         written = _bulk.load(shop, *bulk, wishes.mode, wishes.resume, report)
         if report is not None:
@@ -227,8 +228,8 @@ def _load_portions(shop: Any, source: Any, ids: Any, payloads: Any, wishes: Wish
                    report: Any) -> Written:
     """What _bulk.py would do in one step, where that cannot be."""
     if wishes.resume:
-        raise UnsupportedError("resume= is for folders: a server is given some thousand items at a time, and those that "
-                               "are there already are replaced by an upsert")
+        raise UnsupportedError("resume= is for folders: a server is given some thousand items at a time, and those "
+                               "that are there already are replaced by an upsert")
     if not wishes.name and not isinstance(source, dict):
         return _load_batches(shop, _open(source, ids, payloads, specs, shop._strings), wishes, report)
     names = [name for name, *_ in specs]

@@ -45,15 +45,16 @@ def floats(rows: Any, what: str) -> np.ndarray:
     return np.ascontiguousarray(table, np.float32)
 
 
-def vector_texts(rows: Any, bits: bool, what: str) -> list[str]:
-    """A JSON array a row; nine digits say which float32 it is. JSON has no NaN, so DataError names the row."""
+def vector_texts(rows: Any, bits: bool, what: str, names: list[str] | None = None) -> list[str]:
+    """A JSON array a row; nine digits say which float32 it is. JSON has no NaN, so DataError names the row, and the id
+    that names has for it."""
     if bits:
         return [json.dumps(row, separators=(",", ":")) for row in np.asarray(rows).tolist()]
     table = floats(rows, what)
     good = np.isfinite(table).all(axis=1)
     if not good.all():
         row = int(np.argmin(good))
-        raise DataError(f"{what}: row {row}: has a value that is not finite")
+        raise DataError(f"{what}: row {row}{'' if names is None else f' (id {names[row]})'} holds a NaN or an infinity")
     pattern = "[" + ",".join(["%.9g"] * table.shape[1]) + "]"
     return [pattern % tuple(row) for row in table.tolist()]
 
@@ -72,18 +73,10 @@ def point_lines(ids: Any, columns: list[Column], payloads: Any, expires: Any, ve
     with its end. A few hundred are made at once, so that memory stays small beside the vectors."""
     names = [json.dumps(id, ensure_ascii=False) for id in ids_of(ids)]
     bodies = None if payloads is None else list(unpack_bytes(payloads))
-    bare = len(columns) == 1 and columns[0].name == ""
     for first in range(0, len(names), _STEP):
         part = slice(first, min(first + _STEP, len(names)))
-        tables = [(json.dumps(column.name, ensure_ascii=False), _texts(column, part)) for column in columns]
-        for row in range(part.start, part.stop):
-            line = f'{{"id":{names[row]}'
-            given = [(name, texts[row - first]) for name, texts in tables if texts[row - first] is not None]
-            if given:
-                line += f',"vector":{given[0][1]}' if bare else \
-                    f',"vector":{{{",".join(f"{name}:{text}" for name, text in given)}}}'
-                if columns[0].generation:
-                    line += f',"generation":{columns[0].generation}'
+        for row, vectors in zip(range(part.start, part.stop), _vectors(columns, part, names)):
+            line = f'{{"id":{names[row]}{vectors}'
             if expires is not None:
                 line += f',"expires_ms":{int(expires[row])}'
             if versions is not None and int(versions[row]) != ANY_VERSION:
@@ -97,9 +90,33 @@ def point_lines(ids: Any, columns: list[Column], payloads: Any, expires: Any, ve
 _STEP = 256
 
 
-def _texts(column: Column, part: slice) -> list[str | None]:
+def _vectors(columns: list[Column], part: slice, names: list[str]) -> Iterator[str]:
+    """The members of each point that are its vectors: those of one generation, and of others beside them."""
+    groups: dict[int, list[Column]] = {}
+    for column in columns:
+        groups.setdefault(column.generation, []).append(column)
+    own, *others = groups or [0]
+    texts = {number: list(_values(group, part, names)) for number, group in groups.items()}
+    for row in range(part.stop - part.start):
+        said = ""
+        if (value := texts[own][row] if groups else "") != "":
+            said = f',"vector":{value}' + (f',"generation":{own}' if own else "")
+        beside = [f'"{number}":{texts[number][row]}' for number in others if texts[number][row] != ""]
+        yield f'{said},"generations":{{{",".join(beside)}}}' if beside else said
+
+
+def _values(group: list[Column], part: slice, names: list[str]) -> Iterator[str]:
+    """The vectors of a generation, for each item: one array, or an object of such by their names; "": none."""
+    tables = [(json.dumps(column.name, ensure_ascii=False), _texts(column, part, names[part])) for column in group]
+    bare = len(group) == 1 and group[0].name == ""
+    for texts in zip(*(table for _, table in tables)):
+        there = [f"{name}:{text}" for (name, _), text in zip(tables, texts) if text is not None]
+        yield (texts[0] or "") if bare else f"{{{','.join(there)}}}" if there else ""
+
+
+def _texts(column: Column, part: slice, names: list[str]) -> list[str | None]:
     what = f"vectors of {column.name!r}" if column.name else "vectors"
-    texts: list[str | None] = list(vector_texts(column.rows[part], column.bits, what))
+    texts: list[str | None] = list(vector_texts(column.rows[part], column.bits, what, names))
     if column.present is not None:
         texts = [text if here else None for text, here in zip(texts, column.present[part].tolist())]
     return texts
@@ -147,7 +164,8 @@ def raw_hits(body: bytearray, k: int, single: bool) -> tuple[Any, ...]:
         raise ServerError("the server's raw answer is too short")
     ends = np.frombuffer(body, "<u4", queries, _HEAD).astype(np.uint64)
     count = int(ends[-1]) if queries else 0
-    if at + 12 * count > len(body) or (np.diff(ends.astype(np.int64), prepend=0) > k).any():
+    most = count if queries == 1 else max(np.diff(ends.astype(np.int64), prepend=0).tolist(), default=0)
+    if at + 12 * count > len(body) or most > k:
         raise ServerError("the server's raw answer is too short")
     ids = np.frombuffer(body, "<u8", count, at)
     distances = np.frombuffer(body, "<f4", count, at + 8 * count)

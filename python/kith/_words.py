@@ -14,6 +14,9 @@ from ._options import metric as _metric
 from ._options import whole
 
 
+_FIELD_TYPES = ("tag", "tags", "int", "float", "bool", "time")
+
+
 def words(names: Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
@@ -52,7 +55,9 @@ def field_type(kind: Any) -> str:
     text = known.get(kind, kind) if isinstance(kind, type) else kind
     if not isinstance(text, str):
         raise TypeError(f"the type of a field must be a word, not {kind!r}")
-    return word(text, "the type of a field")
+    if word(text, "the type of a field") not in _FIELD_TYPES:
+        raise ArgumentError(f"{text!r} is no type of a field: {', '.join(_FIELD_TYPES)} are")
+    return text
 
 
 def word(text: Any, what: str) -> str:

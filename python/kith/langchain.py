@@ -101,8 +101,8 @@ class KithVectorStore(VectorStore):
         texts = list(texts)
         return self._add(texts, self._embedded(texts), metadatas, ids, tenant)
 
-    def add_documents(self, documents: list[Document], *, ids: list[str | None] | None = None, tenant: str | None = None,
-                      **more: Any) -> list[str]:
+    def add_documents(self, documents: list[Document], *, ids: list[str | None] | None = None,
+                      tenant: str | None = None, **more: Any) -> list[str]:
         """Add documents, or replace those whose ids are there; returns their ids. Without `ids`, those of the
         documents, or new ones."""
         _refuse(more)
@@ -146,8 +146,8 @@ class KithVectorStore(VectorStore):
 
     def _payload(self, text: str, metadata: dict, tenant: str | None) -> dict[str, Any]:
         if self._text_key in metadata:
-            raise ArgumentError(f"the metadata has a key {self._text_key!r}, which is where the text goes: text_key= names "
-                                "another one")
+            raise ArgumentError(f"the metadata has a key {self._text_key!r}, which is where the text goes: text_key= "
+                                "names another one")
         body = {**metadata, self._text_key: text}
         if tenant := self._tenant_of(tenant):
             body[self._segment_field] = tenant

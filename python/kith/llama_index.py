@@ -109,7 +109,8 @@ class KithVectorStore(BasePydanticVectorStore):
         _refuse(more)
         if nodes:
             rows = np.array([node.get_embedding() for node in nodes], np.float32)
-            self._collection.add([node.node_id for node in nodes], rows if self._vector is None else {self._vector: rows},
+            self._collection.add([node.node_id for node in nodes],
+                                 rows if self._vector is None else {self._vector: rows},
                                  [self._payload(node, tenant) for node in nodes])
         return [node.node_id for node in nodes]
 
@@ -141,7 +142,8 @@ class KithVectorStore(BasePydanticVectorStore):
         self._collection.delete(where="true" if where is None else where)
 
     def event(self, user: str, **events: Any) -> None:
-        """Tell the profile of a user what was liked, as of :meth:`kith.Collection.event`: ``event("ann", like=["a"])``."""
+        """Tell the profile of a user what was liked: ``event("ann", like=["a"])``, as of
+        :meth:`kith.Collection.event`."""
         self._collection.event(user, **events)
 
     # ---- Reading -----------------------------------------------------------------------------------------------------
@@ -230,7 +232,8 @@ class KithVectorStore(BasePydanticVectorStore):
 def conditions(filters: MetadataFilters) -> dict[str, Any]:
     """LlamaIndex's filters in kith's JSON form."""
     clause = _CLAUSES[filters.condition or FilterCondition.AND]
-    return {clause: [conditions(one) if isinstance(one, MetadataFilters) else _condition(one) for one in filters.filters]}
+    return {clause: [conditions(one) if isinstance(one, MetadataFilters) else _condition(one)
+                     for one in filters.filters]}
 
 
 def _condition(one: MetadataFilter) -> dict[str, Any]:
@@ -238,8 +241,8 @@ def _condition(one: MetadataFilter) -> dict[str, Any]:
         return {"is_empty": {"key": one.key}}
     operator = _OPERATORS.get(one.operator)
     if operator is None:
-        raise UnsupportedError(f"the filter {one.operator.value!r} on {one.key!r} is not offered: kith looks for no parts "
-                               "of texts")
+        raise UnsupportedError(f"the filter {one.operator.value!r} on {one.key!r} is not offered: kith looks for no "
+                               "parts of texts")
     return compared(one.key, operator, one.value)
 
 

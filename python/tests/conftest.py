@@ -64,7 +64,7 @@ class Folder:
         self._path, self._numbers, self._made = path, itertools.count(), []
 
     def create(self, **options):
-        path = self._path / f"place-{next(self._numbers)}"
+        path = self._path / f"somewhere-{next(self._numbers)}"
         self._made.append(kith.Collection.create(path, background=False, threads=1, **options))
         return self._made[-1]
 
@@ -102,19 +102,19 @@ def server_url(tmp_path_factory):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "folder: of a collection in a folder alone, though it uses `place`")
+    config.addinivalue_line("markers", "folder: of a collection in a folder alone, though it uses `somewhere`")
 
 
 def pytest_generate_tests(metafunc):
     """What a collection does is tried in a folder and at a server."""
-    if "place" in metafunc.fixturenames:
+    if "somewhere" in metafunc.fixturenames:
         alone = metafunc.definition.get_closest_marker("folder")
-        metafunc.parametrize("place", ["folder"] if alone else ["folder", "server"], indirect=True)
+        metafunc.parametrize("somewhere", ["folder"] if alone else ["folder", "server"], indirect=True)
 
 
 @pytest.fixture
-def place(request, tmp_path):
-    """Where collections are made: place.create(**options of kith.Collection.create)."""
+def somewhere(request, tmp_path):
+    """Where collections are made: somewhere.create(**options of kith.Collection.create)."""
     made = Folder(tmp_path) if request.param == "folder" else AtServer(request.getfixturevalue("server_url"))
     yield made
     made.close()

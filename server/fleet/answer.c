@@ -161,7 +161,6 @@ static size_t feed_head(ks_answer *answer, const char *bytes, size_t count) {
     size_t used = 0;
     while (used < count && answer->part == KS_ANSWER_HEAD) {
         const size_t line = line_end(bytes + used, count - used), add = line ? line : count - used;
-        /* An empty line ends the head: CRLF or LF with nothing before it in this line. */
         const size_t before = answer->head.used;
         if (before + add > KS_HEAD_BYTES_MAX) {
             refuse(answer, "has a head of more than 16 KiB");
@@ -173,9 +172,10 @@ static size_t feed_head(ks_answer *answer, const char *bytes, size_t count) {
             refuse(answer, "came when there was no memory for it");
             break;
         }
+        /* An empty line ends the head: CRLF or LF with nothing before it in this line. */
         const char *head = answer->head.bytes;
         const size_t all = answer->head.used;
-        if (memchr(head, 0, all)) {
+        if (memchr(head + before, 0, add)) {
             refuse(answer, "has a zero in its head");
         } else if (line && all >= 2 &&
                    (head[all - 2] == '\n' || (all >= 3 && head[all - 2] == '\r' && head[all - 3] == '\n'))) {

@@ -57,7 +57,7 @@ int ks_place_parse(const char *url, size_t bytes, ks_place *place, char name[KS_
         return 0;
     }
     if (bytes >= 8 && strncasecmp(url, "https://", 8) == 0) {
-        *wrong = "asks for TLS, which a front does not speak to its backends: put them on a network of their own";
+        *wrong = "asks for TLS, which is not spoken to other servers: put them on a network of their own";
         return 0;
     }
     if (bytes < 8 || strncasecmp(url, "http://", 7) != 0) {
@@ -100,7 +100,7 @@ static kith_status add_all(const struct addrinfo *found, const ks_place *like, c
         place.address_bytes = found->ai_addrlen;
         if (is_known(places, *count, &place)) continue;
         if (*count == KS_BACKENDS_MAX)
-            return ks_fleet_refuse(error, KITH_E_LIMIT, "There are more than %d backends.", KS_BACKENDS_MAX);
+            return ks_fleet_refuse(error, KITH_E_LIMIT, "There are more than %d servers in the list.", KS_BACKENDS_MAX);
         if (several) {
             getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
             snprintf(place.url, sizeof(place.url), strchr(text, ':') ? "http://[%s]:%s" : "http://%s:%s", text, port);
@@ -116,12 +116,12 @@ static kith_status add(const char *url, size_t bytes, ks_place *places, size_t *
     const char *wrong = NULL;
     const int shown = bytes < KS_URL_MAX ? (int)bytes : KS_URL_MAX;
     if (!ks_place_parse(url, bytes, &place, name, port, &wrong))
-        return ks_fleet_refuse(error, KITH_E_ARG, "The backend \"%.*s\" %s.", shown, url, wrong);
+        return ks_fleet_refuse(error, KITH_E_ARG, "The server \"%.*s\" %s.", shown, url, wrong);
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     const int failed = getaddrinfo(name, port, &hints, &found);
     if (failed)
-        return ks_fleet_refuse(error, KITH_E_NOTFOUND, "The backend \"%.*s\" has no address: %s.", shown, url,
+        return ks_fleet_refuse(error, KITH_E_NOTFOUND, "The server \"%.*s\" has no address: %s.", shown, url,
                                gai_strerror(failed));
     const kith_status status = add_all(found, &place, port, places, count, error);
     freeaddrinfo(found);
@@ -145,7 +145,7 @@ kith_status ks_places_find(const char *text, ks_place *places, size_t *count, ki
         if (status != KITH_OK) return status;
         text += bytes;
     }
-    return *count ? KITH_OK : ks_fleet_refuse(error, KITH_E_ARG, "There is no backend in the list.");
+    return *count ? KITH_OK : ks_fleet_refuse(error, KITH_E_ARG, "There is no server in the list.");
 }
 
 char *ks_places_read(const char *path, kith_error *error) {

@@ -62,18 +62,26 @@ static ks_roster *make_roster(ks_fleet *fleet, const ks_place *places, size_t co
     return roster;
 }
 
-static kith_status find_writer(ks_roster *roster, kith_error *error) {
+/* Where all that a list names is; looking it up blocks. */
+typedef struct found {
+    ks_place places[KS_BACKENDS_MAX], writers[KS_BACKENDS_MAX];
+    size_t count, writer_count;
+} found;
+
+static kith_status find_all(const ks_fleet *fleet, const char *list, found *all, kith_error *error) {
+    const kith_status status = ks_places_find(list, all->places, &all->count, error);
+    if (status != KITH_OK || !fleet->options.write_to) return status;
+    return ks_places_find(fleet->options.write_to, all->writers, &all->writer_count, error);
+}
+
+static kith_status choose_writer(ks_roster *roster, const found *all, kith_error *error) {
     const char *write_to = roster->fleet->options.write_to;
-    ks_place places[KS_BACKENDS_MAX];
-    size_t count = 0;
     if (!write_to) return KITH_OK;
-    const kith_status status = ks_places_find(write_to, places, &count, error);
-    if (status != KITH_OK) return status;
-    for (size_t i = 0; count == 1 && i < roster->set.count; i++)
-        if (same_place(&roster->backends[i].place, &places[0])) roster->write_to = i;
+    for (size_t i = 0; all->writer_count == 1 && i < roster->set.count; i++)
+        if (same_place(&roster->backends[i].place, &all->writers[0])) roster->write_to = i;
     if (roster->write_to != SIZE_MAX) return KITH_OK;
     return ks_fleet_refuse(error, KITH_E_ARG, "Writes are to go to %s, which is %s.", write_to,
-                           count == 1 ? "none of the backends" : "not one address");
+                           all->writer_count == 1 ? "none of the backends" : "not one address");
 }
 
 /* What is known of a backend stays with it. Calls under way are counted where they began. */
@@ -112,12 +120,13 @@ static int is_same(const ks_roster *roster, const ks_place *places, size_t count
 }
 
 /* Under the lock. */
-static kith_status change(ks_fleet *fleet, const ks_place *places, size_t count, kith_error *error) {
+static kith_status change(ks_fleet *fleet, const found *all, kith_error *error) {
     const uint64_t now_ns = ks_now_ns();
-    if (is_same(fleet->roster, places, count)) return KITH_OK;
-    ks_roster *roster = make_roster(fleet, places, count, now_ns);
+    const size_t count = all->count;
+    if (is_same(fleet->roster, all->places, count)) return KITH_OK;
+    ks_roster *roster = make_roster(fleet, all->places, count, now_ns);
     if (!roster) return ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
-    const kith_status status = find_writer(roster, error);
+    const kith_status status = choose_writer(roster, all, error);
     if (status != KITH_OK) {
         free(roster);
         return status;
@@ -137,17 +146,16 @@ static kith_status change(ks_fleet *fleet, const ks_place *places, size_t count,
 
 /* Look names up, which blocks, and change what changed. */
 static kith_status look_up(ks_fleet *fleet, const char *list, kith_error *error) {
-    size_t count = 0;
-    ks_place *places = calloc(KS_BACKENDS_MAX, sizeof(*places));
-    kith_status status = places ? ks_places_find(list, places, &count, error)
-                                : ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
+    found *all = calloc(1, sizeof(*all));
+    kith_status status = all ? find_all(fleet, list, all, error)
+                             : ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
     if (status == KITH_OK) {
         pthread_mutex_lock(&fleet->lock);
-        status = change(fleet, places, count, error);
+        status = change(fleet, all, error);
         pthread_mutex_unlock(&fleet->lock);
         wake(fleet);
     }
-    free(places);
+    free(all);
     return status;
 }
 

@@ -13,6 +13,8 @@
 #define LATE_MOST 2.0
 /* What was learned of p99 is forgotten by a factor e in a day; a guess. */
 #define FORGETS_S (24.0 * 3600)
+/* So many late looks in a row ask for more servers, and say that these were too busy: one may have seen anything. */
+enum { LATE_LOOKS = 2 };
 
 ks_scale_options ks_scale_defaults(void) {
     return (ks_scale_options){
@@ -38,7 +40,7 @@ const char *ks_scale_reason_text(ks_scale_reason reason) {
         [KS_SCALE_BUSY] = "servers are busier than they should be",
         [KS_SCALE_QUEUE] = "more calls wait than should",
         [KS_SCALE_LATE] = "the 99th percentile is beyond its bound",
-        [KS_SCALE_IDLE] = "fewer have done for long enough",
+        [KS_SCALE_IDLE] = "fewer will do",
         [KS_SCALE_PATIENCE] = "fewer would do now, but have not for long enough",
         [KS_SCALE_NOBODY] = "no server answers, so what was wanted is kept",
         [KS_SCALE_BOUNDS] = "brought within the least and the most",
@@ -72,11 +74,11 @@ unsigned ks_scale_wish(const ks_scale *scale, const ks_scale_sample *sample, ks_
     const double wanted = fmin(options->busy, scale->too_busy), busy = fmax(sample->busy, 0) / wanted;
     double ratio = fabs(busy - 1) <= options->tolerance ? 1 : busy;
     *reason = ratio > 1 ? KS_SCALE_BUSY : ratio < 1 ? KS_SCALE_IDLE : KS_SCALE_STEADY;
-    if (options->queue > 0) {
+    if (options->queue > 0 && !scale->grown) {
         const double queue = sample->queue / (options->queue * sample->servers);
         if (queue > 1 + options->tolerance) ask(&ratio, reason, queue, KS_SCALE_QUEUE);
     }
-    if (options->p99_ms > 0 && sample->busy >= IDLE_BUSY && scale->late > 1) {
+    if (options->p99_ms > 0 && sample->busy >= IDLE_BUSY && scale->late >= LATE_LOOKS) {
         const double late = sample->p99_ms / options->p99_ms;
         if (late > 1 + options->tolerance) ask(&ratio, reason, fmin(late, LATE_MOST), KS_SCALE_LATE);
     }
@@ -84,15 +86,17 @@ unsigned ks_scale_wish(const ks_scale *scale, const ks_scale_sample *sample, ks_
     return within(options, ceil(fmin(ratio, options->surge) * sample->servers - 1e-9));
 }
 
-/* I3. Not while servers start, nor at the first sample that is late: one look may have seen anything. */
+/* I3. Not while servers start or have just come: what was late then was late for want of them. */
 static void learn(ks_scale *scale, const ks_scale_sample *sample) {
     const ks_scale_options *options = &scale->options;
     const double passed = scale->looked ? sample->time_s - scale->last_s : 0;
-    scale->too_busy = fmin(1, scale->too_busy * exp(fmax(passed, 0) / FORGETS_S));
     const int late = options->p99_ms > 0 && sample->p99_ms > options->p99_ms * (1 + options->tolerance);
-    scale->late = late ? scale->late + 1 : 0;
-    if (scale->late > 1 && sample->busy >= IDLE_BUSY && sample->servers >= scale->desired)
+    scale->grown = scale->looked && sample->servers > scale->servers;
+    scale->too_busy = fmin(1, scale->too_busy * exp(fmax(passed, 0) / FORGETS_S));
+    scale->late = late && !scale->grown && sample->servers >= scale->desired ? scale->late + 1 : 0;
+    if (scale->late >= LATE_LOOKS && sample->busy >= IDLE_BUSY)
         scale->too_busy = fmax(IDLE_BUSY, fmin(scale->too_busy, 0.9 * sample->busy));
+    scale->servers = sample->servers;
     scale->last_s = sample->time_s;
     scale->looked = 1;
 }

@@ -13,7 +13,8 @@
  *    beyond its bound at some share of busyness, that share is remembered as too much (it is forgotten over a day), so
  *    that the p99 does not ask for more, get it, and lose it again.
  * 4. Wishes are counted from servers that answer, not from those that were asked for: while they start, what is seen
- *    does not yet show them, and counting them would ask for the same help again and again. */
+ *    does not yet show them, and counting them would ask for the same help again and again. For the same reason queue and
+ *    p99 say nothing at the first look after more have come: they tell of the time before. */
 #ifndef KITH_SERVER_FLEET_SCALE_H
 #define KITH_SERVER_FLEET_SCALE_H
 
@@ -60,8 +61,10 @@ typedef struct ks_scale {
     unsigned desired;
     double too_busy; /* I3; 1 when nothing was learned */
     double last_s;
-    int looked;    /* a sample came */
-    unsigned late; /* samples in a row with a p99 beyond its bound: it takes two to ask for more */
+    int looked;       /* a sample came */
+    unsigned servers; /* of the last sample */
+    int grown;        /* there are more than at the one before */
+    unsigned late;    /* samples in a row with a p99 beyond its bound, while nothing changed */
     struct {
         int64_t number;
         unsigned wish;

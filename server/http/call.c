@@ -121,6 +121,9 @@ static void fail_plain(ks_call *call, int status, const char *sentence) {
     ks_text_add_line(&call->reply.body, "\n");
 }
 
+static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values)
+    __attribute__((format(printf, 4, 0)));
+
 static void fail_with(ks_call *call, int status, kith_status refused, const char *format, va_list values) {
     char sentence[1024];
     vsnprintf(sentence, sizeof(sentence), format, values);
@@ -168,6 +171,9 @@ int ks_http_status(kith_status status) {
         return 500;
     }
 }
+
+static void fail_status(ks_call *call, kith_status status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
 static void fail_status(ks_call *call, kith_status status, const char *format, ...) {
     va_list values;

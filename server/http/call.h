@@ -49,7 +49,7 @@ enum { KS_PARTS_MAX = 6 };
 
 struct ks_call {
     /* The request. All texts end in a zero and are UTF-8 without control characters; parts of the path are decoded, and
-     * none of them is "." or "..". */
+     * none of them is "." or "..", nor is a piece of one between slashes (an id that is a URL has some). */
     ks_method method;
     const char *path;                /* as it was sent, without what follows a "?" */
     const char *query;               /* what followed it, as it was sent; NULL: nothing did */

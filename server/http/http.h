@@ -19,16 +19,19 @@ typedef struct ks_http_options {
     size_t body_max;        /* 0: 64 MiB; larger ones are 413 */
     size_t bodies_max;      /* bytes of all bodies at once; 0: 512 MiB; beyond, 503 */
     uint64_t idle_ms;       /* that a connection may be silent; 0: 60,000 */
-    uint64_t request_ms;    /* that a request may take to come, 408; 0: 15,000 */
-    uint64_t answer_ms;     /* from arrival to deadline_ns; 0: 10,000 */
-    void *app;              /* becomes call->app */
+    uint64_t
+        request_ms; /* that a request may take to come, 408, and again so long as its body comes at 64 KB a second or
+                             * more; 0: 15,000 */
+    uint64_t answer_ms; /* from arrival to deadline_ns; 0: 10,000 */
+    void *app;          /* becomes call->app */
     const ks_router *router;
     /* Who asks: sets call->key and returns 0, or 401 or 403 and has written the reply. The route is known. */
     int (*authenticate)(ks_call *call);
     /* One turn of what was queued by handlers of this loop: NULL, or returns in how many nanoseconds it wants another,
      * 0 now, UINT64_MAX not until something comes. */
     uint64_t (*turn)(void *app, unsigned loop);
-    /* NULL, or told when a call is over, by the loop's thread: for metrics and the log. */
+    /* NULL, or told when a call is over, by the loop's thread: for metrics and the log. call->route is NULL where none
+     * was found, and the status 499 where the client went before its answer. */
     void (*observe)(const ks_call *call, uint64_t total_ns, size_t sent_bytes);
 } ks_http_options;
 
@@ -47,8 +50,8 @@ void ks_http_state_of(const ks_http *http, ks_http_state *state);
 kith_status ks_http_renew(ks_http *http, kith_error *error);
 /* Wake a loop, so that its turn comes. Any thread. */
 void ks_http_wake(ks_http *http, unsigned loop);
-/* Take no more connections, say "Connection: close" in replies, and wait until all calls are answered or the time is
- * up; then stop. Whether all were answered. */
+/* Take no more connections (the port is free at once), say "Connection: close" in replies, and wait until all calls are
+ * answered or the time is up; then stop. Whether all were answered. */
 int ks_http_drain(ks_http *http, uint64_t limit_ms);
 void ks_http_stop(ks_http *http); /* NULL is fine */
 

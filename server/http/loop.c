@@ -114,6 +114,16 @@ static int has_begun(const ks_connection *connection, uint64_t now_ns) {
     return ago_ns < now_ns && now_ns - ago_ns > connection->finished_ns + slack_ns;
 }
 
+/* A long body that comes at a fair rate is given time anew: too slow is what holds a place for little. */
+static int is_getting_on(const ks_loop *loop, ks_connection *connection) {
+    enum { BYTES_MS = 64 };
+    const struct ks_wire *wire = connection->wire;
+    if (!wire || wire->stage != KS_STAGE_BODY) return 0;
+    const uint64_t more = wire->call.body_bytes - connection->counted_bytes;
+    connection->counted_bytes = wire->call.body_bytes;
+    return more >= loop->http->options.request_ms * BYTES_MS;
+}
+
 static void too_slow(ks_loop *loop, ks_connection *connection) {
     if (connection->wire) connection->wire->call.reply.status = 408;
     if (!loop->http->tls) ks_say_raw(connection->fd, 408);
@@ -128,7 +138,11 @@ static void sweep(ks_loop *loop, uint64_t now_ns) {
     while (loop->coming_first && loop->coming_first->since_ns + request_ns(loop) <= now_ns) {
         ks_connection *connection = loop->coming_first;
         ks_connection_came(connection, loop);
-        if (has_begun(connection, now_ns)) too_slow(loop, connection);
+        if (is_getting_on(loop, connection)) {
+            ks_connection_coming(connection, loop, now_ns);
+        } else if (has_begun(connection, now_ns)) {
+            too_slow(loop, connection);
+        }
     }
 }
 
@@ -326,7 +340,7 @@ static size_t keep_escapes(void *context, struct MHD_Connection *mhd, char *text
 }
 
 static struct MHD_Daemon *start_daemon(ks_loop *loop) {
-    /* Half of a connection's memory is its first read buffer: a JSON body with a vector of 384 numbers comes at once. */
+    /* Half of a connection's memory is its first read buffer: a JSON body with a vector of 384 numbers fits. */
     enum { CONNECTION_BYTES = 20480, TLS_ITEMS = 8 };
     const ks_http *http = loop->http;
     struct MHD_OptionItem tls[TLS_ITEMS];

@@ -3,7 +3,8 @@
  * Paths and what follows their "?": decoded, checked, split.
  *
  * A part of a path may have a "/" or a "\" in it when it was sent as an escape (an id that is a URL). No piece of it
- * between such ones is "." or "..", so whoever makes a file name of a part by mistake does not leave its folder upward. */
+ * between such ones is "." or "..", so whoever makes a file name of a part by mistake does not leave its folder
+ * upward. */
 #include <string.h>
 
 #include "http/wire.h"

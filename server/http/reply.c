@@ -67,6 +67,7 @@ static void add_headers(struct ks_wire *wire, struct MHD_Response *response, int
     const ks_reply *reply = &wire->call.reply;
     char seconds[16];
     say(response, "Server", "kith");
+    say(response, "X-Content-Type-Options", "nosniff"); /* payloads of strangers are no pages, whatever is in them */
     if (has_body) say(response, "Content-Type", reply->type ? reply->type : "application/json");
     say(response, "ETag", reply->etag);
     say(response, "Cache-Control", reply->cache_control);

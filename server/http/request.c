@@ -76,6 +76,7 @@ void *ks_request_line(void *context, const char *uri, struct MHD_Connection *mhd
     wire->connection = connection;
     wire->mhd = mhd;
     connection->wire = wire;
+    connection->counted_bytes = 0;
     if (!connection->coming) ks_connection_coming(connection, loop, ks_now_ns());
     /* A proxy's form: what follows the host is the path. */
     if (strncasecmp(uri, "http://", 7) == 0 || strncasecmp(uri, "https://", 8) == 0) {
@@ -191,33 +192,40 @@ static int find_route(struct ks_wire *wire, const char *method) {
     return 0;
 }
 
-/* How long the body is said to be. What two parties could read differently is refused: it is how requests are smuggled
- * past a proxy. */
-static int announce(struct ks_wire *wire) {
+/* How long the body is said to be, in wire->announced. What two parties could read differently is refused: it is how
+ * requests are smuggled past a proxy. */
+static int read_framing(struct ks_wire *wire) {
+    const char *length = NULL, *coding = NULL;
+    size_t lengths = 0, codings = 0, hosts = 0;
+    wire->announced = UINT64_MAX;
+    for (size_t i = 0; i < wire->header_count; i++) {
+        const ks_argument *header = &wire->headers[i];
+        if (strcasecmp(header->name, "Content-Length") == 0) length = header->value, lengths++;
+        if (strcasecmp(header->name, "Transfer-Encoding") == 0) coding = header->value, codings++;
+        if (strcasecmp(header->name, "Host") == 0) hosts++;
+    }
+    if (hosts > 1 || lengths + codings > 1 || (coding && strcasecmp(coding, "chunked") != 0)) return 0;
+    if (length && (!length[0] || strlen(length) > 19 || strspn(length, "0123456789") != strlen(length))) return 0;
+    if (!coding) wire->announced = length ? strtoull(length, NULL, 10) : 0;
+    return 1;
+}
+
+static int check_framing(struct ks_wire *wire, int clear) {
     ks_call *call = &wire->call;
     const ks_http_options *options = &wire->loop->http->options;
-    const char *length = NULL, *coding = NULL;
-    size_t lengths = 0, codings = 0;
-    for (size_t i = 0; i < wire->header_count; i++) {
-        if (strcasecmp(wire->headers[i].name, "Content-Length") == 0) length = wire->headers[i].value, lengths++;
-        if (strcasecmp(wire->headers[i].name, "Transfer-Encoding") == 0) coding = wire->headers[i].value, codings++;
-    }
-    if (lengths + codings > 1 || (coding && strcasecmp(coding, "chunked") != 0) ||
-        (length && (strspn(length, "0123456789") != strlen(length) || !length[0] || strlen(length) > 19))) {
-        wire->announced = UINT64_MAX;
+    if (!clear) {
         ks_call_fail(call, 400,
-                     "The length of the body is not clear: one Content-Length of digits, or \"Transfer-Encoding: "
-                     "chunked\".");
+                     "The length of the body, or the host, is not clear: one Host, and one Content-Length of digits or "
+                     "\"Transfer-Encoding: chunked\".");
         return 0;
     }
-    wire->announced = coding ? UINT64_MAX : length ? strtoull(length, NULL, 10) : 0;
-    if (coding || !length) return 1;
+    if (wire->announced == UINT64_MAX) return 1;
     if (wire->announced > options->body_max) {
         ks_call_fail(call, 413, "The body has %llu bytes; at most %zu are taken.", (unsigned long long)wire->announced,
                      options->body_max);
         return 0;
     }
-    if (wire->announced > options->bodies_max - atomic_load(&wire->loop->http->body_bytes)) {
+    if (wire->announced + atomic_load(&wire->loop->http->body_bytes) > options->bodies_max) {
         atomic_fetch_add(&wire->loop->http->refused, 1);
         ks_call_fail(call, 503,
                      "There is no room for the body now: the bodies of other calls take it; try again later.");
@@ -240,15 +248,15 @@ static enum MHD_Result begin(struct ks_wire *wire, const char *method) {
         wire->stage = KS_STAGE_SWALLOW;
         return MHD_YES;
     }
-    const int headers = read_headers(wire);
-    const int announced = headers && announce(wire);
-    if (announced && find_route(wire, method) && authenticate(wire)) {
+    const int headers = read_headers(wire), clear = headers && read_framing(wire);
+    const int may = headers && find_route(wire, method) && authenticate(wire);
+    if (may && check_framing(wire, clear)) {
         wire->stage = KS_STAGE_BODY;
         return MHD_YES;
     }
     wire->stage = KS_STAGE_SWALLOW;
     const int waits = headers && ks_call_header(&wire->call, "Expect") != NULL;
-    if (headers && announced && wire->announced <= KS_SWALLOW_BYTES && !waits) return MHD_YES;
+    if (clear && !may && wire->announced <= KS_SWALLOW_BYTES && !waits) return MHD_YES;
     return ks_reply_queue(wire) ? MHD_YES : MHD_NO;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Sockets: the one that listens, and those that it brings. The first loop accepts and deals connections out, each to the
- * loop with the fewest. */
+ * Sockets: the one that listens, and those that it brings. The first loop accepts and deals connections out, each to
+ * the loop with the fewest. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -60,7 +60,7 @@ static kith_status bind_new(ks_http *http, kith_error *error) {
     http->own_listener = 1;
     /* A port whose last server's connections linger may be taken again; one that is listened at may not. */
     setsockopt(http->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    if (bind(http->listener, (struct sockaddr *)&address, size) != 0 || listen(http->listener, 1024) != 0) {
+    if (bind(http->listener, (struct sockaddr *)&address, size) != 0 || listen(http->listener, SOMAXCONN) != 0) {
         if (errno == EADDRINUSE)
             return failed(error, KITH_E_BUSY,
                           "port %u at %s is taken: another program listens there; give another --port", port, text);

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,12 +49,29 @@ static kith_status no_memory(kith_error *error) {
     return KITH_E_NOMEM;
 }
 
+/* Apart from the key, so that the error names the file; and GnuTLS loses the key's memory when it meets both. */
+static kith_status check_certificate(const char *path, const gnutls_datum_t *text, kith_error *error) {
+    gnutls_x509_crt_t *list = NULL;
+    unsigned count = 0;
+    const int code = gnutls_x509_crt_list_import2(&list, &count, text, GNUTLS_X509_FMT_PEM, 0);
+    for (unsigned i = 0; code >= 0 && i < count; i++) gnutls_x509_crt_deinit(list[i]);
+    if (code >= 0) gnutls_free(list);
+    if (code >= 0 && count) return KITH_OK;
+    if (error) {
+        error->status = KITH_E_DATA;
+        snprintf(error->text, sizeof(error->text), "%s is no certificate in PEM form: %s", path, gnutls_strerror(code));
+    }
+    return KITH_E_DATA;
+}
+
 static kith_status make_pair(const ks_http_options *options, const char *certificate, const char *key, ks_pair **made,
                              kith_error *error) {
-    ks_pair *pair = calloc(1, sizeof(*pair));
-    if (!pair) return no_memory(error);
     const gnutls_datum_t first = {(unsigned char *)(uintptr_t)certificate, (unsigned)strlen(certificate)};
     const gnutls_datum_t second = {(unsigned char *)(uintptr_t)key, (unsigned)strlen(key)};
+    const kith_status status = check_certificate(options->certificate, &first, error);
+    if (status != KITH_OK) return status;
+    ks_pair *pair = calloc(1, sizeof(*pair));
+    if (!pair) return no_memory(error);
     int code = gnutls_certificate_allocate_credentials(&pair->credentials);
     if (code == 0) code = gnutls_certificate_set_x509_key_mem(pair->credentials, &first, &second, GNUTLS_X509_FMT_PEM);
     if (code >= 0) {
@@ -64,8 +82,9 @@ static kith_status make_pair(const ks_http_options *options, const char *certifi
     free(pair);
     if (error) {
         error->status = KITH_E_DATA;
-        snprintf(error->text, sizeof(error->text), "%.200s and %.200s are no certificate and its key in PEM form: %s",
-                 options->certificate, options->private_key, gnutls_strerror(code));
+        snprintf(error->text, sizeof(error->text),
+                 "%.200s is not the private key, in PEM form, of the certificate %.200s: %s", options->private_key,
+                 options->certificate, gnutls_strerror(code));
     }
     return KITH_E_DATA;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What http's files share and nobody else sees: the server, its loops, their connections and the wires, each of which is
- * one request on its way.
+ * What http's files share and nobody else sees: the server, its loops, their connections and the wires, each of which
+ * is one request on its way.
  *
  * I1. Everything of a loop is its thread's alone, but for the inbox, which has a lock, and the atomics.
  * I2. A wire is taken when the first line of a request has been read, and given back when the request is over and its
@@ -91,6 +91,7 @@ struct ks_connection {
     int coming;
     int half;                 /* the client sends no more; whether it reads is not known */
     ks_connection *half_next; /* of those to be told of after this run */
+    uint64_t counted_bytes;   /* of the body, that were there when it was given time anew */
     uint64_t since_ns;        /* its bytes began to come */
     uint64_t finished_ns;     /* its last request was over; 0: none was */
     struct ks_wire *wire;     /* the request that it is at, or NULL */

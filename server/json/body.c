@@ -37,7 +37,8 @@ static void say_no_memory(kith_error *error) {
 /* What jansson says, without what it quotes: that may be what stands for numbers. */
 static void say_jansson(kith_error *error, const char *text, size_t bytes, const ks_text *out,
                         const json_error_t *found) {
-    if (json_error_code(found) == json_error_out_of_memory) {
+    if (json_error_code(found) == json_error_out_of_memory ||
+        !found->text[0]) { /* where it ran out it may say nothing */
         say_no_memory(error);
         return;
     }
@@ -47,7 +48,7 @@ static void say_jansson(kith_error *error, const char *text, size_t bytes, const
     say(error, text, at > 0 ? at - 1 : 0, found->text, quoted ? (size_t)(quoted - found->text) : strlen(found->text));
 }
 
-const json_t *ks_parse(ks_call *call, const char *bytes, size_t count, kith_error *error) {
+json_t *ks_parse_own(ks_call *call, const char *bytes, size_t count, kith_error *error) {
     ks_text out = {0};
     ks_fault fault = {0};
     json_t *tree = NULL;
@@ -63,11 +64,14 @@ const json_t *ks_parse(ks_call *call, const char *bytes, size_t count, kith_erro
         if (!tree) say_jansson(error, bytes, count, &out, &found);
     }
     ks_text_free(&out);
-    if (tree && ks_call_defer(call, forget, tree) != 0) {
-        say_no_memory(error);
-        tree = NULL;
-    }
     return tree;
+}
+
+const json_t *ks_parse(ks_call *call, const char *bytes, size_t count, kith_error *error) {
+    json_t *tree = ks_parse_own(call, bytes, count, error);
+    if (!tree || ks_call_defer(call, forget, tree) == 0) return tree;
+    say_no_memory(error);
+    return NULL;
 }
 
 static const char *kind(const json_t *value) {

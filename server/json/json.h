@@ -12,12 +12,15 @@
 
 /* ---- Writing: commas and quotes are placed by the writer; nesting is checked by assertion */
 
-enum { KS_JSON_DEPTH_MAX = 64 };
+enum {
+    KS_JSON_DEPTH_MAX = 64,   /* of what is read */
+    KS_JSON_WRITTEN_MAX = 128 /* of what is written: what was read, within something else */
+};
 
 typedef struct ks_json {
     ks_text *text;
     int depth;
-    uint64_t filled; /* a bit a depth: something is there already */
+    uint64_t filled[KS_JSON_WRITTEN_MAX / 64]; /* a bit a depth: something is there already */
 } ks_json;
 
 #define KS_JSON(text_)                                                                                                 \
@@ -50,6 +53,8 @@ const json_t *ks_body(ks_call *call, const char *what);
 /* The same of any text, e.g. a line of NDJSON, and any value; error text names line and column within it. The bytes
  * must live as long as the call, and a zero or a line's end follow them. KITH_E_FORMAT, KITH_E_NOMEM. */
 const json_t *ks_parse(ks_call *call, const char *bytes, size_t count, kith_error *error);
+/* The same for many texts of one call: the tree is the caller's to give up (json_decref) before the call ends. */
+json_t *ks_parse_own(ks_call *call, const char *bytes, size_t count, kith_error *error);
 
 /* ARRAYS OF NUMBERS, short ones too, and whole numbers beyond an i64 are strings to jansson, which have something else
  * than they seem: use what follows, never json_array_...() on what ks_array() or ks_member_array() did not give, and

@@ -2,12 +2,13 @@
  *
  * Numbers of JSON as text.
  *
- * Reading. Up to 19 digits are gathered in a u64 `w`, eight at a time, and w x 10^q is computed in double: converting w, and one
- * multiplication or division by an exact power of ten (two for small numbers), each rounded once [Clinger 1990]. So the
- * double is at most 3 of its units (in the last place) off. Rounding it to float again gives the float nearest to the
- * text unless a midpoint between two floats lies between text and double: midpoints are doubles whose low 29 bits are
- * 2^28, so the double would be at most that far from one. Those, and what lies outside of the normal floats, go to
- * strtof(), which rounds once. Python writes floats as their double with 17 digits: these lie far from midpoints.
+ * Reading. Up to 19 digits are gathered in a u64 `w`, eight at a time, and w x 10^q is computed in double: converting
+ * w, and one multiplication or division by an exact power of ten (two for small numbers), each rounded once [Clinger
+ * 1990]. So the double is at most 3 of its units (in the last place) off. Rounding it to float again gives the float
+ * nearest to the text unless a midpoint between two floats lies between text and double: midpoints are doubles whose
+ * low 29 bits are 2^28, so the double would be at most that far from one. Those, and what lies outside of the normal
+ * floats, go to strtof(), which rounds once. Python writes floats as their double with 17 digits: these lie far from
+ * midpoints.
  *
  * Writing. A decimal of 6 digits survives a float, 9 digits always suffice: the first of 6, 7, 8, 9 that reads back is
  * the shortest, as zeros at its end are cut. Scaling by an exact power of ten in double may pick the neighbour of the

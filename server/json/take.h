@@ -4,8 +4,8 @@
  * not jansson's i64 (ids). In their place stands a string that no sender's text can have, as it begins with a NUL, and
  * "\u0000" is refused in what is sent. It has the address of a ks_taken, which says what stood there.
  *
- * All such arrays are taken out, the short ones too: who forgets that they may be (looks at jansson's type) finds out at
- * once, not when somebody sends a longer one. */
+ * All such arrays are taken out, the short ones too: who forgets that they may be (looks at jansson's type) finds out
+ * at once, not when somebody sends a longer one. */
 #ifndef KITH_SERVER_JSON_TAKE_H
 #define KITH_SERVER_JSON_TAKE_H
 

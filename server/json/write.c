@@ -54,9 +54,10 @@ static void add_quoted(ks_text *text, char before, const char *bytes, size_t cou
 
 /* What stands between: a comma, and the name. */
 static void begin(ks_json *json, const char *name) {
-    const uint64_t bit = UINT64_C(1) << (json->depth & 63);
-    const char comma = json->filled & bit ? ',' : 0;
-    json->filled |= bit;
+    uint64_t *const filled = &json->filled[json->depth / 64];
+    const uint64_t bit = UINT64_C(1) << json->depth % 64;
+    const char comma = *filled & bit ? ',' : 0;
+    *filled |= bit;
     if (name)
         add_quoted(json->text, comma, name, strlen(name), ':');
     else if (comma)
@@ -67,8 +68,8 @@ static void open(ks_json *json, const char *name, const char *bracket) {
     begin(json, name);
     ks_text_add(json->text, bracket, 1);
     json->depth++;
-    assert(json->depth < KS_JSON_DEPTH_MAX);
-    json->filled &= ~(UINT64_C(1) << (json->depth & 63));
+    assert(json->depth < KS_JSON_WRITTEN_MAX);
+    json->filled[json->depth / 64] &= ~(UINT64_C(1) << json->depth % 64);
 }
 
 static void close(ks_json *json, const char *bracket) {

@@ -2,8 +2,8 @@
  *
  * API keys: the file of them, and whose a secret is.
  *
- * 1. A secret is compared as its SHA-256 with all hashes, each in full, so that neither which key it was nor how much of
- *    it was right shows in the time.
+ * 1. A secret is compared as its SHA-256 with all hashes, each in full, so that neither which key it was nor how much
+ *    of it was right shows in the time.
  * 2. All texts of the keys are those of the parsed file, which is kept. */
 #define _GNU_SOURCE
 #include "keys/keys.h"

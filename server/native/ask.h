@@ -30,7 +30,7 @@ void ks_v1_ask(ks_call *call, ks_v1_read_fn *read, void (*finish)(ks_search *sea
 int ks_v1_ask_check(ks_call *call, ks_v1_asking *asking);
 /* The generation that the ask goes to: 0 is the current one. 0, or -1. */
 int ks_v1_ask_generation(ks_call *call, const ks_v1_asking *asking, uint32_t *generation);
-/* Rows that a search takes: no vector that the library would refuse, as it would refuse those asked together with it. */
+/* Rows that a search takes: none that the library would refuse, and with it those that are asked together with it. */
 int ks_v1_ask_rows(ks_call *call, const kith_vector_spec *spec, const kith_queries *queries, const char *what);
 /* Times and words of both: -1 where they are wrong. */
 int ks_v1_ask_priority(ks_call *call, const char *word, ks_v1_asking *asking);

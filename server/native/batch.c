@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Points of bodies, gathered: columns of vectors by name and generation, payloads as text back to back. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "native/batch.h"
@@ -92,19 +93,42 @@ static int add_vector(ks_v1_batch *batch, uint32_t generation, const char *name,
     return 0;
 }
 
-static int add_vectors(ks_v1_batch *batch, const json_t *point, const char *where) {
-    const json_t *vector = json_object_get(point, "vector");
-    uint64_t generation = 0;
-    if (ks_member_uint(batch->call, point, "generation", UINT32_MAX, &generation) < 0) return -1;
+/* An array: the unnamed vector, or the only one; or an object of such by their names. */
+static int add_named(ks_v1_batch *batch, uint32_t generation, const json_t *vector, const char *where) {
     if (!vector || json_is_null(vector)) return 0;
-    if (!json_is_object(vector)) return add_vector(batch, (uint32_t)generation, NULL, vector, where);
+    if (!json_is_object(vector)) return add_vector(batch, generation, NULL, vector, where);
     json_t *named = (json_t *)(uintptr_t)vector; /* iterating changes nothing */
     for (void *at = json_object_iter(named); at; at = json_object_iter_next(named, at)) {
         if (json_is_null(json_object_iter_value(at))) continue;
-        if (add_vector(batch, (uint32_t)generation, json_object_iter_key(at), json_object_iter_value(at), where) != 0)
-            return -1;
+        if (add_vector(batch, generation, json_object_iter_key(at), json_object_iter_value(at), where) != 0) return -1;
     }
     return 0;
+}
+
+/* "generations": {"2": a vector as above}: beside those of the point's own generation, in the same write. */
+static int add_others(ks_v1_batch *batch, const json_t *point, uint64_t own, const char *where) {
+    const json_t *given = NULL;
+    if (ks_member_object(batch->call, point, "generations", &given) < 0) return -1;
+    json_t *others = (json_t *)(uintptr_t)given;
+    for (void *at = given ? json_object_iter(others) : NULL; at; at = json_object_iter_next(others, at)) {
+        const char *key = json_object_iter_key(at);
+        char *end = NULL;
+        const unsigned long long number = *key >= '1' && *key <= '9' && strlen(key) <= 10 ? strtoull(key, &end, 10) : 0;
+        if (!number || *end || number > UINT32_MAX || number == own) {
+            ks_call_fail(batch->call, 400,
+                         "%s: \"generations\" has \"%.32s\", which is no number of another generation", where, key);
+            return -1;
+        }
+        if (add_named(batch, (uint32_t)number, json_object_iter_value(at), where) != 0) return -1;
+    }
+    return 0;
+}
+
+static int add_vectors(ks_v1_batch *batch, const json_t *point, const char *where) {
+    uint64_t generation = 0;
+    if (ks_member_uint(batch->call, point, "generation", UINT32_MAX, &generation) < 0) return -1;
+    if (add_named(batch, (uint32_t)generation, json_object_get(point, "vector"), where) != 0) return -1;
+    return add_others(batch, point, generation, where);
 }
 
 /* ---- The rest of a point ----------------------------------------------------------------------------------------- */
@@ -177,7 +201,8 @@ static int add_times(ks_v1_batch *batch, const json_t *point) {
 }
 
 int ks_v1_batch_add(ks_v1_batch *batch, const json_t *point, const char *where) {
-    static const char *const known[] = {"id", "vector", "payload", "expires_ms", "if_version", "generation", NULL};
+    static const char *const known[] = {"id",         "vector",     "payload",     "expires_ms",
+                                        "if_version", "generation", "generations", NULL};
     if (!json_is_object(point)) {
         ks_call_fail(batch->call, 400, "%s is no object with an \"id\"", where);
         return -1;

@@ -76,9 +76,16 @@ kith_status ks_v1_bound_write(ks_v1_batch *batch, const kith_items *items, kith_
         ks_call_no_memory(batch->call);
         return KITH_E_NOMEM;
     }
+    uint64_t inserted = 0; /* by all tries: a later one finds there what an earlier one inserted */
     for (int i = 0; i < TRIES; i++) {
         const kith_status status = try_write(batch, &bound, items->if_version, versions, there, report);
-        if (status != KITH_OK || !surprises(report, items->if_version, count)) return status;
+        if (status != KITH_OK) return status;
+        const uint64_t written = report->inserted + report->replaced;
+        inserted += report->inserted;
+        if (surprises(report, items->if_version, count)) continue;
+        report->inserted = inserted < written ? inserted : written;
+        report->replaced = written - report->inserted;
+        return KITH_OK;
     }
     return busy(batch->call);
 }

@@ -39,24 +39,38 @@ static void add_vectors(ks_json *json, const ks_shop *shop, uint32_t number) {
     ks_json_array_end(json);
 }
 
+static void add_generation(ks_json *json, const ks_shop *shop, const kith_generation_info *info) {
+    ks_json_object(json, NULL);
+    ks_json_uint(json, "number", info->number);
+    ks_json_text(json, "state", kith_generation_state_name(info->state));
+    ks_json_text(json, "model", info->model);
+    ks_json_real(json, "share", info->share);
+    ks_json_uint(json, "created_ms", info->created_ms);
+    ks_json_uint(json, "own", info->own);
+    add_vectors(json, shop, info->number);
+    ks_json_object_end(json);
+}
+
+/* ?user=U: also "asked", the number of the one that answers U's searches. */
 static void list(ks_call *call, ks_shop *shop) {
+    const char *user = ks_call_argument(call, "user");
+    kith_error error = {0};
+    uint32_t asked = 0;
+    const kith_status status = user ? kith_collection_generation_of(shop->collection, user, &asked, &error) : KITH_OK;
+    if (status != KITH_OK) {
+        ks_call_fail_status(call, status, &error);
+        return;
+    }
     ks_json json = KS_JSON(&call->reply.body);
     ks_json_object(&json, NULL);
     ks_json_array(&json, "generations");
     for (size_t place = 0;; place++) {
         kith_generation_info info = KITH_GENERATION_INFO_INIT;
         if (kith_collection_generation(shop->collection, place, &info, NULL) != KITH_OK) break;
-        ks_json_object(&json, NULL);
-        ks_json_uint(&json, "number", info.number);
-        ks_json_text(&json, "state", kith_generation_state_name(info.state));
-        ks_json_text(&json, "model", info.model);
-        ks_json_real(&json, "share", info.share);
-        ks_json_uint(&json, "created_ms", info.created_ms);
-        ks_json_uint(&json, "own", info.own);
-        add_vectors(&json, shop, info.number);
-        ks_json_object_end(&json);
+        add_generation(&json, shop, &info);
     }
     ks_json_array_end(&json);
+    if (user) ks_json_uint(&json, "asked", asked);
     ks_json_object_end(&json);
     ks_v1_written(call);
 }

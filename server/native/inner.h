@@ -130,6 +130,8 @@ void ks_v1_id(const ks_shop *shop, const kith_hits *hits, size_t at, ks_json *js
 /* "recall": as it was measured live, or null (stats.c). */
 void ks_v1_recall(ks_json *json, ks_app *app, const ks_shop *shop);
 
+/* The word for what the library refused by, as errors and failed jobs have it under "kind"; NULL: none. */
+const char *ks_v1_kind(kith_status status);
 /* The reply is a document in `call->reply.body`; without memory for it the call fails. */
 void ks_v1_written(ks_call *call);
 /* End a call whose work is over. */

@@ -88,6 +88,7 @@ static void add_job(ks_json *json, const ks_job_info *info) {
     ks_json_uint(json, "ended_ms", info->ended_ms);
     ks_json_verbatim(json, "made", info->text, done ? strlen(info->text) : 0);
     ks_json_text(json, "error", strcmp(info->state, "failed") == 0 ? info->text : NULL);
+    ks_json_text(json, "error_kind", ks_v1_kind(info->status));
     ks_json_object_end(json);
 }
 

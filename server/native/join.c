@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * POST /v1/collections/{}/join: for every item its k nearest others, as a job. A page of items is read, and their
- * vectors are searched together, which the planner turns into matrix products. The file is a line an item,
- * {"id": 7, "results": [{"id": 9, "distance": 0.25}, ...]}, and appears under its name when it is whole. What is written
- * to the collection meanwhile may be in it or not. */
+ * vectors are searched together, which the planner turns into matrix products. The file is a line an item, {"id": 7,
+ * "results": [{"id": 9, "distance": 0.25}, ...]}, and appears under its name when it is whole. What is written to the
+ * collection meanwhile may be in it or not. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

@@ -49,7 +49,7 @@ static const ks_route routes[] = {
 
 /* What the library refused by, for clients that raise what a program without a server between would: their 400 alone
  * does not tell a wrong argument from wrong data. NULL: it was not the library. */
-static const char *kind_of(kith_status status) {
+const char *ks_v1_kind(kith_status status) {
     static const char *const words[] = {[KITH_E_ARG] = "argument",
                                         [KITH_E_IO] = "io",
                                         [KITH_E_NOSPACE] = "nospace",
@@ -72,7 +72,7 @@ static void say(ks_call *call, int status, const char *sentence) {
     ks_json_object(&json, "error");
     ks_json_int(&json, "status", status);
     ks_json_text(&json, "message", sentence);
-    if (kind_of(call->refused)) ks_json_text(&json, "kind", kind_of(call->refused));
+    if (ks_v1_kind(call->refused)) ks_json_text(&json, "kind", ks_v1_kind(call->refused));
     ks_json_object_end(&json);
     ks_json_object_end(&json);
     call->reply.status = status;

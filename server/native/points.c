@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writing and deleting points. A body of JSON is one write, all of it or none. A body of lines (application/x-ndjson) is
- * written in batches: each of them all or none, in order; an error says up to which line all was written. */
+ * Writing and deleting points. A body of JSON is one write, all of it or none. A body of lines (application/x-ndjson)
+ * is written in batches: each of them all or none, in order; an error says up to which line all was written. */
 #include <string.h>
 
 #include "native/batch.h"
@@ -73,13 +73,15 @@ static int add_line(struct lines *lines, const char *text, size_t bytes) {
     char where[48];
     lines->line++;
     if (strspn(text, " \t\r") >= bytes) return 0;
-    const json_t *point = ks_parse(lines->call, text, bytes, &error);
+    json_t *point = ks_parse_own(lines->call, text, bytes, &error);
     snprintf(where, sizeof where, "line %zu", lines->line);
     if (!point) {
         ks_call_fail(lines->call, error.status == KITH_E_NOMEM ? 503 : 400, "%s of the body: %s", where, error.text);
         return -1;
     }
-    if (ks_v1_batch_add(lines->batch, point, where) != 0) return -1;
+    const int failed = ks_v1_batch_add(lines->batch, point, where);
+    json_decref(point); /* a call may have a million lines */
+    if (failed) return -1;
     lines->bytes += bytes;
     return lines->batch->count == BATCH_POINTS || lines->bytes >= BATCH_BYTES ? flush(lines) : 0;
 }

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by the thread
- * that sends them: so the pages are small, and what is written meanwhile behind the place that was reached is seen, once.
- * Ids only ascend, so nothing comes twice. */
+ * that sends them: so the pages are small, and what is written meanwhile behind the place that was reached is seen,
+ * once. Ids only ascend, so nothing comes twice. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "native/inner.h"
 
-enum { LINES_PAGE = 64 }; /* items of a page that is sent as lines: some hundred microseconds */
+/* Items of a page that is sent as lines: fewer where they are large, so that a page takes some hundred microseconds. */
+enum { PAGE_FIRST = 16, PAGE_MAX = 128, PAGE_SMALL_BYTES = 32 * 1024, PAGE_LARGE_BYTES = 256 * 1024 };
 
 static void add_point(ks_json *json, const ks_v1_items *items, size_t at) {
     ks_json_object(json, NULL);
@@ -60,6 +61,7 @@ struct lines {
     ks_text text; /* what of the page was not sent yet begins at `sent` */
     size_t sent;
     uint64_t left; /* of the limit */
+    size_t page;
     int ended;
     ks_v1_items items;
 };
@@ -75,7 +77,7 @@ static int next_page(struct lines *lines) {
     kith_hits hits = KITH_HITS_INIT;
     ks_text_clear(&lines->text);
     lines->sent = 0;
-    lines->scroll.limit = lines->left < LINES_PAGE ? (size_t)lines->left : LINES_PAGE;
+    lines->scroll.limit = lines->left < lines->page ? (size_t)lines->left : lines->page;
     if (kith_collection_scroll(lines->shop->collection, &lines->scroll, lines->result, NULL) != KITH_OK ||
         kith_result_hits(lines->result, &hits) != KITH_OK)
         return -1;
@@ -85,6 +87,8 @@ static int next_page(struct lines *lines) {
         add_point(&json, &lines->items, i);
         ks_text_add(&lines->text, "\n", 1);
     }
+    if (lines->text.used > PAGE_LARGE_BYTES && lines->page > 1) lines->page /= 2;
+    if (lines->text.used < PAGE_SMALL_BYTES && lines->page < PAGE_MAX) lines->page *= 2;
     lines->left -= hits.count;
     lines->ended = hits.count < lines->scroll.limit || lines->left == 0;
     if (hits.count) lines->scroll.after = hits.ids[hits.count - 1];
@@ -117,6 +121,7 @@ static void begin_lines(ks_call *call, ks_shop *shop, const kith_scroll *scroll,
     lines->scroll = *scroll;
     lines->scroll.limit = 1;
     lines->left = limit;
+    lines->page = PAGE_FIRST;
     const kith_status status = kith_collection_scroll(shop->collection, &lines->scroll, lines->result, &error);
     if (status != KITH_OK || next_page(lines) != 0) {
         if (status != KITH_OK)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Snapshots of a collection: folders beside each other in its folder of snapshots. A name cannot lead out of that: it is
- * letters, digits, "-", "_" and ".", and does not begin with a point. */
+ * Snapshots of a collection: folders beside each other in its folder of snapshots. A name cannot lead out of that: it
+ * is letters, digits, "-", "_" and ".", and does not begin with a point. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>

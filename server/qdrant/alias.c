@@ -71,7 +71,7 @@ static int take_rename(changes *c, const json_t *body) {
         ks_call_fail(c->call, 404, "Not found: Alias %s does not exists!", old ? old : "");
         return -1;
     }
-    return add(c, old, NULL) < 0 ? -1 : add(c, new, collection);
+    return !ks_qd_may_name(c->call, collection) || add(c, old, NULL) < 0 ? -1 : add(c, new, collection);
 }
 
 static int take_action(changes *c, const json_t *action) {
@@ -87,7 +87,11 @@ static int take_action(changes *c, const json_t *action) {
     }
     if (rename) return take_rename(c, rename);
     if (ks_member_text(c->call, create ? create : drop, "alias_name", &alias) < 0) return -1;
-    if (drop) return alias && !led_to(c, alias) ? 0 : add(c, alias, NULL);
+    if (drop) {
+        const char *leads_to = alias ? led_to(c, alias) : NULL;
+        if (alias && !leads_to) return 0; /* as Qdrant: there is nothing to do */
+        return leads_to && !ks_qd_may_name(c->call, leads_to) ? -1 : add(c, alias, NULL);
+    }
     if (ks_member_text(c->call, create, "collection_name", &collection) < 0) return -1;
     if (collection) return add(c, alias, collection);
     ks_call_fail(c->call, 400, "Format error in JSON body: missing field `collection_name`");

@@ -2,9 +2,9 @@
  *
  * Making, changing and dropping collections.
  *
- * What kith decides by itself (the index and its parameters, quantisation, where vectors lie, shards, replicas) is taken
- * and told again, without effect. What would change answers is refused: other distances, multivectors, and strict mode.
- * Sparse vectors may be announced, as some clients always do, and come back as a warning; none can be written. */
+ * What kith decides by itself (the index and its parameters, quantisation, where vectors lie, shards, replicas) is
+ * taken and told again, without effect. What would change answers is refused: other distances, multivectors, and strict
+ * mode. Sparse vectors may be announced, as some clients always do, and come back as a warning; none can be written. */
 #include "qdrant/settings.h"
 
 #include <string.h>

@@ -69,7 +69,7 @@ static int gather(const ks_qd_leg *leg, kith_ids *ids) {
     for (size_t i = 0; i < leg->example_count; i++) {
         if (leg->examples[i].id && ks_qd_id_list_add(place, &list, leg->examples[i].id) < 0) return -1;
     }
-    *ids = ks_qd_id_list_ids(place, &list);
+    *ids = ks_qd_id_list_ids(&list);
     return 0;
 }
 

@@ -42,13 +42,12 @@ static int count_point(counting *c, const json_t *payload) {
 
 static int count_page(counting *c, const kith_hits *hits) {
     for (size_t i = 0; i < hits->count; i++) {
-        const uint64_t begin = i ? hits->payload_ends[i - 1] : 0;
-        const size_t bytes = (size_t)(hits->payload_ends[i] - begin);
-        json_t *payload = bytes ? json_loadb(hits->payload_bytes + begin, bytes, 0, NULL) : NULL;
-        const int status = count_point(c, payload);
+        int status;
+        json_t *payload = ks_qd_payload(hits, i, &status);
+        if (status == 0) status = count_point(c, payload);
         json_decref(payload);
         if (status < 0) {
-            ks_call_no_memory(c->place->call);
+            ks_call_fail(c->place->call, 500, "there is no memory for the facet, or a payload cannot be read");
             return -1;
         }
     }

@@ -7,7 +7,14 @@
 /* Of clients' newest minor version, which warn when it is more than one away. */
 static const char version[] = "1.20.0";
 
+/* Clients look here for a version, people for the page. */
 static void handle_root(ks_call *call) {
+    if (ks_call_accepts(call, "text/html")) {
+        call->reply.status = 302;
+        call->reply.location = "ui/";
+        ks_call_done(call);
+        return;
+    }
     ks_json json = KS_JSON(&call->reply.body);
     ks_json_object(&json, NULL);
     ks_json_text(&json, "title", "kith - vector search engine, as qdrant");

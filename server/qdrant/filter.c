@@ -16,7 +16,11 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { CHOICES_MAX = 256, DEPTH_OF_LEVEL = 12 /* of JSON that a level may open at most */ };
+enum {
+    TEXT_MAX = 4 << 20, /* as kith takes at most: choices within choices multiply */
+    CHOICES_MAX = 256,
+    DEPTH_OF_LEVEL = 12 /* of JSON that a level may open at most */
+};
 
 typedef struct filtering {
     const ks_qd_filter_rules *rules;
@@ -282,6 +286,9 @@ static kith_status put_filter(filtering *f, const json_t *filter) {
 
 static kith_status condition(filtering *f, const json_t *value) {
     if (!json_is_object(value)) return refuse(f->error, KITH_E_ARG, "a condition of a filter must be an object");
+    if (f->json.text->used > TEXT_MAX)
+        return refuse(f->error, KITH_E_LIMIT, "the filter is larger than %d bytes, with min_should spelled out",
+                      TEXT_MAX);
     if (member(value, "key")) return on_key(f, value);
     const json_t *empty = member(value, "is_empty"), *null = member(value, "is_null");
     const json_t *either = empty ? empty : null;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups: the best points of each of the first few values of a key, best groups first. A search looks four times as deep
- * as before until they are full, or nothing is left, or it is as deep as one may be. */
+ * Groups: the best points of each of the first few values of a key, best groups first. A search looks four times as
+ * deep as before until they are full, or nothing is left, or it is as deep as one may be. */
 #include "qdrant/query.h"
 
 #include <inttypes.h>
@@ -31,12 +31,6 @@ static void forget(grouping *g) {
     free(g->groups);
 }
 
-static json_t *payload_of(const kith_hits *hits, size_t number) {
-    const uint64_t begin = number ? hits->payload_ends[number - 1] : 0;
-    const size_t bytes = (size_t)(hits->payload_ends[number] - begin);
-    return bytes ? json_loadb(hits->payload_bytes + begin, bytes, 0, NULL) : NULL;
-}
-
 /* The group of a value, made if there is room for another one; NULL: there is none. -1 in *status: no memory. */
 static group *group_of(grouping *g, json_t *value, int *status) {
     for (size_t i = 0; i < g->count; i++) {
@@ -64,8 +58,8 @@ static int put(grouping *g, json_t *value, size_t hit) {
 }
 
 static int put_hit(grouping *g, const kith_hits *hits, size_t hit) {
-    json_t *payload = payload_of(hits, hit), *value = ks_qd_at_key(payload, g->query->group->by);
-    int status = 0;
+    int status;
+    json_t *payload = ks_qd_payload(hits, hit, &status), *value = ks_qd_at_key(payload, g->query->group->by);
     if (json_is_array(value)) {
         for (size_t i = 0; i < json_array_size(value) && status == 0; i++)
             status = put(g, json_array_get(value, i), hit);
@@ -112,7 +106,7 @@ int ks_qd_group_take(ks_qd_leg *leg, const kith_result *result, const kith_hits 
     grouping g = {.query = query, .groups = calloc((size_t)query->limit, sizeof *g.groups)};
     int status = g.groups ? 0 : -1;
     size_t looked = 0;
-    *why = "there is no memory for groups";
+    *why = "there is no memory for groups, or a payload cannot be read";
     for (; looked < hits->count && status == 0 && g.full < query->limit; looked++) {
         const double score = ks_qd_score(leg->spec.metric, hits->distances[looked]);
         if (leg->has_threshold && (leg->spec.metric == KITH_L2SQ ? score > leg->threshold : score < leg->threshold))

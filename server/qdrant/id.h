@@ -4,8 +4,8 @@
  *
  * In a collection of texts an integer is its decimal digits, and a UUID is written in lower case with hyphens, however
  * it came (with hyphens, as 32 hex digits, as urn:uuid:). On the way out a text that is an integer as one would be
- * written, up to 2^64-1, is an integer, and all others are texts. So both come back as they went in. Other texts are ids
- * too, which Qdrant refuses. */
+ * written, up to 2^64-1, is an integer, and all others are texts. So both come back as they went in. Other texts are
+ * ids too, which Qdrant refuses. */
 #ifndef KITH_SERVER_QDRANT_ID_H
 #define KITH_SERVER_QDRANT_ID_H
 

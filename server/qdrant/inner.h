@@ -64,9 +64,9 @@ typedef struct ks_qd_id_list {
 } ks_qd_id_list;
 int ks_qd_id_list_begin(const ks_qd_place *place, ks_qd_id_list *list, size_t count, size_t text_bytes);
 int ks_qd_id_list_add(const ks_qd_place *place, ks_qd_id_list *list, const json_t *value);
-kith_ids ks_qd_id_list_ids(const ks_qd_place *place, const ks_qd_id_list *list);
+kith_ids ks_qd_id_list_ids(const ks_qd_id_list *list);
 
-/* What points are meant, as a filter of kith's. *text: NULL means all; it lies in the call's memory. 0, or -1: failed. */
+/* What points are meant, as a filter of kith's. *text: NULL means all; it lies in the call's memory. 0, or -1. */
 typedef struct ks_qd_meant {
     const json_t *filters[2]; /* Qdrant's; NULL: none */
     const kith_ids *among;    /* one of these ids; NULL: any */
@@ -95,6 +95,9 @@ int ks_qd_point(ks_json *json, const ks_qd_place *place, const ks_qd_with *with,
 /* An id of a hit, as a member. */
 void ks_qd_hit_id(ks_json *json, const char *name, const kith_hits *hits, size_t number);
 
+/* A hit's payload as a tree, to be looked at: the caller's to decref; NULL where it has none. -1 in *status: it cannot
+ * be read, as it has a U+0000. Whole numbers beyond an i64 are as near as a double comes. */
+json_t *ks_qd_payload(const kith_hits *hits, size_t number, int *status);
 /* Keep those parts of a payload that include or exclude say. The caller's to decref. */
 json_t *ks_qd_chosen(const json_t *payload, const ks_qd_with *with);
 /* The value at a key with dots; NULL: there is none. */

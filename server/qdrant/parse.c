@@ -80,8 +80,7 @@ int ks_qd_id_list_add(const ks_qd_place *place, ks_qd_id_list *list, const json_
     return -1;
 }
 
-kith_ids ks_qd_id_list_ids(const ks_qd_place *place, const ks_qd_id_list *list) {
-    (void)place;
+kith_ids ks_qd_id_list_ids(const ks_qd_id_list *list) {
     return (kith_ids){.count = list->count, .ids = list->numbers, .id_bytes = list->bytes, .id_ends = list->ends};
 }
 
@@ -96,7 +95,7 @@ int ks_qd_ids(const ks_qd_place *place, const json_t *array, kith_ids *ids) {
     for (size_t i = 0; i < count; i++) {
         if (ks_qd_id_list_add(place, &list, json_array_get(values, i)) < 0) return -1;
     }
-    *ids = ks_qd_id_list_ids(place, &list);
+    *ids = ks_qd_id_list_ids(&list);
     return 0;
 }
 

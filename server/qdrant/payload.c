@@ -57,7 +57,9 @@ static int change(ks_qd_edit *edit, const kith_result *result, const kith_hits *
         json_t *old = what->keep ? read_payload(hits, i) : json_object();
         json_t *made = old ? changed(what, old) : NULL;
         if (!made) {
-            ks_call_fail(edit->place->call, 500, "the payload of a point could not be changed");
+            ks_call_fail(edit->place->call, 400,
+                         "Wrong input: kith does not offer to change a payload that has a whole number beyond 2^63-1 "
+                         "or a U+0000: upsert the point");
             return -1;
         }
         ks_json json = KS_JSON(&edit->text);

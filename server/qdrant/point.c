@@ -78,6 +78,21 @@ json_t *ks_qd_chosen(const json_t *payload, const ks_qd_with *with) {
     return chosen;
 }
 
+/* Without JSON_ALLOW_NUL, whatever a payload has: our writer takes a text that begins with one for something of its own
+ * (json/json.h). */
+static json_t *read_tree(const char *bytes, size_t count) {
+    json_t *tree = json_loadb(bytes, count, 0, NULL);
+    return tree ? tree : json_loadb(bytes, count, JSON_DECODE_INT_AS_REAL, NULL);
+}
+
+json_t *ks_qd_payload(const kith_hits *hits, size_t number, int *status) {
+    const uint64_t begin = number ? hits->payload_ends[number - 1] : 0;
+    const size_t bytes = (size_t)(hits->payload_ends[number] - begin);
+    json_t *tree = bytes ? read_tree(hits->payload_bytes + begin, bytes) : NULL;
+    *status = bytes && !tree ? -1 : 0;
+    return tree;
+}
+
 static int put_payload(ks_json *json, const ks_qd_with *with, const char *bytes, size_t count) {
     if (count == 0) {
         ks_json_verbatim(json, "payload", "{}", 2);
@@ -87,7 +102,7 @@ static int put_payload(ks_json *json, const ks_qd_with *with, const char *bytes,
         ks_json_verbatim(json, "payload", bytes, count);
         return 0;
     }
-    json_t *payload = json_loadb(bytes, count, 0, NULL), *chosen = payload ? ks_qd_chosen(payload, with) : NULL;
+    json_t *payload = read_tree(bytes, count), *chosen = payload ? ks_qd_chosen(payload, with) : NULL;
     if (chosen) ks_json_value(json, "payload", chosen);
     json_decref(payload);
     const int put = chosen != NULL;

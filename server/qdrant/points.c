@@ -147,7 +147,7 @@ static int take_list(building *b, const json_t *list, int with_payload) {
             ks_qd_id_list_add(place, &ids, json_object_get(point, "id")) < 0)
             return -1;
     }
-    b->points->ids = ks_qd_id_list_ids(place, &ids);
+    b->points->ids = ks_qd_id_list_ids(&ids);
     if (begin(b) < 0) return -1;
     for (size_t i = 0; i < count; i++) {
         const json_t *point = json_array_get(list, i);

@@ -39,6 +39,10 @@ static int parse_all(ks_qd_call *all, const json_t *body, const json_t *list, pa
     for (size_t i = 0; i < all->count; i++) {
         if (parse(all, list ? json_array_get(list, i) : body, &all->queries[i]) < 0) return -1;
         call->queries += all->queries[i].legs ? all->queries[i].leg_count : 1;
+        if (call->queries <= all->place.app->limits.queries_max) continue;
+        ks_call_fail(call, 400, "Wrong input: with their prefetches there are more than %zu queries",
+                     all->place.app->limits.queries_max);
+        return -1;
     }
     return 0;
 }

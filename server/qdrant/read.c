@@ -118,7 +118,7 @@ static int begin_at(paging *p, const json_t *offset) {
     if (ks_qd_id_list_begin(p->place, &list, 1, json_string_length(offset)) < 0 ||
         ks_qd_id_list_add(p->place, &list, offset) < 0)
         return -1;
-    const kith_ids ids = ks_qd_id_list_ids(p->place, &list);
+    const kith_ids ids = ks_qd_id_list_ids(&list);
     uint64_t number = ids.ids ? ids.ids[0] : 0;
     if (!ids.ids) {
         if (read_by_id(p->place, &ids, 0, p->result) < 0) return -1; /* one of another segment is not there */

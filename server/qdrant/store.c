@@ -131,7 +131,10 @@ static int write_items(storing *s, const uint64_t *versions, kith_write_report *
 
 int ks_qd_payload_fits(const ks_qd_place *place, const char *payload, size_t bytes) {
     if (!place->segment) return 1;
-    json_t *tree = bytes ? json_loadb(payload, bytes, 0, NULL) : NULL;
+    const uint64_t end = bytes;
+    const kith_hits one = {.payload_bytes = payload, .payload_ends = &end};
+    int status;
+    json_t *tree = ks_qd_payload(&one, 0, &status);
     const json_t *value = ks_qd_at_key(tree, place->shop->segment_field);
     const int fits = json_is_string(value) && strcmp(json_string_value(value), place->segment) == 0;
     json_decref(tree);

@@ -31,24 +31,32 @@ void ks_refuse(ks_run *run, ks_search *search, kith_status status, const char *s
     finish_unbegun(run, search, status, 1, sentence);
 }
 
-int ks_dropped(ks_run *run, ks_search *search, uint64_t now_ns) {
+/* A quarter of its time is left for what was not foreseen, and for its own batch: an answer that comes too late is
+ * worth nothing, and has kept others waiting. Of its own cost half counts: in a batch it may be quicker than alone. */
+int ks_is_hopeless(const ks_search *search, uint64_t now_ns, double wait_ns) {
+    if (search->deadline_ns == UINT64_MAX) return 0;
+    if (now_ns >= search->deadline_ns) return 1;
+    return wait_ns > 0 && wait_ns + search->cost_ns / 2 > 0.75 * (double)(search->deadline_ns - now_ns);
+}
+
+int ks_dropped(ks_run *run, ks_search *search, uint64_t now_ns, int others) {
     if (ks_call_gone(search->call)) {
         ks_count(&run->gone, 1);
         finish_unbegun(run, search, KITH_E_CANCELLED, 0, "The client has gone.");
         return 1;
     }
-    if (now_ns < search->deadline_ns) return 0;
+    if (!ks_is_hopeless(search, now_ns, others ? 1 : 0)) return 0;
     ks_count(&run->late, 1);
     ks_refuse(run, search, KITH_E_DEADLINE,
               "The server is busy: the time of this search was over before its turn came. Try again later.");
     return 1;
 }
 
-size_t ks_drop_some(ks_run *run, ks_desk *desk, size_t count) {
+size_t ks_drop_some(ks_run *run, ks_desk *desk, size_t count, int others) {
     const uint64_t now = ks_now_ns();
     size_t left = 0;
     for (size_t i = 0; i < count; i++)
-        if (!ks_dropped(run, desk->batch[i], now)) desk->batch[left++] = desk->batch[i];
+        if (!ks_dropped(run, desk->batch[i], now, others)) desk->batch[left++] = desk->batch[i];
     return left;
 }
 

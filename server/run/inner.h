@@ -39,6 +39,8 @@ typedef struct ks_lane {
     int has_thread;
     pthread_mutex_t finishing;
     ks_desk desk;
+    double gap_ns;      /* that passes between two turns though searches wait: calls are read and written then */
+    uint64_t turned_ns; /* when the last turn was over */
     uint64_t second, busy_ns[2]; /* the last second with a turn; what turns took in it and in the one before */
 } ks_lane;
 
@@ -87,6 +89,9 @@ static inline void ks_count(atomic_uint_fast64_t *counter, uint64_t more) {
 
 int ks_lane_init(ks_lane *lane, size_t max); /* -1: no memory */
 void ks_lane_free(ks_lane *lane);
+/* How long one that comes now will wait; and, when a turn begins, what is learnt of that. Under the lane's lock. */
+double ks_lane_wait(const ks_lane *lane, const ks_search *search, uint64_t budget_ns);
+void ks_lane_turns(ks_lane *lane, const ks_search *leader, uint64_t now_ns);
 void ks_lane_was_busy(ks_lane *lane, uint64_t from_ns, uint64_t to_ns);
 double ks_lane_busy(ks_lane *lane, uint64_t now_ns); /* share of the last second */
 int ks_desk_init(ks_desk *desk, size_t batch_max, kith_error *error);
@@ -97,10 +102,14 @@ void ks_desk_free(ks_desk *desk);
 void ks_finish(ks_run *run, ks_search *search, const ks_found *found);
 /* Not begun: 503. */
 void ks_refuse(ks_run *run, ks_search *search, kith_status status, const char *sentence);
-/* Whether it need not be begun, since its client has gone or its time is over: then it is finished. */
-int ks_dropped(ks_run *run, ks_search *search, uint64_t now_ns);
+/* Whether its time will be over before it can be answered, when others that come first take so long. Where there are no
+ * others it is tried, whatever was learnt: what nobody tries any more would never be known to have become quicker. */
+int ks_is_hopeless(const ks_search *search, uint64_t now_ns, double wait_ns);
+/* Whether it need not be begun, since its client has gone or its time is over, or will be too soon while others wait:
+ * then it is finished. */
+int ks_dropped(ks_run *run, ks_search *search, uint64_t now_ns, int others);
 /* Those of desk->batch that have to be begun, moved to its beginning: how many. */
-size_t ks_drop_some(ks_run *run, ks_desk *desk, size_t count);
+size_t ks_drop_some(ks_run *run, ks_desk *desk, size_t count, int others);
 /* Take a batch out of a queue whose lock is held: the leader is in desk->batch[0]. */
 size_t ks_gather(ks_run *run, ks_queue *queue, ks_desk *desk, double ns);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Jobs: one thread does one at a time, in the order in which they came. A ring remembers what became of the last 256; one
- * that is not over is never forgotten, so that no more than that many wait. */
+ * Jobs: one thread does one at a time, in the order in which they came. A ring remembers what became of the last 256;
+ * one that is not over is never forgotten, so that no more than that many wait. */
 #define _GNU_SOURCE
 #include "run/inner.h"
 
@@ -78,6 +78,7 @@ static void end(ks_jobs *jobs, job *one, kith_status status, const ks_text *made
         take_text(&one->info, made);
     else
         snprintf(one->info.text, sizeof(one->info.text), "%s", error->text);
+    one->info.status = status;
     one->info.ended_ms = now_ms();
     pthread_mutex_unlock(&jobs->lock);
 }

@@ -41,6 +41,18 @@ void ks_desk_free(ks_desk *desk) {
     free(desk->packed);
 }
 
+/* What others cost that come before it, in as many turns as that takes, and the gaps between those. */
+double ks_lane_wait(const ks_lane *lane, const ks_search *search, uint64_t budget_ns) {
+    const double cost = ks_queue_wait(&lane->queue, search);
+    return cost > 0 ? cost + (1 + cost / (double)budget_ns) * lane->gap_ns : 0;
+}
+
+/* Some twenty turns are remembered: a guess. */
+void ks_lane_turns(ks_lane *lane, const ks_search *leader, uint64_t now_ns) {
+    const uint64_t since = lane->turned_ns > leader->queued_ns ? lane->turned_ns : leader->queued_ns;
+    if (!leader->budget_ns && now_ns > since) lane->gap_ns += 0.05 * ((double)(now_ns - since) - lane->gap_ns);
+}
+
 /* Two whole seconds are kept, the running one and the one before. */
 static void move_to(ks_lane *lane, uint64_t second) {
     if (second == lane->second) return;
@@ -52,6 +64,7 @@ static void move_to(ks_lane *lane, uint64_t second) {
 void ks_lane_was_busy(ks_lane *lane, uint64_t from_ns, uint64_t to_ns) {
     move_to(lane, to_ns / SECOND_NS);
     lane->busy_ns[0] += to_ns - from_ns;
+    lane->turned_ns = to_ns;
 }
 
 double ks_lane_busy(ks_lane *lane, uint64_t now_ns) {

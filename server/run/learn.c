@@ -10,6 +10,8 @@
 static const double LAST = 0.2;
 /* What takes so many times as long as usual was held up by something else. */
 static const double HELD_UP = 8;
+/* Of the first ones the quickest counts: what is not in memory yet is read but once. */
+enum { FIRST = 4 };
 
 void ks_learnt_init(ks_learnt *learnt) {
     memset(learnt, 0, sizeof(*learnt));
@@ -31,6 +33,10 @@ static double mean(double before, double now, double weight) {
     return before + (now - before) * weight;
 }
 
+static double least(double before, double now, unsigned told) {
+    return !told || now < before ? now : before;
+}
+
 /* Of a query in a batch of that size: of the next smaller size that is known, else of the next larger one. */
 static double each_of(const ks_learnt_kind *kind, int size) {
     for (int i = size; i >= 0; i--)
@@ -39,19 +45,19 @@ static double each_of(const ks_learnt_kind *kind, int size) {
     return kind->each_ns[size];
 }
 
-void ks_learnt_tell(ks_learnt *learnt, unsigned number, size_t queries, double ns) {
+void ks_learnt_tell(ks_learnt *learnt, unsigned number, size_t queries, double ns, double wall_ns) {
     if (!queries || !(ns > 0)) return;
-    double each = ns / (double)queries;
+    double each = ns / (double)queries, wall = wall_ns / (double)queries;
     const int size = size_of(queries);
     pthread_mutex_lock(&learnt->lock);
     ks_learnt_kind *kind = &learnt->kinds[number % KS_KINDS];
-    if (!kind->used || kind->kind != number) *kind = (ks_learnt_kind){.kind = number, .used = 1, .lately_ns = each};
+    if (!kind->used || kind->kind != number) *kind = (ks_learnt_kind){.kind = number, .used = 1, .lately_ns = wall};
     const unsigned told = kind->told[size];
-    if (told > 2 && each > HELD_UP * kind->each_ns[size]) each = HELD_UP * kind->each_ns[size];
-    const double weight = told < 4 ? 1.0 / (told + 1) : LAST;
-    kind->each_ns[size] = mean(kind->each_ns[size], each, weight);
+    if (told >= FIRST && each > HELD_UP * kind->each_ns[size]) each = HELD_UP * kind->each_ns[size];
+    kind->each_ns[size] = told < FIRST ? least(kind->each_ns[size], each, told) : mean(kind->each_ns[size], each, LAST);
     kind->told[size] = told + 1 ? told + 1 : told;
-    kind->lately_ns = mean(kind->lately_ns, each, LAST);
+    if (wall > HELD_UP * kind->lately_ns) wall = HELD_UP * kind->lately_ns;
+    kind->lately_ns = kind->batches++ < FIRST ? least(kind->lately_ns, wall, 1) : mean(kind->lately_ns, wall, LAST);
     for (int i = 0; i < KS_SIZES; i++) {
         if (!kind->told[i]) continue;
         const int costs_less = kind->each_ns[i] < kind->each_ns[size];

@@ -18,9 +18,9 @@ enum { KS_SIZES = 12, KS_KINDS = 1024 }; /* sizes 1, 2, 3-4, 5-8, ..., 1,025 and
 typedef struct ks_learnt_kind {
     unsigned kind;
     int used;
-    unsigned told[KS_SIZES];
+    unsigned told[KS_SIZES], batches;
     double each_ns[KS_SIZES]; /* of a query */
-    double lately_ns;         /* of a query, whatever size its batch had */
+    double lately_ns;         /* of a query by the clock, whatever size its batch had */
 } ks_learnt_kind;
 
 typedef struct ks_learnt {
@@ -29,7 +29,8 @@ typedef struct ks_learnt {
 } ks_learnt;
 
 void ks_learnt_init(ks_learnt *learnt);
-void ks_learnt_tell(ks_learnt *learnt, unsigned kind, size_t queries, double ns);
+/* A batch cost ns, and took wall_ns by the clock. */
+void ks_learnt_tell(ks_learnt *learnt, unsigned kind, size_t queries, double ns, double wall_ns);
 /* Of so many queries at once; negative: nothing is known of the kind. */
 double ks_learnt_expect(ks_learnt *learnt, unsigned kind, size_t queries);
 /* Of one query as the kind was answered lately; negative: nothing is known. */

@@ -180,7 +180,7 @@ static ks_account *longest(const ks_line *line) {
     return found;
 }
 
-/* Who goes so that this one may stay: of those who can wait first, else of who has more than his share. NULL: nobody. */
+/* Who goes so that this one may stay: of those who can wait first, else of who has more than his share. NULL: none. */
 static ks_search *make_room(ks_queue *queue, const ks_search *search, const ks_account *mine) {
     ks_line *line = &queue->lines[line_of(search)], *lesser = &queue->lines[KS_BATCH];
     ks_account *account = line != lesser && lesser->active ? longest(lesser) : longest(line);

@@ -44,9 +44,7 @@ void ks_run_search(ks_run *run, ks_search *search) {
     ks_search *shed = NULL;
     prepare(run, search);
     pthread_mutex_lock(&lane->lock);
-    const double wait = ks_queue_wait(&lane->queue, search);
-    const int hopeless =
-        search->deadline_ns != UINT64_MAX && (double)search->queued_ns + wait > (double)search->deadline_ns;
+    const int hopeless = ks_is_hopeless(search, search->queued_ns, ks_lane_wait(lane, search, run->options.budget_ns));
     const int full = !hopeless && ks_queue_push(&lane->queue, search, &shed) != 0;
     const int elsewhere = !lane->has_thread || !pthread_equal(lane->thread, pthread_self());
     pthread_mutex_unlock(&lane->lock);
@@ -80,8 +78,10 @@ static int next_leader(ks_run *run, ks_lane *lane, uint64_t *when) {
             return 0;
         }
         ks_search *search = ks_queue_lead(&lane->queue);
+        const int others = lane->queue.queued != 0;
+        ks_lane_turns(lane, search, now);
         pthread_mutex_unlock(&lane->lock);
-        const int dropped = ks_dropped(run, search, now), slow = !dropped && ks_is_slow(run, search);
+        const int dropped = ks_dropped(run, search, now, others), slow = !dropped && ks_is_slow(run, search);
         if (slow) ks_slow_push(run, search);
         pthread_mutex_lock(&lane->lock);
         if (!dropped && !slow) {
@@ -104,7 +104,7 @@ uint64_t ks_run_turn(ks_run *run, unsigned loop) {
     const size_t count = ks_gather(run, &lane->queue, &lane->desk, (double)run->options.budget_ns);
     pthread_mutex_unlock(&lane->lock);
     const uint64_t began = ks_now_ns();
-    const size_t left = ks_drop_some(run, &lane->desk, count);
+    const size_t left = ks_drop_some(run, &lane->desk, count, count > 1);
     if (left) ks_answer(run, &lane->desk, left);
     pthread_mutex_lock(&lane->lock);
     const uint64_t now = ks_now_ns(), ready = ks_queue_ready(&lane->queue);

@@ -114,11 +114,12 @@ typedef struct ks_job_info {
     uint64_t done, total;
     uint64_t started_ms, ended_ms; /* since 1970 */
     char text[512];                /* why it failed, or what it made, as JSON */
+    kith_status status;            /* what it failed with */
 } ks_job_info;
 
 /* `work` on a worker of its own kind (one job at a time), with a progress callback that it must pass on, which also
- * cancels. It writes what it made to `made` as JSON. forget(context) at the end, also when it is refused (KITH_E_LIMIT).
- * shop: borrowed, given back by run. */
+ * cancels. It writes what it made to `made` as JSON. forget(context) at the end, also when it is refused
+ * (KITH_E_LIMIT). shop: borrowed, given back by run. */
 typedef kith_status ks_job_fn(void *context, ks_shop *shop, kith_progress_fn progress, void *progress_context,
                               ks_text *made, kith_error *error);
 kith_status ks_run_job(ks_run *run, const char *kind, ks_shop *shop, ks_job_fn *work, void (*forget)(void *context),

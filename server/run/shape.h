@@ -6,7 +6,8 @@
 
 #include "run/run.h"
 
-/* Set queries, kind (what its cost is learnt under) and mark (0: it goes alone; of those that may go together equal). */
+/* Set queries, kind (what its cost is learnt under) and mark (0: it goes alone; equal: they may go
+ * together). */
 void ks_shape_set(ks_search *search);
 /* Whether two with the same mark may go together. */
 int ks_shape_same(const ks_search *a, const ks_search *b);

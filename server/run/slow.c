@@ -25,10 +25,10 @@ int ks_is_slow(ks_run *run, const ks_search *search) {
 
 void ks_slow_push(ks_run *run, ks_search *search) {
     ks_search *shed = NULL;
+    const uint64_t now = ks_now_ns();
     pthread_mutex_lock(&run->slow.lock);
     const double wait = ks_queue_wait(&run->slow.queue, search) / run->searcher_count;
-    const uint64_t now = ks_now_ns();
-    const int hopeless = search->deadline_ns != UINT64_MAX && (double)now + wait > (double)search->deadline_ns;
+    const int hopeless = ks_is_hopeless(search, now, wait);
     const int failed = hopeless || ks_queue_push(&run->slow.queue, search, &shed) != 0;
     if (!failed) pthread_cond_signal(&run->slow.came);
     pthread_mutex_unlock(&run->slow.lock);
@@ -53,9 +53,10 @@ static void *run_searches(void *context) {
             pthread_cond_wait(&run->slow.came, &run->slow.lock);
             continue;
         }
+        const int others = run->slow.queue.queued != 0;
         const size_t count = ks_gather(run, &run->slow.queue, desk, time);
         pthread_mutex_unlock(&run->slow.lock);
-        const size_t left = ks_drop_some(run, desk, count);
+        const size_t left = ks_drop_some(run, desk, count, others);
         if (left) ks_answer(run, desk, left);
         pthread_mutex_lock(&run->slow.lock);
     }

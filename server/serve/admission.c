@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "serve/inner.h"
@@ -13,9 +14,43 @@
 /* Who needs no key, when there are keys. */
 static const ks_key nobody = {.name = "nobody", .role = KS_NOBODY, .share = 1};
 
+/* Pages that somebody has open may send calls from their browser to where no stranger reaches. Browsers say whose page
+ * it was: only ours may. */
+static int is_foreign_page(const ks_call *call) {
+    const char *origin = ks_call_header(call, "Origin"), *host = ks_call_header(call, "Host");
+    if (!origin) return 0;
+    const char *place = strstr(origin, "://");
+    return !place || !host || strcasecmp(place + 3, host) != 0;
+}
+
+/* Where no key is asked for, a page that had its own name lead to this machine would pass as ours: names of this machine
+ * are its numbers and "localhost". */
+static int is_foreign_name(const ks_serve_state *state, const ks_call *call) {
+    const char *host = ks_call_header(call, "Host");
+    char name[KS_ADDRESS_BYTES];
+    struct in6_addr number;
+    if (state->options.keys_path || state->options.insecure || !host) return 0;
+    const int bracket = *host == '[';
+    const size_t count = strcspn(host + bracket, bracket ? "]" : ":");
+    if (count >= sizeof(name)) return 1;
+    snprintf(name, sizeof(name), "%.*s", (int)count, host + bracket);
+    return strcasecmp(name, "localhost") != 0 && inet_pton(AF_INET, name, &number) != 1 &&
+           inet_pton(AF_INET6, name, &number) != 1;
+}
+
 int ks_serve_authenticate(ks_call *call) {
     static const char *const roles[] = {"none", "read", "write", "admin"};
     ks_serve_state *state = call->app;
+    if (is_foreign_page(call)) {
+        ks_call_fail(call, 403, "A page of another origin asks: only this server's own may.");
+        return 403;
+    }
+    if (is_foreign_name(state, call)) {
+        ks_call_fail(call, 403,
+                     "Without keys this server answers to localhost and to numeric addresses only: give it "
+                     "--keys, or --insecure when something before it sees to who asks.");
+        return 403;
+    }
     const char *secret = ks_keys_secret(call);
     const ks_role needed = call->route->role;
     call->key = ks_keys_find(atomic_load_explicit(&state->keys, memory_order_acquire), secret);
@@ -36,6 +71,21 @@ static int is_loopback(const struct sockaddr_storage *address) {
     if (address->ss_family == AF_INET)
         return ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
     return address->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
+}
+
+int ks_serve_address_of(int socket, char text[KS_ADDRESS_BYTES], unsigned *port) {
+    struct sockaddr_storage address = {0};
+    socklen_t size = sizeof(address);
+    if (getsockname(socket, (struct sockaddr *)&address, &size) != 0) return 0;
+    const struct sockaddr_in *four = (const struct sockaddr_in *)&address;
+    const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&address;
+    const int is_four = address.ss_family == AF_INET;
+    if (!is_four && address.ss_family != AF_INET6) return 0;
+    if (!inet_ntop(address.ss_family, is_four ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr, text,
+                   KS_ADDRESS_BYTES))
+        return 0;
+    *port = ntohs(is_four ? four->sin_port : six->sin6_port);
+    return 1;
 }
 
 /* An address that cannot be read is http's to refuse. */

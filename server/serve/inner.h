@@ -10,7 +10,7 @@
 #include "serve/serve.h"
 #include "watch/watch.h"
 
-enum { KS_FAMILIES = 4, KS_URL_BYTES = 96, KS_LACKS_BYTES = 128 };
+enum { KS_FAMILIES = 4, KS_URL_BYTES = 96, KS_LACKS_BYTES = 128, KS_ADDRESS_BYTES = 48 };
 
 /* Keys that were read anew: those before live on, since calls may still point to them. */
 typedef struct ks_retired {
@@ -44,6 +44,9 @@ size_t ks_serve_front_count(const ks_serve_state *state);
 int ks_serve_authenticate(ks_call *call);
 /* Whether what is asked for may be reached from other machines only in safety; socket: -1, or one that listens. */
 kith_status ks_serve_is_safe(const ks_serve_options *options, int socket, kith_error *error);
+
+/* Where a socket listens, in numbers; 0: not at an address of the internet. */
+int ks_serve_address_of(int socket, char text[KS_ADDRESS_BYTES], unsigned *port);
 
 /* service.c: the system's service manager. */
 void ks_serve_notify(const char *what);

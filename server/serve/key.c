@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A new key, and its place in the file of keys: the file is written anew beside itself, private to its owner, checked as
- * the server will read it, and renamed. */
+ * A new key, and its place in the file of keys: the file is written anew beside itself, private to its owner, checked
+ * as the server will read it, and renamed. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>

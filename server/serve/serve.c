@@ -145,10 +145,15 @@ static void settle_app(ks_serve_state *state) {
     app->public_url = state->url;
 }
 
-/* Before anything answers, the address that texts name: the port is known only afterwards when any will do. */
-static void name_url(ks_serve_state *state, unsigned port) {
+/* The address that texts name, before anything answers. A socket that was handed over knows its own; a port that any
+ * will do for is known later, and asked for by nobody before it is printed. */
+static void name_url(ks_serve_state *state, int socket) {
     const ks_serve_options *options = &state->options;
+    char text[KS_ADDRESS_BYTES];
     const char *address = options->address ? options->address : "127.0.0.1";
+    unsigned port = (unsigned)options->port;
+    if (socket >= 0 && ks_serve_address_of(socket, text, &port)) address = text;
+    if (state->app.http) port = ks_http_port(state->app.http);
     const int six = strchr(address, ':') != NULL;
     snprintf(state->url, sizeof(state->url), "%s://%s%s%s:%u", options->certificate ? "https" : "http", six ? "[" : "",
              address, six ? "]" : "", port);
@@ -163,7 +168,7 @@ static void confine_files(ks_serve_state *state) {
 }
 
 static kith_status open_all(ks_serve_state *state, int socket, kith_error *error) {
-    name_url(state, (unsigned)state->options.port);
+    name_url(state, socket);
     settle_app(state);
     kith_status status = open_keys(state, error);
     const int front = ks_serve_is_front(&state->options);
@@ -189,19 +194,19 @@ static void tell_confines(ks_serve_state *state) {
             ks_log(state->app.watch, KS_LOG_WARNING, "confine", "The server is less confined: %s", lacks[i]);
 }
 
-static void say_ready(ks_serve_state *state) {
+static void say_ready(ks_serve_state *state, int socket) {
     const int front = state->app.fleet != NULL;
     const size_t count = front ? ks_serve_front_count(state) : count_collections(state->app.shelf);
-    name_url(state, ks_http_port(state->app.http));
+    if (!state->options.port && socket < 0) name_url(state, socket);
+    ks_watch_ready(state->app.watch, 1); /* before it is said: who waits for the line asks at once */
     if (front) {
         printf("kith forwards to %zu backend%s at %s/\n", count, count == 1 ? "" : "s", state->url);
     } else {
         printf("kith serves %zu collection%s at %s/ (page /ui)\n", count, count == 1 ? "" : "s", state->url);
     }
     fflush(stdout);
-    ks_watch_ready(state->app.watch, 1);
-    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s at %s", count, front ? "backends" : "collections",
-           state->url);
+    ks_log(state->app.watch, KS_LOG_INFO, "ready", "%zu %s%s at %s", count, front ? "backend" : "collection",
+           count == 1 ? "" : "s", state->url);
     tell_confines(state);
     ks_serve_notify("READY=1");
 }
@@ -307,7 +312,7 @@ kith_status ks_serve(const ks_serve_options *options, kith_error *error) {
     pthread_sigmask(SIG_BLOCK, &signals, &before);
     status = open_all(state, socket, error);
     if (status == KITH_OK) {
-        say_ready(state);
+        say_ready(state, socket);
         wait_for_end(state, &signals);
         drain(state, &before);
     }

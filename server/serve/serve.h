@@ -38,8 +38,8 @@ typedef struct ks_serve_options {
 
 /* Serve until SIGTERM or SIGINT, which end what is there in order; a second one kills. SIGHUP reads keys and
  * certificate again. Prints one line on stdout when it listens. KITH_OK after a signal; KITH_E_ARG (an address, or a
- * public one that is not safe), KITH_E_BUSY (the port is taken, or a collection is written by another process), and what
- * the parts fail with. */
+ * public one that is not safe), KITH_E_BUSY (the port is taken, or a collection is written by another process), and
+ * what the parts fail with. */
 kith_status ks_serve(const ks_serve_options *options, kith_error *error);
 
 /* A new key: its secret, and its line of the file of keys as JSON text, the caller's to free. With path: the file gets

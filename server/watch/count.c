@@ -20,7 +20,7 @@ unsigned ks_bucket_of(uint64_t ns) {
     return bucket;
 }
 
-/* Below eight microseconds one bucket a microsecond; from there on eight a doubling, so that a quantile is within 6 %. */
+/* Below eight microseconds one bucket a microsecond; from there on eight a doubling, so a quantile is within 6 %. */
 unsigned ks_fine_of(uint64_t ns) {
     uint64_t us = ns / 1000;
     unsigned shift = 0;

@@ -66,7 +66,13 @@ static void add_up(const ks_shop_figures *from, ks_shop_figures *sum) {
     sum->trouble |= from->trouble;
 }
 
-void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, const ks_proc *proc) {
+/* Whether an I/O error made it refuse writes until it is opened anew: removing nothing tells, and changes nothing. */
+static int is_broken(const ks_shop *shop) {
+    const kith_ids none = {0};
+    return kith_collection_delete(shop->collection, &none, NULL, NULL, NULL) == KITH_E_IO;
+}
+
+void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, const ks_proc *proc, int doubt) {
     ks_figures seen = {.shops = calloc(KS_COLLECTIONS_MAX, sizeof(*seen.shops))};
     ks_shop *shop;
     if (!seen.shops) return;
@@ -74,6 +80,10 @@ void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, co
     for (size_t place = 0; shelf && (shop = ks_shelf_at(shelf, place)) != NULL; place++) {
         ks_shop_figures one;
         look_at(shop, &one);
+        if (doubt && is_broken(shop)) {
+            one.trouble = 1;
+            seen.broken++;
+        }
         ks_shelf_return(shelf, shop);
         if (ks_names_add(&counts->collections, one.name) >= 0 && seen.count < KS_COLLECTIONS_MAX) {
             seen.shops[seen.count++] = one;

@@ -35,6 +35,7 @@ typedef struct ks_figures {
     size_t count;
     ks_shop_figures others; /* sums over the rest */
     size_t other_count;
+    size_t broken; /* collections that refuse writes after an I/O error; 0 where that was not looked for */
     ks_process_figures process;
 } ks_figures;
 
@@ -47,8 +48,9 @@ void ks_proc_open(ks_proc *proc);
 void ks_proc_close(ks_proc *proc);
 void ks_proc_read(const ks_proc *proc, ks_process_figures *figures);
 
-/* Look at everything. Without memory for it, *figures stays as it was. */
-void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, const ks_proc *proc);
+/* Look at everything. doubt: also whether collections still take writes, which waits for the writes before. Without
+ * memory for it, *figures stays as it was. */
+void ks_figures_look(ks_figures *figures, ks_shelf *shelf, ks_counts *counts, const ks_proc *proc, int doubt);
 void ks_figures_free(ks_figures *figures);
 /* body_bytes: held by calls now. */
 void ks_figures_write(const ks_figures *figures, uint64_t body_bytes, ks_scrape *scrape);

@@ -94,7 +94,8 @@ static void write_work(const ks_figures *figures, ks_scrape *scrape) {
             ks_scrape_real(scrape, &(ks_label){"collection", figures->shops[i].name}, 1,
                            figures->shops[i].generation_s);
     ks_scrape_family(scrape, "kith_collection_trouble", KS_GAUGE, NULL,
-                     "1 when background work failed last, and is tried again.");
+                     "1 when background work failed last, and is tried again; or when writes are refused after an I/O "
+                     "error.");
     const ks_shop_figures *shop;
     for (size_t i = 0; (shop = shop_at(figures, i)) != NULL; i++)
         ks_scrape_uint(scrape, &(ks_label){"collection", shop->name}, 1, (uint64_t)(shop->trouble != 0));

@@ -36,7 +36,8 @@ static void show_live(ks_call *call) {
 const char *ks_watch_trouble(ks_watch *watch) {
     if (!atomic_load(&watch->ready)) return "not ready: the server is starting, or stopping";
     if (atomic_load(&watch->broken))
-        return "not ready: a write ended in an I/O error, and writes are refused until the server is started anew";
+        return "not ready: a collection refuses writes after an I/O error until the server is started anew; "
+               "kith_collection_trouble names it";
     return NULL;
 }
 

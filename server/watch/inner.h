@@ -22,7 +22,8 @@ struct ks_watch {
     _Atomic int ready;
     void (*also)(void *context, ks_text *text, int open);
     void *also_context;
-    _Atomic int broken; /* a write ended in a way that says the disk cannot be trusted: for good */
+    _Atomic int doubted; /* a write ended in status 500: collections are looked at closely, until none is broken */
+    _Atomic int broken;  /* one refuses writes after an I/O error */
     ks_log_to log;
     ks_counts counts;
     ks_recents recents;

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The body of /metrics: what is counted, what was seen, and what processor and HTTP say of themselves. */
+#include <stddef.h>
+#include <stdlib.h>
+
 #include "watch/inner.h"
 
 static void write_build(ks_scrape *scrape) {
@@ -35,41 +38,36 @@ static void write_run(ks_run *run, ks_http *http, ks_scrape *scrape) {
     ks_scrape_uint(scrape, NULL, 0, net.connections);
 }
 
-/* One of the numbers of a recall, for all collections. */
-static void write_recall_of(ks_watch *watch, ks_scrape *scrape, double (*number)(const ks_recall *recall)) {
-    for (size_t i = 0; i < watch->figures.count; i++) {
-        const ks_shop_figures *shop = &watch->figures.shops[i];
-        ks_recall recall;
-        if (ks_recaller_tell(&watch->recaller, shop->number, &recall))
-            ks_scrape_real(scrape, &(ks_label){"collection", shop->name}, 1, number(&recall));
-    }
-}
-
-static double mean_of(const ks_recall *recall) {
-    return recall->mean;
-}
-static double low_of(const ks_recall *recall) {
-    return recall->low;
-}
-static double high_of(const ks_recall *recall) {
-    return recall->high;
-}
-static double checked_of(const ks_recall *recall) {
-    return (double)recall->checked;
+/* One of the numbers of the recalls of all collections; checked 0: nothing is known. */
+static void write_recalls(const ks_watch *watch, ks_scrape *scrape, const ks_recall *recalls, size_t offset) {
+    for (size_t i = 0; i < watch->figures.count; i++)
+        if (recalls[i].checked)
+            ks_scrape_real(scrape, &(ks_label){"collection", watch->figures.shops[i].name}, 1,
+                           *(const double *)(const void *)((const char *)&recalls[i] + offset));
 }
 
 static void write_recall(ks_watch *watch, ks_scrape *scrape) {
+    const size_t count = watch->figures.count;
+    ks_recall *recalls = calloc(count + 1, sizeof(*recalls));
+    if (!recalls) {
+        scrape->text->failed = 1;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) ks_recaller_tell(&watch->recaller, watch->figures.shops[i].number, &recalls[i]);
     ks_scrape_family(scrape, "kith_recall_ratio", KS_GAUGE, "ratio",
                      "Share of the true neighbours that the last checked searches found.");
-    write_recall_of(watch, scrape, mean_of);
+    write_recalls(watch, scrape, recalls, offsetof(ks_recall, mean));
     ks_scrape_family(scrape, "kith_recall_low_ratio", KS_GAUGE, "ratio",
                      "With 95 % confidence the share lies above this.");
-    write_recall_of(watch, scrape, low_of);
+    write_recalls(watch, scrape, recalls, offsetof(ks_recall, low));
     ks_scrape_family(scrape, "kith_recall_high_ratio", KS_GAUGE, "ratio",
                      "With 95 % confidence the share lies below this.");
-    write_recall_of(watch, scrape, high_of);
+    write_recalls(watch, scrape, recalls, offsetof(ks_recall, high));
     ks_scrape_family(scrape, "kith_recall_checked", KS_COUNTER, NULL, "Searches that were asked again, exactly.");
-    write_recall_of(watch, scrape, checked_of);
+    for (size_t i = 0; i < count; i++)
+        if (recalls[i].checked)
+            ks_scrape_uint(scrape, &(ks_label){"collection", watch->figures.shops[i].name}, 1, recalls[i].checked);
+    free(recalls);
     ks_scrape_family(scrape, "kith_recall_samples", KS_COUNTER, NULL,
                      "Searches that were chosen to be asked again, by what came of it.");
     for (unsigned i = 0; i < KS_SAMPLED; i++)

@@ -29,8 +29,11 @@ static int wait_until(ks_watch *watch, uint64_t at_ns) {
 
 static void look(ks_watch *watch) {
     ks_figures seen = {0}, before;
-    ks_figures_look(&seen, watch->shelf, &watch->counts, &watch->proc);
+    const int doubt = atomic_exchange(&watch->doubted, 0);
+    ks_figures_look(&seen, watch->shelf, &watch->counts, &watch->proc, doubt);
+    if (doubt && (seen.broken || !seen.shops)) atomic_store(&watch->doubted, 1);
     if (!seen.shops) return;
+    atomic_store(&watch->broken, seen.broken > 0);
     pthread_mutex_lock(&watch->mutex);
     before = watch->figures;
     watch->figures = seen;
@@ -155,9 +158,8 @@ void ks_watch_call(const ks_call *call, uint64_t total_ns, size_t sent_bytes) {
                                 .sent_bytes = sent_bytes};
     ks_counts_call(&watch->counts, call->loop, &counted);
     ks_log_call(&watch->log, call, total_ns, sent_bytes);
-    /* After an I/O error the collection takes no more writes until it is opened anew, and says 500 to each. */
-    if (status == 500 && call->collection && call->route && call->route->role >= KS_WRITE)
-        atomic_store_explicit(&watch->broken, 1, memory_order_relaxed);
+    /* After an I/O error a collection takes no more writes until it is opened anew, and each of them ends in a 500. */
+    if (status == 500 && call->route && call->route->role >= KS_WRITE) atomic_store(&watch->doubted, 1);
 }
 
 void ks_watch_batch(void *context, ks_search *const *searches, const ks_found *found, size_t count) {

@@ -5,9 +5,9 @@ import uuid
 
 import httpx
 import pytest
-from conftest import Server
 from qdrant_client import AsyncQdrantClient, QdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
+from serving import Server
 
 PLAIN = models.VectorParams(size=4, distance=models.Distance.COSINE)
 
@@ -84,8 +84,10 @@ def test_what_a_collection_was_made_with_is_told_again(client, name):
 def test_indexes(client, name):
     client.create_collection(name, vectors_config=PLAIN)
     client.upsert(name, [models.PointStruct(id=i, vector=[1.0, i, 0, 0], payload={
-        "k": "x", "i": i, "f": i / 2, "b": True, "d": "2026-01-01T00:00:00Z", "u": str(uuid.uuid4())}) for i in range(5)])
-    kinds = {"k": models.PayloadSchemaType.KEYWORD, "i": models.IntegerIndexParams(type="integer", lookup=True, range=True),
+        "k": "x", "i": i, "f": i / 2, "b": True, "d": "2026-01-01T00:00:00Z",
+        "u": str(uuid.uuid4())}) for i in range(5)])
+    kinds = {"k": models.PayloadSchemaType.KEYWORD,
+             "i": models.IntegerIndexParams(type="integer", lookup=True, range=True),
              "f": "float", "b": "bool", "d": models.DatetimeIndexParams(type="datetime"), "u": "uuid"}
     for field, kind in kinds.items():
         assert client.create_payload_index(name, field, kind).status == models.UpdateStatus.COMPLETED
@@ -223,7 +225,8 @@ def test_async_client(server):
     async def run():
         client, name = AsyncQdrantClient(url=server.url, prefer_grpc=False), f"a-{uuid.uuid4().hex[:8]}"
         await client.create_collection(name, vectors_config=PLAIN)
-        await asyncio.gather(*[client.upsert(name, [models.PointStruct(id=i, vector=[1.0, i, 0, 0])]) for i in range(30)])
+        await asyncio.gather(*[client.upsert(name, [models.PointStruct(id=i, vector=[1.0, i, 0, 0])])
+                               for i in range(30)])
         answers = await asyncio.gather(*[client.query_points(name, [1.0, i, 0, 0], limit=1) for i in range(30)])
         assert [a.points[0].id for a in answers] == list(range(30))
         assert (await client.count(name)).count == 30
@@ -254,7 +257,7 @@ def test_ids_up_to_the_largest(client, name):
 
 def test_what_was_written_is_there_after_a_restart(tmp_path):
     for round_ in range(2):
-        running = Server(tmp_path / "shelf")
+        running = Server(tmp_path / "shelf", "--create")
         client = QdrantClient(url=running.url, check_compatibility=False)
         if round_ == 0:
             client.create_collection("kept", vectors_config=PLAIN, metadata={"a": 1})

@@ -116,8 +116,10 @@ FILTERS = {
     "array with brackets": models.Filter(must=[value("tags[]", "green")]),
     "nested": models.Filter(must=[value("shop.city", "city-2")]),
     "any": models.Filter(must=[models.FieldCondition(key="color", match=models.MatchAny(any=["red", "blue"]))]),
-    "any of integers": models.Filter(must=[models.FieldCondition(key="number", match=models.MatchAny(any=[1, 5, 99]))]),
-    "except": models.Filter(must=[models.FieldCondition(key="color", match=models.MatchExcept(**{"except": ["red"]}))]),
+    "any of integers": models.Filter(
+        must=[models.FieldCondition(key="number", match=models.MatchAny(any=[1, 5, 99]))]),
+    "except": models.Filter(
+        must=[models.FieldCondition(key="color", match=models.MatchExcept(**{"except": ["red"]}))]),
     "except of what may be missing": models.Filter(
         must=[models.FieldCondition(key="note", match=models.MatchExcept(**{"except": ["note 7"]}))]),
     "range": models.Filter(must=[ranged("price", gte=3, lt=9.5)]),
@@ -137,7 +139,8 @@ FILTERS = {
         conditions=[value("color", "red"), value("sold", True), ranged("number", lt=60)], min_count=2)),
     "min_should and must": models.Filter(must=[ranged("number", gte=12)], min_should=models.MinShould(
         conditions=[value("color", "red"), value("sold", True), ranged("number", lt=60)], min_count=3)),
-    "min_should of too many": models.Filter(min_should=models.MinShould(conditions=[value("color", "red")], min_count=2)),
+    "min_should of too many": models.Filter(
+        min_should=models.MinShould(conditions=[value("color", "red")], min_count=2)),
     "nothing asked": models.Filter(must=[]),
 }
 
@@ -146,8 +149,8 @@ FILTERS = {
 def test_filters(pair, declared):
     pair.make()
     if declared:
-        for field, kind in {"color": "keyword", "number": "integer", "price": "float", "sold": "bool", "tags": "keyword",
-                            "when": "datetime", "shop.city": "keyword"}.items():
+        for field, kind in {"color": "keyword", "number": "integer", "price": "float", "sold": "bool",
+                            "tags": "keyword", "when": "datetime", "shop.city": "keyword"}.items():
             pair.clients[0].create_payload_index(pair.name, field, kind)
     for name, chosen in FILTERS.items():
         counts = [r.count for r in pair.both("count", count_filter=chosen)]
@@ -199,7 +202,8 @@ def test_query_by_point_and_recommend(pair):
     same_points(*[r.points for r in pair.both("query_points", 7, limit=9)])
     for recommend in (models.RecommendInput(positive=[1, 2]), models.RecommendInput(positive=[1, 2], negative=[5]),
                       models.RecommendInput(positive=[3, query_of()], negative=[9, 11])):
-        same_points(*[r.points for r in pair.both("query_points", models.RecommendQuery(recommend=recommend), limit=9)])
+        query = models.RecommendQuery(recommend=recommend)
+        same_points(*[r.points for r in pair.both("query_points", query, limit=9)])
     red = models.Filter(must=[value("color", "red")])
     same_points(*[r.points for r in pair.both("query_points", 8, query_filter=red, limit=9)])
 
@@ -232,10 +236,10 @@ def test_rescoring_what_prefetches_found(pair):
     pair.make(named=True)
     prefetch = [models.Prefetch(query=query_of(1), using="image", limit=15),
                 models.Prefetch(query=query_of(2), using="image", limit=15)]
-    same_points(*[r.points for r in pair.both("query_points", query_of(3, 5), using="title", prefetch=prefetch, limit=12)])
-    prefetch = models.Prefetch(query=query_of(1), using="image", limit=15)
-    same_points(*[r.points for r in pair.both("query_points", query_of(3, 5), using="title", prefetch=prefetch, limit=12,
-                                              query_filter=FILTERS["should"])])
+    again = {"query": query_of(3, 5), "using": "title", "limit": 12}
+    same_points(*[r.points for r in pair.both("query_points", prefetch=prefetch, **again)])
+    same_points(*[r.points for r in pair.both("query_points", prefetch=prefetch[0], query_filter=FILTERS["should"],
+                                              **again)])
 
 
 def test_groups(pair):

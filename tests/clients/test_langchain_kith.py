@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kith.langchain: LangChain's own tests of vector stores, in a folder and at a server, and what they do not ask."""
 import asyncio
+import doctest
 import itertools
 
 import pytest
@@ -11,6 +12,7 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_tests.integration_tests import VectorStoreIntegrationTests
 
 import kith
+import kith.langchain
 from kith.langchain import KithVectorStore
 
 EMBEDDING = DeterministicFakeEmbedding(size=6)
@@ -25,8 +27,10 @@ def place(request, tmp_path):
     return f"{request.getfixturevalue('kith_url')}/langchain-{next(NUMBERS)}"
 
 
+@pytest.mark.asyncio
+@pytest.mark.filterwarnings("ignore:.*is marked with '@pytest.mark.asyncio'")
 class TestStandard(VectorStoreIntegrationTests):
-    """The tests that every vector store of LangChain must pass."""
+    """The tests that every vector store of LangChain must pass, some of which are coroutines."""
 
     @pytest.fixture
     def vectorstore(self, place):
@@ -128,3 +132,8 @@ def test_mistakes(store):
         KithVectorStore(store.collection).similarity_search("a")
     with pytest.raises(kith.ArgumentError, match='ids="string"'):
         KithVectorStore(kith.Collection.create(None, dim=2))
+
+
+def test_what_the_module_shows():
+    found = doctest.testmod(kith.langchain, extraglobs={"kith": kith})
+    assert found.attempted > 3 and not found.failed

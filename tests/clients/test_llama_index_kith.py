@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kith.llama_index, in a folder and at a server: each operation of LlamaIndex's vector stores, and an index over one."""
 import asyncio
+import doctest
 import itertools
 
 import numpy as np
@@ -20,6 +21,7 @@ from llama_index.core.vector_stores.types import (
 )
 
 import kith
+import kith.llama_index
 from kith.llama_index import KithVectorStore
 
 NUMBERS = itertools.count()
@@ -184,3 +186,8 @@ def test_mistakes(store):
         store.add([node(1)], batch=1)
     with pytest.raises(kith.ArgumentError, match='ids="string"'):
         KithVectorStore(kith.Collection.create(None, dim=2))
+
+
+def test_what_the_module_shows():
+    found = doctest.testmod(kith.llama_index, extraglobs={"kith": kith})
+    assert found.attempted > 3 and not found.failed

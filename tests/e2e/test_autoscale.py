@@ -176,8 +176,8 @@ def day(tmp_path_factory):
 
 
 def simulate(day, *options):
-    return json.loads(kith("--simulate", day, "--json", "--service-time", "200ms", "--p99", "1s", "--max", "20", *options)
-                      .stdout)
+    settings = ("--service-time", "200ms", "--p99", "1s", "--max", "20")
+    return json.loads(kith("--simulate", day, "--json", *settings, *options).stdout)
 
 
 def test_simulated_day(day):
@@ -207,7 +207,8 @@ def test_trace_of_the_generator(tmp_path):
     trace = tmp_path / "hour.trace"
     subprocess.run([generator, "generate", "-o", trace, "--days", "0.05", "--rate", "5", "--items", "1000"], check=True,
                    capture_output=True)
-    summary = json.loads(subprocess.run([generator, "describe", trace, "--json"], check=True, capture_output=True).stdout)
+    described = subprocess.run([generator, "describe", trace, "--json"], check=True, capture_output=True)
+    summary = json.loads(described.stdout)
     told = json.loads(kith("--simulate", trace, "--json", "--times", "3").stdout)
     queries = sum(n for kind, n in summary["kinds"].items() if kind.startswith("query"))
     assert told["calls"] == 3 * queries

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A front before backends that are slow, dead, flapping, mad or in the middle of a sentence. The backends are toys of this
-process, which do what a test says and remember what they were asked."""
+"""A front before backends that are slow, dead, flapping, mad or in the middle of a sentence. The backends are toys of
+this process, which do what a test says and remember what they were asked; in the end there are real ones."""
 import collections
 import http.client
 import http.server
@@ -104,7 +104,8 @@ class Front:
     def __init__(self, *options, log):
         self.log = log
         with open(log, "wb") as stderr:
-            self.process = subprocess.Popen([KITH, "serve", "--port", "0", *options], stdout=subprocess.PIPE, stderr=stderr)
+            self.process = subprocess.Popen([KITH, "serve", "--port", "0", *options], stdout=subprocess.PIPE,
+                                            stderr=stderr)
         line = self.process.stdout.readline().decode()
         found = re.search(r"http://127\.0\.0\.1:(\d+)/", line)
         assert found, (line, pathlib.Path(log).read_text())
@@ -251,7 +252,8 @@ def test_round_robin_is_even(backend, start):
 def test_writes_are_refused_by_a_front_of_several(backend, start):
     some = [backend() for _ in range(2)]
     front = start(both(*some))
-    for method, path in (("PUT", "/v1/collections/x"), ("POST", "/v1/collections/x/points"), ("DELETE", "/collections/x")):
+    for method, path in (("PUT", "/v1/collections/x"), ("POST", "/v1/collections/x/points"),
+                         ("DELETE", "/collections/x")):
         status, body, _ = front.call(method, path, b"{}")
         assert status == 403 and b"--write-to" in body
     assert not some[0].seen and not some[1].seen
@@ -447,7 +449,7 @@ def test_a_client_that_goes_is_not_waited_for(backend, start):
     hanging = backend(hang)
     front = start(both(hanging))
     with socket.create_connection(("127.0.0.1", front.port)) as client:
-        client.sendall(b"GET /v1 HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.sendall(b"GET /v1 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         end = time.monotonic() + PATIENCE
         while not hanging.seen and time.monotonic() < end:
             time.sleep(0.01)
@@ -502,6 +504,49 @@ def test_reloads_under_load(backend, start, tmp_path):
     assert not bad
 
 
+# ---- Real servers
+
+
+def test_real_servers(start, made, tmp_path):
+    def kith(*arguments):
+        subprocess.run([KITH, *map(str, arguments)], check=True, capture_output=True, timeout=60)
+
+    items = tmp_path / "items.jsonl"
+    items.write_text("\n".join(json.dumps({"id": i, "vector": [i, i * i % 97, 5]}) for i in range(200)))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    kith("create", tmp_path / "a" / "shop", "--dim", "3")
+    kith("add", tmp_path / "a" / "shop", items)
+    kith("snapshot", tmp_path / "a" / "shop", tmp_path / "b" / "shop")
+    servers = [start(str(tmp_path / name)) for name in ("a", "b")]
+    urls = [f"http://127.0.0.1:{one.port}" for one in servers]
+    front = start("--backends", ",".join(urls), "--policy", "round-robin", "--write-to", urls[0])
+
+    def send(of, path, body):
+        status, answer, _ = of.call("POST", path, json.dumps(body), {"Content-Type": "application/json"})
+        assert status == 200, answer
+        return json.loads(answer)
+
+    def ask(of, k):
+        return send(of, "/v1/collections/shop/query", {"vector": [7, 49, 5], "k": k})["results"]
+
+    assert ask(front, 5) == ask(front, 5) == ask(servers[0], 5) == ask(servers[1], 5)
+    # Qdrant's API too, and a write where it was told to go.
+    found = send(front, "/collections/shop/points/query", {"query": [7, 49, 5], "limit": 3})
+    assert len(found["result"]["points"]) == 3
+    send(front, "/v1/collections/shop/points", {"points": [{"id": 1000, "vector": [1, 2, 3]}]})
+    assert [one.get("/v1/collections/shop/points/1000")[0] for one in servers] == [200, 404]
+    told = subprocess.run([KITH, "autoscale", *urls, "--json"], check=True, capture_output=True, timeout=60)
+    assert json.loads(told.stdout)["servers"] == 2
+    # One is killed in the middle of it: nobody notices.
+    servers[1].process.kill()
+    servers[1].process.wait()
+    servers[1].process.stdout.close()
+    made[1].remove(servers[1])
+    for k in range(1, 30):
+        assert len(ask(front, k)[0]) == k
+
+
 # ---- The command line
 
 
@@ -520,7 +565,7 @@ def test_refused_command_lines(options, says):
 
 @pytest.mark.parametrize("options, says", [
     (["--backends", "https://127.0.0.1:1"], "TLS"),
-    (["--backends", "http://127.0.0.1:1,http://127.0.0.1:2", "--write-to", "http://127.0.0.1:3"], "none of the backends"),
+    (["--backends", "http://127.0.0.1:1,http://127.0.0.1:2", "--write-to", "http://127.0.0.1:3"], "none of the"),
     (["--backends-file", "/nowhere/at/all"], "/nowhere/at/all"),
     (["--backends", "http://127.0.0.1:1", "--address", "0.0.0.0"], "--insecure"),
 ])

@@ -181,6 +181,13 @@ def test_top_shows_the_same(server):
     assert "shop" in good("top", server.url).stdout
 
 
+@pytest.fixture(scope="module")
+def front(server):
+    """One that forwards to the server."""
+    with Watched(f"--backends={server.url}") as it:  # in place of a folder
+        yield it
+
+
 # ---- Who may see them ------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +203,8 @@ def test_metrics_take_a_key_that_may_see_all(tmp_path):
     tenant = make_key(keys, "tenant", "--segment", "t-1")
     (tmp_path / "shelf").mkdir()
     with Watched(tmp_path / "shelf", "--keys", keys) as it:
-        for path in ("/livez", "/healthz", "/readyz"):
+        wait_for(lambda: it.call("/readyz")[0] == 200)
+        for path in ("/livez", "/healthz"):
             assert it.call(path)[0] == 200
         assert it.call("/metrics")[0] == 401
         assert it.call("/metrics", key="nobody's")[0] == 401
@@ -233,10 +241,10 @@ def free_port():
 
 
 class Prometheus:
-    def __init__(self, folder, target):
+    def __init__(self, folder, *targets):
         text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
         assert "127.0.0.1:6333" in text and "scrape_interval: 15s" in text
-        text = text.replace("127.0.0.1:6333", target).replace("interval: 15s", "interval: 1s")
+        text = text.replace("127.0.0.1:6333", '", "'.join(targets)).replace("interval: 15s", "interval: 1s")
         (folder / "prometheus.yml").write_text(text)
         shutil.copy(DEPLOY / "prometheus" / "kith.rules.yml", folder)
         port = free_port()
@@ -281,9 +289,9 @@ def test_rules_and_configuration_are_valid():
         assert checked.returncode == 0, checked.stdout
 
 
-def test_every_metric_that_is_asked_for_is_documented_and_there(server):
+def test_every_metric_that_is_asked_for_is_documented_and_there(server, front):
     documented = (ROOT / "docs" / "monitoring.md").read_text()
-    there = set(re.findall(r"^# TYPE (\w+)", server.metrics(), re.MULTILINE))
+    there = set(re.findall(r"^# TYPE (\w+)", server.metrics() + front.metrics(), re.MULTILINE))
     for name in there:
         assert name in documented or name.startswith("process_"), name
     for where, text, _ in expressions():
@@ -292,7 +300,7 @@ def test_every_metric_that_is_asked_for_is_documented_and_there(server):
 
 
 @needs("prometheus")
-def test_a_real_prometheus_answers_all_queries(server, tmp_path):
+def test_a_real_prometheus_answers_all_queries(server, front, tmp_path):
     asked = expressions()
     assert len(asked) > 40
     stop = threading.Event()
@@ -300,17 +308,18 @@ def test_a_real_prometheus_answers_all_queries(server, tmp_path):
     def load():
         while not stop.wait(0.05):
             query(server)
+            query(front)
             server.call("/v1/collections/shop/query", {"vector": [1]})
 
     loader = threading.Thread(target=load)
-    prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}")
+    prometheus = Prometheus(tmp_path, f"127.0.0.1:{server.port}", f"127.0.0.1:{front.port}")
     try:
         loader.start()
         # Rates need two scrapes, of series that were there before.
-        wait_for(lambda: prometheus.get("/api/v1/query", query="min(rate(kith_queries_total[1m])) > 0")["result"])
+        wait_for(lambda: prometheus.get("/api/v1/query", query="max(rate(kith_queries_total[1m])) > 0")["result"])
         wait_for(lambda: prometheus.get("/api/v1/query", query="kith_recall_ratio")["result"])
         targets = prometheus.get("/api/v1/targets")["activeTargets"]
-        assert [(each["health"], each["lastError"]) for each in targets] == [("up", "")]
+        assert [(each["health"], each["lastError"]) for each in targets] == [("up", "")] * 2
 
         def lacking():
             return [(where, text) for where, text, full in asked

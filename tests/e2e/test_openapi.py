@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """server/native/openapi.json against the routes of the code, in both directions; and each of its operations against a
 running server: examples are what their schemas say, and so are the answers. Standard library only."""
+
 import json
 import pathlib
 import re
@@ -13,11 +14,43 @@ from serving import PATIENCE_S, Server
 NATIVE = pathlib.Path(__file__).resolve().parents[2] / "server" / "native"
 DOCUMENT = json.loads((NATIVE / "openapi.json").read_text())
 # Each operation once, in an order in which each finds what it is about; path parameters as they are then.
-STORY = ["root", "openapi", "createCollection", "collections", "collection", "writePoints", "declareField", "query",
-         "point", "getPoints", "pointsExist", "countPoints", "scrollPoints", "deletePoints", "tellProfile", "profile", "warm",
-         "rebuildProfiles", "beginGeneration", "generations", "checkGeneration", "canary", "flip", "dropGeneration",
-         "makeSnapshot", "snapshots", "join", "compact", "tune", "jobs", "job", "cancelJob", "forgetProfile", "stats",
-         "dropCollection"]
+STORY = [
+    "root",
+    "openapi",
+    "createCollection",
+    "collections",
+    "collection",
+    "writePoints",
+    "declareField",
+    "query",
+    "point",
+    "getPoints",
+    "pointsExist",
+    "countPoints",
+    "scrollPoints",
+    "deletePoints",
+    "tellProfile",
+    "profile",
+    "warm",
+    "rebuildProfiles",
+    "beginGeneration",
+    "generations",
+    "checkGeneration",
+    "canary",
+    "flip",
+    "dropGeneration",
+    "makeSnapshot",
+    "snapshots",
+    "join",
+    "compact",
+    "tune",
+    "jobs",
+    "job",
+    "cancelJob",
+    "forgetProfile",
+    "stats",
+    "dropCollection",
+]
 PARTS = {"collection": "shop", "id": 1, "profile": "ann", "generation": 2, "job": 1}
 QUERIES = {"warm": "?user=ann&k=2", "point": "?with=payload,version,vector", "profile": "?with=vector"}
 
@@ -38,15 +71,38 @@ def resolve(schema):
     return schema
 
 
-TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None), "integer": int,
-         "number": (int, float)}
+TYPES = {
+    "object": dict,
+    "array": list,
+    "string": str,
+    "boolean": bool,
+    "null": type(None),
+    "integer": int,
+    "number": (int, float),
+}
 
 
 def fault(value, schema, where="it"):
     """What of a value is not as a schema says, or None: as much of JSON Schema as the document uses."""
     schema = resolve(schema)
-    unknown = set(schema) - {"type", "properties", "required", "additionalProperties", "items", "oneOf", "enum", "minimum",
-                             "maximum", "minItems", "maxItems", "minLength", "pattern", "default", "description", "format"}
+    unknown = set(schema) - {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "oneOf",
+        "enum",
+        "minimum",
+        "maximum",
+        "minItems",
+        "maxItems",
+        "minLength",
+        "pattern",
+        "default",
+        "description",
+        "format",
+    }
     assert not unknown, unknown
     if "oneOf" in schema:
         faults = [fault(value, each, where) for each in schema["oneOf"]]
@@ -97,8 +153,9 @@ def test_routes_and_document_agree():
         path = "".join(words.get(part, part.strip('"')) for part in pattern.split())
         routes[method, path] = roles[role]
     assert len(routes) > 30
-    described = {(method, re.sub(r"\{\w+\}", "{}", path)): operation["x-role"]
-                 for _, method, path, operation in operations()}
+    described = {
+        (method, re.sub(r"\{\w+\}", "{}", path)): operation["x-role"] for _, method, path, operation in operations()
+    }
     assert routes == described
 
 
@@ -177,9 +234,14 @@ def test_operations_are_what_the_document_says(server):
 
 def test_errors_are_what_the_document_says(server):
     error = {"$ref": "#/components/schemas/Error"}
-    for method, path, body in [("GET", "/v1/nothing", None), ("GET", "/v1/collections/none", None),
-                               ("POST", "/v1/collections/none/query", {}), ("PUT", "/v1/collections/x", {"vectors": 1}),
-                               ("DELETE", "/v1", None), ("GET", "/v1/jobs/99", None)]:
+    for method, path, body in [
+        ("GET", "/v1/nothing", None),
+        ("GET", "/v1/collections/none", None),
+        ("POST", "/v1/collections/none/query", {}),
+        ("PUT", "/v1/collections/x", {"vectors": 1}),
+        ("DELETE", "/v1", None),
+        ("GET", "/v1/jobs/99", None),
+    ]:
         status, _, answer = server.ask(method, path, body)
         answer = json.loads(answer)
         assert fault(answer, error) is None

@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The web page of `kith serve` in a real browser, at the width of a phone and of a desk, light and dark: every view is
 drawn without an error and without being wider than the page, queries and likes do what they say, and what lies in
-payloads stays text. Needs playwright (tests/e2e/requirements-page.txt) and Debian's chromium; `make page-test` has both.
+payloads stays text. Needs playwright (tests/e2e/requirements-page.txt) and Debian's chromium; `make page-test` has
+both.
 """
 
 import base64
+import http.server
 import json
 import os
 import re
 import shutil
 import struct
 import subprocess
+import threading
 import time
+import urllib.error
 import urllib.request
 import zlib
 
@@ -132,8 +136,8 @@ def browser():
 
 
 class Tab:
-    """A page, and what went wrong in it. What its server answered with 4xx is named in the console too; a test that asks
-    for that says so by `expected`."""
+    """A page, and what went wrong in it. What its server answered with 4xx is named in the console too; a test that
+    asks for that says so by `expected`."""
 
     def __init__(self, browser, address, width=1280, scheme="light"):
         self.address, self.troubles, self.expected, self.requests = address, [], None, []
@@ -389,8 +393,66 @@ def test_collections_come_and_go(tab):
     made.locator("input").fill("made here")
     drop.click()
     made.wait_for(state="detached")
-    page.wait_for_timeout(3000)
-    assert page.locator("article").count() == 2
+    tab.until("document.querySelectorAll('article').length === 2")
+
+
+def test_the_overview_follows(tab, server):
+    page = tab.show("overview")
+    asked = json.dumps({"vectors": [vector(1, number) for number in range(5)], "k": 3}).encode()
+    request = urllib.request.Request(f"{server}/v1/collections/shop/query", asked, {"Content-Type": "application/json"})
+    figure = "document.querySelector('.figure output').textContent"
+    give_up = time.monotonic() + 30
+    while page.evaluate(figure) in ("0", "–"):
+        assert time.monotonic() < give_up
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            assert len(json.load(reply)["results"]) == 5
+    assert "shop" in tab.text("tbody") and page.locator(".tiles dd").count() == 9
+
+
+def test_a_collection_is_tended(tab):
+    page = tab.show("segments", "shop")
+    page.get_by_role("button", name="Compact").click()
+    page.locator("tr", has_text="compact").get_by_text("done").first.wait_for()
+    tab.until("document.querySelector('.legend b').textContent === '240'")
+    page.get_by_role("button", name="Take a snapshot").click()
+    page.locator(".panel", has_text="Snapshots").locator("li").first.wait_for()
+    told = json.dumps({"events": [{"item": 1, "kind": "like"}]}).encode()
+    path = f"{tab.address}/v1/collections/shop/profiles/ann/events"
+    urllib.request.urlopen(urllib.request.Request(path, told, {"Content-Type": "application/json"}), timeout=20).close()
+    page.fill("input[name=user]", "ann")
+    page.get_by_role("button", name="Warm").click()
+    page.get_by_text("What ann asks next is in memory").wait_for()
+
+
+def test_without_charts(tab):
+    """Built where chart.js was not installed."""
+    tab.page.route("**/chart.js", lambda route: route.fulfill(body="/* none */", content_type="text/javascript"))
+    page = tab.show("overview")
+    page.get_by_text("chart.js was not there").first.wait_for()
+    page.wait_for_selector(".tiles dd")
+    assert page.locator("canvas").count() == 0
+
+
+def test_not_inside_of_another_page(tab):
+    body = f"<iframe src='{tab.address}/ui/#/collections'></iframe>".encode()
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        tab.page.goto(f"http://127.0.0.1:{other.server_port}/")
+        inner = tab.page.frame_locator("iframe").locator("main")
+        inner.get_by_text("not shown inside of others").wait_for()
+        assert inner.locator("article, button").count() == 0
+        other.shutdown()
 
 
 def test_light_and_dark_by_hand(tab):

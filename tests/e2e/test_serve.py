@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`kith serve` as an operator meets it: where it listens and where not, keys, TLS, signals, what systemd hands over, and
 the errors of a wrong start. Standard library only."""
+import http.client
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import signal
 import socket
 import ssl
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -138,6 +141,36 @@ def test_the_process_is_confined_and_does_all_the_same(folder):
         assert privileges(server)["Seccomp"] == "0"
 
 
+# ---- Pages of others -------------------------------------------------------------------------------------------------
+
+
+def test_pages_of_others_may_not_ask(folder):
+    with Server(folder) as server:
+        ours = f"127.0.0.1:{server.port}"
+        for origin, host, status in ((f"http://{ours}", ours, 200), (None, "localhost", 200), (None, "[::1]:80", 200),
+                                     (f"http://localhost:{server.port}", f"LOCALHOST:{server.port}", 200),
+                                     ("http://evil.example", ours, 403), ("null", ours, 403),
+                                     ("http://evil.example", "evil.example", 403), (None, "evil.example", 403),
+                                     (None, "127.0.0.1.evil.example", 403), (None, "localhost.evil.example:80", 403)):
+            headers = {"Host": host, **({"Origin": origin} if origin else {})}
+            asked = server.ask("GET", "/v1/collections", headers=headers)
+            assert asked[0] == status, (origin, host, asked)
+            assert status == 200 or b"evil" not in asked[2]
+    make_key(folder, "web", "--role", "read")
+    secret = make_key(folder, "other", "--role", "read")
+    with Server(folder, "--keys", folder / "keys.json") as server:
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example"})[0] == 200
+        assert server.ask("GET", "/v1/collections", key=secret, headers={"Host": "shop.example",
+                                                                        "Origin": "https://evil.example"})[0] == 403
+
+
+def test_people_are_led_to_the_page(folder):
+    with Server(folder) as server:
+        status, headers, _ = server.ask("GET", "/", headers={"Accept": "text/html,*/*"})
+        assert status == 302 and headers["Location"] == "ui/" and headers["X-Content-Type-Options"] == "nosniff"
+        assert server.ask("GET", "/")[0] == 200
+
+
 # ---- Keys --------------------------------------------------------------------------------------------------------------
 
 
@@ -244,12 +277,17 @@ def test_a_certificate_is_renewed_on_sighup(folder, certificate):
 
 
 def test_tls_files_are_checked_before_the_start(folder, certificate):
-    (folder / "other.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "other.pem", "--tls-key", certificate / "key.pem")
-    assert "other.pem" in text
+    tls = ["serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
+    shutil.copy(certificate / "key.pem", folder / "key.pem")
+    for text in ("", "nothing", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        (folder / "cert.pem").write_text(text)
+        assert "cert.pem is no certificate in PEM form" in refused(INPUT, *tls)
     shutil.copy(certificate / "cert.pem", folder / "cert.pem")
-    text = refused(INPUT, "serve", folder, "--tls-cert", folder / "cert.pem", "--tls-key", folder / "cert.pem")
-    assert "no certificate and its key" in text
+    (folder / "key.pem").write_text((certificate / "cert.pem").read_text())
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
+    (folder / "other").mkdir()
+    shutil.copy(make_certificate(folder / "other") / "key.pem", folder / "key.pem")
+    assert "key.pem is not the private key" in refused(INPUT, *tls)
 
 
 # ---- Ending ------------------------------------------------------------------------------------------------------------
@@ -295,6 +333,42 @@ def test_calls_that_take_too_long_are_left(folder):
         assert server.stop() == 0
         assert "not answered within 50 ms" in server.log()
         begun.close()
+
+
+def write_until_it_ends(server, worker, acknowledged):
+    """Points of one connection after the other, each remembered when the server has said that it is there."""
+    connection = server.connect()
+    for number in range(worker, 10**9, 8):
+        body = json.dumps({"points": [{"id": number + 1, "vector": [number % 97, worker, 1]}]})
+        try:
+            connection.request("POST", "/v1/collections/shop/points", body)
+            answer = connection.getresponse()
+            answer.read()
+        except (OSError, http.client.HTTPException):
+            return
+        assert answer.status == 200
+        acknowledged.append(number + 1)
+
+
+def test_a_killed_server_has_lost_nothing_that_it_acknowledged(folder):
+    acknowledged = []
+    for _ in range(2):
+        with Server(folder / "shop") as server:
+            before = len(acknowledged)
+            writers = [threading.Thread(target=write_until_it_ends, args=(server, worker, acknowledged)) for worker in range(8)]
+            for writer in writers:
+                writer.start()
+            while len(acknowledged) < before + 200:
+                assert server.process.poll() is None
+                time.sleep(0.001)
+            assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+            for writer in writers:
+                writer.join()
+        with Server(folder / "shop") as server:
+            status, _, body = server.ask("POST", "/v1/collections/shop/points/exists", {"ids": acknowledged})
+            assert status == 200 and all(json.loads(body)["exists"])
+            assert server.stop() == 0
+    good("verify", folder / "shop")
 
 
 # ---- systemd -----------------------------------------------------------------------------------------------------------
@@ -345,3 +419,21 @@ def test_the_readme_does_what_it_says(tmp_path):
                                   cwd=tmp_path, check=True, capture_output=True, text=True).stdout for line in asked[1:]]
         assert [hit["id"] for hit in json.loads(answers[0])["results"][0]] == [1, 3]
         assert "kith_requests_total" in answers[1]
+
+
+# ---- What runs it ------------------------------------------------------------------------------------------------------
+
+
+def test_units_and_container_say_what_the_command_knows(tmp_path):
+    known = set(re.findall(r"--[a-z-]+", good("serve", "--help").stdout))
+    unit, container = ((ROOT / "deploy" / name).read_text() for name in ("kith.service", "Containerfile"))
+    said = re.findall(r"--[a-z-]+", "".join(re.findall(r"^(?:#\s+KITH_OPTIONS=|ExecStart=|ENTRYPOINT ).*", unit + container, re.M)))
+    assert len(said) >= 5 and set(said) <= known
+    analyze = shutil.which("systemd-analyze")
+    if not analyze:
+        pytest.skip("systemd-analyze is not there to read the units")
+    for name in ("kith.service", "kith.socket"):
+        text = (ROOT / "deploy" / name).read_text().replace("/usr/local/bin/kith", str(KITH)).replace("man:kith(1)", "https://kith")
+        (tmp_path / name).write_text(text)
+    done = subprocess.run([analyze, "verify", tmp_path / "kith.service", tmp_path / "kith.socket"], capture_output=True, text=True)
+    assert "kith." not in done.stderr, done.stderr

@@ -131,8 +131,8 @@ def test_live_on_a_terminal(server, key):
 
 def test_https_trusts_whom_it_is_told_to(server, tmp_path):
     maker = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "key.pem",
-             "-out", tmp_path / "cert.pem"]
+             "-days", "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+             "-keyout", tmp_path / "key.pem", "-out", tmp_path / "cert.pem"]
     if subprocess.run(maker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False).returncode:
         pytest.skip("openssl is not there to make a certificate")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

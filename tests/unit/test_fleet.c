@@ -246,8 +246,8 @@ static void test_places(void **state) {
     static const struct {
         const char *text, *says;
     } bad[] = {
-        {"", "no backend"},
-        {" # only a remark", "no backend"},
+        {"", "no server"},
+        {" # only a remark", "no server"},
         {"127.0.0.1:6333", "http://"},
         {"https://127.0.0.1:6333", "TLS"},
         {"http://", "http://"},

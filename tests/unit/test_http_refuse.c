@@ -71,7 +71,7 @@ static void start_with(void **state, ks_http_options options) {
     options.router = made->router;
     options.authenticate = authenticate;
     options.observe = observe;
-    options.body_max = BODY_MAX;
+    if (!options.body_max) options.body_max = BODY_MAX;
     options.connections_max = CONNECTIONS_MAX;
     if (ks_http_start(&options, &made->http, &error) != KITH_OK) fail_msg("%s", error.text);
     made->port = ks_http_port(made->http);
@@ -90,6 +90,11 @@ static int start_small(void **state) {
 
 static int start_hasty(void **state) {
     start_with(state, (ks_http_options){.request_ms = 150});
+    return 0;
+}
+
+static int start_for_long_bodies(void **state) {
+    start_with(state, (ks_http_options){.request_ms = 1500, .body_max = 10 << 20});
     return 0;
 }
 
@@ -132,6 +137,9 @@ static void refuses_what_is_malformed(void **state) {
         {"POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400},
         {"POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400},
         {"POST /things HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", 400},
+        {"GET /things/1 HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400},
+        {"GET /things/1 HTTP/1.1\r\nHost: a\r\n folded: b\r\n\r\n", 400},
+        {"GET /things/1 HTTP/9.9\r\nHost: a\r\n\r\n", 505},
         {"GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n", 404},
         {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 404},
         {"GET /things/ HTTP/1.1\r\nHost: a\r\n\r\n", 404},
@@ -204,8 +212,10 @@ static void bounds_bodies(void **state) {
     request[length + BODY_MAX] = 0;
     assert_int_equal(client_asks(server->port, request), 200);
     /* Before the body is sent. */
-    assert_int_equal(client_asks(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n"),
-                     413);
+    char *answer = client_ask(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n");
+    assert_int_equal(client_status(answer), 413);
+    assert_non_null(strstr(answer, "family: The body has 1001 bytes; at most 1000 are taken."));
+    free(answer);
     assert_int_equal(
         client_asks(server->port, "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: 9223372036854775808\r\n\r\n"),
         413);
@@ -291,6 +301,32 @@ static void does_not_wait_for_the_slow(void **state) {
         free(rest);
         close(fd);
     }
+}
+
+static void waits_for_long_bodies_that_come(void **state) {
+    enum { PIECES = 20, PIECE_BYTES = 200000 };
+    struct server *server = *state;
+    char head[96], *piece = calloc(1, PIECE_BYTES);
+    assert_non_null(piece);
+    const int fd = client_open(server->port);
+    snprintf(head, sizeof(head), "POST /things HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+             PIECES * PIECE_BYTES);
+    client_say(fd, head);
+    for (int i = 0; i < PIECES; i++) {
+        client_send(fd, piece, PIECE_BYTES);
+        usleep(100000);
+    }
+    char *answer = client_read(fd);
+    assert_int_equal(client_status(answer), 200);
+    free(answer);
+    /* And not for one that stops. */
+    client_say(fd, head);
+    client_send(fd, piece, PIECE_BYTES);
+    answer = client_read(fd);
+    assert_int_equal(client_status(answer), 408);
+    free(answer);
+    free(piece);
+    close(fd);
 }
 
 static void keeps_who_is_idle(void **state) {
@@ -392,6 +428,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(waits_for_leave_to_send, start, stop),
         cmocka_unit_test_setup_teardown(has_no_room_for_all_bodies, start_small, stop),
         cmocka_unit_test_setup_teardown(does_not_wait_for_the_slow, start_hasty, stop),
+        cmocka_unit_test_setup_teardown(waits_for_long_bodies_that_come, start_for_long_bodies, stop),
         cmocka_unit_test_setup_teardown(keeps_who_is_idle, start_hasty, stop),
         cmocka_unit_test_setup_teardown(refuses_more_connections, start, stop),
         cmocka_unit_test_setup_teardown(bounds_headers, start, stop),

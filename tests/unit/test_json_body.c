@@ -21,6 +21,7 @@
 #include "../../server/json/json.h"
 #include "../../server/json/number.h"
 #include "support/calls.h"
+#include "support/faulty_malloc.h"
 
 static uint64_t state = 20261130;
 
@@ -418,7 +419,16 @@ static void test_depth(void **unused) {
         kith_error error = {0};
         const json_t *tree = parse(text, &error);
         if (depth <= 64) {
+            /* And is written, also within something else. */
+            ks_text out = {0};
+            ks_json json = KS_JSON(&out);
             assert_non_null(tree);
+            ks_json_array(&json, NULL);
+            ks_json_value(&json, NULL, tree);
+            ks_json_value(&json, NULL, tree);
+            ks_json_array_end(&json);
+            assert_int_equal(out.used, 2 * 2 * (size_t)depth + 3);
+            ks_text_free(&out);
         } else {
             assert_null(tree);
             assert_non_null(strstr(error.text, "column 65"));
@@ -543,6 +553,30 @@ static void test_writing(void **unused) {
     ks_text_free(&text);
 }
 
+/* Whatever allocation is refused, the tree is whole or there is none, and nothing is lost. */
+static void test_without_memory(void **unused) {
+    (void)unused;
+    static const char text[] =
+        "{\"a\": [1, 2, 3], \"b\": {\"c\": \"d\", \"e\": 18446744073709551614}, \"f\": [[4], true]}";
+    for (int for_good = 0; for_good < 2; for_good++) {
+        int refused = 1;
+        for (long number = 0; refused; number++) {
+            kith_error error = {0};
+            size_t bytes = 0;
+            calls_begin(&call, &wire, text, strlen(text));
+            faulty_malloc_start(number, for_good);
+            const json_t *tree = ks_parse(&call, text, strlen(text), &error);
+            const char *again = tree ? ks_dump(&call, tree, &bytes) : NULL;
+            calls_end(&call);
+            refused = faulty_malloc_stop() > number;
+            assert_int_equal(atomic_load(&faulty_live), 0);
+            assert_true(tree || error.text[0]); /* jansson does not always tell want of memory from a wrong text */
+            assert_true(again || refused);
+            assert_true(number < 1000);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_floats_are_strtofs),
@@ -559,6 +593,7 @@ int main(void) {
         cmocka_unit_test(test_bodies),
         cmocka_unit_test(test_members),
         cmocka_unit_test(test_writing),
+        cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

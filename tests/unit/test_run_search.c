@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The query processor, turn by turn: batches give what single searches give, keys get their shares, who is late, gone or
- * one too many is told so without a search, and what takes long does not hold up the loop. Calls and clock are the
+ * The query processor, turn by turn: batches give what single searches give, keys get their shares, who is late, gone
+ * or one too many is told so without a search, and what takes long does not hold up the loop. Calls and clock are the
  * test's own; pthread_create() is the processor's.
  * tiers: any */
 #define _GNU_SOURCE
@@ -299,25 +299,35 @@ static void test_keys_get_their_shares(void **state) {
     }
 }
 
-/* One who comes to a busy server is not behind all that the others have brought. */
-static void test_who_comes_later_is_not_behind_all(void **state) {
+/* One who comes to a busy server is not behind all that the others have brought; nor has he, for having asked for
+ * nothing so far, more of a right than they. */
+static void test_who_comes_later_is_as_the_others(void **state) {
     (void)state;
     static const ks_key keys[] = {{.share = 1, .number = 0}, {.share = 1, .number = 1}};
-    ks_run *run = run_of((ks_run_options){.budget_ns = AMPLE_NS, .batch_max = 1});
-    struct asker *askers[101];
-    for (size_t i = 0; i < 100; i++) {
-        askers[i] = asker_new(&keys[0]);
-        ks_run_search(run, &askers[i]->search);
-        if (i == 50)
-            for (int turn = 0; turn < 40; turn++) ks_run_turn(run, 0);
+    enum { EACH = 60 };
+    ks_queue queue;
+    struct asker *askers[2 * EACH];
+    size_t of[2] = {0, 0};
+    assert_int_equal(ks_queue_init(&queue, 2 * EACH), 0);
+    for (size_t i = 0; i < 2 * EACH; i++) {
+        ks_search *shed;
+        askers[i] = asker_new(&keys[i / EACH]);
+        askers[i]->search.cost_ns = 1000;
+        askers[i]->search.queries = 1;
+        if (i == EACH) /* the first one has had half of his */
+            for (int turn = 0; turn < EACH / 2; turn++) assert_non_null(ks_queue_lead(&queue));
+        assert_int_equal(ks_queue_push(&queue, &askers[i]->search, &shed), 0);
     }
-    askers[100] = asker_new(&keys[1]);
-    ks_run_search(run, &askers[100]->search);
-    for (int turn = 0; turn < 3; turn++) ks_run_turn(run, 0);
-    assert_int_equal(askers[100]->finished, 1);
-    turn_until_idle(run);
-    for (size_t i = 0; i < 101; i++) asker_free(askers[i]);
-    ks_run_destroy(run);
+    for (int turn = 0; turn < 20; turn++) of[ks_queue_lead(&queue)->call->key == &keys[1]]++;
+    assert_in_range(of[0], 9, 11);
+    assert_in_range(of[1], 9, 11);
+    for (size_t left = 2 * EACH - EACH / 2 - 20; left; left--) assert_non_null(ks_queue_lead(&queue));
+    assert_null(ks_queue_lead(&queue));
+    for (size_t i = 0; i < 2 * EACH; i++) {
+        fake_free(askers[i]->fake);
+        free(askers[i]);
+    }
+    ks_queue_free(&queue);
 }
 
 static void test_priorities_without_starving(void **state) {
@@ -450,6 +460,42 @@ static void test_the_hopeless_are_refused_at_once(void **state) {
     assert_int_equal(askers[19]->refused, 1);
     turn_until_idle(run);
     for (size_t i = 0; i < 20; i++) asker_free(askers[i]);
+    ks_run_destroy(run);
+}
+
+/* Calls are read and written between turns: that takes time too, and shows in how long others waited. */
+static void test_gaps_between_turns_are_foreseen(void **state) {
+    (void)state;
+    const uint64_t ms = 1000000;
+    ks_run *run = run_of((ks_run_options){.budget_ns = AMPLE_NS, .batch_max = 1});
+    struct asker *askers[60], *soon, *later;
+    for (size_t i = 0; i < 60; i++) {
+        askers[i] = asker_new(NULL);
+        ks_run_search(run, &askers[i]->search);
+        fake_ahead_ns += 1000 * ms;
+        (void)ks_run_turn(run, 0);
+    }
+    struct asker *before = asker_new(NULL);
+    ks_run_search(run, &before->search);
+    soon = asker_new(NULL), later = asker_new(NULL);
+    soon->fake->call.deadline_ns = ks_now_ns() + 800 * ms;
+    later->fake->call.deadline_ns = ks_now_ns() + 1000000 * ms;
+    ks_run_search(run, &soon->search);
+    ks_run_search(run, &later->search);
+    assert_int_equal(soon->refused, 1);
+    turn_until_idle(run);
+    assert_int_equal(later->status, KITH_OK);
+    /* Where nobody waits it is tried. */
+    struct asker *alone = asker_new(NULL);
+    alone->fake->call.deadline_ns = ks_now_ns() + 100000 * ms;
+    ks_run_search(run, &alone->search);
+    turn_until_idle(run);
+    assert_int_equal(alone->status, KITH_OK);
+    for (size_t i = 0; i < 60; i++) asker_free(askers[i]);
+    asker_free(before);
+    asker_free(soon);
+    asker_free(later);
+    asker_free(alone);
     ks_run_destroy(run);
 }
 
@@ -617,12 +663,13 @@ int main(void) {
         cmocka_unit_test(test_a_bad_query_is_nobody_elses_failure),
         cmocka_unit_test(test_waiting_for_company),
         cmocka_unit_test(test_keys_get_their_shares),
-        cmocka_unit_test(test_who_comes_later_is_not_behind_all),
+        cmocka_unit_test(test_who_comes_later_is_as_the_others),
         cmocka_unit_test(test_priorities_without_starving),
         cmocka_unit_test(test_who_is_one_too_many_is_refused_at_once),
         cmocka_unit_test(test_an_interactive_one_takes_the_place_of_a_lesser),
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_the_hopeless_are_refused_at_once),
+        cmocka_unit_test(test_gaps_between_turns_are_foreseen),
         cmocka_unit_test(test_the_most_urgent_goes_first),
         cmocka_unit_test(test_who_has_gone_is_dropped),
         cmocka_unit_test(test_long_ones_leave_the_loop),

@@ -268,27 +268,27 @@ static void test_learning(void **state) {
     assert_true(ks_learnt_expect(learnt, 5, 1) < 0);
     assert_true(ks_learnt_lately(learnt, 5) < 0);
     assert_int_equal(ks_learnt_fit(learnt, 5, 1e6, 100), 1); /* nothing known: one */
-    ks_learnt_tell(learnt, 5, 1, 1000);
+    ks_learnt_tell(learnt, 5, 1, 1000, 1000);
     assert_true(ks_learnt_expect(learnt, 5, 1) == 1000);
     assert_true(ks_learnt_expect(learnt, 5, 10) == 10000); /* a larger batch costs no more a query */
     assert_int_equal(ks_learnt_fit(learnt, 5, 10000, 100), 10);
     assert_int_equal(ks_learnt_fit(learnt, 5, 500, 100), 1); /* never none */
-    ks_learnt_tell(learnt, 5, 10, 2000);
+    ks_learnt_tell(learnt, 5, 10, 2000, 2000);
     assert_true(ks_learnt_expect(learnt, 5, 1) == 1000);
     assert_int_equal(ks_learnt_fit(learnt, 5, 10000, 100), 50);
     assert_int_equal(ks_learnt_fit(learnt, 5, 10000, 30), 30);
     assert_true(ks_learnt_expect(learnt, 5 + KS_KINDS, 1) < 0);
     /* A collection that grew: the sizes that are measured pull the others along. */
-    for (int i = 0; i < 100; i++) ks_learnt_tell(learnt, 5, 10, 80000);
+    for (int i = 0; i < 100; i++) ks_learnt_tell(learnt, 5, 10, 80000, 80000);
     assert_true(fabs(ks_learnt_expect(learnt, 5, 1) - 8000) < 10);
     assert_true(fabs(ks_learnt_lately(learnt, 5) - 8000) < 10);
     assert_int_equal(ks_learnt_fit(learnt, 5, 40100, 100), 5);
     /* One bad moment is forgotten, however bad. */
-    ks_learnt_tell(learnt, 5, 10, 1e15);
-    for (int i = 0; i < 60; i++) ks_learnt_tell(learnt, 5, 1, 8000);
+    ks_learnt_tell(learnt, 5, 10, 1e15, 1e15);
+    for (int i = 0; i < 60; i++) ks_learnt_tell(learnt, 5, 1, 8000, 8000);
     assert_true(ks_learnt_expect(learnt, 5, 10) < 90000);
     /* A kind that falls on another's place takes it. */
-    ks_learnt_tell(learnt, 5 + KS_KINDS, 1, 7);
+    ks_learnt_tell(learnt, 5 + KS_KINDS, 1, 7, 7);
     assert_true(ks_learnt_expect(learnt, 5, 1) < 0);
     assert_true(ks_learnt_expect(learnt, 5 + KS_KINDS, 1) == 7);
     pthread_mutex_destroy(&learnt->lock);

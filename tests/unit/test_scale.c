@@ -214,8 +214,9 @@ static void test_burst(void **state) {
         }
         for (unsigned s = 0; s < 20; s++) step(&fleet, 5 * base);
         assert_true(fleet.backlog <= 0);
-        /* And it does not overshoot without bound. */
-        assert_true(fleet.scale.desired <= 5 * base / options.busy * options.surge);
+        /* And it does not overshoot: what waited before they came asks for no more. (In the smallest fleets what waits
+         * is many times what they do in a look.) */
+        assert_true(fleet.scale.desired <= 5 * base / options.busy * (base < 10 ? options.surge : 1.5));
     }
 }
 

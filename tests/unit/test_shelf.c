@@ -253,6 +253,37 @@ static void test_a_dropped_one_lives_while_it_is_borrowed(void **state) {
     ks_shelf_close(shelf);
 }
 
+static void *create_again(void *context) {
+    ks_shelf *shelf = context;
+    const kith_collection_options options = options_of(KITH_ID_U64);
+    kith_error why = {0};
+    const kith_status status = ks_shelf_create(shelf, "shop", &options, &why);
+    return status == KITH_OK ? context : NULL;
+}
+
+/* One that is still open may write by its path: another one of that name is made when it is closed. */
+static void test_one_of_the_same_name_waits(void **state) {
+    (void)state;
+    pthread_t thread;
+    void *good = NULL;
+    const char *path = fresh_folder();
+    ks_shelf *shelf = open_shelf(path, 0);
+    create(shelf, "shop");
+    ks_shop *shop = borrow(shelf, "shop");
+    must(ks_shelf_drop(shelf, "shop", &error));
+    assert_int_equal(pthread_create(&thread, NULL, create_again, shelf), 0);
+    for (int tries = 0; tries < 60 && !is_there(in(path, "shop")); tries++) usleep(5000); /* time to do it too early */
+    assert_false(is_there(in(path, "shop")));
+    must(put(shop->collection, 7, 1, NULL, KITH_UPSERT, NULL));
+    ks_shelf_return(shelf, shop);
+    assert_int_equal(pthread_join(thread, &good), 0);
+    assert_non_null(good);
+    shop = borrow(shelf, "shop");
+    assert_int_equal(count_of(shop->collection), 0);
+    ks_shelf_return(shelf, shop);
+    ks_shelf_close(shelf);
+}
+
 static void test_what_a_crash_left_goes(void **state) {
     (void)state;
     const char *path = fresh_folder();
@@ -502,6 +533,7 @@ int main(void) {
         cmocka_unit_test(test_links_are_not_followed),
         cmocka_unit_test(test_what_is_made_is_there_again),
         cmocka_unit_test(test_a_dropped_one_lives_while_it_is_borrowed),
+        cmocka_unit_test(test_one_of_the_same_name_waits),
         cmocka_unit_test(test_what_a_crash_left_goes),
         cmocka_unit_test(test_one_that_cannot_be_opened_is_left_out_and_kept),
         cmocka_unit_test(test_a_collection_alone),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What `kith top` of a server rests on: URLs, answers in HTTP/1.1, and figures as a server says them, also strange ones.
+ * What `kith top` of a server rests on: URLs, answers in HTTP/1.1, and figures as a server says them, strange ones too.
  *
  * tiers: any */
 #define _GNU_SOURCE

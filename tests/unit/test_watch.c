@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "../../server/watch/inner.h"
+#include "state/collection.h"
 #include "support/data.h"
 
 #include <fcntl.h>
@@ -160,14 +161,14 @@ static void test_collections_beyond_the_bound_are_added_up(void **state) {
 
 /* ---- Ready ------------------------------------------------------------------------------------------------------- */
 
-static void end_call(const char *collection, ks_role role, int status) {
+static void end_call(ks_role role, int status) {
     const ks_route route = {KS_POST, "/x", role, "x", NULL};
     ks_app app = {.watch = watch};
-    ks_call call = {.route = &route, .app = &app, .collection = collection, .reply = {.status = status}};
+    ks_call call = {.route = &route, .app = &app, .reply = {.status = status}};
     ks_watch_call(&call, 1000, 10);
 }
 
-static void test_ready_when_it_is_said_and_nothing_broke(void **state) {
+static void test_ready_when_it_is_said(void **state) {
     (void)state;
     assert_non_null(strstr(ks_watch_trouble(watch), "starting"));
     assert_says("\nkith_ready 0\n");
@@ -175,14 +176,32 @@ static void test_ready_when_it_is_said_and_nothing_broke(void **state) {
     assert_null(ks_watch_trouble(watch));
     assert_says("\nkith_ready 1\n");
     /* Neither a full disk, nor a mistake of who asks, nor a search that failed. */
-    end_call("x", KS_WRITE, 507);
-    end_call("x", KS_WRITE, 400);
-    end_call("x", KS_READ, 500);
-    end_call(NULL, KS_ADMIN, 500);
+    end_call(KS_WRITE, 507);
+    end_call(KS_WRITE, 400);
+    end_call(KS_READ, 500);
+    assert_int_equal(atomic_load(&watch->doubted), 0);
+    /* A write that failed may be a sign; here it is none. */
+    end_call(KS_WRITE, 500);
+    for (int i = 0; i < 1000 && atomic_load(&watch->doubted); i++)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    assert_int_equal(atomic_load(&watch->doubted), 0);
     assert_null(ks_watch_trouble(watch));
-    end_call("x", KS_WRITE, 500);
+    assert_says("\nkith_collection_trouble{collection=\"a \\\"b\\\"\"} 0\n");
+}
+
+static void test_not_ready_after_an_io_error(void **state) {
+    (void)state;
+    ks_shop *shop = NULL;
+    ks_watch_ready(watch, 1);
+    OK(ks_shelf_borrow(shelf, "a \"b\"", &shop, &error));
+    shop->collection->poisoned = KITH_E_IO; /* as a commit that failed leaves it */
+    end_call(KS_WRITE, 500);
+    wait_until_it_says("\nkith_ready 0\n");
     assert_non_null(strstr(ks_watch_trouble(watch), "I/O error"));
-    assert_says("\nkith_ready 0\n");
+    assert_says("\nkith_collection_trouble{collection=\"a \\\"b\\\"\"} 1\n");
+    ks_shelf_return(shelf, shop);
+    OK(ks_shelf_drop(shelf, "a \"b\"", &error));
+    wait_until_it_says("\nkith_ready 1\n");
 }
 
 static void test_not_ready_while_it_stops(void **state) {
@@ -235,7 +254,8 @@ int main(void) {
         WITH_WATCH(test_start_time),
         WITH_WATCH(test_collections_come_and_go),
         WITH_WATCH(test_collections_beyond_the_bound_are_added_up),
-        WITH_WATCH(test_ready_when_it_is_said_and_nothing_broke),
+        WITH_WATCH(test_ready_when_it_is_said),
+        WITH_WATCH(test_not_ready_after_an_io_error),
         WITH_WATCH(test_not_ready_while_it_stops),
         WITH_WATCH(test_recall_is_checked_at_idle_priority),
         WITH_WATCH(test_shares_that_are_none_are_refused),

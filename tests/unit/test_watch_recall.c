@@ -134,7 +134,7 @@ static void test_judging(void **state) {
     assert_judged("ab", "a", 1, 4, 0, 0, 0); /* b is no longer among the matches, and nothing says why */
 }
 
-/* ---- A shelf with a collection, and an answer ---------------------------------------------------------------------- */
+/* ---- A shelf with a collection, and an answer -------------------------------------------------------------------- */
 
 static struct world {
     ks_shelf *shelf;
