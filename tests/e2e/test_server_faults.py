@@ -272,13 +272,13 @@ def test_clients_that_are_slow_are_told_so_and_keep_nobody_waiting(server, folde
     (tmp_path / "other").mkdir()
     tls = ["--tls-cert", certificate / "cert.pem", "--tls-key", certificate / "key.pem"]
     with Server(tmp_path / "other", *tls) as secret:
-        post = b"POST /v1/collections/shop/query HTTP/1.1\r\nHost: a\r\n"
+        post = b"POST /v1/collections/shop/query HTTP/1.1\r\nHost: localhost\r\n"
         drips = [Drip(server, b"GET /heal", b"t"),
-                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: a\r\n", b"X-A: b\r\n"),
+                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X-A: b\r\n"),
                  Drip(server, post + b"Content-Length: 60000\r\n\r\n{", b" "),
                  Drip(server, post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
                  Drip(server, post + b"Content-Length: 60000\r\n\r\n{"),
-                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nGET /heal", b"t")]
+                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal", b"t")]
         hello = bytes.fromhex("16030102000100") + b"\x01\xfc\x03\x03"
         drips += [Drip(secret, hello), Drip(secret, hello, b"\0"), Drip(secret, hello[:3])]
         for drip in drips:
@@ -312,7 +312,7 @@ def test_idle_connections_cost_little_and_keep_nobody_waiting(server):
     before = peak(server)
     idle = [connect(server) for _ in range(2000)]
     for connection in idle[:1000]:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     for connection in idle[:1000]:
         assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     for _ in range(20):
@@ -327,20 +327,20 @@ def test_idle_connections_cost_little_and_keep_nobody_waiting(server):
 def test_connections_beyond_the_most_are_told_to_come_back(folder):
     with Server(folder, "--connections-max", 20) as server:
         held = [connect(server) for _ in range(20)]
-        answers = [said(server, b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n") for _ in range(5)]
+        answers = [said(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n") for _ in range(5)]
         assert all(answer.startswith(b"HTTP/1.1 503 ") and b"Retry-After" in answer for answer in answers)
         for connection in held:
             connection.close()
         until = time.monotonic() + PATIENCE_S
-        while b" 200 OK" not in said(server, b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"):
+        while b" 200 OK" not in said(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"):
             assert time.monotonic() < until
         assert server.stop() == 0
 
 
 def test_pipelined_requests_are_answered_in_order(server):
     count = 500
-    asked = b"".join(b"GET /v1/collections/shop/points/%d HTTP/1.1\r\nHost: a\r\n\r\n" % (i % 49 + 1) for i in range(count))
-    asked += b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    asked = b"".join(b"GET /v1/collections/shop/points/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (i % 49 + 1) for i in range(count))
+    asked += b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with connect(server) as connection:
         sender = threading.Thread(target=connection.sendall, args=(asked,))
         sender.start()
@@ -354,7 +354,7 @@ def test_pipelined_requests_are_answered_in_order(server):
 def test_clients_that_leave_in_the_middle_leave_nothing_behind(server):
     before = peak(server)
     body = json.dumps({"vector": [1, 2, 3], "k": 10}).encode()
-    head = b"POST /v1/collections/shop/query HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
+    head = b"POST /v1/collections/shop/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
     chance = random.Random(3)
     for i in range(600):
         connection = connect(server)
@@ -381,12 +381,12 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(server):
 
 def test_header_floods_are_refused(server):
     before = peak(server)
-    begin = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+    begin = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
     floods = [begin + b"".join(b"X-%d: y\r\n" % i for i in range(300)) + b"\r\n",
               begin + b"X-Long: " + b"a" * MIB + b"\r\n\r\n",
               begin + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 1000) for i in range(2000)) + b"\r\n",
-              b"GET /" + b"a" * MIB + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-              b"GET /healthz?" + b"a=b&" * 200 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+              b"GET /" + b"a" * MIB + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+              b"GET /healthz?" + b"a=b&" * 200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
               b"A" * MIB]
     for flood in floods * 3:
         answer = said(server, flood)
@@ -397,7 +397,7 @@ def test_header_floods_are_refused(server):
 
 def test_oversized_bodies_are_refused(server):
     before = peak(server)
-    post = b"POST /v1/collections/shop/points HTTP/1.1\r\nHost: a\r\n"
+    post = b"POST /v1/collections/shop/points HTTP/1.1\r\nHost: localhost\r\n"
     for length in (b"67108865", b"9999999999999999999", b"18446744073709551617", b"-1", b"0x10", b"1, 1", b""):
         answer = said(server, post + b"Content-Length: " + length + b"\r\n\r\n", b"x" * 1000)
         assert not answer or int(answer.split(b" ")[1]) in (400, 413), (length, answer)
@@ -415,8 +415,8 @@ def test_oversized_bodies_are_refused(server):
 
 
 def test_a_body_that_two_could_read_differently_is_refused(server):
-    post = b"POST /v1/collections/shop/points/count HTTP/1.1\r\nHost: a\r\n"
-    hidden = b"0\r\n\r\nDELETE /v1/collections/shop HTTP/1.1\r\nHost: a\r\n\r\n"
+    post = b"POST /v1/collections/shop/points/count HTTP/1.1\r\nHost: localhost\r\n"
+    hidden = b"0\r\n\r\nDELETE /v1/collections/shop HTTP/1.1\r\nHost: localhost\r\n\r\n"
     for way in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
                 b"Transfer-Encoding: xchunked\r\n", b"Content-Length: 0\r\nContent-Length: 60\r\n",
                 b"Transfer-Encoding : chunked\r\n", b"Content-Length: +5\r\n"):
@@ -438,7 +438,7 @@ def test_garbage_is_refused(server):
                 pass
             answer = read_all(connection)
         assert b" 200 OK" not in answer
-    request = b"POST /v1/collections/shop/query?k=1 HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{\"vector\":[1,2,3]}  "
+    request = b"POST /v1/collections/shop/query?k=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{\"vector\":[1,2,3]}  "
     for _ in range(300):
         broken = bytearray(request)
         for _ in range(chance.randint(1, 4)):
@@ -483,7 +483,7 @@ def test_peers_that_speak_tls_badly(folder, certificate):  # noqa: F811
         def is_well():
             assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
 
-        for plain in (b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff" + b"\0" * 70000,
+        for plain in (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff" + b"\0" * 70000,
                       b"\x80\x2e\x01\x00\x02" + b"\0" * 60, b"\x15\x03\x01\x00\x02\x02\x28"):
             with connect(server) as connection:
                 try:
@@ -509,7 +509,7 @@ def test_peers_that_speak_tls_badly(folder, certificate):  # noqa: F811
             with pytest.raises(ssl.SSLError):
                 server.ask("GET", "/healthz")
         trusting = ssl.create_default_context(cafile=certificate / "cert.pem")
-        for sent in (b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"):
+        for sent in (b"", b"GET /hea", b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"):
             with connect(server) as raw:
                 inside = trusting.wrap_socket(raw, server_hostname="localhost")
                 inside.sendall(sent) if sent else None
