@@ -21,6 +21,7 @@ static void settle(ks_http_options *options) {
     if (!options->connections_max) options->connections_max = 10000;
     if (!options->body_max) options->body_max = (size_t)64 << 20;
     if (!options->bodies_max) options->bodies_max = (size_t)512 << 20;
+    if (!options->replies_max) options->replies_max = (size_t)512 << 20;
     if (!options->idle_ms) options->idle_ms = 60000;
     if (!options->request_ms) options->request_ms = 15000;
     if (!options->answer_ms) options->answer_ms = 10000;

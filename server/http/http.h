@@ -18,7 +18,8 @@ typedef struct ks_http_options {
     size_t connections_max; /* 0: 10,000 more are refused with 503 */
     size_t body_max;        /* 0: 64 MiB; larger ones are 413 */
     size_t bodies_max;      /* bytes of all bodies at once; 0: 512 MiB; beyond, 503 */
-    uint64_t idle_ms;       /* that a connection may be silent; 0: 60,000 */
+    size_t replies_max; /* bytes of replies that clients have not taken yet; 0: 512 MiB; beyond, 503 for long ones */
+    uint64_t idle_ms;   /* that a connection may be silent; 0: 60,000 */
     uint64_t
         request_ms; /* that a request may take to come, 408, and again so long as its body comes at 64 KB a second or
                              * more; 0: 15,000 */

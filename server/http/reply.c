@@ -83,8 +83,29 @@ static void add_headers(struct ks_wire *wire, struct MHD_Response *response, int
     if (atomic_load_explicit(&wire->loop->http->draining, memory_order_relaxed)) say(response, "Connection", "close");
 }
 
+/* Clients that ask for much and do not read must not fill the memory: a long reply is given up where those of others
+ * take the room. Short ones, as those of writes, are always sent. */
+static void find_room(struct ks_wire *wire) {
+    enum { SHORT_BYTES = 65536 };
+    ks_http *http = wire->loop->http;
+    const size_t room = wire->call.reply.body.room;
+    if (wire->reply_room) return; /* it is tried again */
+    const size_t others = atomic_fetch_add(&http->reply_bytes, room);
+    wire->reply_room = room;
+    if (room <= SHORT_BYTES || others + room <= http->options.replies_max) return;
+    atomic_fetch_add(&http->refused, 1);
+    ks_call_fail(&wire->call, 503,
+                 "There is no room for the reply: those that other clients have not read take it; try again later.");
+    ks_text *body = &wire->call.reply.body;
+    char *bytes = realloc(body->bytes, body->used + 1);
+    if (bytes) *body = (ks_text){.bytes = bytes, .used = body->used, .room = body->used + 1, .failed = body->failed};
+    atomic_fetch_sub(&http->reply_bytes, room - body->room);
+    wire->reply_room = body->room;
+}
+
 int ks_reply_queue(struct ks_wire *wire) {
     ks_call *call = &wire->call;
+    find_room(wire);
     if (call->reply.body.failed) {
         ks_call_no_memory(call);
         call->reply.status = 500; /* the call itself was carried out */

@@ -42,6 +42,7 @@ static void give_wire(struct ks_wire *wire) {
     ks_text_free(&reply->body);
     free(wire->body);
     atomic_fetch_sub(&loop->http->body_bytes, wire->body_room);
+    atomic_fetch_sub(&loop->http->reply_bytes, wire->reply_room);
     while (wire->chunks) {
         ks_chunk *next = wire->chunks->next;
         free(wire->chunks);

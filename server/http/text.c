@@ -10,7 +10,7 @@
 #include <string.h>
 
 char *ks_text_reserve(ks_text *text, size_t count) {
-    if (text->failed || count > SIZE_MAX / 2 - text->used) {
+    if (text->failed || count > KS_TEXT_MAX - text->used) {
         text->failed = 1;
         return NULL;
     }

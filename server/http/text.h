@@ -7,6 +7,8 @@
 
 #include <stddef.h>
 
+enum { KS_TEXT_MAX = 512 << 20 }; /* bytes; for more there is no memory */
+
 typedef struct ks_text {
     char *bytes; /* not ended by a zero */
     size_t used, room;

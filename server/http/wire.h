@@ -67,6 +67,7 @@ struct ks_wire {
     atomic_int gone;    /* the client closed its side, or the connection broke */
     int head;           /* HEAD: no body */
     size_t body_room;   /* bytes of call.body, counted in http->body_bytes */
+    size_t reply_room;  /* bytes of the reply, counted in http->reply_bytes */
     char *body;         /* the same, to be written */
     uint64_t announced; /* Content-Length; UINT64_MAX: chunked; 0 without a body */
     size_t swallowed;
@@ -139,7 +140,7 @@ struct ks_http {
     ks_tls *tls;
     atomic_int draining; /* no more connections; those without a request are closed */
     atomic_int stopping; /* whoever still works for a call may stop */
-    atomic_size_t body_bytes;
+    atomic_size_t body_bytes, reply_bytes;
     atomic_ullong requests, refused;
 };
 

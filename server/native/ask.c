@@ -230,6 +230,12 @@ int ks_v1_ask_check(ks_call *call, ks_v1_asking *asking) {
         ks_call_fail(call, 400, "a query needs a \"vector\", \"vectors\", \"legs\" or a \"profile\"");
         return -1;
     }
+    const size_t queries = ask->leg_count ? asking->queries[0].count : 1;
+    if (ask->with && queries * ask->k > limits->points_max) { /* both are bounded: no overflow */
+        ks_call_fail(call, 413, "%zu queries of %zu items each, \"with\" more than ids, are more than %zu items",
+                     queries, ask->k, limits->points_max);
+        return -1;
+    }
     if (asking->explains) ask->explain = &asking->explain;
     call->queries = ask->leg_count ? asking->queries[0].count : 1;
     return 0;

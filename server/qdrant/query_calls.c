@@ -22,6 +22,24 @@ static int take_timeout(ks_call *call) {
     return 0;
 }
 
+/* How many points a query may find, when more than their ids is read of them. */
+static size_t weight(const ks_qd_query *query) {
+    size_t found = (size_t)(query->limit + query->offset);
+    if (!(query->with.flags & (KITH_WITH_PAYLOAD | KITH_WITH_VECTORS))) return 0;
+    for (size_t i = 0; query->legs && i < query->leg_count; i++) found += query->legs[i].search.ask.k;
+    return found;
+}
+
+static int check_weight(const ks_qd_call *all) {
+    const size_t most = all->place.app->limits.points_max;
+    size_t found = 0;
+    for (size_t i = 0; i < all->count; i++) found += weight(&all->queries[i]);
+    if (found <= most) return 0;
+    ks_call_fail(all->place.call, 413,
+                 "the queries may find %zu points, whose payloads or vectors are asked for: %zu may be", found, most);
+    return -1;
+}
+
 /* Parse `list`, or `body` alone where it is NULL. */
 static int parse_all(ks_qd_call *all, const json_t *body, const json_t *list, parse_query *parse) {
     ks_call *call = all->place.call;
@@ -44,7 +62,7 @@ static int parse_all(ks_qd_call *all, const json_t *body, const json_t *list, pa
                      all->place.app->limits.queries_max);
         return -1;
     }
-    return 0;
+    return check_weight(all);
 }
 
 static void handle(ks_call *call, const char *member, ks_qd_form form, parse_query *parse) {

@@ -465,6 +465,44 @@ def test_bodies_that_are_no_json_or_too_deep_are_refused(server):
             assert 400 <= status < 500, (path, body[:40], status, answer[:200])
 
 
+def test_replies_have_a_bound_too(server):
+    """A small request must not make a reply of any size."""
+    queries = [[1, 2, 3]] * 1000
+    body = {"vectors": queries, "k": 101, "with": ["payload"]}
+    assert server.ask("POST", "/v1/collections/shop/query", body)[0] == 413
+    assert server.ask("POST", "/v1/collections/shop/query", {**body, "k": 100})[0] == 200
+    assert server.ask("POST", "/v1/collections/shop/query", {**body, "with": []})[0] == 200
+    searches = [{"query": [1, 2, 3], "limit": 101, "with_payload": True}] * 1000
+    assert server.ask("POST", "/collections/shop/points/query/batch", {"searches": searches})[0] == 413
+    searches = [{"query": [1, 2, 3], "limit": 101}] * 1000
+    assert server.ask("POST", "/collections/shop/points/query/batch", {"searches": searches})[0] == 200
+    for path in ("/v1/collections/shop/points/get", "/collections/shop/points"):
+        assert 400 <= server.ask("POST", path, {"ids": [1] * 100001})[0] < 500
+
+
+def test_clients_that_do_not_read_hold_a_bounded_memory(server):
+    payload = {"text": "x" * 200000}
+    points = [{"id": i, "vector": [1, 2, 3], "payload": payload} for i in range(1000, 1050)]
+    assert server.ask("POST", "/v1/collections/shop/points", {"points": points})[0] == 200
+    before, deaf = peak(server), []
+    body = json.dumps({"ids": list(range(1000, 1050))}).encode()
+    for _ in range(90):  # 10 MB each: 900 MB, if there were no bound
+        deaf.append(connect(server))
+        deaf[-1].sendall(b"POST /v1/collections/shop/points/get HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+                         % (len(body), body))
+    refused = 0
+    for connection in deaf:
+        refused += connection.recv(12) == b"HTTP/1.1 503"
+    assert refused > 20
+    is_well(server)
+    assert peak(server) < before + 800 * MIB
+    for connection in deaf:
+        connection.close()
+    until = time.monotonic() + PATIENCE_S
+    while server.ask("POST", "/v1/collections/shop/points/get", {"ids": [1000] * 50})[0] != 200:
+        assert time.monotonic() < until
+
+
 def test_payloads_with_very_many_values_are_counted(server):
     values = list(range(60000)) * 2
     points = [{"id": i, "vector": [1, 2, 3], "payload": {"many": values}} for i in (101, 102)]

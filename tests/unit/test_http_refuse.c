@@ -18,7 +18,7 @@
 #include "../../server/http/http.h"
 #include "support/http_client.h"
 
-enum { BODY_MAX = 1000, BODIES_MAX = 70000, CONNECTIONS_MAX = 4 };
+enum { BODY_MAX = 1000, BODIES_MAX = 70000, CONNECTIONS_MAX = 4, LONG_REPLY = 40 << 20 };
 
 struct server {
     ks_router *router;
@@ -39,10 +39,18 @@ static void say_error(ks_call *call, int status, const char *sentence) {
     ks_text_format(&call->reply.body, "family: %s", sentence);
 }
 
+static void reply_at_length(ks_call *call) {
+    if (ks_text_reserve(&call->reply.body, LONG_REPLY)) {
+        memset(call->reply.body.bytes, 'x', LONG_REPLY);
+        call->reply.body.used = LONG_REPLY;
+    }
+    ks_call_done(call);
+}
+
 static const ks_route routes[] = {
-    {KS_GET, "/things/{}", KS_READ, "get", accept_body},      {KS_PUT, "/things/{}", KS_WRITE, "put", accept_body},
-    {KS_DELETE, "/things/{}", KS_WRITE, "drop", accept_body}, {KS_POST, "/things", KS_WRITE, "post", accept_body},
-    {KS_POST, "/secret", KS_ADMIN, "secret", accept_body},
+    {KS_GET, "/things", KS_READ, "long", reply_at_length}, {KS_GET, "/things/{}", KS_READ, "get", accept_body},
+    {KS_PUT, "/things/{}", KS_WRITE, "put", accept_body},  {KS_DELETE, "/things/{}", KS_WRITE, "drop", accept_body},
+    {KS_POST, "/things", KS_WRITE, "post", accept_body},   {KS_POST, "/secret", KS_ADMIN, "secret", accept_body},
 };
 static const ks_family family = {"/things", say_error, routes, sizeof(routes) / sizeof(*routes)};
 
@@ -85,6 +93,11 @@ static int start(void **state) {
 
 static int start_small(void **state) {
     start_with(state, (ks_http_options){.bodies_max = 500});
+    return 0;
+}
+
+static int start_for_long_replies(void **state) {
+    start_with(state, (ks_http_options){.replies_max = 100 << 20});
     return 0;
 }
 
@@ -396,6 +409,30 @@ static void bounds_headers(void **state) {
     assert_int_equal(client_asks(server->port, "GET /things/1 HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
 }
 
+/* One that does not read holds 64 MiB, as its text grew; the next is told to come again, and short replies are sent.
+ * When the first one leaves, there is room. */
+static void has_no_room_for_all_replies(void **state) {
+    const struct server *server = *state;
+    const char *request = "GET /things HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    const int first = client_open(server->port);
+    client_say(first, request);
+    char byte;
+    assert_int_equal(recv(first, &byte, 1, 0), 1);
+    char *answer = client_ask(server->port, request);
+    assert_int_equal(client_status(answer), 503);
+    assert_non_null(strstr(answer, "family: There is no room for the reply"));
+    assert_non_null(strstr(answer, "Retry-After: 1"));
+    free(answer);
+    assert_int_equal(client_asks(server->port, "GET /things/a HTTP/1.1\r\nHost: localhost\r\n\r\n"), 200);
+    close(first);
+    int status = 503;
+    for (int i = 0; i < 1000 && status == 503; i++) {
+        status = client_asks(server->port, request);
+        if (status == 503) usleep(10000);
+    }
+    assert_int_equal(status, 200);
+}
+
 static void refuses_to_start(void **state) {
     struct server *server = *state;
     ks_http *other = NULL;
@@ -427,6 +464,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(bounds_bodies, start, stop),
         cmocka_unit_test_setup_teardown(waits_for_leave_to_send, start, stop),
         cmocka_unit_test_setup_teardown(has_no_room_for_all_bodies, start_small, stop),
+        cmocka_unit_test_setup_teardown(has_no_room_for_all_replies, start_for_long_replies, stop),
         cmocka_unit_test_setup_teardown(does_not_wait_for_the_slow, start_hasty, stop),
         cmocka_unit_test_setup_teardown(waits_for_long_bodies_that_come, start_for_long_bodies, stop),
         cmocka_unit_test_setup_teardown(keeps_who_is_idle, start_hasty, stop),
