@@ -177,6 +177,14 @@ def test_what_is_others_does_not_change(shop):
     assert len(changed) > 5
 
 
+def test_its_own_may_be_examples_twice(shop):
+    server, kind, tenant, _ = shop
+    own, other = kind["mine"][0], kind["others"][0]
+    for positive, status in (([own, own], 200), ([own, other], 404), ([own, own, kind["nobody"][0]], 404)):
+        body = {"query": {"recommend": {"positive": positive}}}
+        assert server.ask("POST", "/collections/shop/points/query", body, key=tenant)[0] == status
+
+
 def test_counts_are_of_its_own(shop):
     server, _, tenant, ops = shop
     for key, count in ((tenant, 2), (ops, 4)):
