@@ -65,18 +65,32 @@ static void add_numbers(ks_json *json, const kith_collection_info *info) {
         ks_json_uint(json, numbers[i].name, numbers[i].number);
 }
 
+/* How many items the key may see. 0, or -1. */
+static int items_of(ks_call *call, const ks_shop *shop, const kith_collection_info *info, uint64_t *items) {
+    const char *bound = NULL;
+    kith_error error = {0};
+    *items = call->key->segment ? 0 : info->items;
+    if (!call->key->segment || !shop->segment_field[0]) return 0;
+    if (ks_v1_bind(call, shop, NULL, &bound) != 0) return -1;
+    const kith_status status = kith_collection_count(shop->collection, bound, items, &error);
+    if (status != KITH_OK) ks_call_fail_status(call, status, &error);
+    return status == KITH_OK ? 0 : -1;
+}
+
 /* As `kith info --json` has it, and the recall that was measured live. */
 static void tell(ks_call *call, ks_shop *shop) {
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    uint64_t items = 0;
     const kith_status status = kith_collection_get_info(shop->collection, &info);
     if (status != KITH_OK) {
         ks_call_fail_status(call, status, NULL);
         return;
     }
+    if (items_of(call, shop, &info, &items) != 0) return;
     ks_json json = KS_JSON(&call->reply.body);
     ks_json_object(&json, NULL);
     ks_json_text(&json, "name", shop->name);
-    ks_json_uint(&json, "items", info.items);
+    ks_json_uint(&json, "items", items);
     ks_json_uint(&json, "version", info.version);
     ks_json_text(&json, "ids", info.id_kind == KITH_ID_STRING ? "strings" : "u64");
     ks_json_text(&json, "model", info.model);
@@ -104,10 +118,15 @@ static void list(ks_call *call, void *context) {
     ks_json_array(&json, "collections");
     for (size_t i = 0; (shop = ks_shelf_at(app->shelf, i)); i++) {
         kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+        uint64_t items = 0;
         if (ks_key_may_name(call->key, shop->name) && kith_collection_get_info(shop->collection, &info) == KITH_OK) {
+            if (items_of(call, shop, &info, &items) != 0) {
+                ks_shelf_return(app->shelf, shop);
+                return;
+            }
             ks_json_object(&json, NULL);
             ks_json_text(&json, "name", shop->name);
-            ks_json_uint(&json, "items", info.items);
+            ks_json_uint(&json, "items", items);
             ks_json_uint(&json, "version", info.version);
             ks_json_text(&json, "ids", info.id_kind == KITH_ID_STRING ? "strings" : "u64");
             add_vectors(&json, shop);

@@ -84,7 +84,8 @@ static void write_stats(ks_call *call, void *context) {
     add_server(&json, app);
     ks_json_array(&json, "collections");
     for (size_t i = 0; (shop = ks_shelf_at(app->shelf, i)); i++) {
-        if (ks_key_may_name(call->key, shop->name)) add_collection(&json, app, shop);
+        /* What a collection is like says how much others have in it. */
+        if (ks_key_may_name(call->key, shop->name) && !call->key->segment) add_collection(&json, app, shop);
         ks_shelf_return(app->shelf, shop);
     }
     ks_json_array_end(&json);

@@ -189,6 +189,9 @@ def test_counts_are_of_its_own(shop):
     server, _, tenant, ops = shop
     for key, count in ((tenant, 2), (ops, 4)):
         result = json.loads(server.ask("GET", "/collections/shop", key=key)[2])["result"]
+        assert json.loads(server.ask("GET", "/v1/collections/shop", key=key)[2])["items"] == count
+        assert json.loads(server.ask("GET", "/v1/collections", key=key)[2])["collections"][0]["items"] == count
+        assert len(json.loads(server.ask("GET", "/v1/stats", key=key)[2])["collections"]) == (count == 4)
         assert result["points_count"] == count and result["payload_schema"]["secret"]["points"] == count
 
 
