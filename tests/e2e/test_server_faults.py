@@ -2,6 +2,7 @@
 """What the network and the machine do to a server: clients that are slow, half there or hostile, connections without
 end, bytes that are no request, peers that speak no TLS, a process that is killed while it writes, a disk that is full.
 Who asks meanwhile is answered, what was acknowledged is there, and memory has a bound. Standard library only."""
+
 import http.client
 import json
 import os
@@ -111,8 +112,14 @@ class Writer(threading.Thread):
 
     def batch(self, number):
         count = self.random.randint(1, 30)
-        return [{"id": self.base + number * 100 + i, "vector": [number % 97, i, 1], "payload": {"batch": number, "count": count}}
-                for i in range(count)]
+        return [
+            {
+                "id": self.base + number * 100 + i,
+                "vector": [number % 97, i, 1],
+                "payload": {"batch": number, "count": count},
+            }
+            for i in range(count)
+        ]
 
     def send(self, method, path, body):
         status, _, answer = self.server.ask(method, path, body)
@@ -123,14 +130,23 @@ class Writer(threading.Thread):
         try:
             for number in range(1000):
                 points = self.asked[number] = self.batch(number)
-                self.send(*(["PUT", "/collections/tea/points?wait=true"] if self.qdrant else ["POST", "/v1/collections/tea/points"]),
-                          {"points": points})
+                self.send(
+                    *(
+                        ["PUT", "/collections/tea/points?wait=true"]
+                        if self.qdrant
+                        else ["POST", "/v1/collections/tea/points"]
+                    ),
+                    {"points": points},
+                )
                 self.told.add(number)
                 if number % 5 == 4:
                     self.told.discard(number - 1)  # from here on it may be gone
                     ids = [point["id"] for point in self.asked[number - 1]]
-                    path, member = ("/collections/tea/points/delete?wait=true", "points") if self.qdrant else (
-                        "/v1/collections/tea/points/delete", "ids")
+                    path, member = (
+                        ("/collections/tea/points/delete?wait=true", "points")
+                        if self.qdrant
+                        else ("/v1/collections/tea/points/delete", "ids")
+                    )
                     self.send("POST", path, {member: ids})
                     self.deleted |= set(ids)
         except (OSError, http.client.HTTPException):
@@ -139,8 +155,9 @@ class Writer(threading.Thread):
 
 def everything(server, name="tea"):
     """All points of a collection by id."""
-    status, _, body = server.ask("POST", f"/v1/collections/{name}/points/scroll", {"with": ["payload", "vector"]},
-                                 headers={"Accept": LINES})
+    status, _, body = server.ask(
+        "POST", f"/v1/collections/{name}/points/scroll", {"with": ["payload", "vector"]}, headers={"Accept": LINES}
+    )
     assert status == 200
     return {point["id"]: point for point in map(json.loads, body.splitlines())}
 
@@ -208,6 +225,7 @@ def fill(place):
 def test_a_full_disk_refuses_writes_and_goes_on_reading(small_disk):
     good("create", "shop", "--dim", 3, cwd=small_disk)
     with Server(small_disk) as server:
+
         def write(first, qdrant=False):
             points = [{"id": i, "vector": [i, 2, 3], "payload": {"text": "x" * 2000}} for i in range(first, first + 50)]
             if qdrant:
@@ -273,12 +291,14 @@ def test_clients_that_are_slow_are_told_so_and_keep_nobody_waiting(server, folde
     tls = ["--tls-cert", certificate / "cert.pem", "--tls-key", certificate / "key.pem"]
     with Server(tmp_path / "other", *tls) as secret:
         post = b"POST /v1/collections/shop/query HTTP/1.1\r\nHost: localhost\r\n"
-        drips = [Drip(server, b"GET /heal", b"t"),
-                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X-A: b\r\n"),
-                 Drip(server, post + b"Content-Length: 60000\r\n\r\n{", b" "),
-                 Drip(server, post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
-                 Drip(server, post + b"Content-Length: 60000\r\n\r\n{"),
-                 Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal", b"t")]
+        drips = [
+            Drip(server, b"GET /heal", b"t"),
+            Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n", b"X-A: b\r\n"),
+            Drip(server, post + b"Content-Length: 60000\r\n\r\n{", b" "),
+            Drip(server, post + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"),
+            Drip(server, post + b"Content-Length: 60000\r\n\r\n{"),
+            Drip(server, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal", b"t"),
+        ]
         hello = bytes.fromhex("16030102000100") + b"\x01\xfc\x03\x03"
         drips += [Drip(secret, hello), Drip(secret, hello, b"\0"), Drip(secret, hello[:3])]
         for drip in drips:
@@ -339,7 +359,9 @@ def test_connections_beyond_the_most_are_told_to_come_back(folder):
 
 def test_pipelined_requests_are_answered_in_order(server):
     count = 500
-    asked = b"".join(b"GET /v1/collections/shop/points/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (i % 49 + 1) for i in range(count))
+    asked = b"".join(
+        b"GET /v1/collections/shop/points/%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % (i % 49 + 1) for i in range(count)
+    )
     asked += b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with connect(server) as connection:
         sender = threading.Thread(target=connection.sendall, args=(asked,))
@@ -348,7 +370,9 @@ def test_pipelined_requests_are_answered_in_order(server):
         sender.join(PATIENCE_S)
     pieces = answer.split(b"HTTP/1.1 200 OK\r\n")[1:]
     assert len(pieces) == count + 1
-    assert [json.loads(piece.split(b"\r\n\r\n", 1)[1])["id"] for piece in pieces[:-1]] == [i % 49 + 1 for i in range(count)]
+    assert [json.loads(piece.split(b"\r\n\r\n", 1)[1])["id"] for piece in pieces[:-1]] == [
+        i % 49 + 1 for i in range(count)
+    ]
 
 
 def test_clients_that_leave_in_the_middle_leave_nothing_behind(server):
@@ -358,7 +382,7 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(server):
     chance = random.Random(3)
     for i in range(600):
         connection = connect(server)
-        connection.sendall((head + body)[:chance.randint(1, len(head + body))])
+        connection.sendall((head + body)[: chance.randint(1, len(head + body))])
         if i % 3 == 0:  # half open: it sends no more, and still reads
             connection.shutdown(socket.SHUT_WR)
         elif i % 3 == 1:  # reset
@@ -382,12 +406,14 @@ def test_clients_that_leave_in_the_middle_leave_nothing_behind(server):
 def test_header_floods_are_refused(server):
     before = peak(server)
     begin = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-    floods = [begin + b"".join(b"X-%d: y\r\n" % i for i in range(300)) + b"\r\n",
-              begin + b"X-Long: " + b"a" * MIB + b"\r\n\r\n",
-              begin + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 1000) for i in range(2000)) + b"\r\n",
-              b"GET /" + b"a" * MIB + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-              b"GET /healthz?" + b"a=b&" * 200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-              b"A" * MIB]
+    floods = [
+        begin + b"".join(b"X-%d: y\r\n" % i for i in range(300)) + b"\r\n",
+        begin + b"X-Long: " + b"a" * MIB + b"\r\n\r\n",
+        begin + b"".join(b"X-%d: %s\r\n" % (i, b"y" * 1000) for i in range(2000)) + b"\r\n",
+        b"GET /" + b"a" * MIB + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET /healthz?" + b"a=b&" * 200 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"A" * MIB,
+    ]
     for flood in floods * 3:
         answer = said(server, flood)
         assert b" 200 OK" not in answer
@@ -417,9 +443,14 @@ def test_oversized_bodies_are_refused(server):
 def test_a_body_that_two_could_read_differently_is_refused(server):
     post = b"POST /v1/collections/shop/points/count HTTP/1.1\r\nHost: localhost\r\n"
     hidden = b"0\r\n\r\nDELETE /v1/collections/shop HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    for way in (b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
-                b"Transfer-Encoding: xchunked\r\n", b"Content-Length: 0\r\nContent-Length: 60\r\n",
-                b"Transfer-Encoding : chunked\r\n", b"Content-Length: +5\r\n"):
+    for way in (
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Transfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n",
+        b"Transfer-Encoding: xchunked\r\n",
+        b"Content-Length: 0\r\nContent-Length: 60\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+        b"Content-Length: +5\r\n",
+    ):
         answer = said(server, post + way + b"\r\n" + hidden)
         assert b" 200 OK" not in answer, way
     assert server.ask("GET", "/v1/collections/shop")[0] == 200
@@ -438,7 +469,8 @@ def test_garbage_is_refused(server):
                 pass
             answer = read_all(connection)
         assert b" 200 OK" not in answer
-    request = b"POST /v1/collections/shop/query?k=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n{\"vector\":[1,2,3]}  "
+    request = b"POST /v1/collections/shop/query?k=1 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n\r\n"
+    request += b"{\"vector\":[1,2,3]}  "
     for _ in range(300):
         broken = bytearray(request)
         for _ in range(chance.randint(1, 4)):
@@ -455,12 +487,28 @@ def test_garbage_is_refused(server):
 
 
 def test_bodies_that_are_no_json_or_too_deep_are_refused(server):
-    bodies = [b"[" * MIB, b"{\"a\":" * 200000, b"\xff\xfe", b"{\"vector\":[1,2,3],\"vector\":[1,2,3]}", b"{\"vector\":[1e999,2,3]}",
-              b"nul", b"\0", b"{\"filter\":\"" + b"(" * 500000 + b"\"}", b"{\"vector\":[1,2,3],\"k\":1e30}",
-              b"{\"vector\":[1,2,3],\"k\":-1}", b"{\"vector\":" + b"[1," * 1000 + b"]}"]
+    bodies = [
+        b"[" * MIB,
+        b"{\"a\":" * 200000,
+        b"\xff\xfe",
+        b"{\"vector\":[1,2,3],\"vector\":[1,2,3]}",
+        b"{\"vector\":[1e999,2,3]}",
+        b"nul",
+        b"\0",
+        b"{\"filter\":\"" + b"(" * 500000 + b"\"}",
+        b"{\"vector\":[1,2,3],\"k\":1e30}",
+        b"{\"vector\":[1,2,3],\"k\":-1}",
+        b"{\"vector\":" + b"[1," * 1000 + b"]}",
+    ]
     for body in bodies:
-        for path in ("/v1/collections/shop/query", "/v1/collections/shop/points", "/v1/collections/shop/points/scroll",
-                     "/collections/shop/points/query", "/collections/shop/points/scroll", "/collections/shop/points/search"):
+        for path in (
+            "/v1/collections/shop/query",
+            "/v1/collections/shop/points",
+            "/v1/collections/shop/points/scroll",
+            "/collections/shop/points/query",
+            "/collections/shop/points/scroll",
+            "/collections/shop/points/search",
+        ):
             status, _, answer = server.ask("POST", path, body)
             assert 400 <= status < 500, (path, body[:40], status, answer[:200])
 
@@ -488,8 +536,10 @@ def test_clients_that_do_not_read_hold_a_bounded_memory(server):
     body = json.dumps({"ids": list(range(1000, 1050))}).encode()
     for _ in range(90):  # 10 MB each: 900 MB, if there were no bound
         deaf.append(connect(server))
-        deaf[-1].sendall(b"POST /v1/collections/shop/points/get HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
-                         % (len(body), body))
+        deaf[-1].sendall(
+            b"POST /v1/collections/shop/points/get HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s"
+            % (len(body), body)
+        )
     refused = 0
     for connection in deaf:
         refused += connection.recv(12) == b"HTTP/1.1 503"
@@ -518,11 +568,17 @@ def test_payloads_with_very_many_values_are_counted(server):
 def test_peers_that_speak_tls_badly(folder, certificate):  # noqa: F811
     tls = ["--tls-cert", certificate / "cert.pem", "--tls-key", certificate / "key.pem"]
     with Server(folder, *tls) as server:
+
         def is_well():
             assert server.ask("GET", "/healthz", cafile=certificate / "cert.pem")[0] == 200
 
-        for plain in (b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff" + b"\0" * 70000,
-                      b"\x80\x2e\x01\x00\x02" + b"\0" * 60, b"\x15\x03\x01\x00\x02\x02\x28"):
+        for plain in (
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"\x16\x03\x01",
+            b"\x16\x03\x01\xff\xff" + b"\0" * 70000,
+            b"\x80\x2e\x01\x00\x02" + b"\0" * 60,
+            b"\x15\x03\x01\x00\x02\x02\x28",
+        ):
             with connect(server) as connection:
                 try:
                     connection.sendall(plain)
@@ -559,10 +615,35 @@ def test_peers_that_speak_tls_badly(folder, certificate):  # noqa: F811
 
 # ---- Names that climb --------------------------------------------------------------------------------------------------
 
-CLIMBS = ["..", "../secret", "%2e%2e", "%2e%2e%2fsecret", "..%2fsecret", "%2e%2e/secret", "..%5csecret", "%252e%252e%252fsecret",
-          "....//secret", "%c0%ae%c0%ae%c0%afsecret", "%ef%bc%8e%ef%bc%8e/secret", "/etc/passwd", "%2fetc%2fpasswd", ".", "%2e",
-          "shop%00", "shop%00/../secret", "shop/..%2f..%2fsecret", ".shelf", "%2eshelf", ".shelf%2fsnapshots", "=2e2e", "%u002e%u002e",
-          "..;/secret", "~", "shop%0d%0aX-A: b", "file:%2f%2f%2fetc%2fpasswd"]
+CLIMBS = [
+    "..",
+    "../secret",
+    "%2e%2e",
+    "%2e%2e%2fsecret",
+    "..%2fsecret",
+    "%2e%2e/secret",
+    "..%5csecret",
+    "%252e%252e%252fsecret",
+    "....//secret",
+    "%c0%ae%c0%ae%c0%afsecret",
+    "%ef%bc%8e%ef%bc%8e/secret",
+    "/etc/passwd",
+    "%2fetc%2fpasswd",
+    ".",
+    "%2e",
+    "shop%00",
+    "shop%00/../secret",
+    "shop/..%2f..%2fsecret",
+    ".shelf",
+    "%2eshelf",
+    ".shelf%2fsnapshots",
+    "=2e2e",
+    "%u002e%u002e",
+    "..;/secret",
+    "~",
+    "shop%0d%0aX-A: b",
+    "file:%2f%2f%2fetc%2fpasswd",
+]
 
 
 def files_of(place):
@@ -578,18 +659,40 @@ def test_names_do_not_lead_out_of_the_folder(tmp_path):
     with Server(tmp_path / "shelf") as server:
         for name in CLIMBS:
             for method, path, body in [
-                    ("GET", f"/v1/collections/{name}", None), ("GET", f"/collections/{name}", None),
-                    ("POST", f"/v1/collections/{name}/query", {"vector": [1, 2, 3]}),
-                    ("POST", f"/collections/{name}/points/scroll", {}), ("DELETE", f"/v1/collections/{name}", None),
-                    ("GET", f"/v1/collections/shop/profiles/{name}", None), ("GET", f"/ui/{name}", None),
-                    ("GET", f"/v1/collections/shop/points/{name}", None),
-                    ("POST", f"/v1/collections/{name}/snapshots", {}), ("GET", f"/collections/{name}/exists", None)]:
+                ("GET", f"/v1/collections/{name}", None),
+                ("GET", f"/collections/{name}", None),
+                ("POST", f"/v1/collections/{name}/query", {"vector": [1, 2, 3]}),
+                ("POST", f"/collections/{name}/points/scroll", {}),
+                ("DELETE", f"/v1/collections/{name}", None),
+                ("GET", f"/v1/collections/shop/profiles/{name}", None),
+                ("GET", f"/ui/{name}", None),
+                ("GET", f"/v1/collections/shop/points/{name}", None),
+                ("POST", f"/v1/collections/{name}/snapshots", {}),
+                ("GET", f"/collections/{name}/exists", None),
+            ]:
                 target = path.replace(" ", "%20")
                 status, _, answer = server.ask(method, target, body)
-                there = status == 200 and b'"exists":false' in answer.replace(b" ", b"") or status == 200 and b'"result":true' in answer
+                there = (
+                    status == 200
+                    and b'"exists":false' in answer.replace(b" ", b"")
+                    or status == 200
+                    and b'"result":true' in answer
+                )
                 assert status >= 400 or there or path.startswith("/ui"), (method, path, status, answer[:200])
                 assert b"root:" not in answer and b"%PDF" not in answer
-        names = ["..", "../secret2", "a/../../secret2", "/tmp/secret2", "..\\secret2", ".", "", "a\0b", ".shelf", "\uff0e\uff0e/secret2", "x" * 65]
+        names = [
+            "..",
+            "../secret2",
+            "a/../../secret2",
+            "/tmp/secret2",
+            "..\\secret2",
+            ".",
+            "",
+            "a\0b",
+            ".shelf",
+            "\uff0e\uff0e/secret2",
+            "x" * 65,
+        ]
         for name in names:
             status, _, answer = server.ask("POST", "/v1/collections/shop/snapshots", {"name": name})
             assert status in (400, 403), (name, status, answer)
@@ -614,6 +717,10 @@ def test_slowhttptest(server):
     if not tool:
         pytest.skip("slowhttptest is not there")
     for way in ("-H", "-B", "-R"):
-        subprocess.run([tool, way, "-c", "200", "-r", "200", "-i", "1", "-l", "1", "-u", f"{server.url}/v1"], check=False,
-                       capture_output=True, timeout=PATIENCE_S)
+        subprocess.run(
+            [tool, way, "-c", "200", "-r", "200", "-i", "1", "-l", "1", "-u", f"{server.url}/v1"],
+            check=False,
+            capture_output=True,
+            timeout=PATIENCE_S,
+        )
         is_well(server)

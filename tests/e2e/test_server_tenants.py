@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A key with a segment that guesses what is others': through every route of /v1 and of Qdrant's REST that takes an id, a
-filter or a vector, an id that another tenant has is answered as one that nobody has, nothing of others is told, and
+"""A key with a segment that guesses what is others': through every route of /v1 and of Qdrant's REST that takes an id,
+a filter or a vector, an id that another tenant has is answered as one that nobody has, nothing of others is told, and
 nothing of others changes. That an id cannot be written because it is taken is all that can be learnt. Standard library
 only."""
+
 import json
 import re
 
@@ -28,9 +29,21 @@ def reads(i):
     either = {"should": [{"has_id": i}, {"key": "tenant", "match": {"value": "b"}}]}
     without = {"must_not": [{"key": "tenant", "match": {"value": "a"}}]}
     yield "GET", "/v1/collections/{}/points/{}", f"{v1}/points/{one}?with=payload,vector,version", None
-    yield "POST", "/v1/collections/{}/points/get", f"{v1}/points/get", {"ids": i, "with": ["payload", "vector", "version"]}
+    yield "POST", "/v1/collections/{}/points/get", f"{v1}/points/get", {
+        "ids": i,
+        "with": ["payload", "vector", "version"],
+    }
     yield "POST", "/v1/collections/{}/points/exists", f"{v1}/points/exists", {"ids": i}
-    for text in ("tenant = \"b\"", "not tenant = \"a\"", "true", "true) or (true", "secret = \"only-of-b\"", has, either, without):
+    for text in (
+        "tenant = \"b\"",
+        "not tenant = \"a\"",
+        "true",
+        "true) or (true",
+        "secret = \"only-of-b\"",
+        has,
+        either,
+        without,
+    ):
         yield "POST", "/v1/collections/{}/points/count", f"{v1}/points/count", {"filter": text}
         yield "POST", "/v1/collections/{}/points/scroll", f"{v1}/points/scroll", {"filter": text}
         yield "POST", "/v1/collections/{}/query", f"{v1}/query", {**nearest, "filter": text}
@@ -43,31 +56,67 @@ def reads(i):
     yield "GET", "/v1/collections/{}/generations", f"{v1}/generations", None
     yield "POST", "/collections/{}/points", f"{qd}/points", {"ids": i, "with_payload": True, "with_vector": True}
     yield "GET", "/collections/{}/points/{}", f"{qd}/points/{one}", None
-    for text in (None, has, either, without, {"must": [{"key": "tenant", "match": {"value": "b"}}]},
-                 {"must": [{"key": "secret", "match": {"value": MARK}}]}):
+    for text in (
+        None,
+        has,
+        either,
+        without,
+        {"must": [{"key": "tenant", "match": {"value": "b"}}]},
+        {"must": [{"key": "secret", "match": {"value": MARK}}]},
+    ):
         yield "POST", "/collections/{}/points/scroll", f"{qd}/points/scroll", {**everything, "filter": text}
         yield "POST", "/collections/{}/points/count", f"{qd}/points/count", {"filter": text}
         yield "POST", "/collections/{}/facet", f"{qd}/facet", {"key": "secret", "filter": text}
         yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {**everything, "filter": text}
-        yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {**everything, "query": [0, 1, 0], "filter": text}
-        yield "POST", "/collections/{}/points/search", f"{qd}/points/search", {**everything, "vector": [0, 1, 0], "filter": text}
+        yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {
+            **everything,
+            "query": [0, 1, 0],
+            "filter": text,
+        }
+        yield "POST", "/collections/{}/points/search", f"{qd}/points/search", {
+            **everything,
+            "vector": [0, 1, 0],
+            "filter": text,
+        }
         yield "POST", "/collections/{}/points/query/groups", f"{qd}/points/query/groups", {
-            "query": [0, 1, 0], "group_by": "secret", "filter": text, "with_payload": True}
+            "query": [0, 1, 0],
+            "group_by": "secret",
+            "filter": text,
+            "with_payload": True,
+        }
     yield "POST", "/collections/{}/points/scroll", f"{qd}/points/scroll", {**everything, "offset": one}
     yield "POST", "/collections/{}/facet", f"{qd}/facet", {"key": "tenant"}
-    for query in (one, {"nearest": one}, {"recommend": {"positive": i}}, {"recommend": {"positive": [[0, 1, 0]], "negative": [one]}}):
+    for query in (
+        one,
+        {"nearest": one},
+        {"recommend": {"positive": i}},
+        {"recommend": {"positive": [[0, 1, 0]], "negative": [one]}},
+    ):
         yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {**everything, "query": query}
-        yield "POST", "/collections/{}/points/query/batch", f"{qd}/points/query/batch", {"searches": [{**everything, "query": query}]}
-        yield "POST", "/collections/{}/points/query/groups", f"{qd}/points/query/groups", {"query": query, "group_by": "secret"}
+        yield "POST", "/collections/{}/points/query/batch", f"{qd}/points/query/batch", {
+            "searches": [{**everything, "query": query}]
+        }
+        yield "POST", "/collections/{}/points/query/groups", f"{qd}/points/query/groups", {
+            "query": query,
+            "group_by": "secret",
+        }
         yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {
-            **everything, "prefetch": [{"query": query, "limit": 20}], "query": {"fusion": "rrf"}}
+            **everything,
+            "prefetch": [{"query": query, "limit": 20}],
+            "query": {"fusion": "rrf"},
+        }
         yield "POST", "/collections/{}/points/query", f"{qd}/points/query", {
-            **everything, "prefetch": [{"query": [0, 1, 0], "limit": 20}], "query": query}
+            **everything,
+            "prefetch": [{"query": [0, 1, 0], "limit": 20}],
+            "query": query,
+        }
     yield "POST", "/collections/{}/points/search/batch", f"{qd}/points/search/batch", {
-        "searches": [{**everything, "vector": [0, 1, 0], "filter": has}]}
+        "searches": [{**everything, "vector": [0, 1, 0], "filter": has}]
+    }
     yield "POST", "/collections/{}/points/recommend", f"{qd}/points/recommend", {**everything, "positive": i}
     yield "POST", "/collections/{}/points/recommend/batch", f"{qd}/points/recommend/batch", {
-        "searches": [{**everything, "positive": [i[0]], "negative": [i[1]]}]}
+        "searches": [{**everything, "positive": [i[0]], "negative": [i[1]]}]
+    }
     yield "GET", "/collections/{}", qd, None
     yield "GET", "/collections/{}/exists", f"{qd}/exists", None
     yield "GET", "/collections/{}/aliases", f"{qd}/aliases", None
@@ -85,26 +134,42 @@ def writes(i):
         for payload in (mine, {"tenant": "b"}, None):
             point = {"id": one, "vector": [9, 9, 9], **({"payload": payload} if payload else {})}
             yield "POST", "/v1/collections/{}/points", f"{v1}/points", {"mode": mode, "points": [point]}
-    yield "POST", "/v1/collections/{}/points", f"{v1}/points", {"points": [{"id": one, "vector": [9, 9, 9], "payload": mine, "if_version": 1}]}
+    yield "POST", "/v1/collections/{}/points", f"{v1}/points", {
+        "points": [{"id": one, "vector": [9, 9, 9], "payload": mine, "if_version": 1}]
+    }
     yield "POST", "/v1/collections/{}/points/delete", f"{v1}/points/delete", {"ids": i}
     yield "POST", "/v1/collections/{}/points/delete", f"{v1}/points/delete", {"ids": i, "if_version": [1, 1]}
-    for text in ("tenant = \"b\"", "secret = \"only-of-b\"", "true) or (true", "true", by_filter, {"must": [{"has_id": i}]}):
+    for text in (
+        "tenant = \"b\"",
+        "secret = \"only-of-b\"",
+        "true) or (true",
+        "true",
+        by_filter,
+        {"must": [{"has_id": i}]},
+    ):
         if text != "true":
             yield "POST", "/v1/collections/{}/points/delete", f"{v1}/points/delete", {"filter": text}
-    yield "POST", "/v1/collections/{}/profiles/{}/events", f"{v1}/profiles/p/events", {"events": [{"item": one, "kind": "like"}]}
+    yield "POST", "/v1/collections/{}/profiles/{}/events", f"{v1}/profiles/p/events", {
+        "events": [{"item": one, "kind": "like"}]
+    }
     yield "DELETE", "/v1/collections/{}/profiles/{}", f"{v1}/profiles/p", None
     point = {"id": one, "vector": [9, 9, 9], "payload": mine}
     yield "PUT", "/collections/{}/points", f"{qd}/points", {"points": [point]}
-    yield "PUT", "/collections/{}/points", f"{qd}/points", {"batch": {"ids": i, "vectors": [[9, 9, 9]] * 2, "payloads": [mine] * 2}}
+    yield "PUT", "/collections/{}/points", f"{qd}/points", {
+        "batch": {"ids": i, "vectors": [[9, 9, 9]] * 2, "payloads": [mine] * 2}
+    }
     yield "PUT", "/collections/{}/points", f"{qd}/points", {"points": [point], "update_filter": by_filter}
     operations = []
     for which in ({"points": i}, {"filter": by_filter}, {"filter": {"must": [{"has_id": i}]}}):
-        operations += [("POST", "/payload", "set_payload", {"payload": {"x": 1}, **which}),
-                       ("POST", "/payload", "set_payload", {"payload": {"tenant": "a"}, **which}),
-                       ("PUT", "/payload", "overwrite_payload", {"payload": mine, **which}),
-                       ("POST", "/payload/delete", "delete_payload", {"keys": ["secret"], **which}),
-                       ("POST", "/payload/clear", "clear_payload", which), ("POST", "/delete", "delete", which),
-                       ("POST", "/vectors/delete", "delete_vectors", {"vector": [""], **which})]
+        operations += [
+            ("POST", "/payload", "set_payload", {"payload": {"x": 1}, **which}),
+            ("POST", "/payload", "set_payload", {"payload": {"tenant": "a"}, **which}),
+            ("PUT", "/payload", "overwrite_payload", {"payload": mine, **which}),
+            ("POST", "/payload/delete", "delete_payload", {"keys": ["secret"], **which}),
+            ("POST", "/payload/clear", "clear_payload", which),
+            ("POST", "/delete", "delete", which),
+            ("POST", "/vectors/delete", "delete_vectors", {"vector": [""], **which}),
+        ]
     operations += [("PUT", "/vectors", "update_vectors", {"points": [{"id": one, "vector": [9, 9, 9]}]})]
     for method, path, name, body in operations:
         yield method, "/collections/{}/points" + path, f"{qd}/points{path}", body
@@ -114,8 +179,13 @@ def writes(i):
 
 
 def all_points(server, key):
-    status, _, body = server.ask("POST", "/v1/collections/shop/points/scroll", {"with": ["payload", "vector", "version"]}, key=key,
-                                 headers={"Accept": "application/x-ndjson"})
+    status, _, body = server.ask(
+        "POST",
+        "/v1/collections/shop/points/scroll",
+        {"with": ["payload", "vector", "version"]},
+        key=key,
+        headers={"Accept": "application/x-ndjson"},
+    )
     assert status == 200
     return {point["id"]: point for point in map(json.loads, body.splitlines())}
 
@@ -128,11 +198,21 @@ def shop(request, tmp_path):
     ops = make_key(tmp_path, "ops", "--role", "admin")
     tenant = make_key(tmp_path, "tenant", "--role", "write", "--segment", "a")
     with Server(tmp_path / "shelf", "--keys", tmp_path / "keys.json") as server:
-        options = {"ids": kind["ids"], "vectors": [{"name": "", "dim": 3}], "segment_field": "tenant",
-                   "fields": [{"name": "tenant", "type": "tag"}, {"name": "secret", "type": "tag"}]}
+        options = {
+            "ids": kind["ids"],
+            "vectors": [{"name": "", "dim": 3}],
+            "segment_field": "tenant",
+            "fields": [{"name": "tenant", "type": "tag"}, {"name": "secret", "type": "tag"}],
+        }
         assert server.ask("PUT", "/v1/collections/shop", options, key=ops)[0] == 201
-        points = [{"id": i, "vector": [1, n, 0], "payload": {"tenant": "a", "secret": "of-a"}} for n, i in enumerate(kind["mine"])]
-        points += [{"id": i, "vector": [0, 1, n], "payload": {"tenant": "b", "secret": MARK}} for n, i in enumerate(kind["others"])]
+        points = [
+            {"id": i, "vector": [1, n, 0], "payload": {"tenant": "a", "secret": "of-a"}}
+            for n, i in enumerate(kind["mine"])
+        ]
+        points += [
+            {"id": i, "vector": [0, 1, n], "payload": {"tenant": "b", "secret": MARK}}
+            for n, i in enumerate(kind["others"])
+        ]
         assert server.ask("POST", "/v1/collections/shop/points", {"points": points}, key=ops)[0] == 200
         yield server, kind, tenant, ops
         assert server.process.poll() is None
@@ -203,13 +283,19 @@ def test_every_route_is_tried(shop):
     for path, methods in spec["paths"].items():
         route = re.sub(r"\{[^}]*\}", "{}", path)
         for method in methods:
-            whole = admin & set(path.split("/")) or method in ("put", "parameters") or (method == "delete" and "profiles" not in path)
+            whole = (
+                admin & set(path.split("/"))
+                or method in ("put", "parameters")
+                or (method == "delete" and "profiles" not in path)
+            )
             if "/collections/" not in path or whole or (path.endswith("/generations") and method == "post"):
                 continue
             if route != "/v1/collections/{}":
                 assert (method.upper(), route) in tried, (method, path)
     text = (ROOT / "server" / "qdrant" / "family.c").read_text()
-    for method, prefix, rest, role, op in re.findall(r'\{KS_(\w+), (?:(C|P|SS)\b)? ?(?:"([^"]*)")?, KS_(\w+), "(\w+)"', text):
+    for method, prefix, rest, role, op in re.findall(
+        r'\{KS_(\w+), (?:(C|P|SS)\b)? ?(?:"([^"]*)")?, KS_(\w+), "(\w+)"', text
+    ):
         route = {"": "", "C": "/collections/{}", "P": "/collections/{}/points", "SS": "/"}[prefix] + rest
         if role != "ADMIN" and op not in ("not_offered", "root", "cluster"):
             assert (method, route) in tried, (method, route)
