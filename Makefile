@@ -36,7 +36,7 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test e2e client-test page-test deploy-test python python-test \
+.PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test \
 	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
@@ -69,59 +69,37 @@ e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
 
-# Clients of the server as they are today, other people's and our own: 450 MB of packages, which are installed once.
-clients = $(BUILD)/clients-venv
-
-client-test: python ## Try Qdrant's client, LangChain's, LlamaIndex's, Haystack's and mem0's stores against kith serve
-	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
-	@cmake --build $(BUILD) --target kith
-	@$(MAKE) --no-print-directory $(clients)/ready
-	@$(clients)/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps $(BUILD)/python/*.whl
-	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(clients)/bin/python -m pytest -q -p no:cacheprovider \
-	    tests/clients
-
-$(clients)/ready: tests/clients/requirements.txt
-	@rm -rf $(clients)
-	@python3 -m venv $(clients)
-	@$(clients)/bin/pip install --quiet --disable-pip-version-check -r tests/clients/requirements.txt
-	@touch $@
-
-# The web page in a real browser. `make test` runs all but this, which takes a browser to install.
-page_venv = $(BUILD)/page-venv
-
-page-test: ## Look at the web page in a real browser, at the width of a phone and of a desk
-	@$(setup) page
-	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
-	@cmake --build $(BUILD) --target kith
-	@$(MAKE) --no-print-directory $(page_venv)/ready
-	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(page_venv)/bin/python -m pytest -q -p no:cacheprovider \
-	    tests/e2e/test_page.py
-
-$(page_venv)/ready: tests/e2e/requirements-page.txt
-	@rm -rf $(page_venv)
-	@python3 -m venv $(page_venv)
-	@$(page_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-page.txt
-	@touch $@
-
-# The manifests of Kubernetes against its schemas, which come with a package of Python.
-deploy_venv = $(BUILD)/deploy-venv
-
-deploy-test: ## Hold the Kubernetes manifests against the schemas and against the command
+# Tests that take packages of Python, each kind in an environment of its own, which is made once.
+$(BUILD)/venv-%/ready: tests/requirements/%.txt
 	@$(setup) python
+	@rm -rf $(@D)
+	@python3 -m venv $(@D)
+	@$(@D)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@touch $@
+.PRECIOUS: $(BUILD)/venv-%/ready
+in_venv = KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(BUILD)/venv-$(1)/bin/python -m pytest -q \
+	-p no:cacheprovider
+
+command:
+	@$(setup) build
 	@[ -f $(BUILD)/build.ninja ] || $(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=OFF -DKITH_BENCH=OFF
 	@cmake --build $(BUILD) --target kith
-	@$(MAKE) --no-print-directory $(deploy_venv)/ready
-	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(deploy_venv)/bin/python -m pytest -q \
-	    -p no:cacheprovider tests/e2e/test_deploy.py
 
-$(deploy_venv)/ready: tests/e2e/requirements-deploy.txt
-	@rm -rf $(deploy_venv)
-	@python3 -m venv $(deploy_venv)
-	@$(deploy_venv)/bin/python -m pip --quiet --disable-pip-version-check install -r tests/e2e/requirements-deploy.txt
-	@touch $@
+# Other people's clients and stores, and ours for LangChain and LlamaIndex: 450 MB of packages.
+client-test: python command $(BUILD)/venv-clients/ready ## Try Qdrant's client and the stores that use it, and ours
+	@$(BUILD)/venv-clients/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	    $(BUILD)/python/*.whl
+	@$(call in_venv,clients) tests/clients
+
+page-test: command $(BUILD)/venv-page/ready ## Look at the web page in a real browser, at the width of a phone and of a desk
+	@$(setup) page
+	@$(call in_venv,page) tests/e2e/test_page.py
+
+deploy-test: command $(BUILD)/venv-deploy/ready ## Hold the Kubernetes manifests against the schemas and the command
+	@$(call in_venv,deploy) tests/e2e/test_deploy.py
 
 # The package is built and installed again when one of these changed, and only then.
-package_sources = $(shell find include src cli cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
+package_sources = $(shell find include src cli server web cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
 	VERSION CMakeLists.txt
 venv = $(BUILD)/venv
 pip = $(venv)/bin/python -m pip --quiet --disable-pip-version-check

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The web page of `kith serve` in a real browser, at the width of a phone and of a desk, light and dark: every view is
 drawn without an error and without being wider than the page, queries and likes do what they say, and what lies in
-payloads stays text. Needs playwright (tests/e2e/requirements-page.txt) and Debian's chromium; `make page-test` has
+payloads stays text. Needs playwright (tests/requirements/page.txt) and Debian's chromium; `make page-test` has
 both.
 """
 
