@@ -13,7 +13,7 @@ FUZZ_SECONDS ?= 10
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
-ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search/|segment|topk|traffic_trace)|property/(distance|tile))
+ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search(/|$$)|segment|topk|traffic_trace)|property/(distance|tile))
 # Which tests run with AVX-512 in software: all kernels, and whole searches.
 EMULATED_TESTS ?= ^(property/(distance|numbers|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
 # Which tests the sanitizers run, as ctest's -R takes it.
@@ -74,7 +74,7 @@ $(BUILD)/venv-%/ready: tests/requirements/%.txt
 	@$(setup) python
 	@rm -rf $(@D)
 	@python3 -m venv $(@D)
-	@$(@D)/bin/python -m pip --quiet --disable-pip-version-check install -r $<
+	@$(@D)/bin/python -m pip --quiet --disable-pip-version-check install --no-compile -r $<
 	@touch $@
 .PRECIOUS: $(BUILD)/venv-%/ready
 in_venv = KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(BUILD)/venv-$(1)/bin/python -m pytest -q \
@@ -217,7 +217,8 @@ asan:
 
 tsan:
 	@$(setup) sanitize
-	@$(cmake) -B $(BUILD)/tsan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=thread -DKITH_BENCH=OFF
+	@$(cmake) -B $(BUILD)/tsan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=thread -DKITH_BENCH=OFF \
+	    -DKITH_CLI=OFF
 	@cmake --build $(BUILD)/tsan
 	@TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 \
 	    tools/run_ctest $(BUILD)/tsan -j $(JOBS) -L threads -R '$(SANITIZE_TESTS)' -E '$(TSAN_LEFT_OUT)'
@@ -233,7 +234,7 @@ test-arm: ## Cross-compile for 64-bit ARM, and run kernel and search tests under
 	@$(setup) arm
 	@if [ "$$(uname -m)" = aarch64 ]; then $(MAKE) --no-print-directory test; else \
 	    $(cmake) -B $(BUILD)/arm -DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux-gnu.cmake \
-	        -DKITH_CLI=OFF -DKITH_SERVER=OFF -DKITH_BENCH=OFF && \
+	        -DKITH_CLI=OFF -DKITH_SERVER=OFF -DKITH_BENCH=OFF -DKITH_TESTS_ONLY='$(ARM_TESTS)' && \
 	    cmake --build $(BUILD)/arm && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/arm -j $(JOBS) -L neon -R '$(ARM_TESTS)'; fi
 
