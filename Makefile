@@ -36,7 +36,7 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test \
+.PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test bench-test \
 	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
@@ -63,7 +63,7 @@ test: ## Build, and run all tests at every CPU tier of this machine
 	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=ON
 	@cmake --build $(BUILD)
 	@tools/run_ctest $(BUILD) -j $(JOBS)
-	@$(MAKE) --no-print-directory $(beside) e2e python-test
+	@$(MAKE) --no-print-directory $(beside) e2e python-test bench-test
 
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
@@ -111,6 +111,9 @@ python: ## Build the Python package: a wheel in build/python/, and build/venv/ h
 
 python-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q python/tests
+
+# The programs that measure, on little data.
+bench-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests \
 	    bench/serve/tests
 
