@@ -301,8 +301,9 @@ static void does_not_wait_for_the_slow(void **state) {
             free(answer);
             /* Longer than a request may take, the connection is idle, which is fine. */
             usleep(300000);
+            static const char slow[] = "GET /things/1 HTTP/1.1";
             for (int byte = 0; byte < 20; byte++) {
-                client_send(fd, "GET /things/1 HTTP/1.1" + byte, 1);
+                client_send(fd, &slow[byte], 1);
                 usleep(20000);
             }
             answer = client_read(fd);
