@@ -3,11 +3,11 @@
  * When calls came, from a file. A trace is drawn in bench/traffic/README.md: a header of 512 bytes, then 32 bytes an
  * event, of which the time (microseconds, at 0) and the kind (at 28) matter here. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "fleet/arrivals.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,19 +44,6 @@ struct ks_arrivals {
     uint64_t random;
 };
 
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...) {
-    va_list values;
-    va_start(values, format);
-    if (error) {
-        error->status = status;
-        vsnprintf(error->text, sizeof(error->text), format, values);
-    }
-    va_end(values);
-    return status;
-}
-
 static uint64_t load(const unsigned char *bytes, unsigned count) {
     uint64_t value = 0;
     for (unsigned i = 0; i < count; i++) value |= (uint64_t)bytes[i] << 8 * i;
@@ -72,10 +59,11 @@ static kith_status look(ks_arrivals *arrivals, kith_error *error) {
         return KITH_OK;
     }
     if (got < sizeof(header))
-        return refuse(error, KITH_E_FORMAT, "%s ends at byte %zu, within the header of a trace.", arrivals->path, got);
+        return ks_error(error, KITH_E_FORMAT, "%s ends at byte %zu, within the header of a trace.", arrivals->path,
+                        got);
     if (load(header + AT_VERSION, 4) != VERSION)
-        return refuse(error, KITH_E_VERSION, "%s is a trace of version %llu, and this program reads version %d.",
-                      arrivals->path, (unsigned long long)load(header + AT_VERSION, 4), VERSION);
+        return ks_error(error, KITH_E_VERSION, "%s is a trace of version %llu, and this program reads version %d.",
+                        arrivals->path, (unsigned long long)load(header + AT_VERSION, 4), VERSION);
     arrivals->trace = 1;
     arrivals->events = load(header + AT_EVENTS, 8);
     return KITH_OK;
@@ -83,19 +71,19 @@ static kith_status look(ks_arrivals *arrivals, kith_error *error) {
 
 kith_status ks_arrivals_open(const char *path, unsigned times, ks_arrivals **out, kith_error *error) {
     if (times < 1 || times > TIMES_MAX)
-        return refuse(error, KITH_E_ARG, "One call may stand for 1 to %u, not %u.", TIMES_MAX, times);
+        return ks_error(error, KITH_E_ARG, "One call may stand for 1 to %u, not %u.", TIMES_MAX, times);
     ks_arrivals *arrivals = calloc(1, sizeof(*arrivals));
-    if (!arrivals) return refuse(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
+    if (!arrivals) return ks_error(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
     kith_status status = KITH_OK;
     arrivals->times = times;
     arrivals->path = strdup(path);
     arrivals->file = arrivals->path ? fopen(path, "rbe") : NULL;
     if (!arrivals->path) {
-        status = refuse(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
+        status = ks_error(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
     } else if (!arrivals->file) {
         const int why = errno;
-        status =
-            refuse(error, why == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s cannot be opened: %s.", path, strerror(why));
+        status = ks_error(error, why == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s cannot be opened: %s.", path,
+                          strerror(why));
     }
     if (status == KITH_OK) status = look(arrivals, error);
     if (status != KITH_OK) {
@@ -123,8 +111,8 @@ void ks_arrivals_close(ks_arrivals *arrivals) {
 /* ---- What the file says next: 1, 0 at the end, -1 */
 
 static int bad(const ks_arrivals *arrivals, kith_error *error, const char *what) {
-    refuse(error, KITH_E_FORMAT, "%s: %s %llu %s.", arrivals->path, arrivals->trace ? "event" : "line",
-           (unsigned long long)(arrivals->trace ? arrivals->read : arrivals->line), what);
+    ks_error(error, KITH_E_FORMAT, "%s: %s %llu %s.", arrivals->path, arrivals->trace ? "event" : "line",
+             (unsigned long long)(arrivals->trace ? arrivals->read : arrivals->line), what);
     return -1;
 }
 

@@ -5,25 +5,14 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "error/error.h"
 #include "fleet/inner.h"
 
 enum { LIST_BYTES_MAX = 65536 };
-
-kith_status ks_fleet_refuse(kith_error *error, kith_status status, const char *format, ...) {
-    va_list values;
-    va_start(values, format);
-    if (error) {
-        error->status = status;
-        vsnprintf(error->text, sizeof(error->text), format, values);
-    }
-    va_end(values);
-    return status;
-}
 
 static int is_port(const char *text, size_t bytes) {
     unsigned port = 0;
@@ -100,7 +89,7 @@ static kith_status add_all(const struct addrinfo *found, const ks_place *like, c
         place.address_bytes = found->ai_addrlen;
         if (is_known(places, *count, &place)) continue;
         if (*count == KS_BACKENDS_MAX)
-            return ks_fleet_refuse(error, KITH_E_LIMIT, "There are more than %d servers in the list.", KS_BACKENDS_MAX);
+            return ks_error(error, KITH_E_LIMIT, "There are more than %d servers in the list.", KS_BACKENDS_MAX);
         if (several) {
             getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
             snprintf(place.url, sizeof(place.url), strchr(text, ':') ? "http://[%s]:%s" : "http://%s:%s", text, port);
@@ -116,13 +105,13 @@ static kith_status add(const char *url, size_t bytes, ks_place *places, size_t *
     const char *wrong = NULL;
     const int shown = bytes < KS_URL_MAX ? (int)bytes : KS_URL_MAX;
     if (!ks_place_parse(url, bytes, &place, name, port, &wrong))
-        return ks_fleet_refuse(error, KITH_E_ARG, "The server \"%.*s\" %s.", shown, url, wrong);
+        return ks_error(error, KITH_E_ARG, "The server \"%.*s\" %s.", shown, url, wrong);
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
     struct addrinfo *found = NULL;
     const int failed = getaddrinfo(name, port, &hints, &found);
     if (failed)
-        return ks_fleet_refuse(error, KITH_E_NOTFOUND, "The server \"%.*s\" has no address: %s.", shown, url,
-                               gai_strerror(failed));
+        return ks_error(error, KITH_E_NOTFOUND, "The server \"%.*s\" has no address: %s.", shown, url,
+                        gai_strerror(failed));
     const kith_status status = add_all(found, &place, port, places, count, error);
     freeaddrinfo(found);
     return status;
@@ -145,7 +134,7 @@ kith_status ks_places_find(const char *text, ks_place *places, size_t *count, ki
         if (status != KITH_OK) return status;
         text += bytes;
     }
-    return *count ? KITH_OK : ks_fleet_refuse(error, KITH_E_ARG, "There is no server in the list.");
+    return *count ? KITH_OK : ks_error(error, KITH_E_ARG, "There is no server in the list.");
 }
 
 char *ks_places_read(const char *path, kith_error *error) {
@@ -155,16 +144,15 @@ char *ks_places_read(const char *path, kith_error *error) {
     const size_t got = text ? fread(text, 1, LIST_BYTES_MAX + 1, file) : 0;
     int fine = 0;
     if (!file) {
-        ks_fleet_refuse(error, why == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s cannot be opened: %s.", path,
-                        strerror(why));
+        ks_error(error, why == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s cannot be opened: %s.", path, strerror(why));
     } else if (!text) {
-        ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
+        ks_error(error, KITH_E_NOMEM, "There is no memory for reading %s.", path);
     } else if (ferror(file)) {
-        ks_fleet_refuse(error, KITH_E_IO, "%s cannot be read.", path);
+        ks_error(error, KITH_E_IO, "%s cannot be read.", path);
     } else if (got > LIST_BYTES_MAX) {
-        ks_fleet_refuse(error, KITH_E_LIMIT, "%s has more than 64 KiB, which is no list of backends.", path);
+        ks_error(error, KITH_E_LIMIT, "%s has more than 64 KiB, which is no list of backends.", path);
     } else if (memchr(text, 0, got)) {
-        ks_fleet_refuse(error, KITH_E_FORMAT, "%s has a zero in it: it is no text.", path);
+        ks_error(error, KITH_E_FORMAT, "%s has a zero in it: it is no text.", path);
     } else {
         fine = 1;
         text[got] = 0;

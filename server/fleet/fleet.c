@@ -2,6 +2,7 @@
  *
  * A front: its thread, and what others ask of it. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "fleet/fleet.h"
 
 #include <errno.h>
@@ -80,8 +81,8 @@ static kith_status choose_writer(ks_roster *roster, const found *all, kith_error
     for (size_t i = 0; all->writer_count == 1 && i < roster->set.count; i++)
         if (same_place(&roster->backends[i].place, &all->writers[0])) roster->write_to = i;
     if (roster->write_to != SIZE_MAX) return KITH_OK;
-    return ks_fleet_refuse(error, KITH_E_ARG, "Writes are to go to %s, which is %s.", write_to,
-                           all->writer_count == 1 ? "none of the backends" : "not one address");
+    return ks_error(error, KITH_E_ARG, "Writes are to go to %s, which is %s.", write_to,
+                    all->writer_count == 1 ? "none of the backends" : "not one address");
 }
 
 /* What is known of a backend stays with it. Calls under way are counted where they began. */
@@ -125,7 +126,7 @@ static kith_status change(ks_fleet *fleet, const found *all, kith_error *error) 
     const size_t count = all->count;
     if (is_same(fleet->roster, all->places, count)) return KITH_OK;
     ks_roster *roster = make_roster(fleet, all->places, count, now_ns);
-    if (!roster) return ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
+    if (!roster) return ks_error(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
     const kith_status status = choose_writer(roster, all, error);
     if (status != KITH_OK) {
         free(roster);
@@ -148,7 +149,7 @@ static kith_status change(ks_fleet *fleet, const found *all, kith_error *error) 
 static kith_status look_up(ks_fleet *fleet, const char *list, kith_error *error) {
     found *all = calloc(1, sizeof(*all));
     kith_status status = all ? find_all(fleet, list, all, error)
-                             : ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
+                             : ks_error(error, KITH_E_NOMEM, "There is no memory for a list of backends.");
     if (status == KITH_OK) {
         pthread_mutex_lock(&fleet->lock);
         status = change(fleet, all, error);
@@ -319,20 +320,20 @@ static kith_status open_all(ks_fleet *fleet, kith_error *error) {
     fleet->epoll = epoll_create1(EPOLL_CLOEXEC);
     fleet->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (fleet->epoll < 0 || fleet->event < 0 || epoll_ctl(fleet->epoll, EPOLL_CTL_ADD, fleet->event, &event) < 0)
-        return ks_fleet_refuse(error, KITH_E_IO, "The system refuses an epoll: %s.", strerrordesc_np(errno));
+        return ks_error(error, KITH_E_IO, "The system refuses an epoll: %s.", strerrordesc_np(errno));
     const kith_status status = ks_fleet_reload(fleet, error);
     if (status != KITH_OK) return status;
     fleet->thread_runs = pthread_create(&fleet->thread, NULL, run, fleet) == 0;
     fleet->resolver_runs = fleet->thread_runs && pthread_create(&fleet->resolver, NULL, resolve, fleet) == 0;
-    if (!fleet->resolver_runs) return ks_fleet_refuse(error, KITH_E_NOMEM, "The system refuses a thread.");
+    if (!fleet->resolver_runs) return ks_error(error, KITH_E_NOMEM, "The system refuses a thread.");
     return KITH_OK;
 }
 
 kith_status ks_fleet_start(const ks_fleet_options *options, ks_fleet **out, kith_error *error) {
     if (!options->backends == !options->file)
-        return ks_fleet_refuse(error, KITH_E_ARG, "Backends are named by a list or by a file, not by both.");
+        return ks_error(error, KITH_E_ARG, "Backends are named by a list or by a file, not by both.");
     ks_fleet *fleet = calloc(1, sizeof(*fleet));
-    if (!fleet) return ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a front.");
+    if (!fleet) return ks_error(error, KITH_E_NOMEM, "There is no memory for a front.");
     fleet->options = *options;
     fleet->epoll = fleet->event = -1;
     fleet->queue_end = &fleet->queue;
@@ -347,7 +348,7 @@ kith_status ks_fleet_start(const ks_fleet_options *options, ks_fleet **out, kith
     /* All three, so that none of them is the caller's afterwards. */
     const int copied =
         copy_text(&fleet->options.backends) + copy_text(&fleet->options.file) + copy_text(&fleet->options.write_to);
-    if (copied < 3) status = ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a front.");
+    if (copied < 3) status = ks_error(error, KITH_E_NOMEM, "There is no memory for a front.");
     if (status == KITH_OK) status = open_all(fleet, error);
     if (status != KITH_OK) {
         ks_fleet_stop(fleet);

@@ -157,7 +157,4 @@ struct ks_fleet {
 
 void ks_roster_leave(ks_roster *roster); /* a user fewer */
 void ks_fleet_tell(ks_fleet *fleet, int trouble, const char *format, ...) __attribute__((format(printf, 3, 4)));
-kith_status ks_fleet_refuse(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
 #endif

@@ -2,6 +2,7 @@
  *
  * Asks servers how they are, plainly: a connection each, one after the other, with a limit of time. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "fleet/look.h"
 
 #include <errno.h>
@@ -139,7 +140,7 @@ static kith_status look_at_name(const char *name, const ks_look *look, ks_place 
 kith_status ks_look_at(const ks_look *look, double time_s, ks_scale_sample *sample, unsigned *asked,
                        char silent[KITH_ERROR_TEXT_BYTES], kith_error *error) {
     ks_place *places = calloc(KS_BACKENDS_MAX, sizeof(*places));
-    if (!places) return ks_fleet_refuse(error, KITH_E_NOMEM, "There is no memory for a list of servers.");
+    if (!places) return ks_error(error, KITH_E_NOMEM, "There is no memory for a list of servers.");
     kith_status status = KITH_OK;
     *sample = (ks_scale_sample){.time_s = time_s};
     *asked = 0;
@@ -149,7 +150,7 @@ kith_status ks_look_at(const ks_look *look, double time_s, ks_scale_sample *samp
         at += strspn(at, ", ");
         const size_t bytes = strcspn(at, ", ");
         if (bytes >= sizeof(name)) {
-            status = ks_fleet_refuse(error, KITH_E_ARG, "The address of a server is too long: %.80s...", at);
+            status = ks_error(error, KITH_E_ARG, "The address of a server is too long: %.80s...", at);
         } else if (bytes) {
             memcpy(name, at, bytes);
             name[bytes] = 0;

@@ -7,26 +7,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "error/error.h"
 #include "http/wire.h"
-
-static kith_status failed(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static kith_status failed(kith_error *error, kith_status status, const char *format, ...) {
-    va_list values;
-    if (!error) return status;
-    error->status = status;
-    va_start(values, format);
-    vsnprintf(error->text, sizeof(error->text), format, values);
-    va_end(values);
-    return status;
-}
 
 static int read_address(const char *text, uint16_t port, struct sockaddr_storage *address, socklen_t *size) {
     struct sockaddr_in *four = (struct sockaddr_in *)address;
@@ -53,21 +40,22 @@ static kith_status bind_new(ks_http *http, kith_error *error) {
     socklen_t size;
     const int on = 1;
     if (!read_address(text, port, &address, &size))
-        return failed(error, KITH_E_ARG,
-                      "\"%s\" is no address to listen at: give an IPv4 or IPv6 address in numbers, or localhost", text);
+        return ks_error(error, KITH_E_ARG,
+                        "\"%s\" is no address to listen at: give an IPv4 or IPv6 address in numbers, or localhost",
+                        text);
     http->listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (http->listener < 0) return failed(error, KITH_E_IO, "no socket can be made: %s", strerror(errno));
+    if (http->listener < 0) return ks_error(error, KITH_E_IO, "no socket can be made: %s", strerror(errno));
     http->own_listener = 1;
     /* A port whose last server's connections linger may be taken again; one that is listened at may not. */
     setsockopt(http->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (bind(http->listener, (struct sockaddr *)&address, size) != 0 || listen(http->listener, SOMAXCONN) != 0) {
         if (errno == EADDRINUSE)
-            return failed(error, KITH_E_BUSY,
-                          "port %u at %s is taken: another program listens there; give another --port", port, text);
+            return ks_error(error, KITH_E_BUSY,
+                            "port %u at %s is taken: another program listens there; give another --port", port, text);
         if (errno == EACCES)
-            return failed(error, KITH_E_IO, "port %u at %s may not be listened at: ports below 1024 need privileges",
-                          port, text);
-        return failed(error, KITH_E_IO, "port %u at %s cannot be listened at: %s", port, text, strerror(errno));
+            return ks_error(error, KITH_E_IO, "port %u at %s may not be listened at: ports below 1024 need privileges",
+                            port, text);
+        return ks_error(error, KITH_E_IO, "port %u at %s cannot be listened at: %s", port, text, strerror(errno));
     }
     return KITH_OK;
 }
@@ -78,10 +66,10 @@ static kith_status take_given(ks_http *http, kith_error *error) {
     socklen_t size = sizeof(listening);
     http->listener = http->options.socket;
     if (getsockopt(http->listener, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || !listening)
-        return failed(error, KITH_E_ARG, "file descriptor %d is no listening socket", http->listener);
+        return ks_error(error, KITH_E_ARG, "file descriptor %d is no listening socket", http->listener);
     const int flags = fcntl(http->listener, F_GETFL);
     if (flags < 0 || fcntl(http->listener, F_SETFL, flags | O_NONBLOCK) != 0)
-        return failed(error, KITH_E_IO, "the listening socket cannot be used: %s", strerror(errno));
+        return ks_error(error, KITH_E_IO, "the listening socket cannot be used: %s", strerror(errno));
     return KITH_OK;
 }
 
@@ -91,7 +79,7 @@ kith_status ks_listen(ks_http *http, kith_error *error) {
     struct sockaddr_storage address = {0};
     socklen_t size = sizeof(address);
     if (getsockname(http->listener, (struct sockaddr *)&address, &size) != 0)
-        return failed(error, KITH_E_IO, "the listening socket has no address: %s", strerror(errno));
+        return ks_error(error, KITH_E_IO, "the listening socket has no address: %s", strerror(errno));
     if (address.ss_family == AF_INET) http->port = ntohs(((struct sockaddr_in *)&address)->sin_port);
     if (address.ss_family == AF_INET6) http->port = ntohs(((struct sockaddr_in6 *)&address)->sin6_port);
     return KITH_OK;

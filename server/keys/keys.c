@@ -6,6 +6,7 @@
  *    of it was right shows in the time.
  * 2. All texts of the keys are those of the parsed file, which is kept. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "keys/keys.h"
 
 #include <errno.h>
@@ -14,7 +15,6 @@
 #include <gnutls/gnutls.h>
 #include <jansson.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,19 +31,6 @@ struct ks_keys {
     unsigned char (*hashes)[HASH_BYTES];
 };
 
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...) {
-    va_list values;
-    if (!error) return status;
-    error->status = status;
-    va_start(values, format);
-    vsnprintf(error->text, sizeof(error->text), format, values);
-    va_end(values);
-    return status;
-}
-
 static int hash(const void *bytes, size_t count, unsigned char to[HASH_BYTES]) {
     return gnutls_hash_fast(GNUTLS_DIG_SHA256, bytes, count, to) == 0 ? 0 : -1;
 }
@@ -55,27 +42,27 @@ static kith_status read_text(const char *path, char **text, size_t *bytes, kith_
     kith_status status = KITH_OK;
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return refuse(error, errno == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s: the file of keys cannot be read: %s",
-                      path, strerror(errno));
+        return ks_error(error, errno == ENOENT ? KITH_E_NOTFOUND : KITH_E_IO, "%s: the file of keys cannot be read: %s",
+                        path, strerror(errno));
     if (fstat(fd, &about) != 0 || !S_ISREG(about.st_mode)) {
-        status = refuse(error, KITH_E_DATA, "%s is no file of keys", path);
+        status = ks_error(error, KITH_E_DATA, "%s is no file of keys", path);
     } else if (about.st_mode & S_IROTH) {
         status =
-            refuse(error, KITH_E_DATA, "%s may be read by everybody on this machine: say chmod o-rwx %s", path, path);
+            ks_error(error, KITH_E_DATA, "%s may be read by everybody on this machine: say chmod o-rwx %s", path, path);
     } else if (about.st_mode & S_IWOTH) {
-        status = refuse(error, KITH_E_DATA, "%s may be written by everybody on this machine: say chmod o-rwx %s", path,
-                        path);
+        status = ks_error(error, KITH_E_DATA, "%s may be written by everybody on this machine: say chmod o-rwx %s",
+                          path, path);
     } else if (about.st_size > FILE_MAX) {
-        status = refuse(error, KITH_E_DATA, "%s has more than %d bytes", path, FILE_MAX);
+        status = ks_error(error, KITH_E_DATA, "%s has more than %d bytes", path, FILE_MAX);
     }
     const size_t room = status == KITH_OK ? (size_t)about.st_size : 0;
     char *read_bytes = status == KITH_OK ? malloc(room + 1) : NULL;
-    if (status == KITH_OK && !read_bytes) status = refuse(error, KITH_E_NOMEM, "there is no memory for %s", path);
+    if (status == KITH_OK && !read_bytes) status = ks_error(error, KITH_E_NOMEM, "there is no memory for %s", path);
     size_t used = 0;
     while (status == KITH_OK && used < room) {
         const ssize_t some = read(fd, read_bytes + used, room - used);
         if (some < 0 && errno == EINTR) continue;
-        if (some < 0) status = refuse(error, KITH_E_IO, "%s cannot be read: %s", path, strerror(errno));
+        if (some < 0) status = ks_error(error, KITH_E_IO, "%s cannot be read: %s", path, strerror(errno));
         if (some <= 0) break;
         used += (size_t)some;
     }
@@ -98,7 +85,7 @@ typedef struct entry {
 } entry;
 
 static kith_status bad(const entry *at, const char *member, const char *what) {
-    return refuse(at->error, KITH_E_DATA, "%s: key %zu: \"%s\" %s", at->path, at->number, member, what);
+    return ks_error(at->error, KITH_E_DATA, "%s: key %zu: \"%s\" %s", at->path, at->number, member, what);
 }
 
 static int is_plain(const char *text, size_t length) {
@@ -151,7 +138,7 @@ static kith_status read_collections(const entry *at, ks_key *key) {
     if (!json_is_array(list) || !count || count > COLLECTIONS_MAX)
         return bad(at, "collections", "must be a list of 1 to 4096 names");
     const char **names = calloc(count, sizeof(*names));
-    if (!names) return refuse(at->error, KITH_E_NOMEM, "there is no memory for the keys of %s", at->path);
+    if (!names) return ks_error(at->error, KITH_E_NOMEM, "there is no memory for the keys of %s", at->path);
     key->collections = names;
     for (size_t i = 0; i < count; i++) {
         const json_t *name = json_array_get(list, i);
@@ -182,15 +169,15 @@ static kith_status read_known(const entry *at) {
         size_t i = 0;
         while (i < sizeof(known) / sizeof(*known) && strcmp(name, known[i]) != 0) i++;
         if (i == sizeof(known) / sizeof(*known))
-            return refuse(at->error, KITH_E_DATA, "%s: key %zu has a member \"%.64s\", which no key has", at->path,
-                          at->number, name);
+            return ks_error(at->error, KITH_E_DATA, "%s: key %zu has a member \"%.64s\", which no key has", at->path,
+                            at->number, name);
     }
     return KITH_OK;
 }
 
 static kith_status read_key(const entry *at, ks_key *key, unsigned char to[HASH_BYTES]) {
     if (!json_is_object(at->object))
-        return refuse(at->error, KITH_E_DATA, "%s: key %zu is no object", at->path, at->number);
+        return ks_error(at->error, KITH_E_DATA, "%s: key %zu is no object", at->path, at->number);
     kith_status status = read_known(at);
     if (status == KITH_OK) status = read_member_text(at, "name", 1, &key->name);
     if (status == KITH_OK) status = read_hash(at, to);
@@ -205,9 +192,10 @@ static kith_status no_twins(const ks_keys *keys, const char *path, kith_error *e
     for (size_t i = 0; i < keys->count; i++)
         for (size_t j = 0; j < i; j++) {
             if (memcmp(keys->hashes[i], keys->hashes[j], HASH_BYTES) == 0)
-                return refuse(error, KITH_E_DATA, "%s: keys %zu and %zu have the same \"sha256\"", path, j + 1, i + 1);
+                return ks_error(error, KITH_E_DATA, "%s: keys %zu and %zu have the same \"sha256\"", path, j + 1,
+                                i + 1);
             if (strcmp(keys->keys[i].name, keys->keys[j].name) == 0)
-                return refuse(error, KITH_E_DATA, "%s: keys %zu and %zu have the same \"name\"", path, j + 1, i + 1);
+                return ks_error(error, KITH_E_DATA, "%s: keys %zu and %zu have the same \"name\"", path, j + 1, i + 1);
         }
     return KITH_OK;
 }
@@ -215,10 +203,11 @@ static kith_status no_twins(const ks_keys *keys, const char *path, kith_error *e
 static kith_status read_list(const json_t *list, const char *path, ks_keys *keys, kith_error *error) {
     const size_t count = json_array_size(list);
     if (!json_is_array(list) || !count || count > KS_KEYS_MAX)
-        return refuse(error, KITH_E_DATA, "%s: \"keys\" must be a list of 1 to %d keys", path, KS_KEYS_MAX);
+        return ks_error(error, KITH_E_DATA, "%s: \"keys\" must be a list of 1 to %d keys", path, KS_KEYS_MAX);
     keys->keys = calloc(count, sizeof(*keys->keys));
     keys->hashes = calloc(count, sizeof(*keys->hashes));
-    if (!keys->keys || !keys->hashes) return refuse(error, KITH_E_NOMEM, "there is no memory for the keys of %s", path);
+    if (!keys->keys || !keys->hashes)
+        return ks_error(error, KITH_E_NOMEM, "there is no memory for the keys of %s", path);
     for (size_t i = 0; i < count; i++) {
         const entry at = {path, i + 1, json_array_get(list, i), error};
         keys->count = i + 1;
@@ -238,14 +227,14 @@ kith_status ks_keys_read(const char *path, ks_keys **keys, kith_error *error) {
     ks_keys *made = calloc(1, sizeof(*made));
     if (!made) {
         free(text);
-        return refuse(error, KITH_E_NOMEM, "there is no memory for the keys of %s", path);
+        return ks_error(error, KITH_E_NOMEM, "there is no memory for the keys of %s", path);
     }
     made->file = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &where);
     free(text);
     if (!made->file) {
-        status = refuse(error, KITH_E_DATA, "%s: line %d, column %d: %s", path, where.line, where.column, where.text);
+        status = ks_error(error, KITH_E_DATA, "%s: line %d, column %d: %s", path, where.line, where.column, where.text);
     } else if (!json_is_object(made->file) || json_object_size(made->file) != 1) {
-        status = refuse(error, KITH_E_DATA, "%s must be an object {\"keys\": [...]} and nothing more", path);
+        status = ks_error(error, KITH_E_DATA, "%s must be an object {\"keys\": [...]} and nothing more", path);
     } else {
         status = read_list(json_object_get(made->file, "keys"), path, made, error);
     }
@@ -262,7 +251,7 @@ kith_status ks_keys_open(ks_keys **keys, kith_error *error) {
     if (made) made->keys = calloc(1, sizeof(*made->keys));
     if (!made || !made->keys) {
         free(made);
-        return refuse(error, KITH_E_NOMEM, "there is no memory for a key");
+        return ks_error(error, KITH_E_NOMEM, "there is no memory for a key");
     }
     made->count = 1;
     made->open = 1;
@@ -321,12 +310,12 @@ kith_status ks_key_make(char secret[KS_SECRET_BYTES], char sha256[65], kith_erro
     while (used < KS_SECRET_BYTES - 1) {
         unsigned char random[64];
         if (gnutls_rnd(GNUTLS_RND_KEY, random, sizeof(random)) != 0)
-            return refuse(error, KITH_E_IO, "the system gives no random numbers");
+            return ks_error(error, KITH_E_IO, "the system gives no random numbers");
         for (size_t i = 0; i < sizeof(random) && used < KS_SECRET_BYTES - 1; i++)
             if (random[i] < 248) secret[used++] = letters[random[i] % 62];
     }
     secret[used] = 0;
-    if (hash(secret, used, hashed) != 0) return refuse(error, KITH_E_IO, "GnuTLS gives no SHA-256");
+    if (hash(secret, used, hashed) != 0) return ks_error(error, KITH_E_IO, "GnuTLS gives no SHA-256");
     for (size_t i = 0; i < HASH_BYTES; i++) snprintf(sha256 + 2 * i, 3, "%02x", hashed[i]);
     return KITH_OK;
 }

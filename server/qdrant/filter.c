@@ -9,10 +9,10 @@
  * 4. has_id has ids as the collection does (qdrant/id.h).
  *
  * What cannot be said is refused by its name. */
+#include "error/error.h"
 #include "qdrant/filter.h"
 #include "qdrant/id.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -29,18 +29,7 @@ typedef struct filtering {
     kith_error *error;
 } filtering;
 
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 static kith_status condition(filtering *f, const json_t *value);
-
-static kith_status refuse(kith_error *error, kith_status status, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    error->status = status;
-    vsnprintf(error->text, sizeof error->text, format, arguments);
-    va_end(arguments);
-    return status;
-}
 
 /* Members that are null are as if they were not there. */
 static const json_t *member(const json_t *object, const char *name) {
@@ -66,16 +55,16 @@ kith_status ks_qd_key(const char **key, size_t *bytes, kith_error *error) {
         *key += 1;
         *bytes -= 2;
     }
-    if (*bytes == 0) return refuse(error, KITH_E_ARG, "the key of a payload is empty");
+    if (*bytes == 0) return ks_error(error, KITH_E_ARG, "the key of a payload is empty");
     if (memchr(*key, '[', *bytes) || memchr(*key, '"', *bytes))
-        return refuse(
+        return ks_error(
             error, KITH_E_UNSUPPORTED,
             "the key `%.100s`: paths through arrays, as a[].b, and quotes within a path are not offered by kith", *key);
     return KITH_OK;
 }
 
 static kith_status put_key(filtering *f, const json_t *key) {
-    if (!json_is_string(key)) return refuse(f->error, KITH_E_ARG, "a condition's key must be a text");
+    if (!json_is_string(key)) return ks_error(f->error, KITH_E_ARG, "a condition's key must be a text");
     const char *text = json_string_value(key);
     size_t bytes = json_string_length(key);
     const kith_status status = ks_qd_key(&text, &bytes, f->error);
@@ -105,12 +94,12 @@ static kith_status put_match(filtering *f, const json_t *key, const json_t *matc
     static const char *const kinds[] = {"value", "any", "except", "prefix", NULL};
     const char *name = json_is_object(match) ? stranger(match, kinds) : NULL;
     if (name)
-        return refuse(f->error, KITH_E_UNSUPPORTED,
-                      "a match by `%.60s` is not offered by kith: value, any, except and prefix are", name);
+        return ks_error(f->error, KITH_E_UNSUPPORTED,
+                        "a match by `%.60s` is not offered by kith: value, any, except and prefix are", name);
     size_t kind = 0;
     while (kinds[kind] && !member(match, kinds[kind])) kind++;
     if (!json_is_object(match) || !kinds[kind])
-        return refuse(f->error, KITH_E_ARG, "a match must be an object with a value, any, except or prefix");
+        return ks_error(f->error, KITH_E_ARG, "a match must be an object with a value, any, except or prefix");
     const int except = strcmp(kinds[kind], "except") == 0;
     if (except) {
         ks_json_object(&f->json, NULL);
@@ -141,21 +130,21 @@ static kith_status put_range(filtering *f, const json_t *key, const json_t *rang
 static kith_status on_key(filtering *f, const json_t *value) {
     static const char *const known[] = {"key", "match", "range", "is_empty", "is_null", NULL};
     const char *name = stranger(value, known);
-    if (name) return refuse(f->error, KITH_E_UNSUPPORTED, "a condition with `%.60s` is not offered by kith", name);
+    if (name) return ks_error(f->error, KITH_E_UNSUPPORTED, "a condition with `%.60s` is not offered by kith", name);
     const json_t *key = member(value, "key"), *match = member(value, "match"), *range = member(value, "range"),
                  *empty = member(value, "is_empty"), *null = member(value, "is_null");
     if (!!match + !!range + !!empty + !!null != 1)
-        return refuse(f->error, KITH_E_ARG, "a condition on a key has one of match, range, is_empty and is_null");
+        return ks_error(f->error, KITH_E_ARG, "a condition on a key has one of match, range, is_empty and is_null");
     if (match) return put_match(f, key, match);
     if (range) return put_range(f, key, range);
     if (!json_is_boolean(empty ? empty : null))
-        return refuse(f->error, KITH_E_ARG, "is_empty and is_null beside a key must be true or false");
+        return ks_error(f->error, KITH_E_ARG, "is_empty and is_null beside a key must be true or false");
     return put_empty(f, key, json_is_false(empty ? empty : null));
 }
 
 static kith_status put_ids(filtering *f, const json_t *ids) {
     const json_t *list = ks_array(f->rules->call, ids);
-    if (!list) return refuse(f->error, KITH_E_ARG, "has_id must be an array of ids");
+    if (!list) return ks_error(f->error, KITH_E_ARG, "has_id must be an array of ids");
     kith_status status = KITH_OK;
     ks_json_object(&f->json, NULL);
     ks_json_array(&f->json, "has_id");
@@ -163,11 +152,11 @@ static kith_status put_ids(filtering *f, const json_t *ids) {
         ks_qd_id id;
         const char *why;
         if (ks_qd_id_of(json_array_get(list, i), &id, &why) < 0)
-            status = refuse(f->error, KITH_E_ARG, "has_id, number %zu: %s", i, why);
+            status = ks_error(f->error, KITH_E_ARG, "has_id, number %zu: %s", i, why);
         else if (f->rules->id_kind == KITH_ID_STRING)
             ks_json_bytes(&f->json, NULL, id.text, id.bytes);
         else if (!id.is_number)
-            status = refuse(f->error, KITH_E_ARG, "has_id, number %zu: the ids of this collection are integers", i);
+            status = ks_error(f->error, KITH_E_ARG, "has_id, number %zu: the ids of this collection are integers", i);
         else
             ks_json_uint(&f->json, NULL, id.number);
     }
@@ -225,7 +214,7 @@ static kith_status put_min_should(filtering *f, const json_t *value) {
     const json_t *conditions = member(value, "conditions"), *least = member(value, "min_count");
     if (!json_is_object(value) || !json_is_array(conditions) || !json_is_integer(least) ||
         json_integer_value(least) < 0)
-        return refuse(f->error, KITH_E_ARG, "min_should must have an array of conditions and a min_count");
+        return ks_error(f->error, KITH_E_ARG, "min_should must have an array of conditions and a min_count");
     const size_t of = json_array_size(conditions);
     if ((uint64_t)json_integer_value(least) > of) { /* is never true: not of everything */
         ks_json_array(&f->json, "must_not");
@@ -236,7 +225,7 @@ static kith_status put_min_should(filtering *f, const json_t *value) {
     }
     const size_t count = (size_t)json_integer_value(least);
     if (count > CHOICES_MAX || choices(of, count) > CHOICES_MAX)
-        return refuse(
+        return ks_error(
             f->error, KITH_E_UNSUPPORTED,
             "min_should with %zu of %zu conditions is not offered by kith: there are more than %d ways to choose",
             count, of, CHOICES_MAX);
@@ -249,10 +238,10 @@ static kith_status put_min_should(filtering *f, const json_t *value) {
 static kith_status put_clauses(filtering *f, const json_t *filter) {
     static const char *const known[] = {"must", "should", "must_not", "min_should", NULL};
     const char *name = stranger(filter, known);
-    if (name) return refuse(f->error, KITH_E_UNSUPPORTED, "a filter with `%.60s` is not offered by kith", name);
+    if (name) return ks_error(f->error, KITH_E_UNSUPPORTED, "a filter with `%.60s` is not offered by kith", name);
     if (f->depth >= f->rules->depth_max || f->json.depth > KS_JSON_DEPTH_MAX - DEPTH_OF_LEVEL)
-        return refuse(f->error, KITH_E_LIMIT, "the filter is deeper than %u levels, or than its conditions may be",
-                      f->rules->depth_max);
+        return ks_error(f->error, KITH_E_LIMIT, "the filter is deeper than %u levels, or than its conditions may be",
+                        f->rules->depth_max);
     const json_t *min_should = member(filter, "min_should");
     f->depth++;
     ks_json_object(&f->json, NULL);
@@ -285,10 +274,10 @@ static kith_status put_filter(filtering *f, const json_t *filter) {
 }
 
 static kith_status condition(filtering *f, const json_t *value) {
-    if (!json_is_object(value)) return refuse(f->error, KITH_E_ARG, "a condition of a filter must be an object");
+    if (!json_is_object(value)) return ks_error(f->error, KITH_E_ARG, "a condition of a filter must be an object");
     if (f->json.text->used > TEXT_MAX)
-        return refuse(f->error, KITH_E_LIMIT, "the filter is larger than %d bytes, with min_should spelled out",
-                      TEXT_MAX);
+        return ks_error(f->error, KITH_E_LIMIT, "the filter is larger than %d bytes, with min_should spelled out",
+                        TEXT_MAX);
     if (member(value, "key")) return on_key(f, value);
     const json_t *empty = member(value, "is_empty"), *null = member(value, "is_null");
     const json_t *either = empty ? empty : null;
@@ -299,8 +288,8 @@ static kith_status condition(filtering *f, const json_t *value) {
 
 kith_status ks_qd_filter(const json_t *filter, const ks_qd_filter_rules *rules, ks_text *to, kith_error *error) {
     filtering f = {.rules = rules, .json = KS_JSON(to), .error = error};
-    if (!json_is_object(filter)) return refuse(error, KITH_E_ARG, "a filter must be an object");
+    if (!json_is_object(filter)) return ks_error(error, KITH_E_ARG, "a filter must be an object");
     const kith_status status = put_filter(&f, filter);
-    if (status == KITH_OK && to->failed) return refuse(error, KITH_E_NOMEM, "no memory for the filter");
+    if (status == KITH_OK && to->failed) return ks_error(error, KITH_E_NOMEM, "no memory for the filter");
     return status;
 }

@@ -2,6 +2,7 @@
  *
  * Aliases: rows sorted by alias, and a file of them all, which is written anew with every change. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "shelf/inner.h"
 
 #include <errno.h>
@@ -33,17 +34,17 @@ static kith_status take_rows(ks_shelf *shelf, const json_t *object, kith_error *
     json_t *value;
     const size_t count = json_object_size(object);
     if (count > KS_ALIASES_MAX)
-        return ks_shelf_fail(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": more than %d aliases", shelf->path,
-                             KS_ALIASES_MAX);
+        return ks_error(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": more than %d aliases", shelf->path,
+                        KS_ALIASES_MAX);
     shelf->aliases = calloc(count + 1, sizeof(*shelf->aliases));
-    if (!shelf->aliases) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!shelf->aliases) return ks_error(error, KITH_E_NOMEM, "out of memory");
     json_object_foreach((json_t *)object, alias, value) {
         const char *collection = json_string_value(value);
         size_t place;
         if (!ks_name_valid(alias) || !ks_name_valid(collection))
-            return ks_shelf_fail(error, KITH_E_CORRUPT,
-                                 "%s/.shelf/" ALIASES ": \"%.64s\" must be a name, and have a collection's name",
-                                 shelf->path, alias);
+            return ks_error(error, KITH_E_CORRUPT,
+                            "%s/.shelf/" ALIASES ": \"%.64s\" must be a name, and have a collection's name",
+                            shelf->path, alias);
         /* A folder that was moved is the one collection still. */
         if (shelf->one) collection = shelf->slots[0]->name;
         if (!folder_is_there(shelf, collection) || ks_slot_find(shelf, alias, &place)) continue;
@@ -67,11 +68,10 @@ kith_status ks_aliases_read(ks_shelf *shelf, kith_error *error) {
     const json_t *object = json_object_get(root, "aliases");
     kith_status status;
     if (!root)
-        status = ks_shelf_fail(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": line %d, column %d: %s", shelf->path,
-                               why.line, why.column, why.text);
+        status = ks_error(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": line %d, column %d: %s", shelf->path, why.line,
+                          why.column, why.text);
     else if (!json_is_object(object))
-        status =
-            ks_shelf_fail(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": there is no object \"aliases\"", shelf->path);
+        status = ks_error(error, KITH_E_CORRUPT, "%s/.shelf/" ALIASES ": there is no object \"aliases\"", shelf->path);
     else
         status = take_rows(shelf, object, error);
     json_decref(root);
@@ -101,7 +101,7 @@ static char *encode(const struct rows *rows) {
 /* They become what is on the disk, then what is in memory. */
 static kith_status commit(ks_shelf *shelf, struct rows *rows, kith_error *error) {
     char *text = encode(rows);
-    if (!text) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!text) return ks_error(error, KITH_E_NOMEM, "out of memory");
     const int failed = ks_file_write(shelf->own_fd, ALIASES, text, strlen(text)) == 0 ? 0 : errno;
     free(text);
     if (failed) return ks_shelf_fail_errno(error, failed, "cannot write .shelf/" ALIASES " of", shelf->path);
@@ -123,24 +123,22 @@ static size_t row_find(const struct rows *rows, const char *alias) {
 static kith_status change_one(const ks_shelf *shelf, struct rows *rows, const ks_alias *change, kith_error *error) {
     size_t place;
     if (!ks_name_valid(change->alias))
-        return ks_shelf_fail(error, KITH_E_ARG, "An alias is what a collection's name may be, 1 to %d bytes.",
-                             KS_NAME_MAX);
+        return ks_error(error, KITH_E_ARG, "An alias is what a collection's name may be, 1 to %d bytes.", KS_NAME_MAX);
     const size_t at = row_find(rows, change->alias);
     const int there = at < rows->count && strcmp(rows->row[at].alias, change->alias) == 0;
     if (!change->collection) {
-        if (!there) return ks_shelf_fail(error, KITH_E_NOTFOUND, "There is no alias \"%s\" here.", change->alias);
+        if (!there) return ks_error(error, KITH_E_NOTFOUND, "There is no alias \"%s\" here.", change->alias);
         rows->count--;
         memmove(rows->row + at, rows->row + at + 1, (rows->count - at) * sizeof(*rows->row));
         return KITH_OK;
     }
     if (!ks_slot_find(shelf, change->collection, &place))
-        return ks_shelf_fail(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", change->collection);
+        return ks_error(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", change->collection);
     if (ks_slot_find(shelf, change->alias, &place))
-        return ks_shelf_fail(error, KITH_E_BUSY, "\"%s\" is a collection, and no alias can be called so.",
-                             change->alias);
+        return ks_error(error, KITH_E_BUSY, "\"%s\" is a collection, and no alias can be called so.", change->alias);
     if (!there) {
         if (rows->count >= KS_ALIASES_MAX)
-            return ks_shelf_fail(error, KITH_E_LIMIT, "There are %d aliases, which is the limit.", KS_ALIASES_MAX);
+            return ks_error(error, KITH_E_LIMIT, "There are %d aliases, which is the limit.", KS_ALIASES_MAX);
         memmove(rows->row + at + 1, rows->row + at, (rows->count - at) * sizeof(*rows->row));
         rows->count++;
     }
@@ -151,10 +149,9 @@ static kith_status change_one(const ks_shelf *shelf, struct rows *rows, const ks
 
 /* A copy of the rows with room for more. */
 static kith_status copy_rows(const ks_shelf *shelf, size_t more, struct rows *rows, kith_error *error) {
-    if (more > KS_ALIASES_MAX)
-        return ks_shelf_fail(error, KITH_E_LIMIT, "There are %d aliases at most.", KS_ALIASES_MAX);
+    if (more > KS_ALIASES_MAX) return ks_error(error, KITH_E_LIMIT, "There are %d aliases at most.", KS_ALIASES_MAX);
     rows->row = calloc(shelf->alias_count + more + 1, sizeof(*rows->row));
-    if (!rows->row) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!rows->row) return ks_error(error, KITH_E_NOMEM, "out of memory");
     rows->count = shelf->alias_count;
     if (rows->count) memcpy(rows->row, shelf->aliases, rows->count * sizeof(*rows->row));
     return KITH_OK;
@@ -162,7 +159,7 @@ static kith_status copy_rows(const ks_shelf *shelf, size_t more, struct rows *ro
 
 kith_status ks_shelf_alias(ks_shelf *shelf, const ks_alias *changes, size_t count, kith_error *error) {
     struct rows rows = {0};
-    if (shelf->options.read_only) return ks_shelf_fail(error, KITH_E_BUSY, "This server only reads.");
+    if (shelf->options.read_only) return ks_error(error, KITH_E_BUSY, "This server only reads.");
     pthread_mutex_lock(&shelf->changing);
     kith_status status = copy_rows(shelf, count, &rows, error);
     for (size_t i = 0; i < count && status == KITH_OK; i++) status = change_one(shelf, &rows, &changes[i], error);

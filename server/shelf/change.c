@@ -2,6 +2,7 @@
  *
  * Making and dropping collections. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "shelf/inner.h"
 
 #include <errno.h>
@@ -15,10 +16,10 @@ enum { LEAVING_S = 10 };
 
 static kith_status may_change(const ks_shelf *shelf, kith_error *error) {
     if (shelf->one)
-        return ks_shelf_fail(error, KITH_E_BUSY,
-                             "This server has one collection's folder: collections are made and dropped where it has "
-                             "a folder of them.");
-    if (shelf->options.read_only) return ks_shelf_fail(error, KITH_E_BUSY, "This server only reads.");
+        return ks_error(error, KITH_E_BUSY,
+                        "This server has one collection's folder: collections are made and dropped where it has "
+                        "a folder of them.");
+    if (shelf->options.read_only) return ks_error(error, KITH_E_BUSY, "This server only reads.");
     return KITH_OK;
 }
 
@@ -33,7 +34,7 @@ static int is_taken(ks_shelf *shelf, const char *name, const char **as) {
 static kith_status insert(ks_shelf *shelf, ks_slot *slot, kith_error *error) {
     size_t place;
     ks_slot **slots = malloc((shelf->count + 1) * sizeof(*slots));
-    if (!slots) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!slots) return ks_error(error, KITH_E_NOMEM, "out of memory");
     pthread_rwlock_wrlock(&shelf->lock);
     (void)ks_slot_find(shelf, slot->name, &place);
     if (place) memcpy(slots, shelf->slots, place * sizeof(*slots));
@@ -57,12 +58,12 @@ static kith_status make_folder(ks_shelf *shelf, const char *folder, const kith_c
     char *path = ks_file_join(shelf->path, inside);
     (void)ks_file_remove(making, folder);
     kith_status status =
-        path ? kith_collection_create(path, options, error) : ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+        path ? kith_collection_create(path, options, error) : ks_error(error, KITH_E_NOMEM, "out of memory");
     if (status == KITH_OK && ks_file_rename(making, folder, shelf->fd, folder) != 0)
-        status = errno == EEXIST ? ks_shelf_fail(error, KITH_E_BUSY,
-                                                 "There is a folder %s already, which is no collection that could be "
-                                                 "opened.",
-                                                 folder)
+        status = errno == EEXIST ? ks_error(error, KITH_E_BUSY,
+                                            "There is a folder %s already, which is no collection that could be "
+                                            "opened.",
+                                            folder)
                                  : ks_shelf_fail_errno(error, errno, "cannot make the folder", folder);
     if (status != KITH_OK) (void)ks_file_remove(making, folder);
     free(path);
@@ -76,11 +77,10 @@ static kith_status create(ks_shelf *shelf, const char *name, const kith_collecti
     const char *as;
     ks_slot *slot = NULL;
     ks_name_folder(name, folder);
-    if (is_taken(shelf, name, &as)) return ks_shelf_fail(error, KITH_E_BUSY, "There is %s \"%s\" already.", as, name);
+    if (is_taken(shelf, name, &as)) return ks_error(error, KITH_E_BUSY, "There is %s \"%s\" already.", as, name);
     if (!ks_leaving_wait(shelf, folder, LEAVING_S))
-        return ks_shelf_fail(error, KITH_E_BUSY,
-                             "A collection \"%s\" was dropped, and somebody still works with it: try again later.",
-                             name);
+        return ks_error(error, KITH_E_BUSY,
+                        "A collection \"%s\" was dropped, and somebody still works with it: try again later.", name);
     ks_kept_forget(shelf, folder);
     kith_status status = make_folder(shelf, folder, options, error);
     if (status != KITH_OK) return status;
@@ -95,10 +95,10 @@ static kith_status create(ks_shelf *shelf, const char *name, const kith_collecti
 kith_status ks_shelf_create(ks_shelf *shelf, const char *name, const kith_collection_options *options,
                             kith_error *error) {
     if (!ks_name_valid(name))
-        return ks_shelf_fail(error, KITH_E_ARG,
-                             "A collection's name is 1 to %d bytes of UTF-8 without control characters, \"/\" and "
-                             "\"\\\", and neither \".\" nor \"..\".",
-                             KS_NAME_MAX);
+        return ks_error(error, KITH_E_ARG,
+                        "A collection's name is 1 to %d bytes of UTF-8 without control characters, \"/\" and "
+                        "\"\\\", and neither \".\" nor \"..\".",
+                        KS_NAME_MAX);
     kith_status status = may_change(shelf, error);
     if (status != KITH_OK) return status;
     pthread_mutex_lock(&shelf->changing);
@@ -133,7 +133,7 @@ static kith_status bury(const ks_shelf *shelf, ks_slot *slot, kith_error *error)
 static kith_status drop(ks_shelf *shelf, const char *name, kith_error *error) {
     size_t place;
     if (!ks_slot_find(shelf, name, &place)) /* only we change it */
-        return ks_shelf_fail(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", name);
+        return ks_error(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", name);
     ks_slot *slot = shelf->slots[place];
     const kith_status status = bury(shelf, slot, error);
     if (status != KITH_OK) return status;

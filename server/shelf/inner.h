@@ -69,8 +69,6 @@ struct ks_shelf {
     pthread_t reaper;
 };
 
-kith_status ks_shelf_fail(kith_error *error, kith_status status, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
 /* The same with the system's reason: NOSPACE, NOTFOUND or IO. */
 kith_status ks_shelf_fail_errno(kith_error *error, int number, const char *what, const char *name);
 

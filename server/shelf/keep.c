@@ -2,6 +2,7 @@
  *
  * Texts that are kept about collections, and the folders of their snapshots. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "shelf/inner.h"
 
 #include <errno.h>
@@ -16,7 +17,7 @@ static kith_status kept_name(const ks_shop *shop, const char *what, char name[KE
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789_-";
     const size_t bytes = strspn(what, allowed);
     if (!bytes || what[bytes] || bytes > KS_WHAT_MAX)
-        return ks_shelf_fail(error, KITH_E_ARG, "\"%.64s\" is no word that a text can be kept under.", what);
+        return ks_error(error, KITH_E_ARG, "\"%.64s\" is no word that a text can be kept under.", what);
     snprintf(name, KEPT_NAME_MAX + 1, "%s.%s", ((const ks_slot *)shop)->folder, what);
     return KITH_OK;
 }
@@ -25,7 +26,7 @@ static kith_status keep(ks_shelf *shelf, const ks_slot *slot, const char *name, 
                         kith_error *error) {
     /* A text of one that was dropped would be taken for the next one's of that name. */
     if (atomic_load(&slot->dropped))
-        return ks_shelf_fail(error, KITH_E_NOTFOUND, "The collection \"%s\" was dropped.", slot->name);
+        return ks_error(error, KITH_E_NOTFOUND, "The collection \"%s\" was dropped.", slot->name);
     const int kept = ks_file_folder(shelf->own_fd, "kept");
     if (kept < 0) return ks_shelf_fail_errno(error, errno, "cannot open the folder .shelf/kept of", shelf->path);
     const int done = text ? ks_file_write(kept, name, text, bytes) : ks_file_remove(kept, name);
@@ -40,9 +41,9 @@ kith_status ks_shelf_keep(ks_shelf *shelf, const ks_shop *shop, const char *what
     kith_status status = kept_name(shop, what, name, error);
     if (status != KITH_OK) return status;
     if (bytes > KS_KEPT_MAX)
-        return ks_shelf_fail(error, KITH_E_LIMIT, "A text of %zu bytes is too long to be kept: %d are allowed.", bytes,
-                             KS_KEPT_MAX);
-    if (shelf->options.read_only) return ks_shelf_fail(error, KITH_E_BUSY, "This server only reads.");
+        return ks_error(error, KITH_E_LIMIT, "A text of %zu bytes is too long to be kept: %d are allowed.", bytes,
+                        KS_KEPT_MAX);
+    if (shelf->options.read_only) return ks_error(error, KITH_E_BUSY, "This server only reads.");
     pthread_mutex_lock(&shelf->changing);
     status = keep(shelf, (const ks_slot *)shop, name, text, bytes, error);
     pthread_mutex_unlock(&shelf->changing);
@@ -98,7 +99,7 @@ kith_status ks_shelf_snapshots(ks_shelf *shelf, const ks_shop *shop, char **path
     if (failed) return ks_shelf_fail_errno(error, failed, "cannot make the folder .shelf/snapshots of", shelf->path);
     snprintf(inside, sizeof(inside), ".shelf/snapshots/%s", folder);
     char *joined = ks_file_join(shelf->path, inside);
-    if (!joined) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!joined) return ks_error(error, KITH_E_NOMEM, "out of memory");
     *path = joined;
     return KITH_OK;
 }

@@ -3,26 +3,16 @@
  * Opening a shelf, and finding what is on it. Borrowing takes a lock for reading, a search among sorted names, and a
  * count. */
 #define _GNU_SOURCE
+#include "error/error.h"
 #include "shelf/inner.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-kith_status ks_shelf_fail(kith_error *error, kith_status status, const char *format, ...) {
-    if (!error) return status;
-    va_list values;
-    va_start(values, format);
-    error->status = status;
-    (void)vsnprintf(error->text, sizeof(error->text), format, values);
-    va_end(values);
-    return status;
-}
 
 kith_status ks_shelf_fail_errno(kith_error *error, int number, const char *what, const char *name) {
     const kith_status status = number == ENOSPC || number == EDQUOT    ? KITH_E_NOSPACE
@@ -30,7 +20,7 @@ kith_status ks_shelf_fail_errno(kith_error *error, int number, const char *what,
                                : number == ENOMEM                      ? KITH_E_NOMEM
                                                                        : KITH_E_IO;
     char reason[128];
-    return ks_shelf_fail(error, status, "%s %s: %s", what, name, strerror_r(number, reason, sizeof(reason)));
+    return ks_error(error, status, "%s %s: %s", what, name, strerror_r(number, reason, sizeof(reason)));
 }
 
 /* ---- Places ------------------------------------------------------------------------------------------------------ */
@@ -81,7 +71,7 @@ kith_status ks_shelf_borrow(ks_shelf *shelf, const char *name, ks_shop **shop, k
         (ks_alias_find(shelf, name, &place) && ks_slot_find(shelf, shelf->aliases[place].collection, &place)))
         found = borrow_at(shelf, place);
     pthread_rwlock_unlock(&shelf->lock);
-    if (!found) return ks_shelf_fail(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", name);
+    if (!found) return ks_error(error, KITH_E_NOTFOUND, "There is no collection \"%.64s\" here.", name);
     *shop = found;
     return KITH_OK;
 }
@@ -116,7 +106,7 @@ static kith_status open_collection(const ks_shelf *shelf, const char *path, ks_s
     if (status != KITH_OK) return status;
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     status = kith_collection_get_info(slot->shop.collection, &info);
-    if (status != KITH_OK) return ks_shelf_fail(error, status, "%s: cannot be asked what it is like", path);
+    if (status != KITH_OK) return ks_error(error, status, "%s: cannot be asked what it is like", path);
     slot->shop.id_kind = info.id_kind;
     slot->shop.vector_count = info.vectors;
     slot->shop.segment_field = info.segment_field;
@@ -126,7 +116,7 @@ static kith_status open_collection(const ks_shelf *shelf, const char *path, ks_s
 kith_status ks_slot_open(ks_shelf *shelf, const char *folder, const char *name, ks_slot **out, kith_error *error) {
     ks_slot *slot = calloc(1, sizeof(*slot));
     char *path = shelf->one ? strdup(shelf->path) : ks_file_join(shelf->path, folder);
-    kith_status status = slot && path ? KITH_OK : ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    kith_status status = slot && path ? KITH_OK : ks_error(error, KITH_E_NOMEM, "out of memory");
     if (status == KITH_OK) {
         atomic_init(&slot->borrowed, 1);
         atomic_init(&slot->dropped, 0);
@@ -156,11 +146,11 @@ struct opening {
 static kith_status add_opened(ks_shelf *shelf, ks_slot *slot, kith_error *error) {
     size_t place;
     ks_slot **slots = realloc(shelf->slots, (shelf->count + 1) * sizeof(*slots));
-    if (!slots) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!slots) return ks_error(error, KITH_E_NOMEM, "out of memory");
     shelf->slots = slots;
     if (ks_slot_find(shelf, slot->name, &place))
-        return ks_shelf_fail(error, KITH_E_BUSY, "The folders %s and %s are both called \"%s\": rename one of them.",
-                             slots[place]->folder, slot->folder, slot->name);
+        return ks_error(error, KITH_E_BUSY, "The folders %s and %s are both called \"%s\": rename one of them.",
+                        slots[place]->folder, slot->folder, slot->name);
     memmove(slots + place + 1, slots + place, (shelf->count - place) * sizeof(*slots));
     slots[place] = slot;
     shelf->count++;
@@ -178,7 +168,7 @@ static kith_status open_folder(const struct opening *opening, const char *folder
     if (!is_one) return KITH_OK;
     kith_status status;
     if (!ks_name_of_folder(folder, name))
-        status = ks_shelf_fail(&why, KITH_E_ARG, "The folder %.200s is called as no collection is: rename it.", folder);
+        status = ks_error(&why, KITH_E_ARG, "The folder %.200s is called as no collection is: rename it.", folder);
     else
         status = ks_slot_open(opening->shelf, folder, name, &slot, &why);
     if (status == KITH_OK) {
@@ -196,7 +186,7 @@ static kith_status open_all(const struct opening *opening, kith_error *error) {
     kith_status status = KITH_OK;
     for (char **folder = folders; *folder && status == KITH_OK; folder++) status = open_folder(opening, *folder);
     ks_file_names_free(folders);
-    return status == KITH_OK ? status : ks_shelf_fail(error, status, "out of memory");
+    return status == KITH_OK ? status : ks_error(error, status, "out of memory");
 }
 
 static kith_status open_one(ks_shelf *shelf, kith_error *error) {
@@ -204,9 +194,9 @@ static kith_status open_one(ks_shelf *shelf, kith_error *error) {
     const char *last = strrchr(shelf->path, '/') + 1;
     ks_slot *slot = NULL;
     if (!ks_name_of_folder(last, name))
-        return ks_shelf_fail(error, KITH_E_ARG,
-                             "%s: a collection's name is 1 to %d bytes, without control characters: rename the folder",
-                             shelf->path, KS_NAME_MAX);
+        return ks_error(error, KITH_E_ARG,
+                        "%s: a collection's name is 1 to %d bytes, without control characters: rename the folder",
+                        shelf->path, KS_NAME_MAX);
     kith_status status = ks_slot_open(shelf, KS_SHELF_OWN, name, &slot, error);
     if (status != KITH_OK) return status;
     status = add_opened(shelf, slot, error);
@@ -243,7 +233,7 @@ static kith_status open_own(ks_shelf *shelf, kith_error *error) {
 
 static kith_status make(const char *path, const ks_shelf_options *options, ks_shelf **out, kith_error *error) {
     ks_shelf *shelf = calloc(1, sizeof(*shelf));
-    if (!shelf) return ks_shelf_fail(error, KITH_E_NOMEM, "out of memory");
+    if (!shelf) return ks_error(error, KITH_E_NOMEM, "out of memory");
     shelf->fd = shelf->own_fd = -1;
     if (options) shelf->options = *options;
     pthread_mutex_init(&shelf->changing, NULL);
@@ -263,7 +253,7 @@ kith_status ks_shelf_open(const char *path, const ks_shelf_options *options,
                           void (*trouble)(void *context, const char *name, const kith_error *error), void *context,
                           ks_shelf **out, kith_error *error) {
     ks_shelf *shelf = NULL;
-    if (!path || !out) return ks_shelf_fail(error, KITH_E_ARG, "ks_shelf_open: an argument is NULL");
+    if (!path || !out) return ks_error(error, KITH_E_ARG, "ks_shelf_open: an argument is NULL");
     kith_status status = make(path, options, &shelf, error);
     /* A collection first: what is ours is made beside it only when nobody else has it. */
     if (status == KITH_OK && shelf->one) status = open_one(shelf, error);
