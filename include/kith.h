@@ -419,6 +419,18 @@ typedef enum kith_first_level {
     KITH_FIRST_LEVEL_ON = 2
 } kith_first_level;
 
+/* What an index has besides the vectors and their codes. Since 0.3. */
+typedef enum kith_index_type {
+    KITH_INDEX_AUTO = 0,  /* lists by the number of rows, and a graph where single queries gain from it */
+    KITH_INDEX_FLAT = 1,  /* neither: every search looks at all codes */
+    KITH_INDEX_IVF = 2,   /* lists */
+    KITH_INDEX_GRAPH = 3, /* lists, for batches, and a graph, for few queries at a time */
+    KITH_INDEX_HNSW = 4,  /* layers of graphs [Malkov, Yashunin 2016] over the vectors themselves */
+    KITH_INDEX_LSH = 5,   /* hash tables: cross-polytopes for numbers [Andoni et al. 2015], samples of bits [Indyk,
+                           * Motwani 1998] for hamming, minima of permutations [Broder 1997] for jaccard */
+    KITH_INDEX_PQ = 6     /* product codes of all vectors [Jegou, Douze, Schmid 2011], in one list */
+} kith_index_type;
+
 typedef struct kith_build_options {
     size_t struct_size;
     kith_metric metric; /* NONE: l2 for numbers, hamming for bits */
@@ -444,6 +456,15 @@ typedef struct kith_build_options {
     void *progress_context;
     int no_sigbus_handler; /* as in kith_open_options: calibration opens what was built. Since 0.2 */
     int reserved;          /* ignored */
+    /* The following since 0.3. */
+    kith_index_type index;  /* KITH_E_UNSUPPORTED where the metric or another option does not allow it */
+    unsigned graph_degree;  /* neighbours of each vector: 32, 48 or 64; 0: 32 */
+    unsigned graph_bits;    /* of a dimension of an edge's code: 1, 2 or 4; 0: as a sample says */
+    int graph_lean;         /* non-zero: edges without codes: a third of the memory, slower searches */
+    unsigned hnsw_m;        /* 2..128: edges that an insertion makes in each layer; 0: 16 */
+    unsigned hnsw_ef;       /* ef_construction, hnsw_m..10,000; 0: 200 */
+    unsigned lsh_tables;    /* 1..1,024; 0: by rows */
+    unsigned lsh_functions; /* of a table's key, 1..64; 0: by rows */
 } kith_build_options;
 #define KITH_BUILD_OPTIONS_INIT                                                                                        \
     { .struct_size = sizeof(kith_build_options) }
@@ -481,6 +502,9 @@ typedef struct kith_open_options {
     int no_sigbus_handler; /* non-zero: do not install the handler that survives truncation of a mapped file */
     int populate;          /* non-zero: ask the system to read the file into memory now */
     int reserved;          /* ignored */
+    int copy_hot;  /* non-zero: copy what searches of a graph read most into memory that the system can back with
+                            * huge pages, in the background; searches use the map until it is there. Since 0.3 */
+    int reserved2; /* ignored */
 } kith_open_options;
 #define KITH_OPEN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_open_options) }
@@ -514,6 +538,10 @@ typedef struct kith_index_info {
     kith_section_info section[KITH_SECTIONS_MAX];
     double near_duplicates; /* share of the vectors that have another one very near, as the last calibration by stored
                              * vectors found: copies, one thing in several colours. 0: none, or not measured */
+    /* The following since 0.3; 0 where there is none. */
+    unsigned graph_degree, graph_bits; /* graph_bits 0 beside a degree: lean */
+    unsigned hnsw_m, lsh_tables;
+    uint64_t hot_bytes; /* what kith_open_options.copy_hot has copied so far; 0: not asked for, or not yet */
 } kith_index_info;
 #define KITH_INDEX_INFO_INIT                                                                                           \
     { .struct_size = sizeof(kith_index_info) }
@@ -613,7 +641,12 @@ typedef enum kith_plan {
     KITH_PLAN_SCAN = 2,   /* int8 tiles with bounds, then re-rank */
     KITH_PLAN_LEVELS = 3, /* first level, then tiles, then re-rank; KITH_E_UNSUPPORTED without a first level */
     KITH_PLAN_GATHER = 4, /* only the allowed vectors, by the defining kernel; needs a filter */
-    KITH_PLAN_IVF = 5     /* the nearest lists only: approximate; KITH_E_UNSUPPORTED with one list */
+    KITH_PLAN_IVF = 5,    /* the nearest lists only: approximate; KITH_E_UNSUPPORTED with one list */
+    /* Approximate, KITH_E_UNSUPPORTED where the index has none of it; kith_search_options.effort is theirs. Since 0.3. */
+    KITH_PLAN_GRAPH = 6,
+    KITH_PLAN_HNSW = 7,
+    KITH_PLAN_LSH = 8,
+    KITH_PLAN_PQ = 9 /* the second code of every vector, then the best of them again */
 } kith_plan;
 
 /* Which codes the ivf plan scans. */
@@ -628,7 +661,7 @@ typedef enum kith_scan_code {
                            * KITH_E_UNSUPPORTED without originals. Since 0.3 */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf" and "auto", "int8", "second", "levels", "first", "rows": static
+/* "auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq" and "auto", "int8", "second", "levels", "first", "rows": static
  * text, "?" for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
  * Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
@@ -666,6 +699,8 @@ typedef struct kith_explain {
     uint64_t candidates;                      /* pairs whose bounds reached the threshold of their moment */
     uint64_t reranked;                        /* pairs scored by the defining kernel */
     uint64_t total_ns, stage_ns[KITH_STAGES]; /* stages: summed over threads */
+    size_t effort;                            /* of plans graph, hnsw, lsh. Since 0.3 */
+    uint64_t visited; /* (query, vector) pairs whose edges or buckets were looked at. Since 0.3 */
 } kith_explain;
 #define KITH_EXPLAIN_INIT                                                                                              \
     { .struct_size = sizeof(kith_explain) }
@@ -695,6 +730,10 @@ typedef struct kith_search_options {
     size_t rerank; /* plan IVF: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
     kith_scan_code code;
     int reserved; /* ignored */
+    /* How much plans look at before they stop; 0: by target_recall, or a middling value without one. Graph: the walk
+     * goes on while the nearest vertex in sight is less than 1 + effort/1000 times as far (squared) as the k-th best so
+     * far. Hnsw: ef, at least k. Lsh: buckets of each table. Since 0.3. */
+    size_t effort;
 } kith_search_options;
 #define KITH_SEARCH_OPTIONS_INIT                                                                                       \
     { .struct_size = sizeof(kith_search_options) }
@@ -812,9 +851,9 @@ typedef struct kith_tune_options {
 typedef struct kith_tuned {
     kith_plan plan;
     kith_scan_code code;
-    size_t k, batch, nprobe, rerank;
-    double recall;       /* mean over the calibration's queries */
-    double recall_error; /* standard error of that mean */
+    size_t k, batch, nprobe, rerank; /* nprobe: of plans graph, hnsw and lsh the effort */
+    double recall;                   /* mean over the calibration's queries */
+    double recall_error;             /* standard error of that mean */
     double lost;     /* share of true neighbours that were met and not among the candidates; what else is missing from
                       * recall lies in other lists */
     double query_ns; /* processor time of one query, on one thread */

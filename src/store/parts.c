@@ -66,6 +66,15 @@ static const struct {
     HEAD(KI_FAMILY_COLUMNS, "columns"),
     PART(KI_PART_DIRECTORY, "columns", "directory", 0),
     PART(KI_PART_COLUMN_DATA, "columns", "data", 0),
+    HEAD(KI_FAMILY_GRAPH, "graph"),
+    PART(KI_PART_GRAPH_MODEL, "graph", "model", 0),
+    PART(KI_PART_GRAPH_ROWS, "graph", "rows", 0),
+    HEAD(KI_FAMILY_HNSW, "hnsw"),
+    PART(KI_PART_HNSW_MODEL, "hnsw", "model", 0),
+    PART(KI_PART_HNSW_LINKS, "hnsw", "links", 0),
+    HEAD(KI_FAMILY_LSH, "lsh"),
+    PART(KI_PART_LSH_MODEL, "lsh", "model", 0),
+    PART(KI_PART_LSH_TABLES, "lsh", "tables", 0),
 };
 enum { KNOWN = sizeof(known) / sizeof(*known) };
 
@@ -83,6 +92,9 @@ static const char *const family_names[] = {
     [KI_FAMILY_CALIBRATION] = "calibration",
     [KI_FAMILY_ROWS] = "rows",
     [KI_FAMILY_COLUMNS] = "columns",
+    [KI_FAMILY_GRAPH] = "graph",
+    [KI_FAMILY_HNSW] = "hnsw",
+    [KI_FAMILY_LSH] = "lsh",
 };
 
 const char *ki_family_name(uint32_t family) {

@@ -38,7 +38,10 @@ typedef enum ki_family {
     KI_FAMILY_META = 10,
     KI_FAMILY_CALIBRATION = 11,
     KI_FAMILY_ROWS = 12,
-    KI_FAMILY_COLUMNS = 13
+    KI_FAMILY_COLUMNS = 13,
+    KI_FAMILY_GRAPH = 14,
+    KI_FAMILY_HNSW = 15,
+    KI_FAMILY_LSH = 16
 } ki_family;
 
 /* A file's parts lie in ascending order, as they are planned. */
@@ -78,9 +81,15 @@ typedef enum ki_part_id {
     KI_PART_KEYS = KI_PART(KI_FAMILY_ROWS, 1),               /* of tables: u64 a row, ascending */
     KI_PART_TEXT_ENDS = KI_PART(KI_FAMILY_ROWS, 2),          /* string ids by row: u64 ends */
     KI_PART_TEXT_BYTES = KI_PART(KI_FAMILY_ROWS, 3),
-    KI_PART_TEXT_ORDER = KI_PART(KI_FAMILY_ROWS, 4),    /* u32 rows by ascending string */
-    KI_PART_DIRECTORY = KI_PART(KI_FAMILY_COLUMNS, 1),  /* the columns: fields, types, counts and places */
-    KI_PART_COLUMN_DATA = KI_PART(KI_FAMILY_COLUMNS, 2) /* their bytes, column by column */
+    KI_PART_TEXT_ORDER = KI_PART(KI_FAMILY_ROWS, 4),     /* u32 rows by ascending string */
+    KI_PART_DIRECTORY = KI_PART(KI_FAMILY_COLUMNS, 1),   /* the columns: fields, types, counts and places */
+    KI_PART_COLUMN_DATA = KI_PART(KI_FAMILY_COLUMNS, 2), /* their bytes, column by column */
+    KI_PART_GRAPH_MODEL = KI_PART(KI_FAMILY_GRAPH, 1),   /* what all rows share: graph/row.h */
+    KI_PART_GRAPH_ROWS = KI_PART(KI_FAMILY_GRAPH, 2),    /* a row a vector: itself, its neighbours and their codes */
+    KI_PART_HNSW_MODEL = KI_PART(KI_FAMILY_HNSW, 1),     /* what all layers share, and the level of each vector */
+    KI_PART_HNSW_LINKS = KI_PART(KI_FAMILY_HNSW, 2),
+    KI_PART_LSH_MODEL = KI_PART(KI_FAMILY_LSH, 1), /* the hash functions */
+    KI_PART_LSH_TABLES = KI_PART(KI_FAMILY_LSH, 2) /* positions by bucket */
 } ki_part_id;
 
 /* All static. "lists", ...; "lists/supers", ...; "section 'lists', part 'supers'", ... Others are "unknown",
