@@ -40,9 +40,9 @@ kith_status ki_graph_run(ki_graph_build *build, size_t pieces, ki_pool_fn fn, vo
 
 uint64_t ki_graph_build_bytes(const ki_graph_input *input) {
     const uint64_t width = ki_graph_width(input->dim) + KI_GRAPH_STEP;
-    /* Codes with four numbers each; edges with both counts; the edges once more while they are turned round; elders,
+    /* Codes with five numbers each; edges with both counts; the edges once more while they are turned round; elders,
      * members and reached vertices. */
-    const uint64_t each = width + 4 * sizeof(float) + 2 * input->degree * sizeof(uint32_t) + 2 + 6 * sizeof(uint32_t);
+    const uint64_t each = width + 5 * sizeof(float) + 2 * input->degree * sizeof(uint32_t) + 2 + 6 * sizeof(uint32_t);
     return input->rows * each + input->lists * width * sizeof(float);
 }
 
@@ -57,6 +57,7 @@ static kith_status start(ki_graph_build *build, kith_error *error) {
     if (status == KITH_OK) status = ki_graph_find_twins(build, error);
     if (status == KITH_OK) status = ki_graph_make_cells(build, error);
     if (status == KITH_OK) status = ki_graph_find_near(build, error);
+    if (status == KITH_OK) status = ki_graph_widen(build, error);
     if (status == KITH_OK) status = ki_graph_link(build, error);
     if (status == KITH_OK) status = ki_graph_hang_twins(build, error);
     if (status == KITH_OK) status = ki_graph_choose_entries(build, error);
@@ -85,6 +86,7 @@ void ki_graph_build_free(ki_graph_build *build) {
     free(build->codes.code);
     free(build->codes.scale);
     free(build->codes.square);
+    free(build->codes.product);
     free(build->codes.norm);
     free(build->codes.start);
     free(build->elder);

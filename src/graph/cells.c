@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum {
-    FEW = 8192,       /* elders, among which all are compared with all */
+    FEW = 4096,       /* elders, among which all are compared with all */
     RUN = 64,         /* elders of a cell then */
     LONGEST = 1024,   /* mean rows of a list, beyond which lists are no cells */
     PER_LEADER = 128, /* elders of a leader's cell, about */
@@ -83,7 +83,7 @@ static void choose_leaders(void *context, size_t piece, unsigned worker) {
             for (unsigned q = 0; q < taken; q++)
                 for (size_t v = 0; v < KI_BLOCK && block * KI_BLOCK + v < l->leaders; v++) {
                     const size_t at = block * KI_BLOCK + v;
-                    const float apart = ki_graph_apart(codes, l->elder[i + q], l->leader[at], dot[q][v]);
+                    const float apart = ki_graph_apart_by(codes, l->elder[i + q], l->leader[at], dot[q][v]);
                     if (apart >= best[i + q - first]) continue;
                     best[i + q - first] = apart;
                     l->choice[i + q] = (uint32_t)at;

@@ -30,9 +30,11 @@ static void finish_code(ki_graph_codes *codes, uint64_t v) {
     const int8_t *code = codes->code + v * codes->bytes;
     int32_t sum = 0, square = 0;
     for (size_t j = 0; j < codes->bytes; j++) {
+        if (j == codes->width) codes->product[v] = square;
         sum += code[j];
         square += code[j] * code[j];
     }
+    if (codes->bytes == codes->width) codes->product[v] = square;
     codes->start[v] = -128 * sum;
     codes->square[v] = codes->scale[v] * codes->scale[v] * (float)square;
 }
@@ -104,9 +106,11 @@ static kith_status make_room(ki_graph_build *build, kith_error *error) {
     codes->scale = ki_alloc_array(rows, sizeof(float));
     codes->square = ki_alloc_array(rows, sizeof(float));
     codes->norm = ki_alloc_array(rows, sizeof(float));
+    codes->product = ki_alloc_array(rows, sizeof(int32_t));
     codes->start = ki_alloc_array(rows, sizeof(int32_t));
     build->signs = ki_alloc_array(ki_rotate_bytes(codes->width), 1);
-    if (codes->code && codes->scale && codes->square && codes->norm && codes->start && build->signs) return KITH_OK;
+    if (codes->code && codes->scale && codes->square && codes->product && codes->norm && codes->start && build->signs)
+        return KITH_OK;
     return ki_fail(error, KITH_E_NOMEM, "out of memory for the codes of a graph of %llu vectors",
                    (unsigned long long)rows);
 }

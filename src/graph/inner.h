@@ -12,6 +12,7 @@
 #define KI_GRAPH_INNER_H
 
 #include "graph/build.h"
+#include "kernel/residual.h"
 #include "kernel/tile.h"
 #include "kernel/topk.h"
 
@@ -25,6 +26,7 @@ typedef struct ki_graph_codes {
     int8_t *code;        /* rows x bytes */
     float *scale;        /* rows, each array */
     float *square;       /* |a c|^2 */
+    int32_t *product;    /* <c, c> without the height */
     float *norm;         /* N_x */
     int32_t *start;      /* -128 * sum of the code */
 } ki_graph_codes;
@@ -34,9 +36,14 @@ static inline const int8_t *ki_graph_code(const ki_graph_codes *codes, uint32_t 
 }
 
 /* I1 */
-static inline float ki_graph_apart(const ki_graph_codes *codes, uint32_t x, uint32_t y, int32_t dot) {
+static inline float ki_graph_apart_by(const ki_graph_codes *codes, uint32_t x, uint32_t y, int32_t dot) {
     const float apart = codes->square[x] + codes->square[y] - 2 * (codes->scale[x] * codes->scale[y] * (float)dot);
     return apart > 0 ? apart : 0;
+}
+
+static inline float ki_graph_apart(const ki_graph_codes *codes, uint32_t x, uint32_t y) {
+    const int32_t dot = ki_residual()->dot(ki_graph_code(codes, x), ki_graph_code(codes, y), codes->bytes);
+    return ki_graph_apart_by(codes, x, y, dot);
 }
 
 /* Elders in small groups of vectors that lie near each other. */
@@ -84,6 +91,7 @@ kith_status ki_graph_code_rows(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_find_twins(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_make_cells(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_find_near(ki_graph_build *build, kith_error *error);
+kith_status ki_graph_widen(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_link(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_hang_twins(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_choose_entries(ki_graph_build *build, kith_error *error);
@@ -95,27 +103,20 @@ uint32_t ki_graph_entries(uint64_t rows);
 
 /* ---- prune.c ----------------------------------------------------------------------------------------------------- */
 
-enum { KI_PRUNE_MAX = 256 /* candidates of one vertex, a multiple of KI_BLOCK */ };
+enum { KI_PRUNE_MAX = 256 };
 
-/* Candidates of one vertex, and the memory to choose among them. One worker's. */
+/* Candidates of one vertex. */
 typedef struct ki_graph_pruner {
-    const ki_graph_codes *codes;
-    uint8_t *blocks; /* codes of candidates, as tile kernels read them */
     size_t count;
-    uint32_t id[KI_PRUNE_MAX];
-    float apart[KI_PRUNE_MAX];    /* from the vertex */
-    uint16_t order[KI_PRUNE_MAX]; /* by (apart, id) */
+    uint32_t id[KI_PRUNE_MAX]; /* distinct, none of them the vertex */
+    float apart[KI_PRUNE_MAX]; /* from the vertex */
+    uint16_t order[KI_PRUNE_MAX];
     uint8_t out[KI_PRUNE_MAX];
 } ki_graph_pruner;
 
-int ki_graph_pruner_create(const ki_graph_codes *codes, ki_graph_pruner *pruner); /* 0: out of memory */
-void ki_graph_pruner_free(ki_graph_pruner *pruner);
-/* Distances of x and ids, `count` of any number; blocks are worked in. */
-void ki_graph_apart_all(ki_graph_pruner *pruner, uint32_t x, const uint32_t *id, size_t count, float *apart);
-/* Choose at most `degree` of id[0..count], distinct and not x, count <= KI_PRUNE_MAX: first those that no chosen one
- * is nearer to, by alpha, the nearest first; *chosen is how many. Then the nearest of the others, while there are places.
- * Returns how many there are in all. */
-size_t ki_graph_prune(ki_graph_pruner *pruner, uint32_t x, const uint32_t *id, size_t count, size_t degree, float alpha,
-                      uint32_t *edge, size_t *chosen);
+/* Choose at most `degree` of them: first those that no chosen one is nearer to, by alpha, the nearest first; *chosen is
+ * how many. Then the nearest of the others, while there are places. Returns how many there are in all. */
+size_t ki_graph_prune(const ki_graph_codes *codes, ki_graph_pruner *pruner, size_t degree, float alpha, uint32_t *edge,
+                      size_t *chosen);
 
 #endif

@@ -15,12 +15,12 @@ enum {
     GROUP = 128, /* elders whose nearest are sought together */
     CHUNK = 16,  /* blocks of others that they meet at a time */
     HITS = 512,
-    LOOK_AT = 1500, /* others that an elder is compared with, at least */
-    LEAST_CELLS = 8,
+    LOOK_AT = 4000, /* others that an elder is compared with, at least */
+    LEAST_CELLS = 24,
     KEEP_MAX = 96,
     ROOM = 4 * KEEP_MAX
 };
-static const float alpha = 1.0f;
+static const float alpha = 1.2f;
 
 struct seeker {
     ki_graph_build *build;
@@ -42,7 +42,6 @@ struct seeker {
 
 static void seeker_free(struct seeker *s) {
     if (!s) return;
-    ki_graph_pruner_free(&s->pruner);
     free(s->codes);
     free(s->factors);
     free(s->packed);
@@ -68,9 +67,7 @@ static struct seeker *seeker_create(ki_graph_build *build) {
     s->cells = ki_alloc_array(build->cells.count, sizeof(*s->cells));
     s->score = ki_alloc_array((uint64_t)GROUP * ROOM, sizeof(*s->score));
     s->found = ki_alloc_array((uint64_t)GROUP * ROOM, sizeof(*s->found));
-    if (s->codes && s->factors && s->packed && s->hits && s->scores && s->cells && s->score && s->found &&
-        ki_graph_pruner_create(&build->codes, &s->pruner))
-        return s;
+    if (s->codes && s->factors && s->packed && s->hits && s->scores && s->cells && s->score && s->found) return s;
     seeker_free(s);
     return NULL;
 }
@@ -169,11 +166,27 @@ static void meet(struct seeker *s, const uint32_t *group, size_t first, unsigned
     }
 }
 
+/* The edges of elder v, number q of the group. */
+static void choose(struct seeker *s, uint32_t v, size_t q) {
+    ki_graph_build *build = s->build;
+    const uint32_t degree = build->in.degree;
+    size_t chosen;
+    make_room(s, q);
+    s->pruner.count = s->used[q];
+    for (size_t i = 0; i < s->used[q]; i++) {
+        const float apart = build->codes.square[v] - 2 * s->score[q * ROOM + i];
+        s->pruner.id[i] = s->found[q * ROOM + i];
+        s->pruner.apart[i] = apart > 0 ? apart : 0;
+    }
+    build->count[v] =
+        (uint8_t)ki_graph_prune(&build->codes, &s->pruner, degree, alpha, build->edge + (size_t)v * degree, &chosen);
+    build->chosen[v] = (uint8_t)chosen;
+}
+
 static void seek(struct seeker *s, const uint32_t *group, size_t count, size_t around) {
     ki_graph_build *build = s->build;
     const ki_graph_cells *cells = &build->cells;
     const unsigned width = ki_tile()->width;
-    const uint32_t degree = build->in.degree;
     for (size_t q = 0; q < count; q++) {
         s->used[q] = 0;
         s->least[q] = -INFINITY;
@@ -190,14 +203,7 @@ static void seek(struct seeker *s, const uint32_t *group, size_t count, size_t a
             }
         }
     }
-    for (size_t q = 0; q < count; q++) {
-        const uint32_t v = group[q];
-        size_t chosen;
-        make_room(s, q);
-        build->count[v] = (uint8_t)ki_graph_prune(&s->pruner, v, s->found + q * ROOM, s->used[q], degree, alpha,
-                                                  build->edge + (size_t)v * degree, &chosen);
-        build->chosen[v] = (uint8_t)chosen;
-    }
+    for (size_t q = 0; q < count; q++) choose(s, group[q], q);
 }
 
 static void seek_cell(void *context, size_t piece, unsigned worker) {

@@ -10,12 +10,13 @@
 
 #include "base/checked.h"
 #include "base/status.h"
+#include "kernel/residual.h"
 
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
-enum { RUN = 64 /* rows of a piece */, PLANES = 4 };
+enum { RUN = 64 /* rows of a piece */, WEIGHT = 256 };
 
 /* The step between neighbouring values of a code, in standard deviations of the residual's elements: what keeps most of
  * a normal distribution [Max 1960], times these. */
@@ -26,46 +27,61 @@ static float best_step(uint32_t bits) {
     return bits == 2 ? 0.9957f : 0.3352f;
 }
 
-struct edge_sums {
-    int32_t xu, yu, uu;
+/* An edge from x to y at work, and the memory for it. */
+struct edge {
+    const int8_t *from, *to;
+    float a_x, a_y;
+    double xx, yy; /* |a c|^2 of both ends */
+    ki_residual_sums sums;
+    uint16_t bits[KI_GRAPH_DIM_MAX / KI_GRAPH_STEP]; /* of a plane */
+    uint8_t level[KI_GRAPH_DIM_MAX], trial[KI_GRAPH_DIM_MAX];
 };
 
-/* Code r: u into `code`, and its products with both ends. inverse: of the step; not read with one bit. */
-static struct edge_sums code_edge(const float *r, const int8_t *x, const int8_t *y, size_t width, uint32_t bits,
-                                  float inverse, int8_t *code) {
-    struct edge_sums sums = {0, 0, 0};
-    const int most = (1 << bits) - 1;
-    for (size_t j = 0; j < width; j++) {
-        int level = r[j] >= 0;
-        if (bits > 1) {
-            const float at = r[j] * inverse + (float)(1 << (bits - 1));
-            level = at < 0 ? 0 : at >= (float)most ? most : (int)at;
-        }
-        const int u = 2 * level - most;
-        code[j] = (int8_t)u;
-        sums.xu += x[j] * u;
-        sums.yu += y[j] * u;
-        sums.uu += u * u;
+static double product_ru(const struct edge *e, const ki_residual_sums *sums) {
+    return (double)e->a_y * sums->yu - (double)e->a_x * sums->xu;
+}
+
+static void code_signs(struct edge *e, size_t width) {
+    const float most = e->a_x > e->a_y ? e->a_x : e->a_y, factor = most > 0 ? WEIGHT / most : 0;
+    const int known = isfinite(factor) != 0;
+    const int16_t w_x = (int16_t)(known ? e->a_x * factor + 0.5f : 0);
+    const int16_t w_y = (int16_t)(known ? e->a_y * factor + 0.5f : 0);
+    e->sums = ki_residual()->signs(e->from, e->to, w_x, w_y, width, e->bits);
+}
+
+static void code_levels(struct edge *e, size_t width, uint32_t bits) {
+    e->sums = ki_residual()->signs(e->from, e->to, 1, 1, width, e->bits); /* for <x,y> */
+    const double r2 = e->xx + e->yy - 2 * (double)e->a_x * e->a_y * e->sums.xy;
+    const double deviation = r2 > 0 ? sqrt(r2 / (double)width) : 0;
+    double best = -1;
+    for (size_t t = 0; t < TRIALS; t++) {
+        const double factor = deviation > 0 ? 1 / (deviation * best_step(bits) * trials[t]) : 0;
+        const double f_x = e->a_x * factor, f_y = e->a_y * factor;
+        const ki_residual_sums sums =
+            ki_residual()->levels(e->from, e->to, isfinite((float)f_x) ? (float)f_x : 0,
+                                  isfinite((float)f_y) ? (float)f_y : 0, bits, width, e->trial);
+        const double ru = product_ru(e, &sums), share = ru * fabs(ru) / sums.uu;
+        if (share <= best) continue;
+        best = share;
+        e->sums = sums;
+        memcpy(e->level, e->trial, width);
     }
-    return sums;
 }
 
-/* The four bits of a nibble. */
-static unsigned nibble(const int8_t *code, unsigned most, unsigned plane) {
-    unsigned bits = 0;
-    for (unsigned i = 0; i < 4; i++) bits |= (((unsigned)(code[i] + (int)most) / 2) >> plane & 1) << i;
-    return bits;
+/* The bits of one plane, as neighbour n of its block. */
+static void put_plane(const uint16_t *bits, size_t width, uint32_t n, uint8_t *plane) {
+    uint8_t *to = plane + n / KI_BLOCK * (width * 2) + n % KI_BLOCK;
+    for (size_t s = 0; s < width / KI_GRAPH_STEP; s++, to += 2 * KI_BLOCK) {
+        const unsigned b = bits[s];
+        to[0] = (uint8_t)((b & 15) | (b >> 4 & 0xf0));
+        to[KI_BLOCK] = (uint8_t)((b >> 4 & 15) | (b >> 8 & 0xf0));
+    }
 }
 
-static void put_code(const int8_t *code, size_t width, uint32_t bits, uint32_t n, size_t plane_bytes, uint8_t *planes) {
-    const unsigned most = (1u << bits) - 1;
+static void put_code(struct edge *e, size_t width, uint32_t bits, uint32_t n, size_t plane_bytes, uint8_t *planes) {
     for (uint32_t b = 0; b < bits; b++) {
-        uint8_t *block = planes + b * plane_bytes + n / 16 * (width / 16 * 32);
-        for (size_t s = 0; s < width / 16; s++)
-            for (unsigned h = 0; h < 2; h++) {
-                const int8_t *four = code + 16 * s + 4 * h;
-                block[s * 32 + 16 * h + n % 16] = (uint8_t)(nibble(four, most, b) | nibble(four + 8, most, b) << 4);
-            }
+        if (bits > 1) ki_residual()->plane(e->level, b, width, e->bits);
+        put_plane(e->bits, width, n, planes + b * plane_bytes);
     }
 }
 
@@ -73,46 +89,34 @@ static float cut(double x) {
     return x > FLT_MAX ? FLT_MAX : x < -FLT_MAX ? -FLT_MAX : (float)x;
 }
 
+static double square_of(const ki_graph_codes *codes, uint32_t v) {
+    return (double)codes->scale[v] * codes->scale[v] * codes->product[v];
+}
+
 /* Edge n of x, to y. */
-static void put_edge(const ki_graph_build *build, uint32_t x, uint32_t y, uint32_t n, float *work, uint8_t *row) {
+static void put_edge(const ki_graph_build *build, uint32_t x, uint32_t y, uint32_t n, struct edge *e, uint8_t *row) {
     const ki_graph_codes *codes = &build->codes;
     const size_t width = codes->width;
     const uint32_t bits = build->bits, degree = build->in.degree;
-    const int8_t *cx = ki_graph_code(codes, x), *cy = ki_graph_code(codes, y);
-    const float ax = codes->scale[x], ay = codes->scale[y];
-    int8_t *trial = (int8_t *)(work + width), *code = trial + width;
-    int32_t xx = 0, xy = 0, yy = 0;
-    for (size_t j = 0; j < width; j++) {
-        work[j] = ay * cy[j] - ax * cx[j];
-        xx += cx[j] * cx[j];
-        xy += cx[j] * cy[j];
-        yy += cy[j] * cy[j];
-    }
-    const double axx = (double)ax * ax * xx, axy = (double)ax * ay * xy, r2 = axx + (double)ay * ay * yy - 2 * axy;
-    const double deviation = r2 > 0 ? sqrt(r2 / (double)width) : 0;
-    double best = -1, ru = 0;
-    struct edge_sums sums = {0, 0, 0};
-    for (size_t t = 0; t < (bits > 1 ? TRIALS : 1); t++) {
-        const double inverse = deviation > 0 ? 1 / (deviation * best_step(bits) * trials[t]) : 0;
-        const struct edge_sums s =
-            code_edge(work, cx, cy, width, bits, isfinite((float)inverse) ? (float)inverse : 0, trial);
-        const double product = (double)ay * s.yu - (double)ax * s.xu, share = product * fabs(product) / s.uu;
-        if (share <= best) continue;
-        best = share;
-        ru = product;
-        sums = s;
-        memcpy(code, trial, width);
-    }
-    const double rho = ru > 0 ? r2 / ru : 0;
     float *add = (float *)(void *)(row + KI_GRAPH_IDS_AT + degree * sizeof(uint32_t));
-    add[n] = cut((double)codes->norm[y] - codes->norm[x] - 2 * (axy - axx) + 2 * rho * ax * sums.xu);
+    e->from = ki_graph_code(codes, x);
+    e->to = ki_graph_code(codes, y);
+    e->a_x = codes->scale[x];
+    e->a_y = codes->scale[y];
+    e->xx = square_of(codes, x);
+    e->yy = square_of(codes, y);
+    if (bits == 1)
+        code_signs(e, width);
+    else
+        code_levels(e, width, bits);
+    const double xy = (double)e->a_x * e->a_y * e->sums.xy, r2 = e->xx + e->yy - 2 * xy;
+    const double ru = product_ru(e, &e->sums), rho = ru > 0 && r2 > 0 ? r2 / ru : 0;
+    add[n] = cut((double)codes->norm[y] - codes->norm[x] - 2 * (xy - e->xx) + 2 * rho * e->a_x * e->sums.xu);
     add[degree + n] = cut(-2 * rho);
-    if (ru > 0)
-        put_code(code, width, bits, n, ki_graph_plane_bytes(degree, width),
-                 row + ki_graph_codes_at(degree, bits, width));
+    put_code(e, width, bits, n, ki_graph_plane_bytes(degree, width), row + ki_graph_codes_at(degree, bits, width));
 }
 
-static void put_row(const ki_graph_build *build, uint32_t x, float *work, uint8_t *row) {
+static void put_row(const ki_graph_build *build, uint32_t x, struct edge *edge_room, uint8_t *row) {
     const ki_graph_codes *codes = &build->codes;
     const uint32_t degree = build->in.degree, count = build->count[x];
     const uint32_t *edge = build->edge + (size_t)x * degree;
@@ -124,7 +128,7 @@ static void put_row(const ki_graph_build *build, uint32_t x, float *work, uint8_
     memcpy(row + ki_graph_self_at(degree, build->bits), ki_graph_code(codes, x), codes->width);
     for (uint32_t n = 0; n < degree; n++) id[n] = n < count ? edge[n] : x;
     if (!build->bits) return;
-    for (uint32_t n = 0; n < count; n++) put_edge(build, x, edge[n], n, work, row);
+    for (uint32_t n = 0; n < count; n++) put_edge(build, x, edge[n], n, edge_room, row);
     for (uint32_t n = count; n < degree; n++) add[n] = INFINITY;
 }
 
@@ -136,15 +140,15 @@ static void write_run(void *context, size_t piece, unsigned worker) {
     (void)worker;
     if (atomic_load(&build->stop)) return;
     uint8_t *rows = ki_alloc_array(count, build->row_bytes);
-    float *work = ki_alloc_array(build->codes.width, sizeof(float) + 2);
+    struct edge *edge = ki_alloc_array(1, sizeof(*edge));
     kith_status status = KITH_OK;
-    if (!rows || !work) status = ki_fail(&error, KITH_E_NOMEM, "out of memory for %zu rows of a graph", count);
+    if (!rows || !edge) status = ki_fail(&error, KITH_E_NOMEM, "out of memory for %zu rows of a graph", count);
     for (size_t i = 0; i < count && status == KITH_OK; i++)
-        put_row(build, (uint32_t)(first + i), work, rows + i * build->row_bytes);
+        put_row(build, (uint32_t)(first + i), edge, rows + i * build->row_bytes);
     if (status == KITH_OK) status = build->in.write(build->in.context, first, count, rows, &error);
     if (status != KITH_OK) ki_graph_fail(build, piece, status, &error);
     free(rows);
-    free(work);
+    free(edge);
 }
 
 kith_status ki_graph_build_rows(ki_graph_build *build, kith_error *error) {
