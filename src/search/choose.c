@@ -52,11 +52,30 @@ static double scan_bytes(const ki_view *view) {
     return 4 * (double)level->quads + (double)(KI_FACTORS * sizeof(float)) / KI_BLOCK;
 }
 
+/* Whether nothing is left to choose: an exact plan was asked for, or another with its parameter or without a target. */
+static int says_all(const kith_search_options *options) {
+    if (options->plan == KITH_PLAN_AUTO) return 0;
+    const ki_plan_row *row = ki_plan_find(options->plan);
+    const size_t given = options->plan == KITH_PLAN_IVF  ? options->nprobe
+                         : options->plan == KITH_PLAN_PQ ? options->rerank
+                                                         : options->effort;
+    return row->exact || given || !(options->target_recall > 0);
+}
+
+/* KI_PLAN_BIT() of the plans that are not exact and can run; of the one asked for. */
+static unsigned plans_that_run(const ki_plan_case *at, kith_plan asked) {
+    unsigned plans = 0;
+    for (kith_plan plan = KITH_PLAN_IVF; plan <= KITH_PLAN_PQ; plan++) {
+        const ki_plan_row *row = ki_plan_find(plan);
+        if (row && (asked == KITH_PLAN_AUTO || asked == plan) && !row->obstacle(at)) plans |= KI_PLAN_BIT(plan);
+    }
+    return plans;
+}
+
 /* Leaves job->answer zero where the options say all. */
-static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact, double touched) {
-    const ki_view *view = &job->index->view;
-    const int must_be_ivf = options->plan == KITH_PLAN_IVF;
-    if (must_be_ivf ? options->nprobe || !(options->target_recall > 0) : options->plan != KITH_PLAN_AUTO) return;
+static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact, const ki_plan_case *at) {
+    const ki_view *view = at->view;
+    if (says_all(options)) return;
     const ki_question question = {.calibration = &job->index->calibration,
                                   .k = job->k,
                                   .count = job->queries->count,
@@ -64,13 +83,14 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
                                   .dim = view->dim,
                                   .rows = view->rows,
                                   .allowed = job->allowed,
-                                  .touched = touched,
+                                  .touched = at->touched,
                                   .row_bytes = view->originals ? (double)view->row_bytes : 0,
                                   .scan_bytes = scan_bytes(view),
                                   .second_lists = ki_second_lists_code(view),
                                   .target = options->target_recall,
                                   .exact = exact,
-                                  .must_be_ivf = must_be_ivf,
+                                  .plans = plans_that_run(at, options->plan),
+                                  .must = options->plan,
                                   .code = options->code};
     ki_plan(&question, &job->answer);
 }
@@ -92,7 +112,7 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
     if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
     const kith_plan exact = ki_plan_exact(&at);
     if (!at.few)
-        ask_planner(job, options, exact, at.touched);
+        ask_planner(job, options, exact, &at);
     else if (!asked)
         asked = ki_plan_find(KITH_PLAN_GATHER);
     job->row = asked ? asked : ki_plan_find(job->answer.chosen.plan);
