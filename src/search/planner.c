@@ -24,9 +24,10 @@ static void look(const ki_question *q, size_t k, ki_survey *survey) {
         survey->thin = ki_thin_share(q);
         /* What lies together is read as a scan reads. */
         const double row = ki_row_ns(q, survey->scan_ns * (1 - survey->thin / 3));
-        survey->exact_ns = q->exact == KITH_PLAN_GATHER ? row * (double)q->allowed
-                                                        : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns +
-                                                              row * ki_filtered_survivors(q->allowed);
+        survey->exact_ns = q->exact == KITH_PLAN_GATHER
+                               ? row * (double)q->allowed
+                               : ki_begin_ns(q->lists, q->count) + q->touched * survey->scan_ns +
+                                     row * ki_filtered_survivors(q->allowed);
         survey->thin_ns = 2 * ki_begin_ns(q->lists, q->count) + survey->exact_ns; /* with a threshold from lists */
     }
     if (q->plans & KI_PLAN_BIT(KITH_PLAN_IVF)) ki_survey_lists(q, k, survey);
@@ -53,7 +54,6 @@ static void take_exact(const ki_question *q, double query_ns, const char *why, k
 static void take(const ki_question *q, size_t k, const ki_setting *s, const char *why, ki_answer *answer) {
     answer->chosen = s->choice;
     answer->chosen.why = why;
-    answer->visits_max = s->visits_max;
     consider(answer, s->choice, why);
     if (s->choice.plan != KITH_PLAN_IVF) return;
     answer->careful_below = q->calibration->unusual_below;

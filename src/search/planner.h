@@ -20,8 +20,8 @@
  *     may be scanned (KITH_SCAN_ROWS), which loses nothing for want of candidates: not measured, but told from what
  *     was.
  *     Walks pass through all vertices and end by the k-th nearest of what is allowed: they are as those for k/f
- *     neighbours. One that comes to little of that gives up (`visits_max`) when it has cost what scoring all that is
- *     allowed does.
+ *     neighbours. One that comes to little of that gives up when it has cost what the exact plan does, which then
+ *     answers.
  * P4. A target is met, not overshot: between two settings that differ by lists, by candidates or by effort, recall and
  *     cost are interpolated, and the setting in between that just reaches the target competes.
  * P5. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
@@ -34,13 +34,13 @@
 
 #include "index/calibration.h"
 
-enum { KI_CONSIDERED_MAX = 8, KI_VISITS_LEAST = 64 };
+enum { KI_CONSIDERED_MAX = 8 };
 #define KI_PLAN_BIT(plan) (1u << (unsigned)(plan))
 
 typedef struct ki_choice {
     kith_plan plan;
     kith_scan_code code;
-    size_t nprobe, rerank; /* nprobe: of plans graph, hnsw and lsh the effort; rerank: 0 where the plan sees to it */
+    size_t nprobe, rerank;   /* nprobe: of plans graph, hnsw and lsh the effort; rerank: 0 where the plan sees to it */
     double recall, query_ns; /* as expected; query_ns 0: not known */
     const char *why;         /* static */
 } ki_choice;
@@ -65,7 +65,6 @@ typedef struct ki_answer {
     float careful_below;
     double presumed;     /* plan ivf with a filter: the share of allowed vectors; 0: no filter, or no query is thin */
     size_t least_nprobe; /* with it: lists where all in them is allowed */
-    uint64_t visits_max; /* plans graph and hnsw with a filter: vertices after which a query gives up; 0: none */
     size_t considered_count;
     ki_choice considered[KI_CONSIDERED_MAX]; /* the chosen one first */
 } ki_answer;
@@ -90,9 +89,6 @@ double ki_begin_ns(size_t lists, size_t queries);
  * vectors of a category 583, of 11,916 1,585; of as many picked at random 341. In vectors of plan gather: one that a
  * scan finds is not expected, and costs two and a half. */
 double ki_filtered_survivors(uint64_t allowed);
-
-/* Processor time of one vertex that a walk comes to, about: its edges are estimated and it is scored itself. */
-double ki_visit_ns(size_t dim);
 
 void ki_plan(const ki_question *question, ki_answer *answer);
 

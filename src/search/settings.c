@@ -80,7 +80,8 @@ kith_tuned ki_setting_between(const kith_tuned *low, double low_safe, const kith
     const double part = (wanted - low_safe) / (high_safe - low_safe);
     const double lists = (double)high->nprobe - (double)low->nprobe;
     const double candidates = (double)high->rerank - (double)low->rerank;
-    const double more = lists > 0 ? ceil(part * lists) : 0, better = lists > 0 ? 0 : ceil(part * candidates);
+    const double more = lists > 0 ? ceil(part * lists - 1e-9) : 0;
+    const double better = lists > 0 ? 0 : ceil(part * candidates - 1e-9);
     const double real = lists > 0 ? more / lists : candidates > 0 ? better / candidates : 1;
     kith_tuned s = *high;
     s.nprobe = low->nprobe + (size_t)more;

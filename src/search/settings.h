@@ -23,8 +23,7 @@ enum {
 /* One setting, for the question's k and batch. */
 typedef struct ki_setting {
     ki_choice choice;
-    double safe;         /* recall that may be counted on */
-    uint64_t visits_max; /* as in ki_answer */
+    double safe; /* recall that may be counted on */
 } ki_setting;
 
 /* What has been gathered about the settings that a question may be answered with. */
@@ -42,7 +41,7 @@ typedef struct ki_survey {
 /* The setting that begins at settings[first]: its cost is that of the question's batch. *end: where the next begins. */
 kith_tuned ki_setting_at(const ki_question *q, size_t first, size_t *end);
 
-double ki_setting_recall(const kith_tuned *s, size_t k);                       /* P1 */
+double ki_setting_recall(const kith_tuned *s, size_t k);                     /* P1 */
 double ki_setting_safe(const ki_question *q, const kith_tuned *s, size_t k); /* P2 */
 
 /* P1: the small errors of int8 displace a neighbour by a number of ranks that grows as sqrt(k), the large ones of

@@ -5,10 +5,6 @@
 
 #include <math.h>
 
-double ki_visit_ns(size_t dim) {
-    return 60 + 0.6 * (double)dim;
-}
-
 /* Where one plan comes to the target, for one calibrated k. */
 struct point {
     int known; /* 0: nothing was measured */
@@ -40,13 +36,15 @@ static double between(double a, double b, double part) {
     return a > 0 && b > 0 ? a * pow(b / a, part) : a + (b - a) * part;
 }
 
-/* For a rank between two calibrated k: efforts, candidates and costs as powers of it. */
+/* For a rank between two calibrated k: efforts, candidates beyond k, and costs as powers of it. */
 static struct point mix(const struct point *low, const struct point *high, double rank) {
+    const double low_more = (double)low->s.rerank - (double)low->s.k;
+    const double high_more = (double)high->s.rerank - (double)high->s.k;
     struct point p = *low;
     const double part = log(rank / (double)low->s.k) / log((double)high->s.k / (double)low->s.k);
     p.s.k = (size_t)rank;
     p.s.nprobe = (size_t)ceil(between((double)low->s.nprobe, (double)high->s.nprobe, part));
-    p.s.rerank = (size_t)ceil(between((double)low->s.rerank, (double)high->s.rerank, part));
+    if (low->s.rerank) p.s.rerank = p.s.k + (size_t)ceil(between(low_more, fmax(0, high_more), part));
     p.s.query_ns = between(low->s.query_ns, high->s.query_ns, part);
     p.s.recall = low->s.recall + (high->s.recall - low->s.recall) * part;
     p.safe = fmin(low->safe, high->safe);
@@ -60,8 +58,7 @@ static struct point extend(const ki_question *q, kith_plan plan, size_t below, d
     if (!p.known) return p;
     const struct point smaller = before ? solve(q, plan, before) : p;
     double power = 1;
-    if (before && smaller.known)
-        power = log(p.s.query_ns / smaller.s.query_ns) / log((double)below / (double)before);
+    if (before && smaller.known) power = log(p.s.query_ns / smaller.s.query_ns) / log((double)below / (double)before);
     p.s.query_ns *= pow(rank / (double)below, (1 + fmin(1, fmax(0, power))) / 2);
     return p;
 }
@@ -85,20 +82,25 @@ static struct point point_for(const ki_question *q, kith_plan plan) {
     return low.known ? mix(&low, &high, rank) : high;
 }
 
+/* Product codes err by numbers of ranks; others score some more than k, whatever a filter lets through. */
+static size_t rerank_for(const ki_question *q, const kith_tuned *s) {
+    if (s->plan == KITH_PLAN_PQ) return ki_setting_rerank(s, (size_t)rank_for(q, s->plan));
+    return s->rerank ? q->k + (s->rerank - s->k) : 0;
+}
+
 /* What a filter makes of a setting that was measured without. A walk that meets little of what is allowed goes on until
- * it has cost what scoring all of that does, and then that is done. */
+ * it has cost what the exact plan does, and then that runs. */
 static void heed_filter(const ki_question *q, ki_survey *survey, ki_setting *s) {
     const double share = ki_share_of(q);
     ki_choice *choice = &s->choice;
     if (share >= 1) return;
-    if (choice->plan == KITH_PLAN_PQ) {
+    if (choice->plan == KITH_PLAN_PQ) { /* candidates are counted among the allowed, as in plan ivf */
         const double among = share * (double)choice->rerank;
         choice->rerank = ki_min_size((size_t)fmax((double)q->k, ceil(among + 2 * sqrt(among))), 4 * KITH_K_MAX);
     }
     if (choice->plan == KITH_PLAN_HNSW) choice->query_ns /= share;
     if (choice->plan != KITH_PLAN_GRAPH && choice->plan != KITH_PLAN_HNSW) return;
     choice->query_ns = (1 - survey->thin) * choice->query_ns + survey->thin * 2 * survey->exact_ns;
-    if (survey->exact_ns > 0) s->visits_max = KI_VISITS_LEAST + (uint64_t)(survey->exact_ns / ki_visit_ns(q->dim));
 }
 
 void ki_survey_efforts(const ki_question *q, ki_survey *survey) {
@@ -108,7 +110,7 @@ void ki_survey_efforts(const ki_question *q, ki_survey *survey) {
         if (!p.known) continue;
         ki_setting s = {.choice = {.plan = plan,
                                    .nprobe = p.s.nprobe,
-                                   .rerank = ki_setting_rerank(&p.s, (size_t)rank_for(q, plan)),
+                                   .rerank = rerank_for(q, &p.s),
                                    .recall = p.s.recall,
                                    .query_ns = p.s.query_ns},
                         .safe = p.safe};

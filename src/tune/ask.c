@@ -47,6 +47,7 @@ static kith_status search_counted(ki_tuning *t, size_t first, size_t count, size
     options.explain = &explain;
     const kith_status status = ki_tune_search(t, t->wide, first, count, k, &options, error);
     t->visited += explain.visited;
+    t->reranked = explain.rerank;
     return status;
 }
 

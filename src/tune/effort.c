@@ -39,7 +39,7 @@ static const struct ladder ladders[] = {
 enum { LADDERS = sizeof(ladders) / sizeof(*ladders) };
 
 struct point {
-    size_t effort;
+    size_t effort, rerank;
     double recall, error;
     double work; /* what cost goes with */
 };
@@ -90,7 +90,7 @@ static kith_status measure(struct curve *c, size_t effort, size_t count, struct 
         sum += share;
         squares += share * share;
     }
-    *point = (struct point){effort, sum / n, sqrt(ki_tune_variance(squares, sum / n, n, (double)c->k)),
+    *point = (struct point){effort, t->reranked, sum / n, sqrt(ki_tune_variance(squares, sum / n, n, (double)c->k)),
                             c->ladder->plan == KITH_PLAN_PQ ? (double)effort : (double)t->visited / n};
     return KITH_OK;
 }
@@ -218,6 +218,12 @@ static kith_status time_curve(const struct curve *c, size_t batch, double budget
     return KITH_OK;
 }
 
+/* What the plan took; a calibration has none that is less than k. */
+static size_t rerank_of(const struct curve *c, const struct point *p) {
+    if (c->ladder->plan == KITH_PLAN_PQ) return p->effort;
+    return p->rerank < c->k ? 0 : ki_min_size(p->rerank, 4 * KITH_K_MAX);
+}
+
 static kith_status keep_curve(const struct curve *c, size_t batch, const double cost_ns[POINTS_MAX],
                               kith_error *error) {
     const int candidates = c->ladder->plan == KITH_PLAN_PQ;
@@ -228,7 +234,7 @@ static kith_status keep_curve(const struct curve *c, size_t batch, const double 
                                            .k = c->k,
                                            .batch = batch,
                                            .nprobe = candidates ? 0 : c->at[i].effort,
-                                           .rerank = candidates ? c->at[i].effort : 0,
+                                           .rerank = rerank_of(c, &c->at[i]),
                                            .recall = c->at[i].recall,
                                            .recall_error = fmin(1, c->at[i].error),
                                            .query_ns = cost_ns[i]},

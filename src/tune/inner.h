@@ -68,7 +68,8 @@ typedef struct ki_tuning {
     ki_tune_fold *folds; /* stored queries have some */
     size_t fold_count;
     kith_filter unheld; /* all rows but those of the fold at work */
-    uint64_t visited;   /* pairs that searches with rows held out looked at, added up */
+    uint64_t visited;   /* pairs that the last search with rows held out looked at */
+    size_t reranked;    /* and its explain.rerank */
     int blind;          /* recall cannot be measured (T6) */
     double exact_ns;    /* processor time of one query */
     ki_calibration out;
@@ -96,7 +97,8 @@ kith_status ki_tune_search(const ki_tuning *t, kith_scratch *scratch, size_t fir
 void ki_tune_hold(ki_tuning *t, size_t fold);
 void ki_tune_let(ki_tuning *t, size_t fold);
 
-/* Search the first `count` queries with all threads, fold by fold where there are some, and count t->visited. */
+/* Search the first `count` queries with all threads, fold by fold where there are some. Sets t->visited and
+ * t->reranked. */
 kith_status ki_tune_search_held(ki_tuning *t, size_t count, size_t k, const kith_search_options *options,
                                 kith_error *error);
 

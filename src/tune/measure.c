@@ -273,17 +273,17 @@ static kith_status keep_frontier(ki_tuning *t, const struct table *table, kith_e
         for (size_t b = 0; b < t->batches; b++) kept |= on_frontier(table, i, b);
         for (size_t b = 0; b < t->batches && kept; b++) {
             const kith_status status = ki_tune_keep(t,
-                                            (kith_tuned){.plan = KITH_PLAN_IVF,
-                                                         .code = p->code,
-                                                         .k = table->k,
-                                                         .batch = t->batch[b],
-                                                         .nprobe = p->nprobe,
-                                                         .rerank = p->rerank,
-                                                         .recall = p->recall,
-                                                         .recall_error = p->error,
-                                                         .lost = p->lost,
-                                                         .query_ns = p->cost_ns[b]},
-                                            error);
+                                                    (kith_tuned){.plan = KITH_PLAN_IVF,
+                                                                 .code = p->code,
+                                                                 .k = table->k,
+                                                                 .batch = t->batch[b],
+                                                                 .nprobe = p->nprobe,
+                                                                 .rerank = p->rerank,
+                                                                 .recall = p->recall,
+                                                                 .recall_error = p->error,
+                                                                 .lost = p->lost,
+                                                                 .query_ns = p->cost_ns[b]},
+                                                    error);
             if (status != KITH_OK) return status;
         }
     }
@@ -300,9 +300,9 @@ static kith_status keep_exact(ki_tuning *t, size_t k, uint64_t budget_ns, kith_e
         double cost;
         kith_status status = ki_tune_time(t, k, t->batch[b], slice_ns, t->exact_ns, &options, &cost, error);
         if (status == KITH_OK)
-            status =
-                ki_tune_keep(t, (kith_tuned){.plan = explain.plan, .k = k, .batch = t->batch[b], .recall = 1, .query_ns = cost},
-                     error);
+            status = ki_tune_keep(
+                t, (kith_tuned){.plan = explain.plan, .k = k, .batch = t->batch[b], .recall = 1, .query_ns = cost},
+                error);
         if (status != KITH_OK) return status;
     }
     return KITH_OK;

@@ -63,8 +63,8 @@ static float distance2_of(const ki_tuning *t, size_t query, uint32_t position, f
     const ki_view *view = &t->index->view;
     if (view->metric == KITH_L2SQ || view->dtype == KITH_B1) return distance;
     if (view->metric == KITH_COSINE) return distance < cosine_rounding ? 0 : distance;
-    return ki_distance()->l2sq[view->dtype](ki_tune_floats(t, query),
-                                            view->originals + position * view->row_bytes, view->dim);
+    return ki_distance()->l2sq[view->dtype](ki_tune_floats(t, query), view->originals + position * view->row_bytes,
+                                            view->dim);
 }
 
 /* The rows that a query found, by distance from it, itself left out. */

@@ -250,12 +250,12 @@ static void test_filter_rows(void **state) {
 }
 
 /* A graph whose walks find 1 - misses/effort of 10 neighbours for 100 ns an effort and k, in batches for 80, and of 100
- * as much by a third of the effort for three times the cost. */
+ * as much by a third of the effort for twice the cost. */
 static void add_graph(void) {
     for (size_t k = 1; k <= 100; k *= 10)
         for (size_t batch = 1; batch <= 256; batch += 255)
             for (size_t effort = 25; effort <= 400; effort *= 2) {
-                const double cost = (batch == 1 ? 100 : 80) * (double)effort * (k == 100 ? 3 : 1);
+                const double cost = (batch == 1 ? 100 : 80) * (double)effort * (k == 100 ? 2 : 1);
                 add(KITH_PLAN_GRAPH, KITH_SCAN_AUTO, k, batch, k == 100 ? effort / 3 : effort, 0,
                     1 - 5.0 / (double)effort, 0, cost);
             }
@@ -270,14 +270,14 @@ static void test_graph(void **state) {
     assert_int_equal(answer.chosen.nprobe, 50);
     assert_int_equal(answer.chosen.rerank, 0);
     assert_int_equal(answer.careful_nprobe, 0);
-    assert_true(answer.presumed == 0 && answer.visits_max == 0);
+    assert_true(answer.presumed == 0);
     assert_int_equal(plan(ask(10, 1, 0.925)).chosen.nprobe, 75); /* halfway */
     assert_true(fabs(plan(ask(10, 1, 0.925)).chosen.query_ns - 7500) < 1e-6);
     assert_int_equal(plan(ask(10, 256, 0.9)).chosen.plan, KITH_PLAN_IVF); /* 1,200 ns against 4,000 */
-    answer = plan(ask(30, 1, 0.9)); /* between: powers of k */
+    answer = plan(ask(30, 1, 0.9));                                       /* between: powers of k */
     assert_int_equal(answer.chosen.plan, KITH_PLAN_GRAPH);
     assert_int_equal(answer.chosen.nprobe, (int)ceil(50 * pow(16 / 50.0, log10(3))));
-    assert_true(fabs(answer.chosen.query_ns - 5000 * pow(3, log10(3))) < 1e-6);
+    assert_true(fabs(answer.chosen.query_ns - 5000 * pow(2, log10(3))) < 1e-6);
     assert_int_equal(plan(ask(10, 1, 0.99)).chosen.plan, KITH_PLAN_IVF); /* no walk was measured to find so much */
     ki_question question = ask(10, 1, 0.99);
     question.must = KITH_PLAN_GRAPH;
@@ -297,8 +297,8 @@ static void test_graph(void **state) {
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_IVF);
 }
 
-/* A walk among a tenth of the vectors is one for ten times the neighbours, and gives up when it has cost what scoring
- * that tenth does. */
+/* A walk among a tenth of the vectors is one for ten times the neighbours. Where it would be in vain for queries of other
+ * places, it costs twice what scoring that tenth does. */
 static void test_graph_filtered(void **state) {
     (void)state;
     add_graph();
@@ -310,8 +310,7 @@ static void test_graph_filtered(void **state) {
     ki_answer answer = plan(question);
     assert_int_equal(answer.chosen.plan, KITH_PLAN_GRAPH);
     assert_int_equal(answer.chosen.nprobe, 16);
-    assert_true(fabs(answer.chosen.query_ns - 15000) < 1e-6);
-    assert_in_range(answer.visits_max, ROWS / 10 * 40 / 120, ROWS / 10 * 40 / 120 + 64);
+    assert_true(fabs(answer.chosen.query_ns - 10000) < 1e-6);
     question.allowed = ROWS / 1000; /* so few are scored */
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_GATHER);
     question.allowed = ROWS / 10; /* of queries in another place walks would be in vain */
