@@ -22,8 +22,9 @@
  *     Walks pass through all vertices and end by the k-th nearest of what is allowed: they are as those for k/f
  *     neighbours. One that comes to little of that gives up when it has cost what the exact plan does, which then
  *     answers.
- * P4. A target is met, not overshot: between two settings that differ by lists, by candidates or by effort, recall and
- *     cost are interpolated, and the setting in between that just reaches the target competes.
+ * P4. A target is met, not overshot: between two settings that differ by lists or by effort alone, recall and cost are
+ *     interpolated, and the setting in between that just reaches the target competes. Where lists are few, some queries
+ *     probe one more than others.
  * P5. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
  * P6. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
@@ -41,6 +42,7 @@ typedef struct ki_choice {
     kith_plan plan;
     kith_scan_code code;
     size_t nprobe, rerank;   /* nprobe: of plans graph, hnsw and lsh the effort; rerank: 0 where the plan sees to it */
+    double fewer;            /* plan ivf: the share of queries that probe a list less */
     double recall, query_ns; /* as expected; query_ns 0: not known */
     const char *why;         /* static */
 } ki_choice;

@@ -75,22 +75,20 @@ size_t ki_setting_rerank(const kith_tuned *s, size_t k) {
     return k + (size_t)ceil((double)(s->rerank - s->k) * sqrt((double)k / (double)s->k));
 }
 
-kith_tuned ki_setting_between(const kith_tuned *low, double low_safe, const kith_tuned *high, double high_safe,
-                              double wanted) {
+double ki_setting_between(const kith_tuned *low, double low_safe, const kith_tuned *high, double high_safe,
+                          double wanted, kith_tuned *s) {
     const double part = (wanted - low_safe) / (high_safe - low_safe);
     const double lists = (double)high->nprobe - (double)low->nprobe;
     const double candidates = (double)high->rerank - (double)low->rerank;
-    const double more = lists > 0 ? ceil(part * lists - 1e-9) : 0;
-    const double better = lists > 0 ? 0 : ceil(part * candidates - 1e-9);
-    const double real = lists > 0 ? more / lists : candidates > 0 ? better / candidates : 1;
-    kith_tuned s = *high;
-    s.nprobe = low->nprobe + (size_t)more;
-    if (lists <= 0) s.rerank = low->rerank + (size_t)better;
-    s.recall = low->recall + (high->recall - low->recall) * real;
-    s.recall_error = low->recall_error + (high->recall_error - low->recall_error) * real;
-    s.lost = low->lost + (high->lost - low->lost) * real;
-    s.query_ns = low->query_ns + (high->query_ns - low->query_ns) * real;
-    return s;
+    const double more = ceil(part * lists - 1e-9);
+    *s = *high;
+    s->nprobe = low->nprobe + (size_t)more;
+    if (lists <= 0) s->rerank = low->rerank + (size_t)ceil(part * candidates - 1e-9);
+    s->recall = low->recall + (high->recall - low->recall) * part;
+    s->recall_error = low->recall_error + (high->recall_error - low->recall_error) * part;
+    s->lost = low->lost + (high->lost - low->lost) * part;
+    s->query_ns = low->query_ns + (high->query_ns - low->query_ns) * part;
+    return fmin(1, fmax(0, more - part * lists));
 }
 
 /* ---- Numbers of neighbours --------------------------------------------------------------------------------------- */

@@ -50,9 +50,9 @@ double ki_setting_safe(const ki_question *q, const kith_tuned *s, size_t k); /* 
 size_t ki_setting_rerank(const kith_tuned *s, size_t k);
 
 /* P4: the least between two settings that is as safe as `wanted`; low is less safe than that, high is not, and they
- * differ by nprobe or by rerank. */
-kith_tuned ki_setting_between(const kith_tuned *low, double low_safe, const kith_tuned *high, double high_safe,
-                              double wanted);
+ * differ by nprobe or by rerank. The share of queries for which nprobe less one is enough is returned. */
+double ki_setting_between(const kith_tuned *low, double low_safe, const kith_tuned *high, double high_safe,
+                          double wanted, kith_tuned *s);
 
 /* The calibrated k that stands for another, 0: none does. A tenth more neighbours, such as a self-join's that finds
  * each vector itself, change recall by less than it is measured to. */

@@ -24,7 +24,7 @@ static struct point solve(const ki_question *q, kith_plan plan, size_t k) {
         if (!last.known || next.safe > last.safe) found = next;
         if (next.safe < q->target) continue;
         if (last.known && last.safe < q->target) {
-            found.s = ki_setting_between(&last.s, last.safe, &s, next.safe, q->target);
+            (void)ki_setting_between(&last.s, last.safe, &s, next.safe, q->target, &found.s);
             found.safe = q->target;
         }
         break;

@@ -19,6 +19,7 @@ static int heed_filter(const ki_question *q, const kith_tuned *measured, double 
     if (wanted > (double)q->lists / 2 && !must) return 0;
     const double among = share * (double)ki_setting_rerank(measured, (size_t)rank);
     const double rerank = fmax((double)q->k, ceil(among + 2 * sqrt(among)));
+    s->choice.fewer = 0;
     s->choice.nprobe = wanted < (double)q->lists ? (size_t)wanted : q->lists;
     s->choice.rerank = rerank < 4.0 * KITH_K_MAX ? (size_t)rerank : 4 * KITH_K_MAX;
     s->choice.query_ns *= (double)s->choice.nprobe / (double)measured->nprobe;
@@ -54,12 +55,13 @@ static size_t k_of(const ki_question *q, const kith_tuned *s) {
     return ki_rank_of(q) < (double)s->k ? (size_t)ki_rank_of(q) : s->k;
 }
 
-static void look_at(const ki_question *q, const kith_tuned *measured, ki_survey *survey) {
+static void look_at(const ki_question *q, const kith_tuned *measured, double fewer, ki_survey *survey) {
     const size_t k = k_of(q, measured);
     ki_setting s = {.choice = {.plan = KITH_PLAN_IVF,
                                .code = measured->code,
                                .nprobe = measured->nprobe,
                                .rerank = ki_setting_rerank(measured, q->k),
+                               .fewer = fewer,
                                .recall = ki_setting_recall(measured, k),
                                .query_ns = measured->query_ns},
                     .safe = ki_setting_safe(q, measured, k)};
@@ -76,30 +78,27 @@ static void look_at(const ki_question *q, const kith_tuned *measured, ki_survey 
 static void look_between(const ki_question *q, const kith_tuned *low, const kith_tuned *high, ki_survey *survey) {
     const double low_safe = ki_setting_safe(q, low, k_of(q, low));
     const double high_safe = ki_setting_safe(q, high, k_of(q, high));
-    if (low->code != high->code || !(low_safe < q->target) || !(high_safe >= q->target)) return;
-    const kith_tuned s = ki_setting_between(low, low_safe, high, high_safe, q->target);
-    look_at(q, &s, survey);
+    if (!(low_safe < q->target) || !(high_safe >= q->target)) return;
+    kith_tuned s;
+    const double fewer = ki_setting_between(low, low_safe, high, high_safe, q->target, &s);
+    look_at(q, &s, fewer, survey);
 }
 
-/* All settings of a k. They ascend by code, lists and candidates: the last one of as many candidates has fewer lists,
- * and the one before, if it has as many lists, fewer candidates. */
+/* All settings of a k. They ascend by code, lists and candidates: the last one of as many candidates has fewer lists. */
 static void look_through(const ki_question *q, size_t k, ki_survey *survey) {
     const ki_calibration *c = q->calibration;
     kith_tuned last[RERANKS];
     size_t lasts = 0;
-    kith_tuned before = {0};
     for (size_t first = 0, end; first < c->count; first = end) {
         const kith_tuned s = ki_setting_at(q, first, &end);
         if (s.k != k || s.plan != KITH_PLAN_IVF || s.nprobe > q->lists) continue;
-        if (before.code != s.code) lasts = 0;
-        look_at(q, &s, survey);
-        if (before.code == s.code && before.nprobe == s.nprobe) look_between(q, &before, &s, survey);
+        if (lasts && last[0].code != s.code) lasts = 0;
+        look_at(q, &s, 0, survey);
         size_t place = 0;
         while (place < lasts && last[place].rerank != s.rerank) place++;
         if (place < lasts) look_between(q, &last[place], &s, survey);
         if (place < RERANKS) last[place] = s;
         if (place == lasts && lasts < RERANKS) lasts++;
-        before = s;
     }
 }
 

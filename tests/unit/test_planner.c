@@ -95,28 +95,17 @@ static void test_cheapest(void **state) {
     assert_int_equal(plan(ask(10, 1, 0.9)).chosen.nprobe, lists_for(1, 0.95));
 }
 
-/* A target is met, not overshot: by lists, and where there are none between by candidates. */
+/* A target is met, not overshot: some queries probe a list more than others. */
 static void test_between(void **state) {
     (void)state;
     for (double target = 0.8; target < 0.995; target += 0.013) {
         const ki_answer answer = plan(ask(10, 1, target));
-        assert_int_equal(answer.chosen.nprobe, lists_for(1, target + fmin(0.0005, (1 - target) / 2)));
-        assert_in_range(1e6 * (answer.chosen.recall - target), 0, 31000); /* a list more is that much */
-        if (answer.chosen.nprobe > 16) assert_in_range(1e6 * (answer.chosen.recall - target), 0, 5000);
-        assert_true(fabs(answer.chosen.query_ns - 1000 * (double)answer.chosen.nprobe) < 1e-6);
+        const double margin = fmin(0.0005, (1 - target) / 2);
+        assert_int_equal(answer.chosen.nprobe, lists_for(1, target + margin));
+        assert_in_range(1e9 * answer.chosen.fewer, 0, 1e9);
+        assert_true(fabs(answer.chosen.recall - target - margin) < 1e-9);
+        assert_true(fabs(answer.chosen.query_ns - 1000 * ((double)answer.chosen.nprobe - answer.chosen.fewer)) < 1e-6);
     }
-    calibration.count = 0;
-    add(KITH_PLAN_SCAN, KITH_SCAN_AUTO, 10, 1, 0, 0, 1, 0, 2e6);
-    add(KITH_PLAN_IVF, KITH_SCAN_INT8, 10, 1, 2, 10, 0.94, 0, 1000);
-    add(KITH_PLAN_IVF, KITH_SCAN_INT8, 10, 1, 2, 40, 0.97, 0, 4000);
-    add(KITH_PLAN_IVF, KITH_SCAN_INT8, 10, 1, 3, 10, 0.98, 0, 5000);
-    const ki_answer answer = plan(ask(10, 1, 0.95));
-    assert_int_equal(answer.chosen.nprobe, 2);
-    assert_int_equal(answer.chosen.rerank, 20);
-    assert_true(fabs(answer.chosen.query_ns - 2000) < 1e-6);
-    assert_true(fabs(answer.chosen.recall - 0.95) < 1e-9);
-    assert_int_equal(plan(ask(10, 1, 0.97)).chosen.rerank, 40);
-    assert_int_equal(plan(ask(10, 1, 0.98)).chosen.nprobe, 3);
 }
 
 /* Between measured k what is lost for want of candidates weighs more: a setting that loses little is taken instead. */
@@ -150,10 +139,11 @@ static void test_k(void **state) {
 
 static void test_batch(void **state) {
     (void)state;
-    assert_true(fabs(plan(ask(10, 1, 0.9)).chosen.query_ns - 12000) < 1e-6);
-    assert_true(fabs(plan(ask(10, 256, 0.9)).chosen.query_ns - 1200) < 1e-6);
-    assert_true(fabs(plan(ask(10, 100000, 0.9)).chosen.query_ns - 1200) < 1e-6);
-    assert_true(fabs(plan(ask(10, 16, 0.9)).chosen.query_ns - (12000 + 1200) / 2.0) < 1e-6);
+    const double alone = plan(ask(10, 1, 0.9)).chosen.query_ns;
+    assert_in_range(alone, 11000, 12000);
+    assert_true(fabs(plan(ask(10, 256, 0.9)).chosen.query_ns - alone / 10) < 1e-6);
+    assert_true(fabs(plan(ask(10, 100000, 0.9)).chosen.query_ns - alone / 10) < 1e-6);
+    assert_true(fabs(plan(ask(10, 16, 0.9)).chosen.query_ns - (alone + alone / 10) / 2) < 1e-6);
 }
 
 static void test_code(void **state) {
@@ -186,7 +176,7 @@ static void test_filter(void **state) {
     assert_int_equal(answer.chosen.nprobe, among_hundred);
     assert_int_equal(answer.least_nprobe, 16);
     assert_true(answer.presumed == 0.1);
-    assert_true(fabs(answer.chosen.query_ns - 1000 * among_hundred) < 1e-6);
+    assert_in_range(answer.chosen.query_ns, 1000 * (among_hundred - 1), 1000 * among_hundred);
     assert_in_range(answer.chosen.rerank, 20, 30); /* of the 200 for a hundred a tenth, and what chance adds */
     question.allowed = ROWS / 2;                   /* between: as the power of the rank that was measured */
     answer = plan(question);
