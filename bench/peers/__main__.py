@@ -20,8 +20,9 @@ def say(text: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     entries = libraries.select(options.peers)
-    how = runner.Options(k=options.k, rounds=options.rounds, single=options.single, build_threads=options.build_threads,
-                         search_threads=options.search_threads, timeout=options.timeout,
+    how = runner.Options(k=options.k, rounds=options.rounds, single=options.single, calls=tuple(options.calls),
+                         build_threads=options.build_threads, search_threads=options.search_threads,
+                         timeout=options.timeout,
                          alternate={"auto": None, "yes": True, "no": False}[options.alternate])
     for text in options.data:
         data = datasets.load(text, options.folder / "data", options.queries, options.rows)
@@ -91,6 +92,8 @@ def parser() -> argparse.ArgumentParser:
     measure.add_argument("-k", type=int, default=10)
     measure.add_argument("--rounds", type=int, default=3)
     measure.add_argument("--single", type=int, default=500, help="queries sent one a call (%(default)s)")
+    measure.add_argument("--calls", type=int, nargs="*", default=[4, 16, 64],
+                         help="the same, so many a call (4 16 64)")
     measure.add_argument("--build-threads", type=int, default=2)
     measure.add_argument("--search-threads", type=int, default=1)
     measure.add_argument("--timeout", type=float, default=3600, help="seconds for one build or one setting")

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from . import frontier, libraries, plot, runner
 
 RECALLS = (0.90, 0.95, 0.99)
-MODES = {"batch": "all queries in one call", "single": "one query a call"}
+MODES = {"batch": "all queries in one call", "single": "one query a call"}  # those that are drawn
 BEGIN, END = "<!-- begin of bench/peers: {} -->", "<!-- end of bench/peers: {} -->"
 LAST = "<!-- end of all sections of bench/peers -->"
 
@@ -39,12 +39,18 @@ def _mib(value: float) -> str:
     return f"{value / 2 ** 20:,.0f}"
 
 
+def ways(result: dict[str, Any]) -> dict[str, str]:
+    """Words for each way of asking that was measured."""
+    return {mode: MODES.get(mode, f"{size} queries a call") for mode, size in runner.modes(result["options"]).items()}
+
+
 def ratio_table(result: dict[str, Any]) -> list[str]:
-    heads = [f"{words}: kith / best peer" for words in MODES.values()]
-    lines = [f"| recall | {' | '.join(heads)} |", "|---|---|---|"]
+    asked = ways(result)
+    heads = [f"{words}: kith / best peer" for words in asked.values()]
+    lines = [f"| recall | {' | '.join(heads)} |", "|" + "---|" * (1 + len(asked))]
     for recall in RECALLS:
         cells = []
-        for mode in MODES:
+        for mode in asked:
             found = ratios(result, mode, recall)
             sides = [f"{_rate(side[1])} ({side[0]})" if side else "-" for side in (found["kith"], found["peer"])]
             share = f"**{found['ratio']:.2f}x**" if found["ratio"] is not None else "-"
@@ -79,6 +85,33 @@ def index_table(result: dict[str, Any]) -> list[str]:
     return lines
 
 
+def latency(row: dict[str, Any], recall: float) -> Optional[tuple[float, float]]:
+    """(p50, p99) in microseconds of single queries at the fastest setting that reaches a recall."""
+    fit = [p["single"] for p in row["points"] if p["single"]["recall"] >= recall and "p50_us" in p["single"]]
+    best = max(fit, key=lambda single: single["qps"], default=None)
+    return (best["p50_us"], best["p99_us"]) if best else None
+
+
+def few_table(result: dict[str, Any]) -> list[str]:
+    """Calls of a few queries, and how long single ones take; nothing for results without."""
+    few = [mode for mode, size in runner.modes(result["options"]).items() if size and size > 1]
+    if not few:
+        return []
+    heads = [f"{mode.removeprefix('calls-')} a call @.{round(recall * 100)}" for mode in few for recall in RECALLS]
+    heads = ["index", "one query @.95: p50, us", "p99, us", "p99 / p50", f"over {runner.FEW} rows, us", *heads]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    points = {mode: indexes(result, mode) for mode in few}
+    for row in result["results"]:
+        if not row["points"]:
+            continue
+        found, call = latency(row, 0.95), row.get("call_us")
+        cells = [f"{found[0]:.1f}", f"{found[1]:.1f}", f"{found[1] / found[0]:.1f}"] if found else ["-"] * 3
+        cells.append("-" if call is None else f"{call:.1f}")
+        cells += [_rate(frontier.speed_at(points[mode][row["entry"]], recall)) for mode in few for recall in RECALLS]
+        lines.append(f"| {row['entry']} | {' | '.join(cells)} |")
+    return lines
+
+
 def absences(result: dict[str, Any]) -> list[str]:
     """What could not be measured, and what broke the rules, one line each."""
     lines = []
@@ -86,7 +119,7 @@ def absences(result: dict[str, Any]) -> list[str]:
     for row in result["results"]:
         if row["status"] != "ok":
             lines.append(f"- {row['entry']} ({row['package']}): {words[row['status']]}: {clean(row['error'])}")
-        used = max((p[mode]["cpus"] for p in row["points"] for mode in MODES), default=0)
+        used = max((p[mode]["cpus"] for p in row["points"] for mode in ways(result)), default=0)
         if used > result["options"]["search_threads"] * 1.2:
             lines.append(f"- {row['entry']} kept {used:.1f} processors busy while searching; "
                          f"{result['options']['search_threads']} was asked for")
@@ -118,6 +151,8 @@ def section(result: dict[str, Any], images: Optional[str]) -> str:
                    ("single", "speed against recall, one query a call"),
                    ("build", "build time"), ("memory", "memory"))] + [""]
     lines += ratio_table(result) + [""] + index_table(result)
+    few = few_table(result)
+    lines += [""] + few if few else []
     notes = absences(result)
     return "\n".join(lines + ([""] + notes if notes else []))
 

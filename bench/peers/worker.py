@@ -7,6 +7,7 @@ Commands and answers are JSON, one a line. Standard output belongs to the librar
   {"do": "build", "base": file.npy}                 -> {"seconds", "memory": {...}}
   {"do": "batch", "setting": i, "queries": file.npy, "k": k, "ids": file.npy or null}  -> {"seconds", "cpu_seconds"}
   {"do": "single", as batch}                        -> the same, and "p50_us", "p99_us"
+  {"do": "calls", as batch, "size": n}              -> as batch, of n queries a call
   {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline
   {"do": "done"}                                    -> {}
 
@@ -143,6 +144,18 @@ class Worker:
         each = np.diff(times) / 1e3
         return {"seconds": float(times[-1] - times[0]) / 1e9, "cpu_seconds": cpu,
                 "p50_us": float(np.percentile(each, 50)), "p99_us": float(np.percentile(each, 99))}
+
+    def calls(self, setting: int, queries: str, k: int, ids: str | None, size: int) -> dict[str, Any]:
+        Q = self._prepare(setting, queries, k)
+        pieces, answers = [Q[at:at + size] for at in range(0, len(Q), size)], []
+        cpu, start = time.process_time(), time.perf_counter()
+        for piece in pieces:
+            self.algo.batch_query(piece, k)
+            answers.append(self.algo.get_batch_results())
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        if ids:
+            np.save(ids, np.concatenate([as_ids(answer, k) for answer in answers]))
+        return {"seconds": seconds, "cpu_seconds": cpu}
 
     def done(self) -> dict[str, Any]:
         self.algo.done()
