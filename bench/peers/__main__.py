@@ -8,8 +8,9 @@ import pathlib
 import shlex
 import sys
 import time
+from typing import Any
 
-from . import datasets, install, libraries, report, runner
+from . import datasets, filters, filters_report, install, libraries, report, runner
 
 FOLDER = pathlib.Path("build/bench/peers")
 
@@ -36,6 +37,21 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+def run_filters(options: argparse.Namespace) -> int:
+    how = filters.Options(k=options.k, rounds=options.rounds, filters=options.filters, queries=options.queries,
+                          shares=tuple(options.shares), build_threads=options.build_threads,
+                          search_threads=options.search_threads, timeout=options.timeout)
+    for text in options.data:
+        data = datasets.load(text, options.folder / "data", None, options.rows)
+        command = command_line(options, text).replace("bench-peers", "bench-filters", 1)
+        result = filters.measure(data, libraries.select(options.peers), how, options.folder, command, say)
+        path = options.folder / "filters" / f"{data.name}.json"
+        path.write_text(json.dumps(result, indent=1) + "\n")
+        print(filters_report.section(result))
+        say(str(path))
+    return 0
+
+
 def command_line(options: argparse.Namespace, text: str) -> str:
     """The make command that repeats this."""
     words = ["make bench-peers", f"DATA={shlex.quote(without_folders(text))}"]
@@ -53,12 +69,18 @@ def without_folders(text: str) -> str:
 
 
 def docs(options: argparse.Namespace) -> int:
-    results = [json.loads(path.read_text()) for path in sorted((options.folder / "results").glob("*.json"))]
-    chosen = [r for r in results if not options.data or r["data"]["name"] in options.data]
-    if not chosen:
+    plain, filtered = read(options, "results"), read(options, "filters")
+    if not plain + filtered:
         raise datasets.DataError(f"{options.folder / 'results'}: no results there; make bench-peers makes them")
-    report.write_page(chosen, options.page, options.page.parent / "images")
+    report.write_page(plain, options.page, options.page.parent / "images")
+    filters_report.write_page(filtered, options.page)
     return 0
+
+
+def read(options: argparse.Namespace, kind: str) -> list[Any]:
+    """The results of a kind, of the data sets that were named, or of all."""
+    results = [json.loads(path.read_text()) for path in sorted((options.folder / kind).glob("*.json"))]
+    return [result for result in results if not options.data or result["data"]["name"] in options.data]
 
 
 def show(_: argparse.Namespace) -> int:
@@ -85,25 +107,31 @@ def parser() -> argparse.ArgumentParser:
     measure = verbs.add_parser("run", help="measure, and write JSON, tables and pictures", epilog=datasets.__doc__,
                                formatter_class=argparse.RawDescriptionHelpFormatter)
     measure.set_defaults(call=run)
-    measure.add_argument("--data", action="append", required=True, help="a data set; may be given again")
-    measure.add_argument("--peers", nargs="*", default=[], help="libraries or entries (default: all; see `list`)")
-    measure.add_argument("--queries", type=int, default=2000)
-    measure.add_argument("--rows", type=int, help="only the first rows of the base")
-    measure.add_argument("-k", type=int, default=10)
-    measure.add_argument("--rounds", type=int, default=3)
+    among = verbs.add_parser("filters", help="measure searches that may find some of the rows", epilog=filters.__doc__,
+                             formatter_class=argparse.RawDescriptionHelpFormatter)
+    among.set_defaults(call=run_filters)
+    among.add_argument("--filters", type=int, default=3, help="filters of each kind and share (%(default)s)")
+    among.add_argument("--shares", type=float, nargs="+", default=filters.SHARES, help="of rows that a filter leaves")
+    for one, queries, rounds in ((measure, 2000, 3), (among, 60, 2)):
+        one.add_argument("--data", action="append", required=True, help="a data set; may be given again")
+        one.add_argument("--peers", nargs="*", default=[], help="libraries or entries (default: all; see `list`)")
+        one.add_argument("--queries", type=int, default=queries, help="(%(default)s)")
+        one.add_argument("--rows", type=int, help="only the first rows of the base")
+        one.add_argument("-k", type=int, default=10)
+        one.add_argument("--rounds", type=int, default=rounds)
+        one.add_argument("--build-threads", type=int, default=2)
+        one.add_argument("--search-threads", type=int, default=1)
+        one.add_argument("--timeout", type=float, default=3600, help="seconds for one build or one setting")
     measure.add_argument("--single", type=int, default=500, help="queries sent one a call (%(default)s)")
     measure.add_argument("--calls", type=int, nargs="*", default=[4, 16, 64],
                          help="the same, so many a call (4 16 64)")
-    measure.add_argument("--build-threads", type=int, default=2)
-    measure.add_argument("--search-threads", type=int, default=1)
-    measure.add_argument("--timeout", type=float, default=3600, help="seconds for one build or one setting")
     measure.add_argument("--alternate", choices=("auto", "yes", "no"), default="auto",
                          help="hold all indexes at once and take turns (auto: if memory allows)")
     page = verbs.add_parser("docs", help="write tables and pictures of the results into a Markdown page")
     page.set_defaults(call=docs)
     page.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/benchmarks.md"))
     page.add_argument("data", nargs="*", help="names of data sets (default: all that have results)")
-    for one in (measure, page):
+    for one in (measure, among, page):
         one.add_argument("--folder", type=pathlib.Path, default=FOLDER, help="where data and results are (%(default)s)")
     lists = verbs.add_parser("list", help="show libraries, entries and settings")
     lists.set_defaults(call=show)

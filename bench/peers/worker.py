@@ -3,11 +3,13 @@
 
 Commands and answers are JSON, one a line. Standard output belongs to the library, which may print what it likes.
 
-  {"do": "create", "metric": m, "build_threads": b, "search_threads": s}  -> {"version", "name"}
+  {"do": "create", "metric": m, "build_threads": b, "search_threads": s}  -> {"version", "name"}; with
+                   "filtered": true the settings are those for filters
   {"do": "build", "base": file.npy}                 -> {"seconds", "memory": {...}}
   {"do": "batch", "setting": i, "queries": file.npy, "k": k, "ids": file.npy or null}  -> {"seconds", "cpu_seconds"}
   {"do": "single", as batch}                        -> the same, and "p50_us", "p99_us"
   {"do": "calls", as batch, "size": n}              -> as batch, of n queries a call
+  {"do": "filter", "rows": file.npy or null}        -> {"seconds"}; searches find these rows only
   {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline
   {"do": "done"}                                    -> {}
 
@@ -85,7 +87,8 @@ class Worker:
         self.entry = entry
         self.cpus = sorted(os.sched_getaffinity(0))
 
-    def create(self, metric: str, build_threads: int, search_threads: int) -> dict[str, Any]:
+    def create(self, metric: str, build_threads: int, search_threads: int, filtered: bool = False) -> dict[str, Any]:
+        self.entry = self.entry.filtered() if filtered else self.entry
         self.algo = self.entry.create({"l2": "euclidean"}.get(metric, metric))
         self.algo.build_threads, self.algo.search_threads = build_threads, search_threads
         self.baseline = resident()
@@ -156,6 +159,12 @@ class Worker:
         if ids:
             np.save(ids, np.concatenate([as_ids(answer, k) for answer in answers]))
         return {"seconds": seconds, "cpu_seconds": cpu}
+
+    def filter(self, rows: str | None) -> dict[str, Any]:
+        allowed = np.load(rows) if rows else None
+        start = time.perf_counter()
+        self.algo.set_filter(allowed)
+        return {"seconds": time.perf_counter() - start}
 
     def done(self) -> dict[str, Any]:
         self.algo.done()

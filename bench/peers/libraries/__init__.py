@@ -4,7 +4,8 @@
 PACKAGE    what pip installs, or a path relative to the repository
 ENTRIES    {name: {"constructor": class, "arguments": [...], "search": [[...], ...]}}: an entry is one index (the
            constructor's arguments after the metric) and the query arguments that are swept over it, from fast to
-           thorough. These are ann-benchmarks' words; `python -m peers config NAME` prints its config.yml.
+           thorough. These are ann-benchmarks' words; `python -m peers config NAME` prints its config.yml. What it
+           does not know: "filters", the settings swept where a filter leaves some of the rows, of entries that can.
 
 The library itself is imported by the adapter's constructor, so that listing the entries needs none of them.
 """
@@ -29,6 +30,11 @@ class Entry:
     constructor: str
     arguments: list[Any]
     search: list[list[Any]]
+    filters: tuple[list[Any], ...] = ()  # as search
+
+    def filtered(self) -> Entry:
+        """The same entry with its settings for filters."""
+        return dataclasses.replace(self, search=list(self.filters))
 
     def create(self, metric: str) -> Any:
         """The adapter's object. ImportError: the library is not installed."""
@@ -51,7 +57,8 @@ def entries(libraries: Iterable[str] = LIBRARIES) -> dict[str, Entry]:
     for library in libraries:
         module = importlib.import_module(f"{__name__}.{library}")
         for name, row in module.ENTRIES.items():
-            found[name] = Entry(name, library, module.PACKAGE, row["constructor"], row["arguments"], row["search"])
+            found[name] = Entry(name, library, module.PACKAGE, row["constructor"], row["arguments"], row["search"],
+                                tuple(row.get("filters", ())))
     return found
 
 

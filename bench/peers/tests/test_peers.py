@@ -8,7 +8,6 @@ import math
 import pathlib
 import random
 import sys
-import textwrap
 import xml.etree.ElementTree as xml
 
 import numpy as np
@@ -19,6 +18,7 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 from peers import datasets, frontier, libraries, machine, plot, report, runner, truth  # noqa: E402
 from peers.base.module import BaseANN  # noqa: E402
+from peers_copy import copy_bench  # noqa: E402
 
 
 # ---- Frontier --------------------------------------------------------------------------------------------------------
@@ -361,15 +361,7 @@ FAKE = '''
 def measured(tmp_path_factory):
     """A result of a copy of the bench whose only library is this test's, with every fault a library can have."""
     folder = tmp_path_factory.mktemp("bench")
-    for path in (ROOT / "bench/peers").rglob("*.py"):
-        copy = folder / "peers" / path.relative_to(ROOT / "bench/peers")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        text = path.read_text()
-        if copy.name == "__init__.py" and copy.parent.name == "libraries":
-            start = text.index("LIBRARIES = (")
-            text = text[:start] + 'LIBRARIES = ("fake",)\n' + text[text.index("\n", start):]
-        copy.write_text(text)
-    (folder / "peers/libraries/fake.py").write_text(textwrap.dedent(FAKE))
+    copy_bench(folder, "fake", FAKE)
     rng = np.random.default_rng(8)
     base, queries = rng.standard_normal((200, 6)).astype(np.float32), rng.standard_normal((40, 6)).astype(np.float32)
     np.save(folder / "b.npy", base)
