@@ -63,8 +63,8 @@ def index_table(result: dict[str, Any]) -> list[str]:
     """One line an entry, those that failed with the reason."""
     heads = [f"{recall:.2f}".lstrip("0") for recall in RECALLS]
     columns = [f"batch @{head}" for head in heads] + [f"single @{head}" for head in heads]
-    lines = ["| index | version | build, s | memory, MiB | of it mapped | peak of build | highest recall | " +
-             " | ".join(columns) + " |", "|" + "---|" * (7 + len(columns))]
+    lines = ["| index | version | build, s | memory, MiB | of it mapped | of it originals | peak of build | "
+             "highest recall | " + " | ".join(columns) + " |", "|" + "---|" * (8 + len(columns))]
     points = {mode: indexes(result, mode) for mode in MODES}
     speeds = {(row["entry"], mode, recall): frontier.speed_at(points[mode].get(row["entry"], []), recall)
               for row in result["results"] for mode in MODES for recall in RECALLS}
@@ -79,7 +79,8 @@ def index_table(result: dict[str, Any]) -> list[str]:
             text = _rate(speed)
             cells.append(f"**{text}**" if speed and speed == best[mode, recall] else text)
         top = max(point["batch"]["recall"] for point in row["points"])
-        sizes = [_mib(row["memory"][name]) for name in ("total", "file", "peak")]
+        sizes = [_mib(row["memory"][name]) if name in row["memory"] else "-"
+                 for name in ("total", "file", "originals", "peak")]
         lines.append(f"| {row['entry']} | {row['version']} | {row['build_seconds']:.1f} | {' | '.join(sizes)} | "
                      f"{top:.4f} | {' | '.join(cells)} |")
     return lines

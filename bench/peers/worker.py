@@ -10,7 +10,8 @@ Commands and answers are JSON, one a line. Standard output belongs to the librar
   {"do": "single", as batch}                        -> the same, and "p50_us", "p99_us"
   {"do": "calls", as batch, "size": n}              -> as batch, of n queries a call
   {"do": "filter", "rows": file.npy or null}        -> {"seconds"}; searches find these rows only
-  {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline
+  {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline, and
+                                                       "originals": what of it are vectors as they were given
   {"do": "done"}                                    -> {}
 
 An exception is answered with {"error": its text, "traceback": text} and ends the process.
@@ -31,6 +32,7 @@ import numpy as np
 
 from . import libraries
 from .base.module import resident_kib
+from .resident import originals
 
 WARM_UP = 32  # queries before a timed call: tables that depend on a setting are allocated then
 
@@ -114,7 +116,8 @@ class Worker:
     def memory(self) -> dict[str, int]:
         """Above the baseline, which was taken when the library was loaded and no data was. The base is let go of
         first: what of it remains is what the library keeps."""
-        return {name: value - self.baseline[name] for name, value in resident().items()}
+        found = {name: value - self.baseline[name] for name, value in resident().items()}
+        return {**found, "originals": originals()}
 
     def _prepare(self, setting: int, queries: str, k: int) -> np.ndarray:
         Q = np.load(queries)

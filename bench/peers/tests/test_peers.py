@@ -5,8 +5,10 @@ No library is measured here: the workers that run are of a library of this test'
 """
 import json
 import math
+import mmap
 import pathlib
 import random
+import struct
 import sys
 import xml.etree.ElementTree as xml
 
@@ -16,7 +18,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "bench"))
 
-from peers import datasets, frontier, libraries, machine, plot, report, runner, truth  # noqa: E402
+from peers import datasets, frontier, libraries, machine, plot, report, resident, runner, truth  # noqa: E402
 from peers.base.module import BaseANN  # noqa: E402
 from peers_copy import copy_bench  # noqa: E402
 
@@ -381,6 +383,25 @@ def measured(tmp_path_factory):
     finally:
         patch.undo()
     return results
+
+
+def test_resident_originals_are_counted_and_nothing_else(tmp_path):
+    """A file with a section table of three sections, so far from each other that a look at one brings none of another
+    (systems map some pages around the one that is needed)."""
+    page, path = mmap.PAGESIZE, tmp_path / "x.kith"
+    table = b"".join(struct.pack("<2I3Q", family, 256, offset * page, size, 0)
+                     for family, offset, size in ((3, 4, page), (7, 2048, 9 * page - 100), (9, 4096, page)))
+    with open(path, "wb") as file:
+        file.write(bytes(4096) + table.ljust(8192, b"\0"))
+        file.truncate(5000 * page)
+    assert resident.originals_place(path) == (2048 * page, 9 * page - 100)
+    before = resident.originals()
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as opened:
+        assert opened[4 * page] == opened[4096 * page] == 0 and resident.originals() == before
+        assert opened[2048 * page] == 0 and page <= resident.originals() - before <= 9 * page
+        assert not any(opened[number * page] for number in range(2048, 2057))
+        assert resident.originals() - before == 9 * page
+    assert resident.originals() == before
 
 
 def row(result, name):
