@@ -10,6 +10,8 @@ resident     what of an index of kith are the vectors as they were given
 filters      the same with filters that leave some of the rows; filters_report: their tables
 runner       starts the workers, lets them take turns, and writes JSON
 frontier     the best of what each library reached, interpolated at given recalls
+marks        what single queries were to reach, held against results
+choosing     kith's own types of indexes beside each other, for docs/choosing.md
 plot, report SVG pictures and Markdown tables from the JSON
 tests/       of all that is not a library
 install      the virtual environment, one package after another

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 import pathlib
 import shlex
 import sys
 import time
 from typing import Any
 
-from . import datasets, filters, filters_report, install, libraries, report, runner
+from . import choosing, datasets, filters, filters_report, install, libraries, marks, report, runner
 
 FOLDER = pathlib.Path("build/bench/peers")
 
@@ -20,13 +22,16 @@ def say(text: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    entries = libraries.select(options.peers)
     how = runner.Options(k=options.k, rounds=options.rounds, single=options.single, calls=tuple(options.calls),
                          build_threads=options.build_threads, search_threads=options.search_threads,
                          timeout=options.timeout,
                          alternate={"auto": None, "yes": True, "no": False}[options.alternate])
     for text in options.data:
         data = datasets.load(text, options.folder / "data", options.queries, options.rows)
+        if os.environ.get("KITH_CPU"):  # results of another tier stand beside those of the machine's own
+            data = dataclasses.replace(data, name=f"{data.name}-{os.environ['KITH_CPU'].replace(',', '')}")
+        own = choosing.entries_for(text) if options.make == "bench-choosing" else ()
+        entries = libraries.select(options.peers or own)
         result = runner.measure(data, entries, how, options.folder, command_line(options, text), say, install.reasons())
         path = options.folder / "results" / f"{data.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,8 +48,8 @@ def run_filters(options: argparse.Namespace) -> int:
                           search_threads=options.search_threads, timeout=options.timeout)
     for text in options.data:
         data = datasets.load(text, options.folder / "data", None, options.rows)
-        command = command_line(options, text).replace("bench-peers", "bench-filters", 1)
-        result = filters.measure(data, libraries.select(options.peers), how, options.folder, command, say)
+        result = filters.measure(data, libraries.select(options.peers), how, options.folder,
+                                 command_line(options, text), say)
         path = options.folder / "filters" / f"{data.name}.json"
         path.write_text(json.dumps(result, indent=1) + "\n")
         print(filters_report.section(result))
@@ -54,7 +59,8 @@ def run_filters(options: argparse.Namespace) -> int:
 
 def command_line(options: argparse.Namespace, text: str) -> str:
     """The make command that repeats this."""
-    words = ["make bench-peers", f"DATA={shlex.quote(without_folders(text))}"]
+    tier = [f"KITH_CPU={shlex.quote(os.environ['KITH_CPU'])}"] if os.environ.get("KITH_CPU") else []
+    words = [*tier, f"make {options.make}", f"DATA={shlex.quote(without_folders(text))}"]
     if options.peers:
         words.append(f'PEERS="{" ".join(options.peers)}"')
     words += [f"QUERIES={options.queries}", f"K={options.k}", f"ROUNDS={options.rounds}"]
@@ -70,10 +76,14 @@ def without_folders(text: str) -> str:
 
 def docs(options: argparse.Namespace) -> int:
     plain, filtered = read(options, "results"), read(options, "filters")
+    if options.choosing and plain:
+        choosing.write_page(plain, options.page)
+        return 0
     if not plain + filtered:
         raise datasets.DataError(f"{options.folder / 'results'}: no results there; make bench-peers makes them")
     report.write_page(plain, options.page, options.page.parent / "images")
     filters_report.write_page(filtered, options.page)
+    marks.write_page(*({r["data"]["name"]: r for r in some} for some in (plain, filtered)), options.page)
     return 0
 
 
@@ -106,10 +116,12 @@ def parser() -> argparse.ArgumentParser:
     verbs = top.add_subparsers(required=True, metavar="VERB")
     measure = verbs.add_parser("run", help="measure, and write JSON, tables and pictures", epilog=datasets.__doc__,
                                formatter_class=argparse.RawDescriptionHelpFormatter)
-    measure.set_defaults(call=run)
+    measure.set_defaults(call=run, make="bench-peers")
+    measure.add_argument("--choosing", action="store_const", dest="make", const="bench-choosing",
+                         help="kith's own types of indexes, which docs/choosing.md shows")
     among = verbs.add_parser("filters", help="measure searches that may find some of the rows", epilog=filters.__doc__,
                              formatter_class=argparse.RawDescriptionHelpFormatter)
-    among.set_defaults(call=run_filters)
+    among.set_defaults(call=run_filters, make="bench-filters")
     among.add_argument("--filters", type=int, default=3, help="filters of each kind and share (%(default)s)")
     among.add_argument("--shares", type=float, nargs="+", default=filters.SHARES, help="of rows that a filter leaves")
     for one, queries, rounds in ((measure, 2000, 3), (among, 60, 2)):
@@ -130,6 +142,7 @@ def parser() -> argparse.ArgumentParser:
     page = verbs.add_parser("docs", help="write tables and pictures of the results into a Markdown page")
     page.set_defaults(call=docs)
     page.add_argument("--page", type=pathlib.Path, default=pathlib.Path("docs/benchmarks.md"))
+    page.add_argument("--choosing", action="store_true", help="as of run")
     page.add_argument("data", nargs="*", help="names of data sets (default: all that have results)")
     for one in (measure, among, page):
         one.add_argument("--folder", type=pathlib.Path, default=FOLDER, help="where data and results are (%(default)s)")

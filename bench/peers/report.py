@@ -158,8 +158,9 @@ def section(result: dict[str, Any], images: Optional[str]) -> str:
     return "\n".join(lines + ([""] + notes if notes else []))
 
 
-def pictures(result: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw a result's four pictures; returns their paths."""
+def pictures(result: dict[str, Any], folder: pathlib.Path, prefix: str = "peers",
+             kinds: tuple[str, ...] = (*MODES, "build", "memory")) -> list[pathlib.Path]:
+    """Draw a result's pictures, <prefix>-<name>-<kind>.svg; returns their paths."""
     runner.check(result)
     folder.mkdir(parents=True, exist_ok=True)
     data, options, rows = result["data"], result["options"], [r for r in result["results"] if r["points"]]
@@ -180,9 +181,9 @@ def pictures(result: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]
                                 "during the build, the given vectors included",
                                 ("the vectors as float32", data["raw_bytes"] / 2 ** 20))
     paths = []
-    for name, text in drawn.items():
-        paths.append(folder / f"peers-{data['name']}-{name}.svg")
-        paths[-1].write_text(text, encoding="utf-8")
+    for name in kinds:
+        paths.append(folder / f"{prefix}-{data['name']}-{name}.svg")
+        paths[-1].write_text(drawn[name], encoding="utf-8")
     return paths
 
 
@@ -214,7 +215,7 @@ def ann_benchmarks(library: str) -> str:
     """A library's config.yml: each list of a run group's args and query_args is one argument's values, of which
     ann-benchmarks takes all combinations."""
     lines = ["float:", "  any:"]
-    found = libraries.entries([library]).values()
+    found = [entry for entry in libraries.entries([library]).values() if not entry.named]
     for constructor, group in itertools.groupby(found, key=lambda entry: entry.constructor):
         lines += ["  - base_args: ['@metric']", f"    constructor: {constructor}", "    disabled: false",
                   f"    docker_tag: ann-benchmarks-{library}", f"    module: ann_benchmarks.algorithms.{library}",

@@ -120,7 +120,7 @@ class Worker:
         return {**found, "originals": originals()}
 
     def _prepare(self, setting: int, queries: str, k: int) -> np.ndarray:
-        Q = np.load(queries)
+        Q = self.algo.convert(np.load(queries))
         self.algo.set_query_arguments(*self.entry.search[setting])
         for row in Q[:WARM_UP]:
             self.algo.query(row, k)
