@@ -10,6 +10,11 @@ int approximate_options(const struct arguments *arguments, kith_search_options *
         return fail_usage(arguments->command, "--target-recall is \"%s\", but more than 0 and at most 1 was expected",
                           option_text(arguments, OPTION_TARGET_RECALL, ""));
     options->plan = (kith_plan)option_number(arguments, OPTION_PLAN, parameters ? KITH_PLAN_IVF : KITH_PLAN_AUTO);
+    const bool walks = options->plan >= KITH_PLAN_GRAPH && options->plan <= KITH_PLAN_LSH;
+    if (option_given(arguments, OPTION_EFFORT) && !walks)
+        return fail_usage(arguments->command,
+                          "--effort is an option of the plans graph, hnsw and lsh: name one by --plan");
+    options->effort = (size_t)option_number(arguments, OPTION_EFFORT, 0);
     options->target_recall = target;
     options->nprobe = (size_t)option_number(arguments, OPTION_NPROBE, 0);
     options->rerank = (size_t)option_number(arguments, OPTION_RERANK, 0);

@@ -6,8 +6,8 @@
 
 #include "command.h"
 
-/* Fill plan, target_recall, nprobe, rerank and code. --nprobe and --rerank without --plan mean plan ivf. 0 or, after a
- * sentence on stderr, an exit code. */
+/* Fill plan, target_recall, nprobe, rerank, effort and code. --nprobe and --rerank without --plan mean plan ivf. 0 or,
+ * after a sentence on stderr, an exit code. */
 int approximate_options(const struct arguments *arguments, kith_search_options *options);
 
 /* A line that tells of near-duplicates, where a share of the vectors worth telling has some. */
