@@ -83,6 +83,7 @@ static void summary_json(const char *input, const char *output, const kith_reade
     emit_uint(&json, "first_level_dim", report->first_level_dim);
     emit_uint(&json, "lists", report->lists);
     emit_uint(&json, "list_rows_max", info->list_rows_max);
+    index_type_members(&json, info);
     emit_text(&json, "second_code", info->second_code);
     emit_real(&json, "second_code_error", info->second_code_error);
     emit_real(&json, "near_duplicates", info->near_duplicates);
@@ -119,6 +120,7 @@ static void summary_text(const char *input, const char *output, const kith_reade
                   human_count(b, info->list_rows_max));
     if (*info->second_code)
         pair_line(stdout, "second code", "%s, mean error %.1f %%", info->second_code, 100 * info->second_code_error);
+    index_type_lines(stdout, info);
     near_duplicates_line(stdout, info);
     pair_line(stdout, "answers", "%s",
               info->has_originals ? "exact" : "approximate answers: the original vectors are not stored");
