@@ -727,7 +727,8 @@ typedef struct kith_search_options {
      * plan and parameters from the index's calibration, and stays exact without one. 0 or 1: exact. */
     double target_recall;
     size_t nprobe; /* plan IVF: lists of each query; 0: by target_recall, 16 without one */
-    size_t rerank; /* plans IVF and PQ: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
+    size_t rerank; /* approximate plans: best candidates scored by the defining kernel, at least k; 0: as calibrated, or
+                    * as the plan has it (IVF: 2 * k). IVF alone until 0.3 */
     kith_scan_code code;
     int reserved; /* ignored */
     /* How much plans look at before they stop; 0: by target_recall, or a middling value without one. Graph: the walk
