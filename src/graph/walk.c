@@ -298,6 +298,7 @@ kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const flo
     for (size_t i = 0; i < count; i++) {
         if (!finish(&walker->walk[i], s, &results[i])) return KITH_E_NOMEM;
         counts->scanned_rows += walker->walk[i].visits;
+        counts->visited += walker->walk[i].visits;
         counts->reranked += walker->walk[i].best_count;
     }
     return KITH_OK;

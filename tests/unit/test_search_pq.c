@@ -21,7 +21,7 @@ static const kith_metric number_metrics[] = {KITH_L2SQ, KITH_IP, KITH_COSINE};
 static const kith_dtype number_types[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
 
 static int set_up_pq(void **state) {
-    subject_index = KITH_INDEX_PQ;
+    subject_type = KITH_INDEX_PQ;
     return set_up(state);
 }
 
@@ -87,7 +87,7 @@ static void test_codes(void **state) {
 /* With several lists the plan scans all of them. */
 static void test_lists(void **state) {
     (void)state;
-    subject_index = KITH_INDEX_IVF;
+    subject_type = KITH_INDEX_IVF;
     subject_lists = 12;
     subject_code = "pq:8x4";
     struct subject s = subject_make(DATA_CLUSTERED, KITH_L2SQ, KITH_F32, KITH_F32, 900, 16, 5, 4);
@@ -96,7 +96,7 @@ static void test_lists(void **state) {
     set_filter(&s, 30);
     check_all(&s, 20, 40, 1, 1);
     subject_free(&s);
-    subject_index = KITH_INDEX_PQ;
+    subject_type = KITH_INDEX_PQ;
     subject_lists = 1;
     subject_code = NULL;
 }
@@ -293,12 +293,12 @@ static void test_refused_searches(void **state) {
     refuse_search(&s, KITH_SCAN_AUTO, 1, "range search");
     refuse_search(&s, KITH_SCAN_INT8, 0, "second code");
     subject_free(&s);
-    subject_index = KITH_INDEX_FLAT;
+    subject_type = KITH_INDEX_FLAT;
     s = subject_make(DATA_NORMAL, KITH_L2SQ, KITH_F32, KITH_F32, 100, 8, 3, 1);
     assert_string_equal(s.info.second_code, "");
     refuse_search(&s, KITH_SCAN_AUTO, 0, "no second code");
     subject_free(&s);
-    subject_index = KITH_INDEX_PQ;
+    subject_type = KITH_INDEX_PQ;
 }
 
 /* A file whose header does not say what its sections hold. */
