@@ -37,7 +37,7 @@ static void make_wide(const float *placed, size_t width, float largest, ki_graph
 }
 
 static void make_table(const float *placed, size_t width, float largest, ki_graph_query *made) {
-    const float most = (float)(KI_EDGES_Z / (int)((width + 1023) / 1024));
+    const float most = (float)(KI_EDGES_Z / (int)((width + 2047) / 2048));
     made->unit = largest / most;
     ki_edges_kernel()->table(placed, largest > 0 ? most / largest : 0, width / KI_GRAPH_STEP, made->table);
 }
@@ -55,13 +55,25 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
     return 1;
 }
 
-float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
-                              const uint8_t *self) {
+/* From the product with the first `count` coordinates, times `share` for those left out. */
+static float distance_by(const ki_graph_query *query, const uint8_t *row, const uint8_t *self, size_t count,
+                         float share) {
     ki_graph_head head;
     memcpy(&head, row, sizeof(head));
-    const int32_t dot = ki_edges_kernel()->dot((const int8_t *)self, query->wide, graph->width);
-    const float d = fmaf((float)dot * query->step, -2 * head.scale, query->start + head.norm);
+    const int32_t dot = ki_edges_kernel()->dot((const int8_t *)self, query->wide, count);
+    const float d = fmaf((float)dot * query->step, -2 * share * head.scale, query->start + head.norm);
     return d > 0 ? d : 0; /* a NaN of a damaged file too */
+}
+
+float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
+                              const uint8_t *self) {
+    return distance_by(query, row, self, graph->width, 1);
+}
+
+float ki_graph_query_guess(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
+                           const uint8_t *self) {
+    const size_t half = graph->width < 128 ? graph->width : graph->width / 2 / KI_GRAPH_STEP * KI_GRAPH_STEP;
+    return distance_by(query, row, self, half, (float)graph->width / (float)half);
 }
 
 float ki_graph_query_result(const ki_view *view, const ki_graph_query *query, float distance) {

@@ -25,6 +25,9 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
 float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
                               const uint8_t *self);
 
+/* The same from the first half of the coordinates, about. */
+float ki_graph_query_guess(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row, const uint8_t *self);
+
 /* The metric's distance that a D stands for. */
 float ki_graph_query_result(const ki_view *view, const ki_graph_query *query, float distance);
 

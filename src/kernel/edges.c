@@ -33,7 +33,7 @@ static int32_t sum_of(const uint8_t *codes, const uint8_t *table, size_t steps, 
     for (size_t s = 0; s < steps; s++, codes += 32, table += KI_EDGES_STEP_BYTES)
         for (unsigned half = 0; half < 2; half++) {
             const uint8_t byte = codes[16 * half + n];
-            sum += table[16 * half + (byte & 15)] + table[32 + 16 * half + (byte >> 4)];
+            sum += table[16 * half + (byte & 15)] + table[32 + 16 * half + (byte >> 4)] - 2 * KI_EDGES_BIAS;
         }
     return sum;
 }
@@ -42,7 +42,7 @@ static uint64_t estimate_scalar(const ki_edges *e, float *out) {
     uint64_t mask = 0;
     const size_t block_bytes = e->steps * 32, plane_bytes = block_bytes * e->blocks;
     for (unsigned n = 0; n < 16 * e->blocks; n++) {
-        int32_t sum = -e->offset;
+        int32_t sum = 0;
         for (unsigned b = 0; b < e->planes; b++)
             sum += sum_of(e->codes + b * plane_bytes + n / 16 * block_bytes, e->table, e->steps, n % 16) * (1 << b);
         out[n] = fmaf(e->mul[n], (float)sum * e->unit, e->base + e->add[n]);

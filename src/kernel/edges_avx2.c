@@ -43,8 +43,9 @@ INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *
 #pragma GCC unroll 4
         for (unsigned i = 0; i < count; i++) {
             const __m256i c = load(codes + i * block_bytes);
-            add_bytes(&sums[i], _mm256_shuffle_epi8(low, _mm256_and_si256(c, nibble)));
-            add_bytes(&sums[i], _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble)));
+            const __m256i first = _mm256_shuffle_epi8(low, _mm256_and_si256(c, nibble));
+            const __m256i second = _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble));
+            add_bytes(&sums[i], _mm256_add_epi8(first, second));
         }
     }
 }
@@ -53,11 +54,12 @@ INLINE __m128i fold(__m256i v) {
     return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
-/* Add 2^plane times the sums of a block to its 16 totals. */
-INLINE void add_totals(const struct sums *sums, unsigned plane, __m256i totals[2]) {
+/* Add 2^plane times the sums of a block, less the 60s (E1), to its 16 totals. */
+INLINE void add_totals(const struct sums *sums, size_t steps, unsigned plane, __m256i totals[2]) {
+    const __m128i less = _mm_set1_epi16((short)(uint16_t)(KI_EDGES_BIAS * 4 * steps));
     const __m128i odd = fold(sums->odd), even = _mm_sub_epi16(fold(sums->words), _mm_slli_epi16(odd, 8));
-    const __m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd));
-    const __m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd));
+    const __m256i a = _mm256_cvtepi16_epi32(_mm_sub_epi16(_mm_unpacklo_epi16(even, odd), less));
+    const __m256i b = _mm256_cvtepi16_epi32(_mm_sub_epi16(_mm_unpackhi_epi16(even, odd), less));
     totals[0] = _mm256_add_epi32(totals[0], _mm256_slli_epi32(a, (int)plane));
     totals[1] = _mm256_add_epi32(totals[1], _mm256_slli_epi32(b, (int)plane));
 }
@@ -76,12 +78,12 @@ INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned first, unsigned coun
     const uint8_t *codes = e->codes + first * block_bytes;
     __m256i totals[2][2];
     uint64_t mask = 0;
-    for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_set1_epi32(-e->offset);
+    for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_setzero_si256();
     for (unsigned b = 0; b < planes; b++, codes += plane_bytes) {
         struct sums sums[2];
         sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
 #pragma GCC unroll 2
-        for (unsigned i = 0; i < count; i++) add_totals(&sums[i], b, totals[i]);
+        for (unsigned i = 0; i < count; i++) add_totals(&sums[i], e->steps, b, totals[i]);
     }
 #pragma GCC unroll 2
     for (unsigned i = 0; i < count; i++) {
