@@ -28,6 +28,7 @@ void kith_scratch_destroy(kith_scratch *scratch) {
     for (unsigned i = 0; i < scratch->threads && scratch->workers; i++) {
         ki_desk_destroy(scratch->workers[i].desk);
         free(scratch->workers[i].queries.data);
+        ki_lsh_desk_destroy(scratch->workers[i].lsh);
     }
     ki_kept *kept = scratch->kept.data;
     for (size_t i = 0; i < scratch->kept_count; i++) {

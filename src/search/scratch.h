@@ -13,11 +13,13 @@
 #include "flat/flat.h"
 #include "index/index.h"
 #include "ivf/ivf.h"
+#include "lsh/lsh.h"
 
 /* What one worker owns. */
 typedef struct ki_worker {
     ki_desk *desk;
     ki_area queries; /* floats of a group, or bits */
+    ki_lsh_desk *lsh; /* made by the first search that needs it */
     ki_counts counts;
 } ki_worker;
 

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "search/lsh.h"
+
+#include "base/checked.h"
+#include "search/exact.h"
+
+/* EFFORT: middling recall where nobody says what is wanted. */
+enum { PIECE_QUERIES = 8, EFFORT = 8 };
+
+const char *ki_lsh_obstacle(const ki_plan_case *at) {
+    if (at->k == 0) return "a range search has no buckets to stop at";
+    if (at->few) return "the filter is a short list, whose vectors are all scored";
+    return at->view->lsh.kind == KI_LSH_NONE ? "the index has no hash tables" : NULL;
+}
+
+void ki_lsh_prepare(ki_job *job, const kith_search_options *options) {
+    const ki_choice *chosen = &job->answer.chosen;
+    const size_t planned = chosen->plan == KITH_PLAN_LSH ? chosen->nprobe : 0;
+    job->lsh.effort = planned ? planned : options->effort ? options->effort : EFFORT;
+}
+
+void ki_lsh_explain(const ki_job *job, kith_explain *explain) {
+    explain->effort = job->lsh.effort;
+}
+
+static void answer_piece(void *context, size_t piece, unsigned number) {
+    ki_job *job = context;
+    ki_worker *worker = &job->scratch->workers[number];
+    const ki_view *view = &job->index->view;
+    const size_t first = piece * PIECE_QUERIES, count = ki_min_size(PIECE_QUERIES, job->queries->count - first);
+    const size_t row = view->dtype == KITH_B1 ? view->row_bytes : view->dim * sizeof(float);
+    /* After a refused query the pieces before it are still checked: one of them may hold a lower one. */
+    const int stop = atomic_load(&job->stop);
+    if (stop && stop != KITH_E_DATA) return;
+    if (!worker->lsh) worker->lsh = ki_lsh_desk_create();
+    if (!worker->lsh || !ki_area_grow(&worker->queries, count * row, 1)) {
+        ki_job_stop(job, KITH_E_NOMEM);
+        return;
+    }
+    if (!ki_job_load(job, first, count, worker->queries.data) || stop) return;
+    for (size_t i = 0; i < count; i++) {
+        const ki_hit *hits;
+        size_t found;
+        const uint8_t *query = (const uint8_t *)worker->queries.data + i * row;
+        const kith_status status =
+            ki_lsh_find(worker->lsh, &job->lsh, query, &hits, &found, &worker->counts, number);
+        if (status != KITH_OK) {
+            ki_job_stop(job, status);
+            return;
+        }
+        ki_job_write(job, first + i, hits, found);
+    }
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Search the queries that found too little in all vectors. */
+static kith_status search_poor(ki_job *job) {
+    const size_t count = atomic_load(&job->poor_count);
+    uint32_t *poor = job->poor;
+    job->poor = NULL;
+    if (!count) return KITH_OK;
+    qsort(poor, count, sizeof(*poor), compare_numbers);
+    job->which = poor;
+    const kith_status status = ki_exact_run(job, 0, count);
+    job->which = NULL;
+    return status;
+}
+
+kith_status ki_lsh_answer(ki_job *job) {
+    kith_scratch *scratch = job->scratch;
+    const size_t count = job->queries->count;
+    job->lsh.view = job->search.view;
+    job->lsh.k = job->k;
+    job->lsh.allowed = job->search.allowed;
+    job->lsh.limits = job->search.limits;
+    if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
+    job->poor = scratch->poor.data;
+    atomic_store(&job->poor_count, 0);
+    ki_pool_run(scratch->pool, (count + PIECE_QUERIES - 1) / PIECE_QUERIES, answer_piece, job);
+    const kith_status status = (kith_status)atomic_load(&job->stop);
+    return status == KITH_OK ? search_poor(job) : status;
+}
