@@ -7,6 +7,7 @@
 #include "cpu/cpu.h"
 #include "kernel/cluster.h"
 #include "kernel/distance.h"
+#include "kernel/edges.h"
 #include "kernel/pick.h"
 #include "kernel/pq_scan.h"
 #include "kernel/project.h"
@@ -22,6 +23,7 @@ static struct kernels {
     ki_cluster_kernels cluster;
     ki_project_kernels project;
     ki_pq_kernels pq;
+    ki_edges_kernels edges;
     ki_unpack_fn unpack;
 } process;
 
@@ -33,6 +35,7 @@ static void fill_process(void) {
     ki_cluster_fill(features, &process.cluster);
     ki_project_fill(features, &process.project);
     ki_pq_fill(features, &process.pq);
+    ki_edges_fill(features, &process.edges);
     process.unpack = ki_unpack_fill(features);
 }
 
@@ -68,4 +71,8 @@ const ki_pq_kernels *ki_pq(void) {
 
 ki_unpack_fn ki_unpacker(void) {
     return kernels()->unpack;
+}
+
+const ki_edges_kernels *ki_edges_kernel(void) {
+    return &kernels()->edges;
 }

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "graph/query.h"
+
+#include "kernel/distance.h"
+#include "kernel/edges.h"
+#include "quant/rotate.h"
+
+#include <math.h>
+#include <string.h>
+
+void ki_graph_place(const ki_graph *graph, size_t dim, const float *x, float factor, float *to) {
+    for (size_t j = 0; j < dim; j++) to[j] = x[j] * factor - graph->centre[j];
+    memset(to + dim, 0, (graph->width - dim) * sizeof(float));
+    ki_rotate(graph->signs, graph->width, to);
+}
+
+/* What the query is multiplied by before it is centred. */
+static float factor_of(const ki_view *view, const float *query) {
+    if (view->metric == KITH_L2SQ) return 1;
+    const float norm = (float)sqrt(ki_distance()->norm2[KITH_F32](query, view->dim));
+    if (!(norm > 0)) return 1; /* only with ip: all products are zero */
+    return (view->metric == KITH_IP ? view->graph.limit : 1) / norm;
+}
+
+static float start_of(const ki_view *view, const float *query, float factor, const float *placed) {
+    const ki_graph *graph = &view->graph;
+    if (view->metric != KITH_IP) return (float)ki_distance()->norm2[KITH_F32](placed, graph->width);
+    const float product = factor * ki_distance()->dot[KITH_F32](query, graph->centre, view->dim);
+    return 2 * (graph->limit * graph->limit - product);
+}
+
+/* Whole numbers of at most 2^15, whose products with a code fit 32 bits. */
+static void make_wide(const float *placed, size_t width, float largest, ki_graph_query *made) {
+    const float fit = (float)(INT32_MAX / 127) / (float)width, most = fit < 32767 ? floorf(fit) : 32767;
+    const float inverse = largest > 0 ? most / largest : 0;
+    made->step = largest / most;
+    for (size_t j = 0; j < width; j++) made->wide[j] = (int16_t)lrintf(placed[j] * inverse);
+}
+
+static void make_table(float *placed, size_t width, float largest, ki_graph_query *made) {
+    const float most = (float)(KI_EDGES_Z / (int)((width + 1023) / 1024));
+    const float inverse = largest > 0 ? most / largest : 0;
+    int8_t *z = (int8_t *)placed; /* in place: each number is written behind those that are still to be read */
+    made->unit = largest / most;
+    for (size_t j = 0; j < width; j++) z[j] = (int8_t)lrintf(placed[j] * inverse);
+    ki_edges_kernel()->table(z, width / KI_GRAPH_STEP, made->table);
+}
+
+int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made) {
+    const ki_graph *graph = &view->graph;
+    const float factor = factor_of(view, query);
+    float largest = 0;
+    ki_graph_place(graph, view->dim, query, factor, work);
+    for (size_t j = 0; j < graph->width; j++) largest = fmaxf(largest, fabsf(work[j]));
+    made->factor = factor;
+    made->start = start_of(view, query, factor, work);
+    if (!isfinite(made->start) || !isfinite(largest)) return 0;
+    make_wide(work, graph->width, largest, made);
+    if (graph->bits) make_table(work, graph->width, largest, made);
+    return 1;
+}
+
+float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row) {
+    ki_graph_head head;
+    memcpy(&head, row, sizeof(head));
+    const int8_t *self = (const int8_t *)row + ki_graph_self_at(graph->degree, graph->bits);
+    const int32_t dot = ki_edges_kernel()->dot(self, query->wide, graph->width);
+    const float d = fmaf((float)dot * query->step, -2 * head.scale, query->start + head.norm);
+    return d > 0 ? d : 0; /* a NaN of a damaged file too */
+}
+
+float ki_graph_query_result(const ki_view *view, const ki_graph_query *query, float distance) {
+    if (view->metric == KITH_COSINE) return distance < 4 ? distance / 2 : 2;
+    if (view->metric == KITH_L2SQ) return distance;
+    return (distance / 2 - view->graph.limit * view->graph.limit) / query->factor;
+}

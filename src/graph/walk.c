@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Walks. Each goes on by steps: the vertex that was asked for longest ago is scored, its neighbours are estimated, those
+ * in reach enter the pool, and the nearest of the pool is asked for. So `AHEAD` rows of a query are on their way from
+ * memory at once, and queries of a call take turns.
+ *
+ * W1. A vertex is marked when it enters the pool, so that it enters once; one that is out of reach is not, and may come
+ *     again by another edge, with a better estimate.
+ * W2. `below` only falls: it is reach times the k-th least distance of those scored that are allowed. */
+#include "graph/graph.h"
+
+#include "base/area.h"
+#include "base/checked.h"
+#include "graph/query.h"
+#include "kernel/edges.h"
+#include "view/query.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { AHEAD = 3, STARTS = 3, MARKS_FIRST = 2048, POOL_FIRST = 512, POLL_STEPS = 64 };
+
+struct met {
+    float distance;
+    uint32_t vertex;
+};
+
+struct walk {
+    const float *query;
+    ki_graph_query placed;
+    float below;
+    size_t open, open_room; /* the pool: places, not in order */
+    float *open_distance;
+    uint32_t *open_vertex;
+    uint32_t *marks; /* a hash table of vertices + 1 */
+    size_t mark_room, mark_count;
+    struct met *best; /* ascending: the nearest that were scored and are allowed */
+    size_t best_count;
+    struct met ahead[AHEAD]; /* asked for, the oldest first */
+    size_t ahead_count;
+    uint64_t visits;
+    int gave_up, ended;
+    ki_area wide, table, distances, vertices, mark_area, best_area, hits;
+};
+
+struct ki_walker {
+    struct walk walk[KI_WALK_MAX];
+    ki_area work;
+};
+
+ki_walker *ki_walker_create(void) {
+    return ki_alloc_array_zeroed(1, sizeof(ki_walker));
+}
+
+void ki_walker_destroy(ki_walker *walker) {
+    if (!walker) return;
+    for (int i = 0; i < KI_WALK_MAX; i++) {
+        struct walk *w = &walker->walk[i];
+        ki_area *areas[] = {&w->wide, &w->table, &w->distances, &w->vertices, &w->mark_area, &w->best_area, &w->hits};
+        for (size_t a = 0; a < sizeof(areas) / sizeof(*areas); a++) free(areas[a]->data);
+    }
+    free(walker->work.data);
+    free(walker);
+}
+
+/* ---- Marks ------------------------------------------------------------------------------------------------------- */
+
+static size_t mark_place(const struct walk *w, uint32_t vertex) {
+    return (size_t)(vertex * UINT32_C(2654435769)) >> 7 & (w->mark_room - 1);
+}
+
+static int grow_marks(struct walk *w) {
+    const size_t room = w->mark_room, count = room * sizeof(uint32_t);
+    uint32_t *old = ki_alloc_array(room, sizeof(*old));
+    if (!old) return 0;
+    memcpy(old, w->marks, count);
+    uint32_t *marks = ki_area_take(&w->mark_area, room * 4, sizeof(*marks));
+    if (marks) {
+        w->marks = marks;
+        w->mark_room = room * 4;
+        memset(marks, 0, count * 4);
+        for (size_t i = 0; i < room; i++) {
+            if (!old[i]) continue;
+            size_t at = mark_place(w, old[i] - 1);
+            while (marks[at]) at = (at + 1) & (w->mark_room - 1);
+            marks[at] = old[i];
+        }
+    }
+    free(old);
+    return marks != NULL;
+}
+
+/* 1: it was not marked; 0: it was. There is room. */
+static inline int mark(struct walk *w, uint32_t vertex) {
+    size_t at = mark_place(w, vertex);
+    for (; w->marks[at]; at = (at + 1) & (w->mark_room - 1))
+        if (w->marks[at] == vertex + 1) return 0;
+    w->marks[at] = vertex + 1;
+    w->mark_count++;
+    return 1;
+}
+
+/* ---- The pool ---------------------------------------------------------------------------------------------------- */
+
+/* Leave out what is out of reach by now; make room if that does not. */
+static int tidy_pool(struct walk *w) {
+    size_t kept = 0;
+    for (size_t i = 0; i < w->open; i++) {
+        if (!(w->open_distance[i] < w->below)) continue;
+        w->open_distance[kept] = w->open_distance[i];
+        w->open_vertex[kept++] = w->open_vertex[i];
+    }
+    w->open = kept;
+    if (kept <= w->open_room / 2) return 1;
+    float *distances = ki_area_grow(&w->distances, w->open_room * 2 + 8, sizeof(float));
+    if (!distances) return 0;
+    w->open_distance = distances;
+    uint32_t *vertices = ki_area_grow(&w->vertices, w->open_room * 2 + 8, sizeof(uint32_t));
+    if (!vertices) return 0;
+    w->open_vertex = vertices;
+    w->open_room *= 2;
+    return 1;
+}
+
+/* Room for the neighbours of one vertex. */
+static int make_room(struct walk *w) {
+    if (2 * (w->mark_count + KI_GRAPH_DEGREE_MAX) > w->mark_room && !grow_marks(w)) return 0;
+    return w->open + KI_GRAPH_DEGREE_MAX <= w->open_room || tidy_pool(w);
+}
+
+static inline void open_vertex(struct walk *w, float distance, uint32_t vertex) {
+    w->open_distance[w->open] = distance;
+    w->open_vertex[w->open++] = vertex;
+}
+
+/* ---- Steps ------------------------------------------------------------------------------------------------------- */
+
+static inline void fetch_row(const ki_graph *graph, uint32_t vertex) {
+    const uint8_t *row = ki_graph_row(graph, vertex);
+    for (size_t line = 0; line < graph->row_bytes; line += 64) {
+        __builtin_prefetch(row + line, 0, 2);
+        __asm__ volatile("" : : "r"(row)); /* or gcc sees a function without effects, and leaves all of it out */
+    }
+}
+
+/* Take the nearest out of the pool and ask for their rows. */
+static void look_ahead(struct walk *w, const ki_graph *graph, const ki_edges_kernels *kernels) {
+    while (w->ahead_count < AHEAD && w->open) {
+        const size_t at = kernels->least(w->open_distance, w->open);
+        const struct met next = {w->open_distance[at], w->open_vertex[at]};
+        if (!(next.distance < w->below)) {
+            w->open = 0;
+            return;
+        }
+        w->open_distance[at] = w->open_distance[--w->open];
+        w->open_vertex[at] = w->open_vertex[w->open];
+        fetch_row(graph, next.vertex);
+        w->ahead[w->ahead_count++] = next;
+    }
+}
+
+/* Put a scored vertex among the best. */
+static void keep(struct walk *w, const ki_graph_search *s, float distance, uint32_t vertex) {
+    if (s->allowed && !(s->allowed[vertex / 64] >> vertex % 64 & 1)) return;
+    size_t at = w->best_count;
+    if (at == s->rerank && !(distance < w->best[at - 1].distance)) return;
+    if (at == s->rerank) at--;
+    for (; at > 0 && distance < w->best[at - 1].distance; at--) w->best[at] = w->best[at - 1];
+    w->best[at] = (struct met){distance, vertex};
+    if (w->best_count < s->rerank) w->best_count++;
+    if (w->best_count >= s->k)
+        w->below = w->best[s->k - 1].distance * (1 + (float)s->effort / 1000) + 1e-6f * fabsf(w->placed.start);
+}
+
+static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t *row, float base,
+                        const ki_edges_kernels *kernels) {
+    const ki_graph *graph = &s->view->graph;
+    const uint32_t degree = graph->degree, steps = (uint32_t)(graph->width / KI_GRAPH_STEP);
+    const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
+    float distance[KI_EDGES_MAX];
+    const ki_edges edges = {.codes = row + ki_graph_codes_at(degree, graph->bits, graph->width),
+                            .table = w->placed.table,
+                            .add = (const float *)(const void *)(ids + degree),
+                            .mul = (const float *)(const void *)(ids + 2 * degree),
+                            .steps = steps,
+                            .blocks = degree / 16,
+                            .planes = graph->bits,
+                            .offset = (int32_t)(KI_EDGES_BIAS * 4 * steps * ((1u << graph->bits) - 1)),
+                            .unit = w->placed.unit,
+                            .base = base,
+                            .below = w->below};
+    for (uint64_t mask = kernels->estimate(&edges, distance); mask; mask &= mask - 1) {
+        const unsigned n = (unsigned)__builtin_ctzll(mask);
+        if (ids[n] < s->view->rows && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
+    }
+}
+
+/* One step; 0: out of memory. */
+static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels *kernels) {
+    const ki_graph *graph = &s->view->graph;
+    const struct met at = w->ahead[0];
+    w->ahead_count--;
+    for (size_t i = 0; i < w->ahead_count; i++) w->ahead[i] = w->ahead[i + 1];
+    if (at.distance < w->below) {
+        const uint8_t *row = ki_graph_row(graph, at.vertex);
+        const float distance = ki_graph_query_distance(graph, &w->placed, row);
+        if (!make_room(w)) return 0;
+        w->visits++;
+        keep(w, s, distance, at.vertex);
+        score_edges(w, s, row, distance, kernels);
+    }
+    look_ahead(w, graph, kernels);
+    w->ended = w->ahead_count == 0;
+    if (s->visits_max && w->visits >= s->visits_max && !w->ended) w->ended = w->gave_up = 1;
+    return 1;
+}
+
+/* ---- Beginning and end ------------------------------------------------------------------------------------------- */
+
+/* Begin at the entries nearest to the query. */
+static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
+    struct met near[STARTS];
+    size_t count = 0;
+    for (uint32_t e = 0; e < graph->entries; e++) {
+        const uint32_t vertex = graph->entry[e];
+        if (vertex >= rows) continue;
+        const float d = ki_graph_query_distance(graph, &w->placed, ki_graph_row(graph, vertex));
+        if (count == STARTS && !(d < near[count - 1].distance)) continue;
+        size_t at = count < STARTS ? count++ : STARTS - 1;
+        for (; at > 0 && d < near[at - 1].distance; at--) near[at] = near[at - 1];
+        near[at] = (struct met){d, vertex};
+    }
+    for (size_t i = 0; i < count; i++)
+        if (mark(w, near[i].vertex)) open_vertex(w, near[i].distance, near[i].vertex);
+}
+
+static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, const float *query) {
+    const ki_graph *graph = &s->view->graph;
+    float *work = ki_area_take(&walker->work, graph->width, sizeof(float));
+    w->placed.wide = ki_area_take(&w->wide, graph->width, sizeof(int16_t));
+    w->placed.table = ki_area_take(&w->table, graph->width, 4);
+    if (!w->mark_room) w->mark_room = MARKS_FIRST;
+    if (!w->open_room) w->open_room = POOL_FIRST;
+    w->marks = ki_area_take(&w->mark_area, w->mark_room, sizeof(uint32_t));
+    w->open_distance = ki_area_take(&w->distances, w->open_room + 8, sizeof(float));
+    w->open_vertex = ki_area_take(&w->vertices, w->open_room + 8, sizeof(uint32_t));
+    w->best = ki_area_take(&w->best_area, s->rerank, sizeof(*w->best));
+    if (!work || !w->placed.wide || !w->placed.table || !w->marks || !w->open_distance || !w->open_vertex || !w->best)
+        return 0;
+    w->query = query;
+    w->open = w->mark_count = w->best_count = w->ahead_count = 0;
+    w->visits = 0;
+    w->gave_up = 0;
+    w->below = INFINITY;
+    memset(w->marks, 0, w->mark_room * sizeof(uint32_t));
+    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, graph, s->view->rows);
+    look_ahead(w, graph, ki_edges_kernel());
+    w->ended = w->ahead_count == 0;
+    return 1;
+}
+
+/* The k nearest of the best, by the defining kernel. */
+static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *result) {
+    const ki_view *view = s->view;
+    ki_hit *hits = ki_area_take(&w->hits, w->best_count + 1, sizeof(*hits));
+    if (!hits) return 0;
+    for (size_t i = 0; i < w->best_count && view->originals; i++) ki_query_prefetch(view, w->best[i].vertex);
+    const float norm2 = ki_query_norm2(view, w->query);
+    for (size_t i = 0; i < w->best_count; i++) {
+        const uint32_t v = w->best[i].vertex;
+        const float d =
+            view->originals ? ki_query_distance(view, w->query, norm2, v) : ki_graph_query_result(view, &w->placed, w->best[i].distance);
+        hits[i] = (ki_hit){d, v, view->labels[v]};
+    }
+    ki_hits_sort(hits, w->best_count);
+    *result = (ki_walk_result){hits, ki_min_size(w->best_count, s->k), w->gave_up};
+    return 1;
+}
+
+kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const float *queries, size_t stride,
+                          size_t count, ki_walk_result *results, ki_counts *counts, unsigned worker) {
+    const ki_edges_kernels *kernels = ki_edges_kernel();
+    for (size_t i = 0; i < count; i++)
+        if (!begin(walker, &walker->walk[i], s, queries + i * stride)) return KITH_E_NOMEM;
+    size_t walking = count;
+    for (unsigned turn = 1; walking; turn++) {
+        walking = 0;
+        for (size_t i = 0; i < count; i++) {
+            struct walk *w = &walker->walk[i];
+            if (w->ended) continue;
+            if (!step(w, s, kernels)) return KITH_E_NOMEM;
+            walking += !w->ended;
+        }
+        if (turn % POLL_STEPS == 0 && ki_limits_reached(&s->limits, worker))
+            return ki_limits_reached(&s->limits, worker);
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!finish(&walker->walk[i], s, &results[i])) return KITH_E_NOMEM;
+        counts->scanned_rows += walker->walk[i].visits;
+        counts->reranked += walker->walk[i].best_count;
+    }
+    return KITH_OK;
+}

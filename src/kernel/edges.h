@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a walk over a graph computes at each vertex: the estimates of its neighbours, by table lookups as in pq_scan.h,
+ * and its own product. Codes are those of a graph's row (view/graph.h).
+ *
+ * A query's coordinates become whole numbers z in -limit..limit, limit = KI_EDGES_Z / ceil(width / 1024). Table entry p
+ * (0..15) of dimensions 4g..4g+3 is 4*31 + the sum of z_i where bit i of p is set and of -z_i where it is not. The
+ * tables of a step of 16 dimensions are 64 bytes: those of dimensions 0.., 4.., 8.. and 12.. of it.
+ *
+ * E1. The sum of a plane is at most 65535, and exact: width is at most 4096.
+ * E2. estimate is, for neighbour n of `blocks` * 16,
+ *         s = (sum over planes b of 2^b * entries) - offset, a whole number below 2^24,
+ *         out[n] = fma(mul[n], fl(s * unit), fl(base + add[n])),
+ *     the same bits on every tier. The result has bit n where out[n] < below.
+ * E3. dot is the exact sum of x[i] * q[i], count a multiple of 16; the caller sees to it that it fits.
+ * E4. Kernels read what is drawn and nothing past it. They never allocate.
+ *
+ * Any thread. */
+#ifndef KI_KERNEL_EDGES_H
+#define KI_KERNEL_EDGES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { KI_EDGES_Z = 31, KI_EDGES_STEP_BYTES = 64, KI_EDGES_MAX = 64, KI_EDGES_BIAS = 124 };
+
+/* The neighbours of one vertex, and a query. */
+typedef struct ki_edges {
+    const uint8_t *codes, *table;
+    const float *add, *mul;
+    size_t steps;            /* of 16 dimensions */
+    unsigned blocks, planes; /* 16 neighbours each, at most 4; 1..4 */
+    int32_t offset;          /* KI_EDGES_BIAS * 4 * steps * (2^planes - 1) */
+    float unit, base, below;
+} ki_edges;
+
+typedef struct ki_edges_kernels {
+    /* The tables of `steps` steps of whole numbers z. */
+    void (*table)(const int8_t *z, size_t steps, uint8_t *table);
+    uint64_t (*estimate)(const ki_edges *edges, float *out);
+    int32_t (*dot)(const int8_t *x, const int16_t *q, size_t count);
+    /* The place of the least of `count` floats, 1.., of equal ones the first; none is a NaN. Readable up to a multiple of
+     * 8. */
+    size_t (*least)(const float *values, size_t count);
+} ki_edges_kernels;
+
+/* The table for this process; made once. */
+const ki_edges_kernels *ki_edges_kernel(void);
+/* The table that a feature mask would get: for tests and benchmarks. */
+void ki_edges_fill(uint32_t features, ki_edges_kernels *table);
+void ki_edges_fill_avx2(uint32_t features, ki_edges_kernels *table);
+void ki_edges_fill_avx512(uint32_t features, ki_edges_kernels *table);
+void ki_edges_fill_neon(uint32_t features, ki_edges_kernels *table);
+
+#endif

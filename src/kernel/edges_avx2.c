@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Edges by 256-bit registers. A register of codes is a block's half of a step: its lanes are looked up in the tables of
+ * two groups of dimensions by one VPSHUFB. Sums are taken as in pq_scan_avx2.c: the 16-bit words as they lie, in which a
+ * neighbour of even number has its sum and one of odd number adds 256 times its own, and the odd bytes shifted down.
+ *
+ * One-bit codes of 32 neighbours, which most graphs have, take both blocks in one pass over the tables. */
+#include "kernel/edges.h"
+
+#include "cpu/cpu.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#include <math.h>
+
+#define TARGET __attribute__((target("avx2,fma")))
+#define INLINE TARGET static inline __attribute__((always_inline))
+
+enum { LANES = 8 };
+
+INLINE __m256i load(const void *p) {
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* The sums of one block so far. */
+struct sums {
+    __m256i words, odd;
+};
+
+INLINE void add_bytes(struct sums *sums, __m256i bytes) {
+    sums->words = _mm256_add_epi16(sums->words, bytes);
+    sums->odd = _mm256_add_epi16(sums->odd, _mm256_srli_epi16(bytes, 8));
+}
+
+/* `count` blocks from `codes` on, block_bytes apart: 16 sums each as words, even neighbours, then odd ones. */
+INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *table, size_t steps, unsigned count,
+                       struct sums *sums) {
+    const __m256i nibble = _mm256_set1_epi8(15);
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < count; i++) sums[i].words = sums[i].odd = _mm256_setzero_si256();
+    for (size_t s = 0; s < steps; s++, codes += 32, table += KI_EDGES_STEP_BYTES) {
+        const __m256i low = load(table), high = load(table + 32);
+#pragma GCC unroll 4
+        for (unsigned i = 0; i < count; i++) {
+            const __m256i c = load(codes + i * block_bytes);
+            add_bytes(&sums[i], _mm256_shuffle_epi8(low, _mm256_and_si256(c, nibble)));
+            add_bytes(&sums[i], _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble)));
+        }
+    }
+}
+
+INLINE __m128i fold(__m256i v) {
+    return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+}
+
+/* Add 2^plane times the sums of a block to its 16 totals. */
+INLINE void add_totals(const struct sums *sums, unsigned plane, __m256i totals[2]) {
+    const __m128i odd = fold(sums->odd), even = _mm_sub_epi16(fold(sums->words), _mm_slli_epi16(odd, 8));
+    const __m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd));
+    const __m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd));
+    totals[0] = _mm256_add_epi32(totals[0], _mm256_slli_epi32(a, (int)plane));
+    totals[1] = _mm256_add_epi32(totals[1], _mm256_slli_epi32(b, (int)plane));
+}
+
+/* The estimates of eight neighbours; those below. */
+INLINE unsigned finish(const ki_edges *e, unsigned n, __m256i total, float *out) {
+    const __m256 product = _mm256_mul_ps(_mm256_cvtepi32_ps(total), _mm256_set1_ps(e->unit));
+    const __m256 base = _mm256_add_ps(_mm256_set1_ps(e->base), _mm256_loadu_ps(e->add + n));
+    const __m256 d = _mm256_fmadd_ps(_mm256_loadu_ps(e->mul + n), product, base);
+    _mm256_storeu_ps(out + n, d);
+    return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(d, _mm256_set1_ps(e->below), _CMP_LT_OQ));
+}
+
+INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned first, unsigned count, unsigned planes, float *out) {
+    const size_t block_bytes = e->steps * 32, plane_bytes = block_bytes * e->blocks;
+    const uint8_t *codes = e->codes + first * block_bytes;
+    __m256i totals[2][2];
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_set1_epi32(-e->offset);
+    for (unsigned b = 0; b < planes; b++, codes += plane_bytes) {
+        struct sums sums[2];
+        sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
+#pragma GCC unroll 2
+        for (unsigned i = 0; i < count; i++) add_totals(&sums[i], b, totals[i]);
+    }
+#pragma GCC unroll 2
+    for (unsigned i = 0; i < count; i++) {
+        const unsigned n = 16 * (first + i);
+        const unsigned below = finish(e, n, totals[i][0], out) | finish(e, n + LANES, totals[i][1], out) << LANES;
+        mask |= (uint64_t)below << n;
+    }
+    return mask;
+}
+
+TARGET static uint64_t estimate_avx2(const ki_edges *e, float *out) {
+    if (e->blocks == 2 && e->planes == 1) return estimate_blocks(e, 0, 2, 1, out);
+    uint64_t mask = 0;
+    unsigned block = 0;
+    for (; block + 2 <= e->blocks; block += 2) mask |= estimate_blocks(e, block, 2, e->planes, out);
+    if (block < e->blocks) mask |= estimate_blocks(e, block, 1, e->planes, out);
+    return mask;
+}
+
+/* Entries of one group: signs of its four numbers as the sixteen patterns have them. */
+TARGET static void table_avx2(const int8_t *z, size_t steps, uint8_t *table) {
+    const __m128i s0 = _mm_set1_epi16(0x01ff), s1 = _mm_set1_epi32(0x0101ffff);
+    const __m128i s2 = _mm_set1_epi64x(0x01010101ffffffff), s3 = _mm_set_epi64x(0x0101010101010101, -1);
+    for (size_t group = 0; group < 4 * steps; group++, z += 4, table += 16) {
+        const __m128i a = _mm_add_epi8(_mm_sign_epi8(_mm_set1_epi8(z[0]), s0), _mm_sign_epi8(_mm_set1_epi8(z[1]), s1));
+        const __m128i b = _mm_add_epi8(_mm_sign_epi8(_mm_set1_epi8(z[2]), s2), _mm_sign_epi8(_mm_set1_epi8(z[3]), s3));
+        const __m128i sum = _mm_add_epi8(_mm_add_epi8(a, b), _mm_set1_epi8(KI_EDGES_BIAS));
+        _mm_storeu_si128((__m128i *)(void *)table, sum);
+    }
+}
+
+TARGET static int32_t dot_avx2(const int8_t *x, const int16_t *q, size_t count) {
+    __m256i a = _mm256_setzero_si256(), b = a;
+    size_t i = 0;
+    for (; i + 32 <= count; i += 32) {
+        const __m256i first = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(x + i)));
+        const __m256i second = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(x + i + 16)));
+        a = _mm256_add_epi32(a, _mm256_madd_epi16(first, load(q + i)));
+        b = _mm256_add_epi32(b, _mm256_madd_epi16(second, load(q + i + 16)));
+    }
+    if (i < count) {
+        const __m256i last = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)(x + i)));
+        a = _mm256_add_epi32(a, _mm256_madd_epi16(last, load(q + i)));
+    }
+    a = _mm256_add_epi32(a, b);
+    __m128i v = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0x4e));
+    v = _mm_add_epi32(v, _mm_shuffle_epi32(v, 0xb1));
+    return _mm_cvtsi128_si32(v);
+}
+
+INLINE float least_of(__m256 v) {
+    __m128 m = _mm_min_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_min_ps(m, _mm_permute_ps(m, 0x4e));
+    m = _mm_min_ps(m, _mm_permute_ps(m, 0xb1));
+    return _mm_cvtss_f32(m);
+}
+
+/* The least value first, then where it is. */
+TARGET static size_t least_avx2(const float *values, size_t count) {
+    const size_t whole = count / LANES * LANES;
+    __m256 low = _mm256_set1_ps(INFINITY);
+    for (size_t i = 0; i < whole; i += LANES) low = _mm256_min_ps(low, _mm256_loadu_ps(values + i));
+    float least = least_of(low);
+    for (size_t i = whole; i < count; i++) least = values[i] < least ? values[i] : least;
+    const __m256 wanted = _mm256_set1_ps(least);
+    for (size_t i = 0; i < count; i += LANES) {
+        const unsigned mask =
+            (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(_mm256_loadu_ps(values + i), wanted, _CMP_EQ_OQ));
+        if (mask) return i + (size_t)__builtin_ctz(mask);
+    }
+    return 0;
+}
+
+void ki_edges_fill_avx2(uint32_t features, ki_edges_kernels *table) {
+    if (!(features & KI_AVX2)) return;
+    *table = (ki_edges_kernels){table_avx2, estimate_avx2, dot_avx2, least_avx2};
+}
+
+#else
+void ki_edges_fill_avx2(uint32_t features, ki_edges_kernels *table) {
+    (void)features;
+    (void)table;
+}
+#endif
