@@ -30,8 +30,7 @@ kith_status ki_index_check_lsh(const kith_index *index, kith_error *error) {
     const char *path = ki_segment_path(index->segment), *wrong;
     if (view->lsh.kind == KI_LSH_NONE) return KITH_OK;
     wrong = ki_lsh_check_model(&view->lsh, view->dim, view->metric);
-    if (wrong)
-        return ki_fail(error, KITH_E_CORRUPT, "%s: %s: %s", path, ki_part_place(KI_PART_LSH_MODEL), wrong);
+    if (wrong) return ki_fail(error, KITH_E_CORRUPT, "%s: %s: %s", path, ki_part_place(KI_PART_LSH_MODEL), wrong);
     uint64_t *seen = ki_alloc_array((view->rows + 63) / 64, sizeof(*seen)), place = 0;
     if (!seen) return ki_fail(error, KITH_E_NOMEM, "out of memory checking hash tables");
     kith_status status = KITH_OK;

@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-/* Of each function. More other values of one function than these are next to never the likeliest. */
-enum { OTHERS_MAX = 512, OTHERS_OF_ALL = 128 };
+/* Of each function, of all of a table's, and minima: more other values than these are next to never the likeliest. */
+enum { OTHERS_MAX = 512, OTHERS_OF_ALL = 128, MINIMA_MAX = 16 };
 
 void ki_lsh_hasher_free(ki_lsh_hasher *hasher) {
     free(hasher->point.data);
@@ -27,7 +27,7 @@ size_t ki_lsh_others(const ki_lsh *lsh, size_t effort) {
     case KI_LSH_BITS:
         return 1;
     default:
-        return ki_min_size(wanted, 4);
+        return ki_min_size(wanted, MINIMA_MAX);
     }
 }
 
@@ -146,8 +146,7 @@ static uint64_t finish_table(const ki_lsh *lsh, const struct ranked *values, ki_
         }
         if (best == lsh->functions) return key;
         const uint64_t value = values[best].value[next[best]++];
-        others[*count] = (ki_lsh_other){least, (uint32_t)best,
-                                        (value - values[best].value[0]) * lsh->multiplier[best]};
+        others[*count] = (ki_lsh_other){least, (uint32_t)best, (value - values[best].value[0]) * lsh->multiplier[best]};
     }
 }
 

@@ -11,8 +11,11 @@
 
 /* ---- Planning ---------------------------------------------------------------------------------------------------- */
 
-/* Rows that a bucket holds on average, by default. */
-enum { OCCUPANCY = 4, TABLES = 32, MINIMA_FUNCTIONS = 3 };
+/* OCCUPANCY: rows of a bucket, at least, on average. Measured with 115,659 sentence vectors of 384 dimensions, cosine:
+ * recall@10 where 4 % of the vectors are candidates is .91 with 32 tables of two functions, .88 of three; .83 at 5 % of
+ * one. With 64 tables it is .945, for twice the memory. Sets of about 70 of 2,048 bits, jaccard, 32 tables: .80 at 5 %
+ * with two minima, .62 with three, since even near neighbours share few. */
+enum { OCCUPANCY = 4, TABLES = 32, TABLES_OF_MINIMA = 64, MINIMA_FUNCTIONS = 2 };
 
 static uint32_t floor_log2(uint64_t x) {
     uint32_t bits = 0;
@@ -83,9 +86,9 @@ static uint32_t kind_of(kith_metric metric) {
 ki_lsh_shape ki_lsh_plan(uint64_t rows, size_t dim, kith_metric metric, uint32_t tables, uint32_t functions) {
     const uint32_t bits = floor_log2(ki_min_u64(rows / OCCUPANCY + 1, KI_LSH_BUCKETS_MAX));
     const uint64_t most = UINT64_C(1) << (bits ? bits : 1);
-    ki_lsh_shape shape = {.kind = kind_of(metric), .tables = tables ? tables : TABLES, .functions = functions};
+    ki_lsh_shape shape = {.kind = kind_of(metric), .tables = tables, .functions = functions, .reach = 1};
     uint64_t keys, at[4];
-    shape.reach = 1;
+    if (!tables) shape.tables = shape.kind == KI_LSH_MINIMA ? TABLES_OF_MINIMA : TABLES;
     if (shape.kind == KI_LSH_CROSS) {
         shape.width = width_of(dim, metric);
         if (!functions) shape.functions = functions_for(most, shape.width);

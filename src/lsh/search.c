@@ -59,12 +59,8 @@ static int begin_query(ki_lsh_desk *desk, const ki_lsh_search *search, const voi
         desk->words = words;
     }
     if (!ki_lsh_hash(search->view, lsh, &desk->hasher, query, 1, 0, lsh->tables, keys, others, most, counts)) return 0;
-    *order = (ki_lsh_order){.lsh = lsh,
-                            .others = others,
-                            .per_table = per_table,
-                            .counts = counts,
-                            .keys = keys,
-                            .heap = &desk->heap};
+    *order = (ki_lsh_order){
+        .lsh = lsh, .others = others, .per_table = per_table, .counts = counts, .keys = keys, .heap = &desk->heap};
     desk->found = 0;
     return 1;
 }

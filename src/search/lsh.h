@@ -8,9 +8,9 @@
 
 #include "search/plans.h"
 
-const char *ki_lsh_obstacle(const ki_plan_case *at);
-void ki_lsh_prepare(ki_job *job, const kith_search_options *options);
-kith_status ki_lsh_answer(ki_job *job);
-void ki_lsh_explain(const ki_job *job, kith_explain *explain);
+const char *ki_search_lsh_obstacle(const ki_plan_case *at);
+void ki_search_lsh_prepare(ki_job *job, const kith_search_options *options);
+kith_status ki_search_lsh_run(ki_job *job);
+void ki_search_lsh_explain(const ki_job *job, kith_explain *explain);
 
 #endif

@@ -109,7 +109,8 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_GATHER, "gather", 1, gather_obstacle, gather_ns, NULL, run_whole, NULL},
     {KITH_PLAN_PLAIN, "plain", 1, plain_obstacle, plain_ns, NULL, run_whole, NULL},
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
-    {KITH_PLAN_LSH, "lsh", 0, ki_lsh_obstacle, NULL, ki_lsh_prepare, ki_lsh_answer, ki_lsh_explain},
+    {KITH_PLAN_LSH, "lsh", 0, ki_search_lsh_obstacle, NULL, ki_search_lsh_prepare, ki_search_lsh_run,
+     ki_search_lsh_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 

@@ -18,7 +18,7 @@
 /* What one worker owns. */
 typedef struct ki_worker {
     ki_desk *desk;
-    ki_area queries; /* floats of a group, or bits */
+    ki_area queries;  /* floats of a group, or bits */
     ki_lsh_desk *lsh; /* made by the first search that needs it */
     ki_counts counts;
 } ki_worker;

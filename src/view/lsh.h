@@ -32,12 +32,7 @@ typedef enum ki_lsh_kind {
     KI_LSH_MINIMA = 3 /* the first of its bits that are set, in a random order [Broder 1997] */
 } ki_lsh_kind;
 
-enum {
-    KI_LSH_TABLES_MAX = 1024,
-    KI_LSH_FUNCTIONS_MAX = 64,
-    KI_LSH_BUCKETS_MAX = 1 << 26,
-    KI_LSH_ALIGN = 64
-};
+enum { KI_LSH_TABLES_MAX = 1024, KI_LSH_FUNCTIONS_MAX = 64, KI_LSH_BUCKETS_MAX = 1 << 26, KI_LSH_ALIGN = 64 };
 
 #define KI_LSH_MAGIC "KITHLSH1"
 

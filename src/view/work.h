@@ -38,9 +38,8 @@ typedef struct ki_careful {
 
 /* What one worker did; summed by the caller. */
 typedef struct ki_counts {
-    uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked;
+    uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked, visited;
     uint64_t stage_ns[KITH_STAGES];
-    uint64_t visited; /* vectors whose edges or buckets were looked at */
 } ki_counts;
 
 #endif
