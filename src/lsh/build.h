@@ -32,7 +32,7 @@ typedef struct ki_lsh_input {
     uint64_t seed;
     uint64_t memory_bytes; /* for what waits to be sorted, about */
     kith_pool *pool;
-    /* Fill `to` with rows first..first+count as they are stored. Calls come from any thread of the pool, side by side. */
+    /* Fill `to` with rows first..first+count as they are stored. Calls come from any thread of the pool, at a time. */
     kith_status (*read)(void *context, uint64_t first, size_t count, void *to, kith_error *error);
     /* Take some bytes of the tables. Likewise. */
     kith_status (*write)(void *context, uint64_t offset, const void *data, uint64_t bytes, kith_error *error);

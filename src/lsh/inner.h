@@ -29,8 +29,8 @@ static inline size_t ki_lsh_dim(size_t dim, kith_metric metric) {
     return dim + (metric == KITH_IP);
 }
 
-/* Bring a stored vector (floats) or a query to where hashing takes place: centred, on the sphere under ip, of unit length;
- * zeros where that is not finite. point: lsh->width floats. */
+/* Bring a stored vector (floats) or a query to where hashing takes place: centred, on the sphere under ip, of unit
+ * length; zeros where that is not finite. point: lsh->width floats. */
 void ki_lsh_point(const ki_lsh *lsh, const float *x, size_t dim, kith_metric metric, int query, float *point);
 
 /* ---- hash.c ------------------------------------------------------------------------------------------------------ */
@@ -39,8 +39,8 @@ void ki_lsh_point(const ki_lsh *lsh, const float *x, size_t dim, kith_metric met
 size_t ki_lsh_others(const ki_lsh *lsh, size_t effort);
 
 /* keys[t - first]: the keys of a vector (floats, or bits) in tables first..end. others: NULL, or room for `most` of
- * each function of each table, table by table: then counts[t - first] of them are filled, by ascending cost. `query`: it
- * is one. False: out of memory. */
+ * each function of each table, table by table: then counts[t - first] of them are filled, by ascending cost. query:
+ * it is one. False: out of memory. */
 int ki_lsh_hash(const ki_view *view, const ki_lsh *lsh, ki_lsh_hasher *hasher, const void *x, int query, size_t first,
                 size_t end, uint64_t *keys, ki_lsh_other *others, size_t most, uint32_t *counts);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The order of probing: sets of other values by ascending sums of their costs, those of all tables in one heap [Lv,
- * Josephson, Wang, Charikar, Li 2007]. A set is made once: by moving its last member on to the next in order (shift), or
- * by adding that one (expand). Sets that take two values of one function are passed over, and only shifted. */
+ * Josephson, Wang, Charikar, Li 2007]. A set is made once: by moving its last member on to the next in order (shift),
+ * or by adding that one (expand). Sets that take two values of one function are passed over, and only shifted. */
 #include "base/checked.h"
 #include "lsh/inner.h"
 

@@ -4,7 +4,8 @@
  *
  * Candidates are scattered, and reading a bucket waits for memory twice: for where it ends, and for its positions. So
  * buckets are taken some at a time, and each step asks for what the next one reads. Vectors are scored as they were
- * given: an int8 code lies in a block whose every line holds sixteen vectors, and scattered rows would read all of it. */
+ * given: an int8 code lies in a block whose every line holds sixteen vectors, and scattered rows would read all of
+ * it. */
 #include "lsh/lsh.h"
 
 #include "base/checked.h"

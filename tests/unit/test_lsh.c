@@ -209,8 +209,8 @@ static void test_bits(void **state) {
     }
 }
 
-/* One minimum collides as often as two sets are alike; several bins of one permutation about as often as that many. Sets
- * of fewer elements than bins borrow, and still are equal where they are equal. */
+/* One minimum collides as often as two sets are alike; several bins of one permutation about as often as that many.
+ * Sets of fewer elements than bins borrow, and still are equal where they are equal. */
 static void test_minima(void **state) {
     (void)state;
     enum { DIM = 1024, BYTES = DIM / 8 };
