@@ -2,7 +2,7 @@
 #include "search/lsh.h"
 
 #include "base/checked.h"
-#include "search/exact.h"
+#include "search/poor.h"
 
 /* EFFORT: about that of recall .9 for text embeddings. */
 enum { PIECE_QUERIES = 8, EFFORT = 16 };
@@ -52,35 +52,17 @@ static void answer_piece(void *context, size_t piece, unsigned number) {
             ki_job_stop(job, status);
             return;
         }
+        ki_poor_seed(job, first + i, hits, found);
         ki_job_write(job, first + i, hits, found);
     }
-}
-
-static int compare_numbers(const void *a, const void *b) {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Search the queries that found too little in all vectors. */
-static kith_status search_poor(ki_job *job) {
-    const size_t count = atomic_load(&job->poor_count);
-    uint32_t *poor = job->poor;
-    job->poor = NULL;
-    if (!count) return KITH_OK;
-    qsort(poor, count, sizeof(*poor), compare_numbers);
-    job->which = poor;
-    const kith_status status = ki_exact_run(job, 0, count);
-    job->which = NULL;
-    return status;
 }
 
 kith_status ki_search_lsh_run(ki_job *job) {
     kith_scratch *scratch = job->scratch;
     const size_t count = job->queries->count;
-    if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
-    job->poor = scratch->poor.data;
-    atomic_store(&job->poor_count, 0);
+    if (!ki_poor_begin(job, count) || !ki_area_grow(&scratch->shared, count, sizeof(_Atomic float)))
+        return KITH_E_NOMEM;
     ki_pool_run(scratch->pool, (count + PIECE_QUERIES - 1) / PIECE_QUERIES, answer_piece, job);
     const kith_status status = (kith_status)atomic_load(&job->stop);
-    return status == KITH_OK ? search_poor(job) : status;
+    return status == KITH_OK ? ki_poor_search(job, 0) : status;
 }
