@@ -18,6 +18,7 @@
 #include "view/view.h"
 #include "flat/build.h"
 #include "kmeans/kmeans.h"
+#include "lsh/build.h"
 #include "quant/second.h"
 #include "store/segment.h"
 
@@ -91,6 +92,7 @@ typedef struct ki_build {
     ki_id_table labels;
     ki_build_lists lists;
     ki_build_graph graph;
+    ki_lsh_shape lsh; /* as planned */
     size_t run_rows, workers;
     /* shared by workers */
     pthread_mutex_t reading; /* guards reader, next_row, labels while appending */
@@ -164,6 +166,14 @@ kith_status ki_build_code_lists(ki_build *b);
 /* Cut the next run, of lists with so many rows each: whole lists while they fit, or a part of one that is longer than a
  * run. Its blocks and positions begin there. False at the end. */
 int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position);
+
+/* ---- lsh.c ------------------------------------------------------------------------------------------------------- */
+
+/* Refuse options that make no tables; before check of lists. */
+kith_status ki_build_check_lsh(ki_build *b);
+/* These do nothing unless hash tables are asked for. The second: when all originals are written. */
+void ki_build_plan_lsh(ki_build *b, ki_part_plan *plan, size_t *n);
+kith_status ki_build_lsh(ki_build *b);
 
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 

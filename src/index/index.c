@@ -216,6 +216,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     if (status == KITH_OK) status = view_rows(index, error);
     if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
     if (status == KITH_OK) status = ki_index_view_graph(index, error);
+    if (status == KITH_OK) status = ki_index_view_lsh(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -294,6 +295,7 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
     info->graph_degree = index->view.graph.degree;
     info->graph_bits = index->view.graph.bits;
     info->hot_bytes = ki_hot_copy_bytes(index->hot);
+    info->lsh_tables = index->view.lsh.tables;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

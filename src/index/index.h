@@ -72,4 +72,11 @@ kith_status ki_index_view_lists(kith_index *index, kith_error *error);
 /* After lists, codes and originals. */
 kith_status ki_index_view_second_lists(kith_index *index, kith_error *error);
 
+/* ---- lsh.c ------------------------------------------------------------------------------------------------------- */
+
+/* After originals. */
+kith_status ki_index_view_lsh(kith_index *index, kith_error *error);
+/* What checksums cannot see. */
+kith_status ki_index_check_lsh(const kith_index *index, kith_error *error);
+
 #endif

@@ -191,6 +191,7 @@ static kith_status check_meaning(const kith_index *index, kith_error *error) {
     if (status == KITH_OK && index->has_names)
         status = check_ends(index, KI_PART_NAME_ENDS, index->name_ends, index->name_size, 1, error);
     if (status == KITH_OK && index->view.dtype != KITH_B1) status = check_vectors(index, error);
+    if (status == KITH_OK) status = ki_index_check_lsh(index, error);
     return status;
 }
 

@@ -5,6 +5,7 @@
 #include "search/exact.h"
 #include "search/graph.h"
 #include "search/pq.h"
+#include "search/lsh.h"
 #include "search/rounds.h"
 
 #include <math.h>
@@ -114,6 +115,8 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
      ki_search_graph_explain},
     {KITH_PLAN_PQ, "pq", 0, ki_pq_plan_obstacle, NULL, ki_pq_plan_prepare, ki_rounds_answer, ki_pq_plan_explain},
+    {KITH_PLAN_LSH, "lsh", 0, ki_search_lsh_obstacle, NULL, ki_search_lsh_prepare, ki_search_lsh_run,
+     ki_search_lsh_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 

@@ -29,6 +29,7 @@ void kith_scratch_destroy(kith_scratch *scratch) {
         ki_desk_destroy(scratch->workers[i].desk);
         ki_walker_destroy(scratch->workers[i].walker);
         free(scratch->workers[i].queries.data);
+        ki_lsh_desk_destroy(scratch->workers[i].lsh);
     }
     ki_kept *kept = scratch->kept.data;
     for (size_t i = 0; i < scratch->kept_count; i++) {

@@ -14,6 +14,7 @@
 #include "graph/graph.h"
 #include "index/index.h"
 #include "ivf/ivf.h"
+#include "lsh/lsh.h"
 #include "search/planner.h"
 
 /* What one worker owns. */
@@ -21,6 +22,7 @@ typedef struct ki_worker {
     ki_desk *desk;
     ki_walker *walker; /* made by the first search of a graph */
     ki_area queries;   /* floats of a group, or bits */
+    ki_lsh_desk *lsh;  /* made by the first search that needs it */
     ki_counts counts;
 } ki_worker;
 
