@@ -866,7 +866,8 @@ typedef struct kith_tuned {
  * symbolic link is followed. queries: such as will be asked, not stored rows, at least 100; NULL: stored rows, which
  * together with their near-duplicates are left out of the index while recall is measured, so that it holds for queries
  * that are new to it. A result no farther than the k-th true neighbour counts as found. Where stored rows are copies of
- * a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries,
+ * a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list and no other index, so that there is nothing to
+ * measure, or no originals; KITH_E_DATA: too few queries,
  * or one that no search takes; KITH_E_BUSY: another file took the name while this one was measured, and is left as it
  * is. Errors as of kith_build() and kith_search(). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,

@@ -157,10 +157,11 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
     return status;
 }
 
-/* Whether an index has what the settings of a calibration use. */
+/* Whether an index has what the settings of a calibration use. Plans that it has not are passed over by the planner. */
 static int fits(const ki_calibration *calibration, const ki_view *view) {
     for (size_t i = 0; i < calibration->count; i++) {
         const kith_scan_code code = calibration->settings[i].code;
+        if (calibration->settings[i].plan == KITH_PLAN_IVF && view->lists.count == 1) return 0;
         if (code == KITH_SCAN_SECOND && view->second.spec.kind == KI_SECOND_NONE) return 0;
         if (code == KITH_SCAN_FIRST && !view->level1.blocks) return 0;
     }
@@ -169,7 +170,7 @@ static int fits(const ki_calibration *calibration, const ki_view *view) {
 
 ki_calibration_state ki_index_take_calibration(kith_index *index, const void *data, uint64_t bytes) {
     ki_calibration taken = {0};
-    if (index->view.lists.count == 1 || !index->view.originals) return KI_CALIBRATION_DAMAGED;
+    if (!index->view.originals) return KI_CALIBRATION_DAMAGED;
     const ki_calibration_state state = ki_calibration_decode(data, bytes, &taken);
     if (state != KI_CALIBRATION_GOOD) return state;
     if (!fits(&taken, &index->view)) {

@@ -46,6 +46,7 @@ typedef struct ki_ivf_search {
     kith_scan_code code;      /* INT8, SECOND, FIRST or ROWS */
     int first_lists_only;     /* leave second lists out: what is found must lie in the probed lists */
     size_t k, nprobe, rerank; /* rerank >= k */
+    double fewer;             /* the share of queries that probe one list less; which, their codes decide */
     size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_careful careful;
     const uint64_t *allowed; /* bit per position, or NULL */

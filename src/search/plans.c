@@ -81,6 +81,7 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     job->ivf.code = job->levels || code == KITH_SCAN_AUTO ? KITH_SCAN_INT8 : code;
     if (!job->levels) {
         job->ivf.careful = careful;
+        job->ivf.fewer = planned ? chosen->fewer : 0;
         if (planned) job->ivf.share = (ki_ivf_share){NULL, job->answer.presumed, job->answer.least_nprobe};
         return;
     }
