@@ -291,14 +291,16 @@ static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *resu
     if (!hits) return 0;
     for (size_t i = 0; i < w->best_count && view->originals; i++) ki_query_prefetch(view, w->best[i].vertex);
     const float norm2 = ki_query_norm2(view, w->query);
+    size_t count = 0;
     for (size_t i = 0; i < w->best_count; i++) {
         const uint32_t v = w->best[i].vertex;
         const float d = view->originals ? ki_query_distance(view, w->query, norm2, v)
                                         : ki_graph_query_result(view, &w->placed, w->best[i].distance);
-        hits[i] = (ki_hit){d, v, view->labels[v]};
+        /* Of a damaged vector the distance may be no number, which has no place in an order. */
+        if (!isnan(d)) hits[count++] = (ki_hit){d, v, view->labels[v]};
     }
-    ki_hits_sort(hits, w->best_count);
-    *result = (ki_walk_result){hits, ki_min_size(w->best_count, s->k), w->gave_up};
+    ki_hits_sort(hits, count);
+    *result = (ki_walk_result){hits, ki_min_size(count, s->k), w->gave_up};
     return 1;
 }
 

@@ -44,7 +44,8 @@ void ki_search_graph_prepare(ki_job *job, const kith_search_options *options) {
     const ki_choice *chosen = &job->answer.chosen;
     const int planned = chosen->plan == KITH_PLAN_GRAPH, wished = options->plan == KITH_PLAN_GRAPH;
     const size_t effort = wished && options->effort ? options->effort : planned ? chosen->nprobe : EFFORT;
-    const size_t rerank = wished && options->rerank ? options->rerank : planned ? chosen->rerank : job->k + MORE;
+    const size_t given = wished && options->rerank ? options->rerank : planned ? chosen->rerank : 0;
+    const size_t rerank = given ? given : job->k + MORE;
     job->graph = (ki_graph_search){.view = view_of(job),
                                    .k = job->k,
                                    .rerank = ki_min_size(rerank > job->k ? rerank : job->k, RERANK_MAX),

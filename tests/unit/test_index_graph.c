@@ -234,6 +234,27 @@ static void test_hostile_rows(void **state) {
     }
 }
 
+/* Stored vectors that are no numbers: their distances have no place among results. */
+static void test_hostile_vectors(void **state) {
+    static struct answer answer;
+    test_bytes file = {malloc(good.bytes), good.bytes};
+    (void)state;
+    assert_non_null(file.data);
+    memcpy(file.data, good.data, good.bytes);
+    unsigned char *rows = file.data + test_find(file, KI_PART_ORIGINALS, NULL);
+    for (size_t v = 0; v < ROWS; v += 2) memset(rows + v * DIM * sizeof(float), 0xff, sizeof(float));
+    test_reseal(file);
+    test_write(data_path("hostile.kith"), file.data, file.bytes);
+    free(file.data);
+    kith_index *index = data_open(data_path("hostile.kith"));
+    search(index, &answer, NULL);
+    for (size_t i = 0; i < QUERIES * K; i++) {
+        if (isnan(answer.distances[i])) fail_msg("a distance is no number");
+        if (i % K) assert_true(answer.distances[i] >= answer.distances[i - 1]);
+    }
+    kith_index_close(index);
+}
+
 /* Numbers of the model that do not fit the vectors or the rows. */
 static void test_hostile_models(void **state) {
     static const struct {
@@ -394,6 +415,7 @@ int main(void) {
         cmocka_unit_test(test_info),
         cmocka_unit_test(test_check_tells_progress),
         cmocka_unit_test(test_hostile_rows),
+        cmocka_unit_test(test_hostile_vectors),
         cmocka_unit_test(test_hostile_models),
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_copy),
