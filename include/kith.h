@@ -701,6 +701,8 @@ typedef struct kith_explain {
     uint64_t total_ns, stage_ns[KITH_STAGES]; /* stages: summed over threads */
     size_t effort;                            /* of plans graph, hnsw, lsh. Since 0.3 */
     uint64_t visited; /* (query, vector) pairs whose edges or buckets were looked at. Since 0.3 */
+    int hot;          /* plan graph: non-zero if what it read was the copy of kith_open_options.copy_hot. Since 0.3 */
+    int reserved;     /* 0 */
 } kith_explain;
 #define KITH_EXPLAIN_INIT                                                                                              \
     { .struct_size = sizeof(kith_explain) }

@@ -144,6 +144,7 @@ static kith_status create_segment(ki_build *b) {
         plan[n++] = (ki_part_plan){KI_PART_ORIGINALS, rows * r->row_bytes, rows};
     if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
         plan[n++] = (ki_part_plan){KI_PART_NORMS2, rows * sizeof(float), rows};
+    ki_build_plan_graph(b, plan, &n);
     return ki_segment_create(b->path, plan, n, &b->writer, b->error);
 }
 
@@ -252,6 +253,7 @@ static kith_status attempt(ki_build *b, size_t wanted, ki_whole may_be) {
     if (status == KITH_OK && wanted > 1) status = ki_build_train_lists(b, wanted);
     if (status == KITH_OK) status = ki_id_table_start(&b->labels, &b->source, b->error);
     if (status == KITH_OK) status = b->lists.count ? build_lists(b) : build_one_list(b);
+    if (status == KITH_OK) status = ki_build_make_graph(b);
     if (status == KITH_OK) status = finish(b);
     b->report.lists = b->lists.count ? b->lists.count : 1;
     ki_segment_abandon(b->writer);
@@ -290,6 +292,7 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
     if (status == KITH_OK) status = check_types(&b);
     if (status == KITH_OK) status = check_sizes(&b);
     if (status == KITH_OK) status = check_lists(&b, &wanted);
+    if (status == KITH_OK) status = ki_build_check_graph(&b);
     if (status == KITH_OK && !b.options.pool) status = kith_pool_create(b.options.threads, &own, &failure);
     if (status != KITH_OK) {
         if (error) *error = failure;

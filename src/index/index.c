@@ -210,6 +210,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     kith_status status = view->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
     if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
+    if (status == KITH_OK) status = ki_index_view_graph(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -245,12 +246,14 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
         kith_index_close(index);
         return status;
     }
+    if (today.copy_hot) ki_index_copy_hot(index);
     *out = index;
     return KITH_OK;
 }
 
 void kith_index_close(kith_index *index) {
     if (!index) return;
+    ki_hot_copy_stop(index->hot);
     ki_segment_close(index->segment);
     free(index->list_first);
     free(index->list_of_block);
@@ -283,6 +286,9 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
         index->view.second_lists.level.blocks ? index->view.second_lists.first[index->view.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
     info->near_duplicates = index->calibration.near_duplicates;
+    info->graph_degree = index->view.graph.degree;
+    info->graph_bits = index->view.graph.bits;
+    info->hot_bytes = ki_hot_copy_bytes(index->hot);
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

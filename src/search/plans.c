@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "search/exact.h"
+#include "search/graph.h"
 #include "search/rounds.h"
 
 #include <math.h>
@@ -109,6 +110,8 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_GATHER, "gather", 1, gather_obstacle, gather_ns, NULL, run_whole, NULL},
     {KITH_PLAN_PLAIN, "plain", 1, plain_obstacle, plain_ns, NULL, run_whole, NULL},
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
+    {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
+     ki_search_graph_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 
