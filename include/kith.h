@@ -729,7 +729,8 @@ typedef struct kith_search_options {
      * plan and parameters from the index's calibration, and stays exact without one. 0 or 1: exact. */
     double target_recall;
     size_t nprobe; /* plan IVF: lists of each query; 0: by target_recall, 16 without one */
-    size_t rerank; /* plan IVF: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
+    size_t rerank; /* approximate plans: best candidates scored by the defining kernel, at least k; 0: as calibrated, or
+                    * as the plan has it (IVF: 2 * k). IVF alone until 0.3 */
     kith_scan_code code;
     int reserved; /* ignored */
     /* How much plans look at before they stop; 0: by target_recall, or a middling value without one. Graph: the walk
@@ -784,7 +785,7 @@ typedef struct kith_join_options {
     size_t k; /* 1..KITH_K_MAX; self-join: 1..KITH_K_MAX - 1 */
     kith_join_format format;
     const kith_filter *filter; /* NULL: all vectors may be found */
-    kith_plan plan;            /* as in kith_search_options, with the four below */
+    kith_plan plan;            /* as in kith_search_options, with the four below and effort */
     double target_recall;
     size_t nprobe, rerank;
     kith_scan_code code;
@@ -797,6 +798,7 @@ typedef struct kith_join_options {
     kith_progress_fn progress; /* stages "checking" (queries that an earlier join had done are read again) and
                                 * "joining", unit "queries" */
     void *progress_context;
+    size_t effort; /* as in kith_search_options. Since 0.3 */
 } kith_join_options;
 #define KITH_JOIN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_join_options), .k = 10 }

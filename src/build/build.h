@@ -83,6 +83,7 @@ typedef struct ki_build {
     kith_build_report report;
     kith_error *error;
     const char *path; /* of the index */
+    char code[32];    /* the second code that is made where none was named */
     uint64_t start_ns;
     ki_recipe recipe;
     ki_segment_head head; /* what stages have to say in it */
@@ -139,6 +140,9 @@ kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
 /* Learn `wanted` (2 or more) lists, and the second code where one is asked for. lists.count is 0 where all rows make
  * one list. */
 kith_status ki_build_train_lists(ki_build *b, size_t wanted);
+
+/* Learn the second code of one list, which is of what vectors are beside the centre. */
+kith_status ki_build_train_flat_code(ki_build *b);
 
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 

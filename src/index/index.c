@@ -34,6 +34,7 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
         what = "first-level dimension";
     /* How far the basis is from orthonormal: far below 1, and a NaN here would spread into every bound. */
     if (head->level1_dim && !(head->parameter[0] >= 0 && head->parameter[0] <= 1)) what = "first-level constant";
+    if (bits && head->feature_incompat & KI_SEGMENT_FLAT_CODE) what = "features";
     if (bits && !(head->flags & KI_SEGMENT_ORIGINALS)) what = "flags";
     if (!what) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);
@@ -61,8 +62,12 @@ static kith_status view_second(kith_index *index, kith_error *error) {
     ki_view *view = &index->view;
     const ki_part_view model = ki_segment_part(s, KI_PART_SECOND_MODEL);
     const void *codes = NULL, *factors = NULL;
+    const int flat = (ki_segment_get_head(s)->feature_incompat & KI_SEGMENT_FLAT_CODE) != 0;
+    if (flat != (model.data && view->lists.count == 1))
+        return ki_fail(error, KITH_E_CORRUPT, "%s: the header's features and %s do not fit", ki_segment_path(s),
+                       ki_part_place(KI_PART_SECOND_MODEL));
     if (!model.data) return KITH_OK;
-    if (view->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
+    if (!ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors", ki_segment_path(s),
                        ki_part_place(KI_PART_SECOND_MODEL));
     kith_status status = ki_part_of(s, KI_PART_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);

@@ -232,6 +232,17 @@ static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *pan
     ki_ivf_score(ivf, w, panel, level, 0, level->blocks, to);
 }
 
+/* There is one list, and nothing to choose (V7). */
+static kith_status choose_all(ki_ivf *ivf, size_t first, size_t count) {
+    for (size_t query = first; query < first + count; query++) {
+        ivf->probe[query * ivf->probe_stride] = (ki_probe){0, 0};
+        ivf->probes[query] = 1;
+        ivf->thin[query] = 0;
+        ivf->statistic[query] = 0;
+    }
+    return KITH_OK;
+}
+
 /* Code a panel of queries. Where lists are chosen in one level, choose; in two, only which supers they visit. */
 static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t step, unsigned count,
                                 ki_counts *counts) {
@@ -242,6 +253,7 @@ static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, siz
         const kith_status status = encode(ivf, w, query[i] = (uint32_t)(first + i));
         if (status != KITH_OK) return status;
     }
+    if (ivf->strip_blocks) return choose_all(ivf, first, count);
     ki_ivf_pack(ivf, w, 1, query, count, &panel);
     if (ivf->visits) {
         score_level(ivf, w, &panel, &ivf->supers.level);

@@ -26,6 +26,9 @@
  *     for a threshold, and is left to the caller to be searched exactly. Where its lists hold more than their share, as
  *     many are left out as that makes needless.
  *
+ * V7. An index of one list (plan pq) is scanned by its second code alone: what stands for lists are strips of its
+ *     blocks, all of which every query probes.
+ *
  * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
 #ifndef KI_IVF_IVF_H
 #define KI_IVF_IVF_H
@@ -80,6 +83,9 @@ int ki_ivf_is_thin(const ki_ivf *ivf, size_t query);
 
 /* After all have chosen. */
 void ki_ivf_group(ki_ivf *ivf);
+
+/* Lists to scan, or strips (V7). */
+size_t ki_ivf_lists(const ki_ivf *ivf);
 
 /* Lists first..end. OK or the stop status. */
 kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts);

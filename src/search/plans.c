@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "search/exact.h"
 #include "search/graph.h"
+#include "search/pq.h"
 #include "search/rounds.h"
 
 #include <math.h>
@@ -112,6 +113,7 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
     {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
      ki_search_graph_explain},
+    {KITH_PLAN_PQ, "pq", 0, ki_pq_plan_obstacle, NULL, ki_pq_plan_prepare, ki_rounds_answer, ki_pq_plan_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 

@@ -35,7 +35,7 @@ static void choose_piece(void *context, size_t piece, unsigned number) {
 
 static void scan_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
-    const size_t lists = r->job->index->view.lists.count;
+    const size_t lists = ki_ivf_lists(r->ivf);
     if (atomic_load(&r->job->stop)) return;
     ki_ivf_scan(r->ivf, number, lists * piece / r->pieces, lists * (piece + 1) / r->pieces,
                 &r->job->scratch->workers[number].counts);
