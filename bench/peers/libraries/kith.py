@@ -19,7 +19,15 @@ def grid(rerank: tuple[int, ...], **more: str) -> list[list[Any]]:
     return [["nprobe", probes, "rerank", best, *fixed] for best in rerank for probes in PROBES]
 
 
-UNTUNED = {"lists": "auto", "calibrate": False}
+def efforts(plan: str, *values: int, word: str = "effort") -> list[list[Any]]:
+    """Settings of a plan with one number."""
+    return [["plan", plan, word, value] for value in values]
+
+
+UNTUNED = {"lists": "auto", "graph": False, "calibrate": False}
+EF = (10, 15, 20, 30, 40, 60, 80, 120, 160, 240, 400, 700)
+SLACK = (5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 450, 700)  # thousandths that a walk looks farther than its best
+BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 ENTRIES = {
     "kith-exact": {"constructor": "Kith", "arguments": [UNTUNED], "search": [[]]},
     "kith-recall": {"constructor": "Kith", "arguments": [{"lists": "auto"}],
@@ -31,6 +39,23 @@ ENTRIES = {
                     "search": grid((50, 150), scan_code="second")},
     "kith-ivf-pq-small": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/4x4"}],
                           "search": grid((100, 400), scan_code="second")},
+    "kith-graph": {"constructor": "Kith", "arguments": [{"index": "graph", "lists": "auto", "calibrate": False}],
+                   "search": efforts("graph", *SLACK), "filters": efforts("graph", *SLACK[2::2])},
+    "kith-graph-lean": {"constructor": "Kith", "arguments": [{"index": "graph", "lists": "auto", "lean": True,
+                                                              "calibrate": False}],
+                        "search": efforts("graph", *SLACK)},
+    "kith-hnsw": {"constructor": "Kith", "arguments": [{"index": "hnsw", "hnsw_m": "16 or 24", "calibrate": False}],
+                  "search": efforts("hnsw", *EF), "filters": efforts("hnsw", *EF[::2])},
+    "kith-lsh": {"constructor": "Kith", "arguments": [{"index": "lsh", "calibrate": False}],
+                 "search": efforts("lsh", *BUCKETS)},
+    "kith-pq": {"constructor": "Kith", "arguments": [{"index": "pq", "code": "pq:d/2x4", "calibrate": False}],
+                "search": efforts("pq", 10, 20, 50, 100, 200, 500, 1000, word="rerank")},
+    # Of vectors that are 0 and 1 and nothing else, as bits; their l2 is the hamming distance.
+    "kith-bits": {"constructor": "KithBits", "arguments": [{"index": "flat"}], "search": [[]], "named": True},
+    "kith-bits-lsh": {"constructor": "KithBits", "arguments": [{"index": "lsh", "calibrate": False}],
+                      "search": efforts("lsh", *BUCKETS), "named": True},
+    "kith-bits-hnsw": {"constructor": "KithBits", "arguments": [{"index": "hnsw", "calibrate": False}],
+                       "search": efforts("hnsw", *EF), "named": True},
 }
 
 
@@ -71,6 +96,8 @@ class Kith(BaseANN):
         build = dict(self.build)
         if "code" in build:
             build["code"] = second_code(build["code"], X.shape[1])
+        if build.get("hnsw_m") == "16 or 24":
+            build["hnsw_m"] = 16 if X.shape[1] < 200 else 24  # as hnswlib beside it
         self.index = self.kith.Index.build(X, metric=self.metric, threads=self.build_threads, progress=False, **build)
 
     def set_query_arguments(self, *arguments: Any) -> None:
@@ -110,3 +137,23 @@ class Kith(BaseANN):
 
     def __str__(self) -> str:
         return self.name
+
+
+class KithBits(Kith):
+    """Vectors of zeros and ones, packed. Those of queries are packed before they are asked, where the caller lets them
+    be converted."""
+
+    def fit(self, X: np.ndarray) -> None:
+        if self.metric != "l2" or not np.isin(X, (0, 1)).all():
+            raise NotImplementedError("bits are zeros and ones, and their distance is l2")
+        self.index = self.kith.Index.build(self.convert(X), metric="hamming", dtype="b1", threads=self.build_threads,
+                                           progress=False, **self.build)
+
+    def convert(self, X: np.ndarray) -> np.ndarray:
+        return np.packbits(X.astype(bool), axis=1)
+
+    def query(self, v: np.ndarray, n: int) -> np.ndarray:
+        return super().query(v if v.dtype == np.uint8 else self.convert(v[None, :])[0], n)
+
+    def batch_query(self, X: np.ndarray, n: int) -> None:
+        super().batch_query(X if X.dtype == np.uint8 else self.convert(X), n)

@@ -145,6 +145,9 @@ def test_adapters_find_allowed_rows_only(name):
         algo = entry.create("euclidean")
     except ImportError as error:
         pytest.skip(str(error))
+    plan = dict(zip(entry.filters[0][::2], entry.filters[0][1::2])).get("plan", "auto")
+    if entry.library == "kith" and plan not in algo.kith._options.PLANS:
+        pytest.skip(f"this kith has no plan {plan}")
     algo.build_threads = algo.search_threads = 1
     algo.fit(base)
     rows = np.sort(rng.permutation(3000)[:600])
