@@ -153,6 +153,12 @@ kith_status ki_build_code_lists(ki_build *b);
  * run. Its blocks and positions begin there. False at the end. */
 int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position);
 
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+
+kith_status ki_build_check_hnsw(ki_build *b);
+/* Make the HNSW that was asked for, if one was; when all else but calibration is in the segment. */
+kith_status ki_build_hnsw(ki_build *b, const ki_segment_head *head);
+
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 
 /* Code the rows of second lists; after ki_build_code_lists(). */

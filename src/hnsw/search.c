@@ -143,7 +143,7 @@ kith_status ki_hnsw_find_view(const ki_view *view, ki_hnsw_searcher *s, ki_hnsw_
     if (!all) return KITH_E_NOMEM;
     score_view(view, &net, search, s->ids, found, all);
     *count = keep(all, found, search->k, hits);
-    counts->candidates += s->visited - visited;
+    counts->visited += s->visited - visited;
     counts->scanned_rows += s->visited - visited;
     counts->scanned_bytes += (s->visited - visited) * net.ids_at;
     counts->reranked += found;

@@ -209,6 +209,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     kith_status status = view->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
     if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
+    if (status == KITH_OK) status = ki_index_view_hnsw(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -282,6 +283,7 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
         index->view.second_lists.level.blocks ? index->view.second_lists.first[index->view.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
     info->near_duplicates = index->calibration.near_duplicates;
+    info->hnsw_m = index->view.hnsw.m;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

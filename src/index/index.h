@@ -46,6 +46,12 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
 
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+
+/* After codes and rows. */
+kith_status ki_index_view_hnsw(kith_index *index, kith_error *error);
+kith_status ki_index_check_hnsw(const kith_index *index, kith_error *error);
+
 /* ---- lists.c: while opening -------------------------------------------------------------------------------------- */
 
 /* The section of exactly count x size bytes. */

@@ -3,6 +3,7 @@
 
 #include "base/checked.h"
 #include "search/exact.h"
+#include "search/hnsw.h"
 #include "search/rounds.h"
 
 #include <math.h>
@@ -108,6 +109,8 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_GATHER, "gather", 1, gather_obstacle, gather_ns, NULL, run_whole, NULL},
     {KITH_PLAN_PLAIN, "plain", 1, plain_obstacle, plain_ns, NULL, run_whole, NULL},
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
+    {KITH_PLAN_HNSW, "hnsw", 0, ki_search_hnsw_obstacle, NULL, ki_search_hnsw_prepare, ki_search_hnsw_run,
+     ki_search_hnsw_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 

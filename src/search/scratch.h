@@ -11,13 +11,16 @@
 #include "base/area.h"
 #include "base/pool.h"
 #include "flat/flat.h"
+#include "hnsw/hnsw.h"
 #include "index/index.h"
 #include "ivf/ivf.h"
 
 /* What one worker owns. */
 typedef struct ki_worker {
     ki_desk *desk;
-    ki_area queries; /* floats of a group, or bits */
+    ki_hnsw_searcher *hnsw; /* made by the first search of an HNSW */
+    ki_area hits;           /* of it */
+    ki_area queries;        /* floats of a group, or bits */
     ki_counts counts;
 } ki_worker;
 
