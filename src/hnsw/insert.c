@@ -65,10 +65,12 @@ static void let_go(const ki_hnsw *h, uint64_t *list, size_t *count, size_t all, 
     *count = kept;
 }
 
-void ki_hnsw_relist(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t layer, uint64_t *list, size_t count) {
+void ki_hnsw_relist(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t layer, uint64_t *list, size_t count,
+                    size_t least) {
     const size_t most = layer ? h->net.m : 2 * (size_t)h->net.m;
     size_t chosen = count;
     if (count > most) chosen = ki_hnsw_select(s, &h->net, ki_hnsw_limit2(h), list, count, most);
+    if (chosen < least) chosen = ki_min_size(ki_min_size(least, count), most);
     if (layer == 0) let_go(h, list, &chosen, count, most);
     write_list(h, from, layer, list, chosen);
 }
@@ -113,7 +115,7 @@ void ki_hnsw_link(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t to, u
             ki_hnsw_store(count_at, (uint32_t)count + 1);
         } else {
             count = ki_hnsw_rank(h, s, from, layer, count + 1);
-            ki_hnsw_relist(h, s, from, layer, s->list, count);
+            ki_hnsw_relist(h, s, from, layer, s->list, count, 0);
         }
     }
     pthread_mutex_unlock(lock);

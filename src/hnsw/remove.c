@@ -22,6 +22,10 @@ static void drop_in(const ki_hnsw *h, uint32_t number) {
     atomic_fetch_sub(&ki_hnsw_beside(h, number)->in, 1);
 }
 
+/* Walks to what goes look at so many times as many vertices as those of insertions, while its count says that edges to
+ * it are left. */
+enum { WIDE = 16 };
+
 /* ---- Repair ------------------------------------------------------------------------------------------------------ */
 
 static int holds(const uint32_t *ids, size_t count, uint32_t number) {
@@ -34,6 +38,7 @@ static int holds(const uint32_t *ids, size_t count, uint32_t number) {
 static void repair(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t gone, uint32_t layer, const uint32_t *out,
                    size_t out_count) {
     size_t count = ki_hnsw_neighbours(&h->net, from, layer, UINT32_MAX, s->ids), kept = 0;
+    const size_t before = count;
     if (!holds(s->ids, count, gone)) return;
     for (size_t i = 0; i < count; i++)
         if (s->ids[i] != gone) s->ids[kept++] = s->ids[i];
@@ -45,7 +50,7 @@ static void repair(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t gone
         if (layer == 0) atomic_fetch_add(&ki_hnsw_beside(h, out[i])->in, 1);
     }
     count = ki_hnsw_rank(h, s, from, layer, kept);
-    ki_hnsw_relist(h, s, from, layer, s->list, count);
+    ki_hnsw_relist(h, s, from, layer, s->list, count, before);
 }
 
 static void repair_layer(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t gone, uint32_t layer) {
@@ -56,12 +61,15 @@ static void repair_layer(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t gone, uint32_
     if (layer > s->entry >> 32) return;
     ki_hnsw_query_of_row(&h->net, ki_hnsw_row(&h->net, gone), s->z, ki_hnsw_limit2(h), &q);
     ki_hnsw_descend(s, &h->net, &q, s->entry, layer);
-    ki_hnsw_walk(s, &h->net, &q, layer, h->options.ef);
-    for (size_t i = 0; i < s->pool.count; i++) {
-        const uint32_t from = ki_hnsw_number(s->pool.entry[i]);
-        if (from != gone) repair(h, s, from, gone, layer, out, count);
-    }
+    const _Atomic uint32_t *in = &ki_hnsw_beside(h, gone)->in;
     for (size_t i = 0; i < count; i++) repair(h, s, out[i], gone, layer, out, count);
+    for (size_t wide = 1; wide <= (layer ? 1 : WIDE) && (layer || atomic_load(in)); wide *= 4) {
+        ki_hnsw_walk(s, &h->net, &q, layer, wide * h->options.ef);
+        for (size_t i = 0; i < s->pool.count; i++) {
+            const uint32_t from = ki_hnsw_number(s->pool.entry[i]);
+            if (from != gone) repair(h, s, from, gone, layer, out, count);
+        }
+    }
 }
 
 /* ---- Entry ------------------------------------------------------------------------------------------------------- */
@@ -148,7 +156,7 @@ kith_status ki_hnsw_remove(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t number, kit
         remove_twin(h, number);
     else if (state != KI_HNSW_VERTEX)
         status = ki_fail(error, KITH_E_NOTFOUND, "hnsw: vector %u is not in", number);
-    else if (!ki_hnsw_ready_in(h, s, h->options.ef) || !promote(h, s, number))
+    else if (!ki_hnsw_ready_in(h, s, WIDE * (size_t)h->options.ef) || !promote(h, s, number))
         status = ki_fail(error, KITH_E_NOMEM, "out of memory to remove vector %u of an HNSW", number);
     else
         remove_vertex(h, s, number);

@@ -17,23 +17,7 @@ static size_t rerank_of(size_t k, size_t ef) {
 
 /* ---- Candidates -------------------------------------------------------------------------------------------------- */
 
-/* Take a candidate and its twins, at most `most` of all, into s->ids. */
-static void take(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_search *search, uint32_t number,
-                 size_t most, size_t *count) {
-    int is_first = 1;
-    while (number < s->limit && *count < most) {
-        const uint8_t *row = ki_hnsw_row(net, number);
-        const uint32_t state = ki_hnsw_load(row + KI_HNSW_STATE_AT);
-        if (!is_first && s->seen[number] == s->epoch) return; /* a vertex by now; or a circle, in a damaged file */
-        s->seen[number] = s->epoch;
-        if ((state == KI_HNSW_VERTEX || state == KI_HNSW_TWIN) && ki_hnsw_is_allowed(search, number))
-            s->ids[(*count)++] = number;
-        number = ki_hnsw_load(row + KI_HNSW_NEXT_AT);
-        is_first = 0;
-    }
-}
-
-/* Numbers that are worth scoring, in s->ids. SIZE_MAX: no memory. */
+/* Vertices that are worth scoring, in s->ids. SIZE_MAX: no memory. */
 static size_t gather(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_query *q, ki_hnsw_search *search) {
     const size_t ef = search->ef < search->k ? search->k : search->ef, most = rerank_of(search->k, ef);
     size_t count = 0;
@@ -43,17 +27,37 @@ static size_t gather(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_
         ki_hnsw_walk(s, net, q, 0, ef);
     else if (!ki_hnsw_walk_allowed(s, net, q, ef, search))
         return SIZE_MAX;
-    for (size_t i = 0; i < s->pool.count && count < most; i++)
-        take(s, net, search, ki_hnsw_number(s->pool.entry[i]), most, &count);
+    for (size_t i = 0; i < s->pool.count && count < most; i++) {
+        const uint32_t number = ki_hnsw_number(s->pool.entry[i]);
+        s->ids[count] = number;
+        count += ki_hnsw_load(ki_hnsw_row(net, number) + KI_HNSW_STATE_AT) == KI_HNSW_VERTEX;
+    }
     return count;
 }
 
-/* The k best of `count` hits. */
-static size_t keep(ki_hit *found, size_t count, size_t k, ki_hit *hits) {
-    ki_hits_sort(found, count);
-    const size_t kept = ki_min_size(count, k);
-    if (kept) memcpy(hits, found, kept * sizeof(*hits));
-    return kept;
+/* Append a vertex that was scored, and its twins, which are as far, as long as there are not k. labels: NULL: numbers. */
+static void take(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_search *search, const uint64_t *labels,
+                 ki_hit vertex, ki_hit *hits, size_t *count) {
+    uint32_t number = vertex.position;
+    for (int is_first = 1; number < s->limit && *count < search->k; is_first = 0) {
+        const uint8_t *row = ki_hnsw_row(net, number);
+        const uint32_t state = ki_hnsw_load(row + KI_HNSW_STATE_AT);
+        if (!is_first && s->seen[number] == s->epoch) return; /* a vertex by now; or a circle, in a damaged file */
+        s->seen[number] = s->epoch;
+        if ((state == KI_HNSW_VERTEX || state == KI_HNSW_TWIN) && ki_hnsw_is_allowed(search, number))
+            hits[(*count)++] = (ki_hit){vertex.distance, number, labels ? labels[number] : number};
+        number = ki_hnsw_load(row + KI_HNSW_NEXT_AT);
+    }
+}
+
+/* The k best of what was scored, with their twins. */
+static size_t keep(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_search *search, const uint64_t *labels,
+                   ki_hit *scored, size_t found, ki_hit *hits) {
+    size_t count = 0;
+    ki_hits_sort(scored, found);
+    for (size_t i = 0; i < found && count < search->k; i++) take(s, net, search, labels, scored[i], hits, &count);
+    ki_hits_sort(hits, count);
+    return count;
 }
 
 static float bits_distance(const ki_hnsw_net *net, const void *a, const void *b) {
@@ -92,7 +96,7 @@ static kith_status find(ki_hnsw *h, ki_hnsw_searcher *s, ki_hnsw_search *search,
         const void *x = h->options.vector(h->options.context, s->ids[i]);
         all[i] = (ki_hit){distance_of(net, search->query, norm2, x), s->ids[i], s->ids[i]};
     }
-    *count = keep(all, found, search->k, hits);
+    *count = keep(s, net, search, NULL, all, found, hits);
     return KITH_OK;
 }
 
@@ -142,7 +146,7 @@ kith_status ki_hnsw_find_view(const ki_view *view, ki_hnsw_searcher *s, ki_hnsw_
     ki_hit *all = ki_area_grow(&s->heap_area, found, sizeof(*all));
     if (!all) return KITH_E_NOMEM;
     score_view(view, &net, search, s->ids, found, all);
-    *count = keep(all, found, search->k, hits);
+    *count = keep(s, &net, search, view->labels, all, found, hits);
     counts->visited += s->visited - visited;
     counts->scanned_rows += s->visited - visited;
     counts->scanned_bytes += (s->visited - visited) * net.ids_at;

@@ -205,6 +205,7 @@ void ki_hnsw_link(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t to, u
 size_t ki_hnsw_rank(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t layer, size_t count);
 /* Make `list` (ascending by distance from `from`) the neighbours of `from`: as many as were chosen of it, and such as
  * would have no edge coming in otherwise. Under its lock, or alone. */
-void ki_hnsw_relist(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t layer, uint64_t *list, size_t count);
+void ki_hnsw_relist(ki_hnsw *h, ki_hnsw_searcher *s, uint32_t from, uint32_t layer, uint64_t *list, size_t count,
+                    size_t least);
 
 #endif

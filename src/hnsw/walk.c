@@ -113,6 +113,7 @@ void ki_hnsw_descend(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_
     uint32_t at = (uint32_t)entry;
     float nearest;
     ki_hnsw_score(net, q, &at, 1, &nearest);
+    s->visited++;
     for (uint32_t l = (uint32_t)(entry >> 32); l > layer; l--)
         for (int moved = 1; moved;) {
             const size_t count = ki_hnsw_neighbours(net, at, l, s->limit, s->ids);
