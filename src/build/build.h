@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A build under way: shared by the files of src/build. build.c checks options and joins the rest; sample.c learns from
- * samples; rows.c takes rows from the reader and builds one list; lists.c divides rows among lists; code.c codes lists.
+ * samples; rows.c takes rows from the reader and builds one list; lists.c divides rows among lists; code.c codes lists;
+ * graph.c has a graph made.
  *
  * E1. If values that a sample took for whole numbers turn out not to be, the build starts over without that assumption;
  *     if they lie far outside of what the sample holds, with a centre around which every byte fits.
@@ -68,6 +69,12 @@ typedef struct ki_build_lists {
     size_t second_list_blocks;
 } ki_build_lists;
 
+/* What was asked for, checked. */
+typedef struct ki_build_graph {
+    int wanted;
+    uint32_t degree, bits; /* bits 0: lean */
+} ki_build_graph;
+
 typedef struct ki_build {
     kith_reader *reader;
     kith_reader_info source;
@@ -76,12 +83,14 @@ typedef struct ki_build {
     kith_build_report report;
     kith_error *error;
     const char *path; /* of the index */
+    char code[32];    /* the second code that is made where none was named */
     uint64_t start_ns;
     ki_recipe recipe;
     ki_segment_head head; /* what stages have to say in it */
     ki_segment_writer *writer;
     ki_id_table labels;
     ki_build_lists lists;
+    ki_build_graph graph;
     size_t run_rows, workers;
     /* shared by workers */
     pthread_mutex_t reading; /* guards reader, next_row, labels while appending */
@@ -132,6 +141,9 @@ kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
  * one list. */
 kith_status ki_build_train_lists(ki_build *b, size_t wanted);
 
+/* Learn the second code of one list, which is of what vectors are beside the centre. */
+kith_status ki_build_train_flat_code(ki_build *b);
+
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* Give every row its list and a draft position: labels.row_at and position_of. */
@@ -163,5 +175,13 @@ kith_status ki_build_hnsw(ki_build *b, const ki_segment_head *head);
 
 /* Code the rows of second lists; after ki_build_code_lists(). */
 kith_status ki_build_code_second_lists(ki_build *b);
+
+/* ---- graph.c ----------------------------------------------------------------------------------------------------- */
+
+/* Whether there shall be a graph, and of what kind. */
+kith_status ki_build_check_graph(ki_build *b);
+void ki_build_plan_graph(const ki_build *b, ki_part_plan *plan, size_t *n);
+/* Make and write it, if there shall be one; all originals are in the segment. */
+kith_status ki_build_make_graph(ki_build *b);
 
 #endif

@@ -44,6 +44,11 @@ typedef struct ki_graph_input {
 
 enum { KI_GRAPH_BITS_AUTO = 255 };
 
+/* What is known of a graph before it is built: the bits that AUTO stands for, other values as they are; and the size of
+ * its model. */
+uint32_t ki_graph_bits(uint32_t bits, size_t dim);
+uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows);
+
 /* A graph under construction. */
 typedef struct ki_graph_build ki_graph_build;
 

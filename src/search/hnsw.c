@@ -2,9 +2,7 @@
 #include "search/hnsw.h"
 
 #include "base/checked.h"
-#include "search/exact.h"
-
-#include <stdlib.h>
+#include "search/poor.h"
 
 /* EFFORT: recall .99 at 115,659 text embeddings, M 24. */
 enum { PIECE_QUERIES = 4, EFFORT = 64, EFFORT_MAX = 4 * KITH_K_MAX, VISITS_LEAST = 256 };
@@ -41,8 +39,11 @@ static kith_status answer(ki_job *job, ki_worker *worker, size_t i, const void *
     ki_hit *hits = ki_area_grow(&worker->hits, job->k, sizeof(ki_hit));
     if (!hits) return KITH_E_NOMEM;
     const kith_status status = ki_hnsw_find_view(view, worker->hnsw, &search, hits, &found, &worker->counts);
-    if (status == KITH_OK) ki_job_write(job, i, hits, search.gave_up ? 0 : found);
-    return status;
+    if (status != KITH_OK) return status;
+    worker->counts.unusual += search.gave_up != 0;
+    ki_poor_seed(job, i, hits, found);
+    ki_job_write(job, i, hits, search.gave_up ? 0 : found);
+    return KITH_OK;
 }
 
 static void answer_piece(void *context, size_t piece, unsigned number) {
@@ -69,31 +70,12 @@ static void answer_piece(void *context, size_t piece, unsigned number) {
     }
 }
 
-static int compare_numbers(const void *a, const void *b) {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Search the queries that found too little in all vectors. */
-static kith_status search_poor(ki_job *job) {
-    const size_t count = atomic_load(&job->poor_count);
-    uint32_t *poor = job->poor;
-    job->poor = NULL;
-    if (!count) return KITH_OK;
-    qsort(poor, count, sizeof(*poor), compare_numbers);
-    job->which = poor;
-    const kith_status status = ki_exact_run(job, 0, count);
-    job->which = NULL;
-    return status;
-}
-
 kith_status ki_search_hnsw_run(ki_job *job) {
     kith_scratch *scratch = job->scratch;
     const size_t count = job->queries->count;
-    if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
-    job->poor = scratch->poor.data;
-    atomic_store(&job->poor_count, 0);
+    if (!ki_poor_begin(job, count) || !ki_area_grow(&scratch->shared, count, sizeof(_Atomic float)))
+        return KITH_E_NOMEM;
     ki_pool_run(scratch->pool, (count + PIECE_QUERIES - 1) / PIECE_QUERIES, answer_piece, job);
-    const kith_status status = (kith_status)atomic_load(&job->stop);
-    return status == KITH_OK ? search_poor(job) : status;
+    const int stop = atomic_load(&job->stop);
+    return stop ? (kith_status)stop : ki_poor_search(job, 0);
 }
