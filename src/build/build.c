@@ -70,7 +70,7 @@ static kith_status check_lists(ki_build *b, size_t *wanted) {
     const size_t asked = b->options.lists;
     const int bits = b->recipe.dtype == KITH_B1;
     ki_second_spec spec;
-    *wanted = asked ? asked : bits ? 1 : ki_kmeans_lists(b->source.rows);
+    *wanted = asked ? asked : bits || b->options.index == KITH_INDEX_HNSW ? 1 : ki_kmeans_lists(b->source.rows);
     if (asked > KITH_LISTS_MAX)
         return ki_fail(b->error, KITH_E_LIMIT, "%zu lists asked for, one index holds at most %u", asked,
                        KITH_LISTS_MAX);
@@ -240,6 +240,7 @@ static kith_status finish(ki_build *b) {
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
     open.no_sigbus_handler = b->options.no_sigbus_handler;
     if (status == KITH_OK) status = ki_tune_survivors(b->writer, &head, &open, &head.parameter[4], b->error);
+    if (status == KITH_OK) status = ki_build_hnsw(b, &head);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;
     const uint64_t start = ki_now_ns();
@@ -319,6 +320,7 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
     if (status == KITH_OK) status = check_sizes(&b);
     if (status == KITH_OK) status = check_index(&b);
     if (status == KITH_OK) status = ki_build_check_lsh(&b);
+    if (status == KITH_OK) status = ki_build_check_hnsw(&b);
     if (status == KITH_OK) status = check_lists(&b, &wanted);
     if (status == KITH_OK) status = ki_build_check_graph(&b);
     if (status == KITH_OK && !b.options.pool) status = kith_pool_create(b.options.threads, &own, &failure);

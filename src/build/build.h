@@ -174,6 +174,10 @@ kith_status ki_build_check_lsh(ki_build *b);
 /* These do nothing unless hash tables are asked for. The second: when all originals are written. */
 void ki_build_plan_lsh(ki_build *b, ki_part_plan *plan, size_t *n);
 kith_status ki_build_lsh(ki_build *b);
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+kith_status ki_build_check_hnsw(ki_build *b);
+/* Make the HNSW that was asked for, if one was; when all else but calibration is in the segment. */
+kith_status ki_build_hnsw(ki_build *b, const ki_segment_head *head);
 
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 

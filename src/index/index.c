@@ -217,6 +217,7 @@ static kith_status view(kith_index *index, kith_error *error) {
     if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
     if (status == KITH_OK) status = ki_index_view_graph(index, error);
     if (status == KITH_OK) status = ki_index_view_lsh(index, error);
+    if (status == KITH_OK) status = ki_index_view_hnsw(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -296,6 +297,7 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
     info->graph_bits = index->view.graph.bits;
     info->hot_bytes = ki_hot_copy_bytes(index->hot);
     info->lsh_tables = index->view.lsh.tables;
+    info->hnsw_m = index->view.hnsw.m;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

@@ -63,6 +63,12 @@ void ki_index_copy_hot(kith_index *index);
 kith_status ki_index_check_graph(const kith_index *index, kith_pool *pool, kith_progress_fn progress,
                                  void *progress_context, kith_error *error);
 
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+
+/* After codes and rows. */
+kith_status ki_index_view_hnsw(kith_index *index, kith_error *error);
+kith_status ki_index_check_hnsw(const kith_index *index, kith_error *error);
+
 /* ---- lists.c: while opening -------------------------------------------------------------------------------------- */
 
 /* The section of exactly count x size bytes. */

@@ -201,6 +201,7 @@ kith_status kith_index_check(const kith_index *index, kith_pool *pool, kith_prog
     kith_status status = ki_segment_verify(index->segment, pool, progress, progress_context, error);
     if (status == KITH_OK) status = check_meaning(index, error);
     if (status == KITH_OK) status = ki_index_check_graph(index, pool, progress, progress_context, error);
+    if (status == KITH_OK) status = ki_index_check_hnsw(index, error);
     if (status == KITH_OK && ki_segment_damaged(index->segment))
         status =
             ki_fail(error, KITH_E_CORRUPT, "%s: was changed while it was checked", ki_segment_path(index->segment));

@@ -11,6 +11,7 @@
 #include "kernel/pick.h"
 #include "kernel/pq_scan.h"
 #include "kernel/project.h"
+#include "kernel/row_dot.h"
 #include "kernel/tile.h"
 #include "kernel/unpack.h"
 
@@ -24,6 +25,7 @@ static struct kernels {
     ki_project_kernels project;
     ki_pq_kernels pq;
     ki_edges_kernels edges;
+    ki_row_dot_kernels row_dot;
     ki_unpack_fn unpack;
 } process;
 
@@ -36,6 +38,7 @@ static void fill_process(void) {
     ki_project_fill(features, &process.project);
     ki_pq_fill(features, &process.pq);
     ki_edges_fill(features, &process.edges);
+    ki_row_dot_fill(features, &process.row_dot);
     process.unpack = ki_unpack_fill(features);
 }
 
@@ -75,4 +78,8 @@ ki_unpack_fn ki_unpacker(void) {
 
 const ki_edges_kernels *ki_edges_kernel(void) {
     return &kernels()->edges;
+}
+
+const ki_row_dot_kernels *ki_row_dot(void) {
+    return &kernels()->row_dot;
 }

@@ -26,6 +26,7 @@ typedef struct ki_job {
     ki_ivf_search ivf;     /* plan IVF, or what seeds the thresholds of an exact plan */
     ki_graph_search graph; /* plan GRAPH */
     ki_lsh_search lsh;     /* plan LSH */
+    size_t hnsw_ef;        /* plan HNSW */
     int levels;     /* plan IVF by exact scans of the probed lists (KITH_SCAN_LEVELS): the ivf rounds seed them */
     uint32_t *poor; /* queries that their lists left with too few results, or that are thin (ivf.h V6) */
     atomic_size_t poor_count;

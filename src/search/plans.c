@@ -4,6 +4,7 @@
 #include "base/checked.h"
 #include "search/exact.h"
 #include "search/graph.h"
+#include "search/hnsw.h"
 #include "search/pq.h"
 #include "search/lsh.h"
 #include "search/rounds.h"
@@ -114,6 +115,8 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
     {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
      ki_search_graph_explain},
+    {KITH_PLAN_HNSW, "hnsw", 0, ki_search_hnsw_obstacle, NULL, ki_search_hnsw_prepare, ki_search_hnsw_run,
+     ki_search_hnsw_explain},
     {KITH_PLAN_PQ, "pq", 0, ki_pq_plan_obstacle, NULL, ki_pq_plan_prepare, ki_rounds_answer, ki_pq_plan_explain},
     {KITH_PLAN_LSH, "lsh", 0, ki_search_lsh_obstacle, NULL, ki_search_lsh_prepare, ki_search_lsh_run,
      ki_search_lsh_explain},

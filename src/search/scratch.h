@@ -12,6 +12,7 @@
 #include "base/pool.h"
 #include "flat/flat.h"
 #include "graph/graph.h"
+#include "hnsw/hnsw.h"
 #include "index/index.h"
 #include "ivf/ivf.h"
 #include "lsh/lsh.h"
@@ -20,9 +21,11 @@
 /* What one worker owns. */
 typedef struct ki_worker {
     ki_desk *desk;
-    ki_walker *walker; /* made by the first search of a graph */
-    ki_area queries;   /* floats of a group, or bits */
-    ki_lsh_desk *lsh;  /* made by the first search that needs it */
+    ki_lsh_desk *lsh;       /* made by the first search that needs it */
+    ki_walker *walker;      /* made by the first search of a graph */
+    ki_hnsw_searcher *hnsw; /* made by the first search of an HNSW */
+    ki_area hits;           /* of it */
+    ki_area queries;        /* floats of a group, or bits */
     ki_counts counts;
 } ki_worker;
 
