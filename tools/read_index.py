@@ -580,7 +580,10 @@ class Index:
         demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
         if plan == 5:
             demand(nprobe >= 1 and k <= rerank <= 40000, where + "nprobe is %d, rerank %d" % (nprobe, rerank))
-        demand(nprobe <= 65536, where + "nprobe is %d" % nprobe)
+        if plan > 5:
+            demand(code == 0 and (rerank == 0 or k <= rerank <= 40000), where + "code %d, rerank %d" % (code, rerank))
+            demand((nprobe == 0 and rerank > 0) if plan == 9 else nprobe > 0, where + "effort %d, rerank %d" % (nprobe, rerank))
+        demand(nprobe <= (65536 if plan <= 5 else 1000000), where + "nprobe is %d" % nprobe)
         for name, share in (("recall", recall), ("recall_error", error), ("lost", lost)):
             demand(0 <= share <= 1, where + "%s is %r" % (name, share))
         demand(0 < cost < 1e18, where + "query_ns is %r" % cost)
