@@ -204,7 +204,8 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
     for (size_t i = 0; i < w->ahead_count; i++) w->ahead[i] = w->ahead[i + 1];
     if (at.distance < w->below) {
         const uint8_t *row = ki_graph_row(graph, at.vertex);
-        const float distance = ki_graph_query_distance(graph, &w->placed, row);
+        const float distance =
+            ki_graph_query_distance(graph, &w->placed, row, row + ki_graph_self_at(graph->degree, graph->bits));
         if (!make_room(w)) return 0;
         w->visits++;
         keep(w, s, distance, at.vertex);
@@ -222,17 +223,17 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
 static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
     struct met near[STARTS];
     size_t count = 0;
-    for (uint32_t e = 0; e < graph->entries; e++) {
+    const uint8_t *row = graph->entry_rows;
+    for (uint32_t e = 0; e < graph->entries; e++, row += ki_graph_entry_bytes(graph->width)) {
         const uint32_t vertex = graph->entry[e];
-        if (vertex >= rows) continue;
-        const float d = ki_graph_query_distance(graph, &w->placed, ki_graph_row(graph, vertex));
+        const float d = ki_graph_query_distance(graph, &w->placed, row, row + KI_GRAPH_ENTRY_SELF_AT);
         if (count == STARTS && !(d < near[count - 1].distance)) continue;
         size_t at = count < STARTS ? count++ : STARTS - 1;
         for (; at > 0 && d < near[at - 1].distance; at--) near[at] = near[at - 1];
         near[at] = (struct met){d, vertex};
     }
     for (size_t i = 0; i < count; i++)
-        if (mark(w, near[i].vertex)) open_vertex(w, near[i].distance, near[i].vertex);
+        if (near[i].vertex < rows && mark(w, near[i].vertex)) open_vertex(w, near[i].distance, near[i].vertex);
 }
 
 static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, const float *query) {
@@ -269,8 +270,8 @@ static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *resu
     const float norm2 = ki_query_norm2(view, w->query);
     for (size_t i = 0; i < w->best_count; i++) {
         const uint32_t v = w->best[i].vertex;
-        const float d =
-            view->originals ? ki_query_distance(view, w->query, norm2, v) : ki_graph_query_result(view, &w->placed, w->best[i].distance);
+        const float d = view->originals ? ki_query_distance(view, w->query, norm2, v)
+                                        : ki_graph_query_result(view, &w->placed, w->best[i].distance);
         hits[i] = (ki_hit){d, v, view->labels[v]};
     }
     ki_hits_sort(hits, w->best_count);

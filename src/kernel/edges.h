@@ -35,8 +35,13 @@ typedef struct ki_edges {
 } ki_edges;
 
 typedef struct ki_edges_kernels {
-    /* The tables of `steps` steps of whole numbers z. */
-    void (*table)(const int8_t *z, size_t steps, uint8_t *table);
+    /* The greatest magnitude of `count` floats, a multiple of 16. */
+    float (*largest)(const float *x, size_t count);
+    /* to[i] = x[i] * inverse rounded to the nearest whole number, ties to even, which fits 16 bits; count a multiple of
+     * 16. */
+    void (*wide)(const float *x, float inverse, size_t count, int16_t *to);
+    /* The tables of z[i] = x[i] * inverse, rounded likewise, of `steps` steps. */
+    void (*table)(const float *x, float inverse, size_t steps, uint8_t *table);
     uint64_t (*estimate)(const ki_edges *edges, float *out);
     int32_t (*dot)(const int8_t *x, const int16_t *q, size_t count);
     /* The place of the least of `count` floats, 1.., of equal ones the first; none is a NaN. Readable up to a multiple of

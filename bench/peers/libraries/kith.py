@@ -23,7 +23,8 @@ UNTUNED = {"lists": "auto", "calibrate": False}
 ENTRIES = {
     "kith-exact": {"constructor": "Kith", "arguments": [UNTUNED], "search": [[]]},
     "kith-recall": {"constructor": "Kith", "arguments": [{"lists": "auto"}],
-                    "search": [["target_recall", recall] for recall in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)]},
+                    "search": [["target_recall", recall] for recall in (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)],
+                    "filters": [["target_recall", recall] for recall in (0.8, 0.9, 0.95, 0.98, 0.99)]},
     "kith-ivf": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((10, 20), scan_code="int8")},
     "kith-ivf-first": {"constructor": "Kith", "arguments": [UNTUNED], "search": grid((16, 24, 48), scan_code="first")},
     "kith-ivf-pq": {"constructor": "Kith", "arguments": [{**UNTUNED, "code": "pq:d/2x4"}],
@@ -58,6 +59,7 @@ class Kith(BaseANN):
         self.search: dict[str, Any] = {}
         self.keywords: tuple[int, dict[str, Any]] = (0, {})
         self.index: Any = None
+        self.allow: Any = None
         self.name = self._name()
 
     def _name(self) -> str:
@@ -76,12 +78,19 @@ class Kith(BaseANN):
         self.keywords = (0, {})
         self.name = self._name()
 
+    def set_filter(self, rows: Optional[np.ndarray]) -> None:
+        """From now on only these rows may be found; None: all."""
+        self.allow = None if rows is None else self.index.filter(rows)
+        self.keywords = (0, {})
+
     def _keywords(self, n: int) -> dict[str, Any]:
         """Of Index.search for n neighbours, of which as many at least are scored again."""
         if self.keywords[0] != n:
             more = {"rerank": max(n, self.search["rerank"])} if "rerank" in self.search else {}
             if self.search.get("scan_code") == "first" and not self.index.info["first_level_dim"]:
                 more["scan_code"] = "int8"  # vectors of few dimensions have no first level
+            if self.allow is not None:
+                more["allow"] = self.allow
             self.keywords = (n, {"threads": self.search_threads, **self.search, **more})
         return self.keywords[1]
 
