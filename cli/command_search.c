@@ -306,6 +306,7 @@ static void explain_json(const kith_explain *explain) {
     emit_uint(&json, "candidates", explain->candidates);
     emit_uint(&json, "reranked", explain->reranked);
     emit_uint(&json, "visited", explain->visited);
+    emit_bool(&json, "hot", explain->hot != 0);
     emit_uint(&json, "total_ns", explain->total_ns);
     emit_object(&json, "stage_ns");
     for (int i = 0; i < KITH_STAGES; i++) emit_uint(&json, stage_names[i], explain->stage_ns[i]);
@@ -352,8 +353,8 @@ static void explain_table(const kith_explain *explain) {
         pair_line(stderr, "first level", "%s pairs passed, %.4g %%", human_count(a, explain->level1_survivors),
                   100 * (double)explain->level1_survivors / pairs);
     if (explain->visited)
-        pair_line(stderr, "visited", "%s pairs, %.1f a query", human_count(a, explain->visited),
-                  (double)explain->visited / queries);
+        pair_line(stderr, "visited", "%s pairs, %.1f a query%s", human_count(a, explain->visited),
+                  (double)explain->visited / queries, explain->hot ? ", in the copy in memory" : "");
     pair_line(stderr, "candidates", "%s pairs, %.4g %%", human_count(a, explain->candidates),
               100 * (double)explain->candidates / pairs);
     pair_line(stderr, "re-ranked", "%s pairs, %.1f a query", human_count(a, explain->reranked),

@@ -62,6 +62,7 @@ ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
 FEATURE_LISTS, FEATURE_TABLE, FEATURE_FLAT_CODE = 1, 2, 4
 FIELD_TYPES = {1: "tag", 2: "tags", 3: "int", 4: "float", 5: "bool", 6: "time"}
 PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf", 6: "graph", 7: "hnsw", 8: "lsh", 9: "pq"}
+WALKS = (6, 7, 8)  # which have an effort in place of lists
 SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels", 4: "first"}
 FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
@@ -580,11 +581,15 @@ class Index:
         demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
         if plan == 5:
             demand(nprobe >= 1 and k <= rerank <= 40000, where + "nprobe is %d, rerank %d" % (nprobe, rerank))
-        demand(nprobe <= 65536, where + "nprobe is %d" % nprobe)
+        if plan > 5:
+            demand(code == 0 and (rerank == 0 or k <= rerank <= 40000), where + "code %d, rerank %d" % (code, rerank))
+            demand((nprobe == 0 and rerank > 0) if plan == 9 else nprobe > 0, where + "effort %d, rerank %d" % (nprobe, rerank))
+        demand(nprobe <= (65536 if plan <= 5 else 1000000), where + "nprobe is %d" % nprobe)
         for name, share in (("recall", recall), ("recall_error", error), ("lost", lost)):
             demand(0 <= share <= 1, where + "%s is %r" % (name, share))
         demand(0 < cost < 1e18, where + "query_ns is %r" % cost)
-        setting = {"plan": PLANS[plan], "code": SCAN_CODES[code], "k": k, "batch": batch, "nprobe": nprobe, "rerank": rerank,
+        setting = {"plan": PLANS[plan], "code": SCAN_CODES[code], "k": k, "batch": batch,
+                   "nprobe": 0 if plan in WALKS else nprobe, "effort": nprobe if plan in WALKS else 0, "rerank": rerank,
                    "recall": recall, "recall_error": error, "query_ns": cost, "lost": lost}  # fmt: skip
         return (k, plan, code, nprobe, rerank, batch), setting
 
@@ -732,7 +737,9 @@ class Graph:
         demand(1 <= entries <= min(4096, index.rows), where + "%d entries" % entries)
         signs_at = round_up(64 + 4 * index.dim, 64)
         entries_at = round_up(signs_at + self.width // 2, 64)
-        demand(len(model) == entries_at + 4 * entries, where + "its size")
+        self_bytes = round_up(self.width, 64)
+        self.copies_at, self.copy_bytes, self.model = round_up(entries_at + 4 * entries, 64), 64 + self_bytes, model
+        demand(len(model) == self.copies_at + entries * self.copy_bytes, where + "its size")
         self.centre = struct.unpack_from("<%df" % index.dim, model, 64)
         self.signs = bytes(model[signs_at : signs_at + self.width // 2])
         self.entries = struct.unpack_from("<%dI" % entries, model, entries_at)
@@ -740,13 +747,20 @@ class Graph:
         demand(all(map(math.isfinite, self.centre)), where + "the centre is not finite")
         self.lists_end = 16 + 4 * self.degree * (3 if self.bits else 1)
         self.self_at = round_up(self.lists_end, 64)
-        self.codes_at = self.self_at + round_up(self.width, 64)
+        self.codes_at = self.self_at + self_bytes
         self.plane = self.degree * self.width // 8
         self.row_bytes = round_up(self.codes_at + self.bits * self.plane, 64)
         self.rows = index.need("graph/rows", index.rows * self.row_bytes)
 
     def row(self, v):
         return self.rows[v * self.row_bytes : (v + 1) * self.row_bytes]
+
+    def check_copies(self):
+        """The model has the heads and codes of the entries' rows once more."""
+        for number, v in enumerate(self.entries):
+            at, row = self.copies_at + number * self.copy_bytes, self.row(v)
+            wanted = bytes(row[:16]) + bytes(48) + bytes(row[self.self_at : self.codes_at])
+            demand(bytes(self.model[at : at + self.copy_bytes]) == wanted, "graph: entry %d is not its vertex" % number)
 
     def head(self, v):
         """scale, norm, neighbours."""
@@ -816,6 +830,7 @@ def check_graph(index):
             centre2, x2 = length(graph.centre) ** 2, length(index.vector(v)) ** 2
             wanted, size = wanted + centre2 - x2, wanted + centre2 + x2
         demand(abs(norm - wanted) <= 1e-4 * size + 1e-30, where + "norm is %r, expected %r" % (norm, wanted))
+    graph.check_copies()
     lost = unreached(index.rows, graph.entries, [graph.head(v)[2] for v in range(index.rows)])
     demand(lost == 0, "graph: %d vertices cannot be reached" % lost)
     return {"degree": graph.degree, "bits": graph.bits}

@@ -75,6 +75,7 @@ class Explain(Mapping[str, Any]):
     candidates: int
     reranked: int
     visited: int
+    hot: bool
     seconds: float
     stage_seconds: dict[str, float]
     considered: list[dict[str, Any]]

@@ -66,8 +66,9 @@ def _word(name: str, words: tuple[str, ...]) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a word, not {value!r}")
-        if value not in words:
-            raise ArgumentError(f"{name} {value!r} is unknown: {', '.join(map(repr, words))} are")
+        if value not in words or value == "?":  # a number without a word
+            known = [word for word in words if word != "?"]
+            raise ArgumentError(f"{name} {value!r} is unknown: {', '.join(map(repr, known))} are")
         return words.index(value)
 
     return parse

@@ -23,8 +23,9 @@ class Explain(Mapping):
     the calibration, and were served more carefully);
     ``probed_lists`` and ``scanned_rows`` (pairs of query and list, query and vector), ``scanned_bytes``,
     ``level1_survivors``, ``candidates`` (pairs of query and vector that the bounds could not rule out), ``reranked``
-    (pairs scored by the defining distance), ``visited`` (pairs whose edges or buckets were looked at),
-    ``seconds`` and ``stage_seconds`` (a dict; summed over threads).
+    (pairs scored by the defining distance), ``visited`` (pairs whose edges or buckets were looked at), ``hot`` (True: in
+    the copy that :func:`kith.open` makes with ``copy_hot``), ``seconds`` and ``stage_seconds`` (a dict; summed over
+    threads).
 
     ``considered`` lists the plans that were weighed, the chosen one first: dicts of plan, code, nprobe, effort, rerank,
     the expected recall and query_seconds (on one thread; None: not known), and why. Empty where the caller named a

@@ -131,7 +131,7 @@ PyObject *kpy_index_tuned(PyObject *self, PyObject *none) {
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list && i < count; i++) {
         const kith_tuned *t = &tuned[i];
-        const bool coded = t->plan == KITH_PLAN_IVF || t->plan == KITH_PLAN_PQ, walks = kpy_walks(t->plan);
+        const bool coded = t->plan == KITH_PLAN_IVF, walks = kpy_walks(t->plan);
         PyObject *row = Py_BuildValue("ssnnnndddn", kith_plan_name(t->plan), coded ? kith_scan_code_name(t->code) : "",
                                       (Py_ssize_t)t->k, (Py_ssize_t)t->batch, (Py_ssize_t)(walks ? 0 : t->nprobe),
                                       (Py_ssize_t)t->rerank, t->recall, t->recall_error, t->query_ns * 1e-9,

@@ -72,7 +72,7 @@ static PyObject *or_none(bool known, PyObject *value) {
 }
 
 static PyObject *code_word(kith_plan plan, kith_scan_code code) {
-    return or_none(plan == KITH_PLAN_IVF || plan == KITH_PLAN_PQ, PyUnicode_FromString(kith_scan_code_name(code)));
+    return or_none(plan == KITH_PLAN_IVF || (plan == KITH_PLAN_PQ && code != KITH_SCAN_AUTO), PyUnicode_FromString(kith_scan_code_name(code)));
 }
 
 /* The plans that were weighed: a list of dicts, the chosen one first. */
@@ -123,6 +123,7 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
         {"candidates", kpy_u64(e->candidates)},
         {"reranked", kpy_u64(e->reranked)},
         {"visited", kpy_u64(e->visited)},
+        {"hot", PyBool_FromLong(e->hot)},
         {"seconds", PyFloat_FromDouble((double)e->total_ns * 1e-9)},
         {"stage_seconds", kpy_dict(seconds, KITH_STAGES)},
         {"considered", considered_list(e)},
