@@ -37,7 +37,8 @@ sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test bench-test \
-	bench bench-peers bench-collections bench-serve bench-docs soak sanitize asan tsan fuzz \
+	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-docs \
+	soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
 help: ## Show these verbs
@@ -160,6 +161,27 @@ bench-peers: ## Measure kith beside other libraries on DATA, with PEERS; results
 	    $(peers) run --folder $(BUILD)/bench/peers $(foreach data,$(DATA),--data '$(data)') --queries $(QUERIES) -k $(K) \
 	        --rounds $(ROUNDS) $(if $(ROWS),--rows $(ROWS)) --peers $(PEERS); fi
 
+bench-filters: ## Measure searches with filters on DATA, kith beside PEERS; results go to build/bench/peers/
+	@$(setup) peers
+	@[ -x $(BUILD)/bench-venv/bin/python ] || python3 -m venv $(BUILD)/bench-venv
+	@$(BUILD)/bench-venv/bin/pip install --quiet --disable-pip-version-check numpy
+	@$(peers) install $(or $(PEERS),kith faiss hnswlib)
+	@$(peers) filters --folder $(BUILD)/bench/peers $(foreach data,$(DATA),--data '$(data)') -k $(K) --rounds $(ROUNDS) \
+	    $(if $(filter command,$(origin QUERIES)),--queries $(QUERIES)) $(if $(ROWS),--rows $(ROWS)) \
+	    --peers $(or $(PEERS),kith faiss hnswlib)
+
+# Bits of a set (signs:SET) have indexes of their own.
+CHOOSING = fashion-mnist glove-words signs:glove-words
+
+bench-choosing: ## Measure kith's types of indexes on DATA; results go to build/bench/choosing/
+	@$(setup) peers
+	@[ -x $(BUILD)/bench-venv/bin/python ] || python3 -m venv $(BUILD)/bench-venv
+	@$(BUILD)/bench-venv/bin/pip install --quiet --disable-pip-version-check numpy
+	@$(peers) install kith
+	@$(peers) run --choosing --folder $(BUILD)/bench/choosing --queries $(QUERIES) -k $(K) --rounds $(ROUNDS) \
+	    $(foreach data,$(if $(filter command,$(origin DATA)),$(DATA),$(CHOOSING)),--data '$(data)') \
+	    $(if $(ROWS),--rows $(ROWS)) $(if $(PEERS),--peers $(PEERS))
+
 # Two .npy files of rows, which are scaled to unit length: BASE and ASKED. PEERS names stores (`python -m stores list`),
 # ONLY rows of the table, LARGE how many synthetic vectors are opened too.
 BASE ?=
@@ -201,9 +223,11 @@ soak: ## Keep a server busy with writes, deletes, generations and searches for S
 	@cmake --build $(BUILD) --target kith
 	@KITH_BIN=$(abspath $(BUILD))/kith PYTHONDONTWRITEBYTECODE=1 $(python) tests/support/soak.py --seconds $(SECONDS)
 
-bench-docs: ## Write what bench-peers and bench-collections measured into docs/benchmarks.md, with pictures
+bench-docs: ## Write what was measured into docs/benchmarks.md and docs/choosing.md, with pictures
 	@[ -x $(BUILD)/bench-venv/bin/python ] || { echo "nothing was measured here: make bench-peers comes first"; exit 1; }
-	@[ ! -d $(BUILD)/bench/peers/results ] || $(peers) docs --folder $(BUILD)/bench/peers --page docs/benchmarks.md
+	@[ ! -d $(BUILD)/bench/peers/results ] && [ ! -d $(BUILD)/bench/peers/filters ] || $(peers) docs --folder $(BUILD)/bench/peers --page docs/benchmarks.md
+	@[ ! -d $(BUILD)/bench/choosing/results ] || \
+	    $(peers) docs --choosing --folder $(BUILD)/bench/choosing --page docs/choosing.md
 	@[ ! -f $(BUILD)/bench/collections.json ] || \
 	    $(stores) docs --json $(BUILD)/bench/collections.json --page docs/benchmarks.md
 	@[ ! -f $(BUILD)/bench/marks.json ] || \

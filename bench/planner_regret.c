@@ -2,8 +2,8 @@
  *
  * How good the planner's choices are: for a grid of k, batch sizes, targets of recall and filters, the processor time
  * of a query as the planner would have it answered, over that of the best plan in hindsight. That is the cheapest among
- * the exact plans (but for the reference, plain) and plan ivf over a grid of nprobe, rerank and codes, whose recall on
- * these very queries reaches the target; the planner's own choice is one of them where it does. The planner sees the
+ * the exact plans (but for the reference, plain), plan ivf over a grid of nprobe, rerank and codes, and a graph, if
+ * there is one, over efforts, whose recall on these very queries reaches the target; the planner's own choice is one of them where it does. The planner sees the
  * calibration only, and may fall short of a target by SHORT before it counts as missed.
  *
  * Recall does not depend on the batch and is measured once, on all cores. Times are of one thread, not of the clock on
@@ -13,6 +13,7 @@
  *
  * Usage: planner_regret [--json FILE] [--rows N] [--dim N] [--seed N] [--count QUERIES] [--metric WORD]
  *                       [--index FILE.kith] [--data FILE] [--queries FILE]
+ * Filters let rows through at random or, with @, by their places: those around a few rows. Most queries lie elsewhere.
  * Without files, vectors are made up, around centres. With --data and no --queries the last rows of the data are held
  * out. An index must be calibrated. Takes about half a minute as it stands. */
 #ifndef _GNU_SOURCE
@@ -29,11 +30,12 @@
 
 #include "kith.h"
 
-enum { KS = 3, BATCHES = 4, TARGETS = 4, FILTERS = 3, RERANKS = 3, ROUNDS = 2, PLANS_MAX = 192, TIMED_QUERIES = 96 };
+enum { KS = 3, BATCHES = 4, TARGETS = 4, FILTERS = 5, RERANKS = 3, ROUNDS = 2, PLANS_MAX = 192, TIMED_QUERIES = 96 };
 enum { QUESTIONS = KS * BATCHES * TARGETS * FILTERS };
 static const size_t ks[KS] = {1, 10, 100}, batch_sizes[BATCHES] = {1, 16, 256, 0}; /* 0: all */
-static const double targets[TARGETS] = {0.8, 0.9, 0.95, 0.99}, shares[FILTERS] = {1, 0.1, 0.01};
-static const char *const filter_names[FILTERS] = {"none", "10 %", "1 %"};
+static const double targets[TARGETS] = {0.8, 0.9, 0.95, 0.99}, shares[FILTERS] = {1, 0.1, 0.01, 0.1, 0.01};
+static const bool by_place[FILTERS] = {false, false, false, true, true};
+static const char *const filter_names[FILTERS] = {"none", "10 %", "1 %", "10 @", "1 @"};
 static const double SHORT = 0.01, NEAR = 1.4;
 
 typedef struct settings {
@@ -47,7 +49,7 @@ typedef struct settings {
 typedef struct plan {
     kith_plan plan;
     kith_scan_code code;
-    size_t nprobe, rerank;
+    size_t nprobe, rerank, effort;
     double recall, ns;
 } plan;
 
@@ -258,6 +260,7 @@ static kith_search_options options_of(const bench *b, const plan *p) {
     options.code = p->code;
     options.nprobe = p->nprobe;
     options.rerank = p->rerank;
+    options.effort = p->effort;
     options.filter = b->filter;
     return options;
 }
@@ -334,10 +337,26 @@ static bool add_ivf(bench *b, kith_scan_code code, size_t rerank) {
     return true;
 }
 
+/* The first effort that reaches each target. */
+static bool add_graph(bench *b) {
+    double reached = 0;
+    for (size_t effort = 5; effort <= 5000 && reached < targets[TARGETS - 1]; effort += 1 + effort / 5) {
+        plan p = {.plan = KITH_PLAN_GRAPH, .effort = effort};
+        const kith_search_options options = options_of(b, &p);
+        if (!told(b, search(b, b->wide, 0, b->count, &options))) return false;
+        p.recall = recall_of(b, b->count);
+        bool first = false;
+        for (int t = 0; t < TARGETS; t++) first = first || (p.recall >= targets[t] && reached < targets[t]);
+        if (first) add(b, &p);
+        if (p.recall > reached) reached = p.recall;
+    }
+    return true;
+}
+
 static bool add_all(bench *b) {
     static const size_t times[RERANKS] = {1, 2, 4};
     b->plan_count = 0;
-    bool good = add_exact(b);
+    bool good = add_exact(b) && (!b->info.graph_degree || add_graph(b));
     for (int i = 0; good && b->info.lists > 1 && i < RERANKS; i++) {
         good = add_ivf(b, KITH_SCAN_INT8, times[i] * b->k);
         if (good && b->info.first_level_dim) good = add_ivf(b, KITH_SCAN_FIRST, 2 * times[i] * b->k);
@@ -358,7 +377,8 @@ static bool ask(bench *b, size_t batch, double target, plan *chosen) {
     if (!told(b, search(b, b->wide, 0, batch, &options))) return false;
     options.explain = NULL;
     if (!told(b, search_batches(b, b->wide, b->count, batch, &options))) return false;
-    *chosen = (plan){explain.plan, explain.code, explain.nprobe, explain.rerank, recall_of(b, b->count), 0};
+    *chosen =
+        (plan){explain.plan, explain.code, explain.nprobe, explain.rerank, explain.effort, recall_of(b, b->count), 0};
     return true;
 }
 
@@ -423,14 +443,42 @@ static bool bench_batch(bench *b, size_t batch, const char *filter) {
 
 /* ---- The grid ---------------------------------------------------------------------------------------------------- */
 
-static bool make_filter(bench *b, double share, kith_filter **filter) {
-    uint64_t state = b->settings.seed + 1, *ids = calloc(b->info.rows, sizeof(*ids));
+/* Rows at random: of `ids`, which hold all. */
+static size_t pick_rows(const bench *b, double share, uint64_t *ids) {
+    uint64_t state = b->settings.seed + 1;
+    size_t count = 0;
+    for (size_t i = 0; i < b->info.rows; i++)
+        if (unit(&state) < share) ids[count++] = ids[i];
+    return count;
+}
+
+/* The nearest of the first few queries, about as many as the share asks for; false: told why. */
+static bool pick_places(bench *b, double share, uint64_t *ids, size_t *count) {
+    enum { PLACES = 8 };
+    const size_t k = (size_t)(share * (double)b->info.rows) / PLACES + 1, each = k < KITH_K_MAX ? k : KITH_K_MAX;
+    float *distances = calloc(PLACES * each, sizeof(*distances));
+    kith_queries queries = KITH_QUERIES_INIT;
+    queries.data = b->queries;
+    queries.dtype = KITH_F32;
+    queries.dim = b->dim;
+    queries.count = PLACES;
+    *count = PLACES * each;
+    if (!distances) return fprintf(stderr, "There is no memory for %zu distances.\n", *count), false;
+    const bool good = told(b, kith_search(b->index, &queries, each, NULL, b->wide, ids, distances, &b->error));
+    free(distances);
+    return good;
+}
+
+static bool make_filter(bench *b, double share, bool place, kith_filter **filter) {
+    uint64_t *ids = calloc(b->info.rows + 16, sizeof(*ids)); /* places round up */
     size_t count = 0;
     *filter = NULL;
     if (!ids) return fprintf(stderr, "There is no memory for the ids.\n"), false;
     bool good = told(b, kith_index_ids(b->index, 0, b->info.rows, ids, &b->error));
-    for (size_t i = 0; i < b->info.rows; i++)
-        if (unit(&state) < share) ids[count++] = ids[i];
+    if (good && place)
+        good = pick_places(b, share, ids, &count);
+    else if (good)
+        count = pick_rows(b, share, ids);
     if (good && share < 1) good = told(b, kith_filter_create(b->index, ids, count, NULL, filter, &b->error));
     free(ids);
     if (good && *filter && kith_filter_count(*filter) == 0)
@@ -440,7 +488,7 @@ static bool make_filter(bench *b, double share, kith_filter **filter) {
 
 static bool bench_filter(bench *b, int f) {
     kith_filter *filter = NULL;
-    bool good = make_filter(b, shares[f], &filter);
+    bool good = make_filter(b, shares[f], by_place[f], &filter);
     b->filter = filter;
     for (int k = 0; good && k < KS; k++) {
         b->k = ks[k];
@@ -473,6 +521,7 @@ static int by_regret(const void *x, const void *y) {
 
 static void print_plan(FILE *to, const plan *p) {
     fprintf(to, "%s", kith_plan_name(p->plan));
+    if (p->plan == KITH_PLAN_GRAPH) fprintf(to, " effort %zu", p->effort);
     if (p->plan == KITH_PLAN_IVF)
         fprintf(to, " %s nprobe %zu rerank %zu", kith_scan_code_name(p->code), p->nprobe, p->rerank);
 }

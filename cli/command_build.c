@@ -35,6 +35,20 @@ static int check_named(const char *input) {
     return fail_usage(COMMAND_BUILD, "build needs --output, as INPUT is %s", path == input ? "no file" : "a pipe");
 }
 
+/* What the index has besides the vectors and their codes. --no-graph: what auto makes but for the graph. */
+static void set_index(const struct arguments *arguments, kith_dtype read, kith_build_options *options) {
+    options->index = (kith_index_type)option_number(arguments, OPTION_INDEX, KITH_INDEX_AUTO);
+    if (options->index == KITH_INDEX_AUTO && option_given(arguments, OPTION_NO_GRAPH))
+        options->index = read == KITH_B1 ? KITH_INDEX_FLAT : KITH_INDEX_IVF;
+    options->graph_degree = (unsigned)option_number(arguments, OPTION_GRAPH_DEGREE, 0);
+    options->graph_bits = (unsigned)option_number(arguments, OPTION_GRAPH_BITS, 0);
+    options->graph_lean = option_given(arguments, OPTION_LEAN);
+    options->hnsw_m = (unsigned)option_number(arguments, OPTION_HNSW_M, 0);
+    options->hnsw_ef = (unsigned)option_number(arguments, OPTION_HNSW_EF, 0);
+    options->lsh_tables = (unsigned)option_number(arguments, OPTION_LSH_TABLES, 0);
+    options->lsh_functions = (unsigned)option_number(arguments, OPTION_LSH_FUNCTIONS, 0);
+}
+
 static void set_options(const struct arguments *arguments, kith_build_options *options, struct progress *progress) {
     const kith_dtype dtype = (kith_dtype)option_number(arguments, OPTION_DTYPE, KITH_DTYPE_NONE);
     options->metric = (kith_metric)option_number(arguments, OPTION_METRIC, KITH_METRIC_NONE);
@@ -69,6 +83,7 @@ static void summary_json(const char *input, const char *output, const kith_reade
     emit_uint(&json, "first_level_dim", report->first_level_dim);
     emit_uint(&json, "lists", report->lists);
     emit_uint(&json, "list_rows_max", info->list_rows_max);
+    index_type_members(&json, info);
     emit_text(&json, "second_code", info->second_code);
     emit_real(&json, "second_code_error", info->second_code_error);
     emit_real(&json, "near_duplicates", info->near_duplicates);
@@ -105,6 +120,7 @@ static void summary_text(const char *input, const char *output, const kith_reade
                   human_count(b, info->list_rows_max));
     if (*info->second_code)
         pair_line(stdout, "second code", "%s, mean error %.1f %%", info->second_code, 100 * info->second_code_error);
+    index_type_lines(stdout, info);
     near_duplicates_line(stdout, info);
     pair_line(stdout, "answers", "%s",
               info->has_originals ? "exact" : "approximate answers: the original vectors are not stored");
@@ -127,6 +143,7 @@ static int build(const struct arguments *arguments, const char *input, const cha
     reading.skip_zero = reading.skip_bad && options.metric == KITH_COSINE;
     int failed = source_open_with(arguments, input, &reading, &reader, &about);
     if (failed) return failed;
+    set_index(arguments, about.dtype, &options);
     const kith_status status = kith_build(reader, output, &options, &report, &error);
     progress_end(&progress);
     failed = status == KITH_OK ? index_open(output, &index, &info) : fail_status(status, &error);
@@ -140,8 +157,40 @@ static int build(const struct arguments *arguments, const char *input, const cha
     return failed;
 }
 
+/* Options that name other types than the one that is made. */
+static int check_index(const struct arguments *arguments) {
+    static const struct {
+        enum option_id option;
+        kith_index_type type;
+        const char *name, *of;
+    } rows[] = {
+        {OPTION_GRAPH_DEGREE, KITH_INDEX_GRAPH, "graph-degree", "graph"},
+        {OPTION_GRAPH_BITS, KITH_INDEX_GRAPH, "graph-bits", "graph"},
+        {OPTION_LEAN, KITH_INDEX_GRAPH, "lean", "graph"},
+        {OPTION_HNSW_M, KITH_INDEX_HNSW, "hnsw-m", "hnsw"},
+        {OPTION_HNSW_EF, KITH_INDEX_HNSW, "hnsw-ef", "hnsw"},
+        {OPTION_LSH_TABLES, KITH_INDEX_LSH, "lsh-tables", "lsh"},
+        {OPTION_LSH_FUNCTIONS, KITH_INDEX_LSH, "lsh-functions", "lsh"},
+    };
+    const kith_index_type type = (kith_index_type)option_number(arguments, OPTION_INDEX, KITH_INDEX_AUTO);
+    const bool no_graph = option_given(arguments, OPTION_NO_GRAPH);
+    if (no_graph && type == KITH_INDEX_GRAPH)
+        return fail_usage(COMMAND_BUILD, "--no-graph and --index graph ask for opposites");
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        const bool fits =
+            type == rows[i].type || (type == KITH_INDEX_AUTO && rows[i].type == KITH_INDEX_GRAPH && !no_graph);
+        if (!option_given(arguments, rows[i].option) || fits) continue;
+        return fail_usage(COMMAND_BUILD, "--%s is an option of --index %s", rows[i].name, rows[i].of);
+    }
+    if (option_given(arguments, OPTION_LEAN) && option_number(arguments, OPTION_GRAPH_BITS, 0))
+        return fail_usage(COMMAND_BUILD, "--lean leaves out the codes of edges that --graph-bits is about");
+    return EXIT_OK;
+}
+
 int command_build(const struct arguments *arguments) {
     const char *input = arguments->operands[0];
+    const int unfit = check_index(arguments);
+    if (unfit) return unfit;
     const int unnamed = option_given(arguments, OPTION_OUTPUT) ? EXIT_OK : check_named(input);
     if (unnamed) return unnamed;
     char *made = option_given(arguments, OPTION_OUTPUT) ? NULL : default_output(input);

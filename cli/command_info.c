@@ -47,7 +47,8 @@ static void calibration_json(struct json *json, const kith_tuned *tuned, size_t 
         emit_text(json, "plan", kith_plan_name(setting->plan));
         emit_uint(json, "k", setting->k);
         emit_uint(json, "batch", setting->batch);
-        emit_uint(json, "nprobe", setting->nprobe);
+        emit_uint(json, "nprobe", plan_walks(setting->plan) ? 0 : setting->nprobe);
+        emit_uint(json, "effort", plan_walks(setting->plan) ? setting->nprobe : 0);
         emit_real(json, "recall", setting->recall);
         emit_real(json, "query_ns", setting->query_ns);
         emit_object_end(json);
@@ -58,7 +59,9 @@ static void calibration_json(struct json *json, const kith_tuned *tuned, size_t 
 
 static void calibration_text(const kith_index_info *info, const kith_tuned *tuned, size_t count) {
     char rate[HUMAN_BYTES];
-    if (info->lists == 1 || !info->has_originals) return;
+    const bool approximate =
+        info->lists > 1 || *info->second_code || info->graph_degree || info->hnsw_m || info->lsh_tables;
+    if (!approximate || !info->has_originals) return;
     if (!count) pair_line(stdout, "calibration", "none: --target-recall searches exactly; kith tune measures");
     for (size_t i = 0; i < TOLD_RECALLS; i++) {
         const kith_tuned *setting = fastest(tuned, count, told_recalls[i]);
@@ -101,6 +104,7 @@ static void info_json(const char *path, const kith_index *index, const kith_inde
     emit_uint(&json, "lists", info->lists);
     emit_uint(&json, "list_rows_max", info->list_rows_max);
     emit_uint(&json, "spilled_rows", info->spilled_rows);
+    index_type_members(&json, info);
     emit_uint(&json, "first_level_dim", info->first_level_dim);
     emit_real(&json, "code_error", info->code_error);
     emit_real(&json, "first_level_error", info->first_level_error);
@@ -180,6 +184,7 @@ static int info_text(const char *path, const kith_index *index, const kith_index
         pair_line(stdout, "lists", "%s", human_count(a, info->lists));
     }
     if (info->spilled_rows) pair_line(stdout, "second lists", "of %s vectors", human_count(a, info->spilled_rows));
+    index_type_lines(stdout, info);
     calibration_text(info, tuned, count);
     near_duplicates_line(stdout, info);
     pair_line(stdout, "size", "%s; the vectors themselves are %s", human_bytes(a, info->file_bytes),

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <unistd.h>
 
+#include "approximate.h"
 #include "command.h"
 #include "json.h"
 #include "progress.h"
@@ -72,16 +73,18 @@ static int open_inputs(struct join *join) {
     return failed;
 }
 
-static void set_options(const struct join *join, kith_join_options *options, struct progress *progress) {
+static void set_options(const struct join *join, const kith_search_options *wishes, kith_join_options *options,
+                        struct progress *progress) {
     const struct arguments *arguments = join->arguments;
     options->k = (size_t)option_number(arguments, OPTION_K, 10);
     options->format = (kith_join_format)option_number(arguments, OPTION_TO, KITH_JOIN_AUTO);
     options->filter = join->filter;
-    options->plan = (kith_plan)option_number(arguments, OPTION_PLAN, KITH_PLAN_AUTO);
-    options->target_recall = option_real(arguments, OPTION_TARGET_RECALL, 0);
-    options->nprobe = (size_t)option_number(arguments, OPTION_NPROBE, 0);
-    options->rerank = (size_t)option_number(arguments, OPTION_RERANK, 0);
-    options->code = (kith_scan_code)option_number(arguments, OPTION_CODE, KITH_SCAN_AUTO);
+    options->plan = wishes->plan;
+    options->target_recall = wishes->target_recall;
+    options->nprobe = wishes->nprobe;
+    options->rerank = wishes->rerank;
+    options->effort = wishes->effort;
+    options->code = wishes->code;
     options->restart = option_given(arguments, OPTION_RESTART);
     options->threads = (unsigned)option_number(arguments, OPTION_THREADS, 0);
     options->memory_bytes = option_number(arguments, OPTION_MEMORY, 0);
@@ -165,8 +168,11 @@ static int run_join(struct join *join) {
     kith_join_options options = KITH_JOIN_OPTIONS_INIT;
     kith_error error = {0};
     struct progress progress;
+    kith_search_options wishes = KITH_SEARCH_OPTIONS_INIT;
+    const int unfit = approximate_options(join->arguments, &wishes);
+    if (unfit) return unfit;
     progress_start(&progress, option_given(join->arguments, OPTION_QUIET));
-    set_options(join, &options, &progress);
+    set_options(join, &wishes, &options, &progress);
     const kith_status status = kith_join(join->index, join->reader, join->out, &options, &join->report, &error);
     progress_end(&progress);
     if (status != KITH_OK) return fail_join(join, status, &error);

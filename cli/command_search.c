@@ -254,10 +254,12 @@ static const char *const stage_names[KITH_STAGES] = {"prepare", "scan", "rerank"
 static void considered_json(struct json *json, const kith_explain *explain) {
     emit_array(json, "considered");
     for (size_t i = 0; i < explain->considered_count; i++) {
+        const bool walks = plan_walks(explain->considered[i].plan);
         emit_object(json, NULL);
         emit_text(json, "plan", kith_plan_name(explain->considered[i].plan));
         emit_text(json, "code", kith_scan_code_name(explain->considered[i].code));
-        emit_uint(json, "nprobe", explain->considered[i].nprobe);
+        emit_uint(json, "nprobe", walks ? 0 : explain->considered[i].nprobe);
+        emit_uint(json, "effort", walks ? explain->considered[i].nprobe : 0);
         emit_uint(json, "rerank", explain->considered[i].rerank);
         emit_real(json, "recall", explain->considered[i].recall);
         emit_real(json, "query_ns", explain->considered[i].query_ns);
@@ -270,12 +272,10 @@ static void considered_json(struct json *json, const kith_explain *explain) {
 /* The plans that were weighed, the chosen one first. */
 static void considered_table(const kith_explain *explain) {
     for (size_t i = 0; i < explain->considered_count; i++) {
-        char what[96] = "", time[HUMAN_BYTES] = "";
+        char what[PLAN_WORDS + 32] = "", words[PLAN_WORDS], time[HUMAN_BYTES] = "";
         const double query_ns = explain->considered[i].query_ns;
-        if (explain->considered[i].plan == KITH_PLAN_IVF)
-            snprintf(what, sizeof(what), " (%s, %zu lists), recall %.4f",
-                     kith_scan_code_name(explain->considered[i].code), explain->considered[i].nprobe,
-                     explain->considered[i].recall);
+        if (*plan_words(words, explain->considered[i].plan, explain->considered[i].code, explain->considered[i].nprobe))
+            snprintf(what, sizeof(what), " (%s), recall %.4f", words, explain->considered[i].recall);
         if (query_ns > 0) human_duration(time, query_ns * 1e-9);
         pair_line(stderr, i ? "" : "considered", "%s%s%s%s%s: %s", kith_plan_name(explain->considered[i].plan), what,
                   *time ? ", " : "", time, *time ? " a query" : "", explain->considered[i].why);
@@ -294,6 +294,7 @@ static void explain_json(const kith_explain *explain) {
     emit_uint(&json, "rows", explain->rows);
     emit_uint(&json, "allowed", explain->allowed);
     emit_uint(&json, "nprobe", explain->nprobe);
+    emit_uint(&json, "effort", explain->effort);
     emit_uint(&json, "rerank", explain->rerank);
     emit_text(&json, "code", kith_scan_code_name(explain->code));
     emit_uint(&json, "unusual", explain->unusual);
@@ -304,6 +305,8 @@ static void explain_json(const kith_explain *explain) {
     emit_uint(&json, "level1_survivors", explain->level1_survivors);
     emit_uint(&json, "candidates", explain->candidates);
     emit_uint(&json, "reranked", explain->reranked);
+    emit_uint(&json, "visited", explain->visited);
+    emit_bool(&json, "hot", explain->hot != 0);
     emit_uint(&json, "total_ns", explain->total_ns);
     emit_object(&json, "stage_ns");
     for (int i = 0; i < KITH_STAGES; i++) emit_uint(&json, stage_names[i], explain->stage_ns[i]);
@@ -312,24 +315,32 @@ static void explain_json(const kith_explain *explain) {
     emit_object_end(&json);
 }
 
+/* What an approximate plan looked at, by its parameters. */
+static void parameters_line(const kith_explain *explain) {
+    char words[PLAN_WORDS];
+    if (explain->plan == KITH_PLAN_IVF && explain->rerank)
+        pair_line(stderr, "parameters", "%zu lists of each query, %s codes, %zu candidates re-ranked", explain->nprobe,
+                  kith_scan_code_name(explain->code), explain->rerank);
+    else if (explain->plan == KITH_PLAN_IVF)
+        pair_line(stderr, "parameters", "%zu lists of each query, searched exactly", explain->nprobe);
+    else if (*plan_words(words, explain->plan, explain->code, explain->effort))
+        pair_line(stderr, "parameters", "%s, %zu candidates re-ranked", words, explain->rerank);
+}
+
 static void explain_table(const kith_explain *explain) {
     char a[HUMAN_BYTES], b[HUMAN_BYTES];
     const double seconds = (double)explain->total_ns * 1e-9;
     const double queries = explain->queries ? (double)explain->queries : 1;
     const double pairs = queries * (double)(explain->allowed ? explain->allowed : 1);
-    const int ivf = explain->plan == KITH_PLAN_IVF;
+    const bool approximate = explain->plan >= KITH_PLAN_IVF;
     pair_line(stderr, "plan", "%s on %s, %u thread%s%s", explain->plan_name, explain->tier, explain->threads,
               explain->threads == 1 ? "" : "s",
               explain->exact ? ""
-              : ivf          ? " (approximate)"
+              : approximate  ? " (approximate)"
                              : " (approximate: the index has no originals)");
-    if (ivf && explain->rerank)
-        pair_line(stderr, "parameters", "%zu lists of each query, %s codes, %zu candidates re-ranked", explain->nprobe,
-                  kith_scan_code_name(explain->code), explain->rerank);
-    if (ivf && !explain->rerank)
-        pair_line(stderr, "parameters", "%zu lists of each query, searched exactly", explain->nprobe);
+    parameters_line(explain);
     if (explain->unusual)
-        pair_line(stderr, "unusual", "%s queries differ from the calibration's: more lists for them",
+        pair_line(stderr, "unusual", "%s queries differ from the calibration's: more is looked at for them",
                   human_count(a, explain->unusual));
     considered_table(explain);
     pair_line(stderr, "queries", "%s in %s, %s", human_count(a, explain->queries), human_duration(b, seconds),
@@ -341,6 +352,9 @@ static void explain_table(const kith_explain *explain) {
     if (explain->level1_survivors)
         pair_line(stderr, "first level", "%s pairs passed, %.4g %%", human_count(a, explain->level1_survivors),
                   100 * (double)explain->level1_survivors / pairs);
+    if (explain->visited)
+        pair_line(stderr, "visited", "%s pairs, %.1f a query%s", human_count(a, explain->visited),
+                  (double)explain->visited / queries, explain->hot ? ", in the copy in memory" : "");
     pair_line(stderr, "candidates", "%s pairs, %.4g %%", human_count(a, explain->candidates),
               100 * (double)explain->candidates / pairs);
     pair_line(stderr, "re-ranked", "%s pairs, %.1f a query", human_count(a, explain->reranked),

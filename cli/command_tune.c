@@ -14,7 +14,8 @@
 
 /* ---- Settings ---------------------------------------------------------------------------------------------------- */
 
-/* Settings that differ by batch alone stand together: the end of those that begin at `first`. */
+/* Settings that differ by batch alone stand together: the end of those that begin at `first`. Not every plan is measured
+ * with every batch. */
 static size_t group_end(const kith_tuned *tuned, size_t count, size_t first) {
     size_t end = first + 1;
     while (end < count && tuned[end].k == tuned[first].k && tuned[end].plan == tuned[first].plan &&
@@ -22,6 +23,28 @@ static size_t group_end(const kith_tuned *tuned, size_t count, size_t first) {
            tuned[end].rerank == tuned[first].rerank)
         end++;
     return end;
+}
+
+/* Of a group the setting of a batch; NULL: it was not measured. */
+static const kith_tuned *of_batch(const kith_tuned *tuned, size_t count, const kith_tuned *group, size_t batch) {
+    const size_t first = (size_t)(group - tuned), end = group_end(tuned, count, first);
+    for (size_t i = first; i < end; i++)
+        if (tuned[i].batch == batch) return &tuned[i];
+    return NULL;
+}
+
+/* The batches that there are, ascending; at most `most`. */
+static size_t list_batches(const kith_tuned *tuned, size_t count, size_t most, size_t *batches) {
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t at = found;
+        while (at && batches[at - 1] > tuned[i].batch) at--;
+        if ((at && batches[at - 1] == tuned[i].batch) || found == most) continue;
+        memmove(batches + at + 1, batches + at, (found - at) * sizeof(*batches));
+        batches[at] = tuned[i].batch;
+        found++;
+    }
+    return found;
 }
 
 /* Whether another setting of the same k and batch recalls as much for less. */
@@ -64,33 +87,36 @@ static void count_cell(struct table *table, int there, size_t count) {
 }
 
 static void rate_cell(struct table *table, const kith_tuned *setting) {
-    char text[HUMAN_BYTES];
-    table_format(table, "%s", human_count(text, (uint64_t)(1e9 / setting->query_ns + 0.5)));
+    char text[HUMAN_BYTES] = "";
+    if (setting) human_count(text, (uint64_t)(1e9 / setting->query_ns + 0.5));
+    table_format(table, "%s", text);
 }
 
 static int tell_table(const kith_tuned *tuned, size_t count) {
-    struct table_column columns[TABLE_COLUMNS_MAX] = {{"k", TABLE_RIGHT},      {"plan", TABLE_LEFT},
-                                                      {"code", TABLE_LEFT},    {"nprobe", TABLE_RIGHT},
-                                                      {"rerank", TABLE_RIGHT}, {"recall", TABLE_RIGHT}};
-    enum { FIXED = 6 };
+    struct table_column columns[TABLE_COLUMNS_MAX] = {
+        {"k", TABLE_RIGHT},      {"plan", TABLE_LEFT},    {"code", TABLE_LEFT},   {"nprobe", TABLE_RIGHT},
+        {"effort", TABLE_RIGHT}, {"rerank", TABLE_RIGHT}, {"recall", TABLE_RIGHT}};
+    enum { FIXED = 7 };
     char heading[TABLE_COLUMNS_MAX][32];
-    size_t used = FIXED, groups = 0;
-    for (size_t i = 0; i < group_end(tuned, count, 0) && used < TABLE_COLUMNS_MAX; i++, used++) {
-        snprintf(heading[used], sizeof(heading[used]), "q/s, batch %zu", tuned[i].batch);
-        columns[used] = (struct table_column){heading[used], TABLE_RIGHT};
+    size_t groups = 0, batches[TABLE_COLUMNS_MAX + 1];
+    const size_t used = FIXED + list_batches(tuned, count, TABLE_COLUMNS_MAX - FIXED, batches);
+    for (size_t i = FIXED; i < used; i++) {
+        snprintf(heading[i], sizeof(heading[i]), "q/s, batch %zu", batches[i - FIXED]);
+        columns[i] = (struct table_column){heading[i], TABLE_RIGHT};
     }
     struct table *table = table_create(stdout, columns, used);
     const kith_tuned **first = frontier(tuned, count, &groups);
     for (size_t g = 0; table && first && g < groups; g++) {
         const kith_tuned *setting = first[g];
-        const int ivf = setting->plan == KITH_PLAN_IVF;
+        const int ivf = setting->plan == KITH_PLAN_IVF, walks = plan_walks(setting->plan);
         table_format(table, "%zu", setting->k);
         table_format(table, "%s", kith_plan_name(setting->plan));
         table_format(table, "%s", ivf ? kith_scan_code_name(setting->code) : "");
         count_cell(table, ivf, setting->nprobe);
-        count_cell(table, ivf && setting->code != KITH_SCAN_LEVELS, setting->rerank);
+        count_cell(table, walks, setting->nprobe);
+        count_cell(table, setting->rerank != 0 && (!ivf || setting->code != KITH_SCAN_LEVELS), setting->rerank);
         table_format(table, "%.4f", setting->recall);
-        for (size_t i = FIXED; i < used; i++) rate_cell(table, setting + (i - FIXED));
+        for (size_t i = FIXED; i < used; i++) rate_cell(table, of_batch(tuned, count, setting, batches[i - FIXED]));
     }
     const bool printed = table && first && table_flush(table);
     table_destroy(table);
@@ -110,7 +136,8 @@ static void tell_json(const char *path, const kith_index_info *info, const kith_
         emit_text(&json, "code", kith_scan_code_name(tuned[i].code));
         emit_uint(&json, "k", tuned[i].k);
         emit_uint(&json, "batch", tuned[i].batch);
-        emit_uint(&json, "nprobe", tuned[i].nprobe);
+        emit_uint(&json, "nprobe", plan_walks(tuned[i].plan) ? 0 : tuned[i].nprobe);
+        emit_uint(&json, "effort", plan_walks(tuned[i].plan) ? tuned[i].nprobe : 0);
         emit_uint(&json, "rerank", tuned[i].rerank);
         emit_real(&json, "recall", tuned[i].recall);
         emit_real(&json, "recall_error", tuned[i].recall_error);
@@ -132,11 +159,12 @@ struct picture {
     size_t count;
 };
 
-/* One line a k: its frontier at the largest batch. */
-static void add_points(struct picture *picture, const kith_tuned **first, size_t groups, size_t last_batch) {
+/* One line a k: its frontier at one batch size. */
+static void add_points(struct picture *picture, const kith_tuned *tuned, size_t count, const kith_tuned **first,
+                       size_t groups, size_t batch) {
     for (size_t g = 0; g < groups; g++) {
-        const kith_tuned *setting = first[g] + last_batch;
-        if (setting->plan != KITH_PLAN_IVF || beaten(setting, 1, 0)) continue;
+        const kith_tuned *setting = of_batch(tuned, count, first[g], batch);
+        if (!setting || setting->plan < KITH_PLAN_IVF) continue;
         size_t s = 0;
         char name[32];
         snprintf(name, sizeof(name), "k = %zu", setting->k);
@@ -162,13 +190,14 @@ static int tell_svg(const char *path, const char *index, const kith_tuned *tuned
     struct result_file file;
     char subtitle[256];
     size_t groups = 0;
-    const size_t last_batch = group_end(tuned, count, 0) - 1;
+    size_t batch = 0;
+    for (size_t i = 0; i < count; i++) batch = tuned[i].batch > batch ? tuned[i].batch : batch;
     struct picture *picture = calloc(1, sizeof(*picture));
     const kith_tuned **first = frontier(tuned, count, &groups);
     int failed = picture && first ? result_file_open(&file, path) : fail(EXIT_OTHER, "out of memory");
     if (!failed) {
-        add_points(picture, first, groups, last_batch);
-        snprintf(subtitle, sizeof(subtitle), "%s, batches of %zu, one thread", index, tuned[last_batch].batch);
+        add_points(picture, tuned, count, first, groups, batch);
+        snprintf(subtitle, sizeof(subtitle), "%s, batches of %zu, one thread", index, batch);
         const struct svg_plot plot = {.frame = {.title = "Recall and speed",
                                                 .subtitle = subtitle,
                                                 .x = {.label = "recall", .scale = SVG_LOGIT},

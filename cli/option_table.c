@@ -43,6 +43,12 @@ static const struct option_word first_levels[] = {
     {"on", KITH_FIRST_LEVEL_ON},
     {NULL, 0},
 };
+static const struct option_word index_types[] = {
+    {"auto", KITH_INDEX_AUTO}, {"flat", KITH_INDEX_FLAT}, {"ivf", KITH_INDEX_IVF}, {"graph", KITH_INDEX_GRAPH},
+    {"hnsw", KITH_INDEX_HNSW}, {"lsh", KITH_INDEX_LSH},   {"pq", KITH_INDEX_PQ},   {NULL, 0},
+};
+static const struct option_word graph_degrees[] = {{"32", 32}, {"48", 48}, {"64", 64}, {NULL, 0}};
+static const struct option_word graph_bits[] = {{"auto", 0}, {"1", 1}, {"2", 2}, {"4", 4}, {NULL, 0}};
 static const struct option_word list_counts[] = {{"auto", 0}, {NULL, 0}};
 /* The library's own words, which options_fill() puts here; all are zero before. */
 enum { LIBRARY_WORDS = 32 };
@@ -96,12 +102,34 @@ const struct option option_table[] = {
      "Short codes that are scanned before the full ones; auto adds them where a sample says that it pays (default: "
      "auto)"},
 
+    {OPTION_INDEX, OPTION_KIND_WORD, false, 0, "index", "TYPE", index_types, 0, 0, ON(BUILD),
+     "What the index has for searches: auto (lists by the number of rows, and a graph where single queries gain from "
+     "it), flat (neither: every search looks at all codes), ivf (lists), graph (lists and a graph), hnsw (layers of "
+     "graphs), lsh (hash tables; of bits too) or pq (small codes of all vectors) (default: auto)"},
+    {OPTION_NO_GRAPH, OPTION_KIND_FLAG, false, 0, "no-graph", NULL, NULL, 0, 0, ON(BUILD),
+     "Make no graph, though a sample may say that single queries gain from one: a smaller file, built sooner"},
+    {OPTION_GRAPH_DEGREE, OPTION_KIND_WORD, false, 0, "graph-degree", "COUNT", graph_degrees, 0, 0, ON(BUILD),
+     "Neighbours of each vector in a graph: 32, 48 or 64; more for hard data and high recall (default: 32)"},
+    {OPTION_GRAPH_BITS, OPTION_KIND_WORD, false, 0, "graph-bits", "BITS", graph_bits, 0, 0, ON(BUILD),
+     "Bits that the code of an edge of a graph has for a dimension: 1, 2, 4, or auto, as a sample says (default: "
+     "auto)"},
+    {OPTION_LEAN, OPTION_KIND_FLAG, false, 0, "lean", NULL, NULL, 0, 0, ON(BUILD),
+     "A graph without codes of its edges: a third of the memory, slower searches"},
+    {OPTION_HNSW_M, OPTION_KIND_NUMBER, false, 0, "hnsw-m", "COUNT", NULL, 2, 128, ON(BUILD),
+     "Edges that an insertion into hnsw makes in each layer, 2 to 128 (default: 16)"},
+    {OPTION_HNSW_EF, OPTION_KIND_NUMBER, false, 0, "hnsw-ef", "COUNT", NULL, 2, 10000, ON(BUILD),
+     "Vectors among which an insertion into hnsw chooses its edges, hnsw-m to 10000 (default: 200)"},
+    {OPTION_LSH_TABLES, OPTION_KIND_NUMBER, false, 0, "lsh-tables", "COUNT", NULL, 1, 1024, ON(BUILD),
+     "Hash tables of lsh, 1 to 1024 (default: by the number of rows)"},
+    {OPTION_LSH_FUNCTIONS, OPTION_KIND_NUMBER, false, 0, "lsh-functions", "COUNT", NULL, 1, 64, ON(BUILD),
+     "Hash functions that make up the key of a table of lsh, 1 to 64 (default: by the number of rows)"},
+
     {OPTION_LISTS, OPTION_KIND_NUMBER, false, 'l', "lists", "COUNT", list_counts, 1, KITH_LISTS_MAX, ON(BUILD),
      "Divide the vectors into this many lists of near ones, for approximate searches and fast batches: 1 to 65536, or "
      "auto, by the number of rows (default: auto)"},
     {OPTION_CODE, OPTION_KIND_TEXT, false, 0, "code", "SPEC", NULL, 0, 0, ON(BUILD),
      "A second, smaller code for approximate searches: pq:MxB or opq:MxB (M parts of B = 4 or 8 bits), rabitq:B (B = 1 "
-     "to 8 bits a dimension); needs lists"},
+     "to 8 bits a dimension); needs lists, or --index pq (default there: pq)"},
 
     {OPTION_NO_SPILL, OPTION_KIND_FLAG, false, 0, "no-spill", NULL, NULL, 0, 0, ON(BUILD),
      "Leave out the second lists, in which most vectors are coded once more so that approximate searches find as "
@@ -136,6 +164,11 @@ const struct option option_table[] = {
      "Plan ivf: lists to look at for each query (default: by --target-recall, else 16)"},
     {OPTION_RERANK, OPTION_KIND_NUMBER, false, 0, "rerank", "COUNT", NULL, 1, NO_LIMIT, APPROXIMATES,
      "Plan ivf: best candidates to score by the original vectors, at least k (default: as calibrated, else 2 k)"},
+    {OPTION_EFFORT, OPTION_KIND_NUMBER, false, 0, "effort", "NUMBER", NULL, 1, NO_LIMIT, APPROXIMATES,
+     "Plans graph, hnsw and lsh: how much to look at. graph: go on while a vector in sight is less than 1 + "
+     "NUMBER/1000 "
+     "times as far, squared, as the k-th best; hnsw: candidates at once, ef; lsh: buckets of each table (default: by "
+     "--target-recall, else middling)"},
     {OPTION_CODE, OPTION_KIND_WORD, false, 0, "code", "CODE", scan_codes, 0, 0, APPROXIMATES,
      "Plan ivf: codes to scan: int8, second (build --code), levels, first or rows (default: auto)"},
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
@@ -458,10 +491,11 @@ static const char *scan_code_name(int value) {
     return kith_scan_code_name((kith_scan_code)value);
 }
 
-/* The names of 0, 1, .. up to the first value without one; a place without a word stays behind them. */
+/* The names of the values below LIBRARY_WORDS that have one; a place without a word stays behind them. */
 static void fill(struct option_word *words, const char *(*name)(int value)) {
-    for (int i = 0; i < LIBRARY_WORDS - 1 && strcmp(name(i), "?") != 0; i++)
-        words[i] = (struct option_word){name(i), (uint64_t)i};
+    int count = 0;
+    for (int i = 0; i < LIBRARY_WORDS && count < LIBRARY_WORDS - 1; i++)
+        if (strcmp(name(i), "?") != 0) words[count++] = (struct option_word){name(i), (uint64_t)i};
 }
 
 void options_fill(void) {

@@ -701,6 +701,8 @@ typedef struct kith_explain {
     uint64_t total_ns, stage_ns[KITH_STAGES]; /* stages: summed over threads */
     size_t effort;                            /* of plans graph, hnsw, lsh. Since 0.3 */
     uint64_t visited; /* (query, vector) pairs whose edges or buckets were looked at. Since 0.3 */
+    int hot;          /* plan graph: non-zero if what it read was the copy of kith_open_options.copy_hot. Since 0.3 */
+    int reserved;     /* 0 */
 } kith_explain;
 #define KITH_EXPLAIN_INIT                                                                                              \
     { .struct_size = sizeof(kith_explain) }
@@ -727,7 +729,8 @@ typedef struct kith_search_options {
      * plan and parameters from the index's calibration, and stays exact without one. 0 or 1: exact. */
     double target_recall;
     size_t nprobe; /* plan IVF: lists of each query; 0: by target_recall, 16 without one */
-    size_t rerank; /* plan IVF: best candidates scored by the defining kernel; 0: as calibrated, or 2 * k; at least k */
+    size_t rerank; /* approximate plans: best candidates scored by the defining kernel, at least k; 0: as calibrated, or
+                    * as the plan has it (IVF: 2 * k). IVF alone until 0.3 */
     kith_scan_code code;
     int reserved; /* ignored */
     /* How much plans look at before they stop; 0: by target_recall, or a middling value without one. Graph: the walk
@@ -782,7 +785,7 @@ typedef struct kith_join_options {
     size_t k; /* 1..KITH_K_MAX; self-join: 1..KITH_K_MAX - 1 */
     kith_join_format format;
     const kith_filter *filter; /* NULL: all vectors may be found */
-    kith_plan plan;            /* as in kith_search_options, with the four below */
+    kith_plan plan;            /* as in kith_search_options, with the four below and effort */
     double target_recall;
     size_t nprobe, rerank;
     kith_scan_code code;
@@ -795,6 +798,7 @@ typedef struct kith_join_options {
     kith_progress_fn progress; /* stages "checking" (queries that an earlier join had done are read again) and
                                 * "joining", unit "queries" */
     void *progress_context;
+    size_t effort; /* as in kith_search_options. Since 0.3 */
 } kith_join_options;
 #define KITH_JOIN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_join_options), .k = 10 }
@@ -864,7 +868,8 @@ typedef struct kith_tuned {
  * symbolic link is followed. queries: such as will be asked, not stored rows, at least 100; NULL: stored rows, which
  * together with their near-duplicates are left out of the index while recall is measured, so that it holds for queries
  * that are new to it. A result no farther than the k-th true neighbour counts as found. Where stored rows are copies of
- * a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list, or no originals; KITH_E_DATA: too few queries,
+ * a few, only the exact plan is measured. KITH_E_UNSUPPORTED: one list and no other index, so that there is nothing to
+ * measure, or no originals; KITH_E_DATA: too few queries,
  * or one that no search takes; KITH_E_BUSY: another file took the name while this one was measured, and is left as it
  * is. Errors as of kith_build() and kith_search(). Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_tune(const char *path, kith_reader *queries, const kith_tune_options *options,

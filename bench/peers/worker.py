@@ -3,11 +3,15 @@
 
 Commands and answers are JSON, one a line. Standard output belongs to the library, which may print what it likes.
 
-  {"do": "create", "metric": m, "build_threads": b, "search_threads": s}  -> {"version", "name"}
+  {"do": "create", "metric": m, "build_threads": b, "search_threads": s}  -> {"version", "name"}; with
+                   "filtered": true the settings are those for filters
   {"do": "build", "base": file.npy}                 -> {"seconds", "memory": {...}}
   {"do": "batch", "setting": i, "queries": file.npy, "k": k, "ids": file.npy or null}  -> {"seconds", "cpu_seconds"}
   {"do": "single", as batch}                        -> the same, and "p50_us", "p99_us"
-  {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline
+  {"do": "calls", as batch, "size": n}              -> as batch, of n queries a call
+  {"do": "filter", "rows": file.npy or null}        -> {"seconds"}; searches find these rows only
+  {"do": "memory"}                                  -> {"total", "file", "anonymous"} in bytes above the baseline, and
+                                                       "originals": what of it are vectors as they were given
   {"do": "done"}                                    -> {}
 
 An exception is answered with {"error": its text, "traceback": text} and ends the process.
@@ -28,6 +32,7 @@ import numpy as np
 
 from . import libraries
 from .base.module import resident_kib
+from .resident import originals
 
 WARM_UP = 32  # queries before a timed call: tables that depend on a setting are allocated then
 
@@ -84,7 +89,8 @@ class Worker:
         self.entry = entry
         self.cpus = sorted(os.sched_getaffinity(0))
 
-    def create(self, metric: str, build_threads: int, search_threads: int) -> dict[str, Any]:
+    def create(self, metric: str, build_threads: int, search_threads: int, filtered: bool = False) -> dict[str, Any]:
+        self.entry = self.entry.filtered() if filtered else self.entry
         self.algo = self.entry.create({"l2": "euclidean"}.get(metric, metric))
         self.algo.build_threads, self.algo.search_threads = build_threads, search_threads
         self.baseline = resident()
@@ -110,10 +116,11 @@ class Worker:
     def memory(self) -> dict[str, int]:
         """Above the baseline, which was taken when the library was loaded and no data was. The base is let go of
         first: what of it remains is what the library keeps."""
-        return {name: value - self.baseline[name] for name, value in resident().items()}
+        found = {name: value - self.baseline[name] for name, value in resident().items()}
+        return {**found, "originals": originals()}
 
     def _prepare(self, setting: int, queries: str, k: int) -> np.ndarray:
-        Q = np.load(queries)
+        Q = self.algo.convert(np.load(queries))
         self.algo.set_query_arguments(*self.entry.search[setting])
         for row in Q[:WARM_UP]:
             self.algo.query(row, k)
@@ -143,6 +150,24 @@ class Worker:
         each = np.diff(times) / 1e3
         return {"seconds": float(times[-1] - times[0]) / 1e9, "cpu_seconds": cpu,
                 "p50_us": float(np.percentile(each, 50)), "p99_us": float(np.percentile(each, 99))}
+
+    def calls(self, setting: int, queries: str, k: int, ids: str | None, size: int) -> dict[str, Any]:
+        Q = self._prepare(setting, queries, k)
+        pieces, answers = [Q[at:at + size] for at in range(0, len(Q), size)], []
+        cpu, start = time.process_time(), time.perf_counter()
+        for piece in pieces:
+            self.algo.batch_query(piece, k)
+            answers.append(self.algo.get_batch_results())
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        if ids:
+            np.save(ids, np.concatenate([as_ids(answer, k) for answer in answers]))
+        return {"seconds": seconds, "cpu_seconds": cpu}
+
+    def filter(self, rows: str | None) -> dict[str, Any]:
+        allowed = np.load(rows) if rows else None
+        start = time.perf_counter()
+        self.algo.set_filter(allowed)
+        return {"seconds": time.perf_counter() - start}
 
     def done(self) -> dict[str, Any]:
         self.algo.done()

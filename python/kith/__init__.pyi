@@ -16,7 +16,8 @@ __version__: str
 version: str
 
 _Metric: TypeAlias = Literal["l2", "ip", "cosine", "hamming", "jaccard"]
-_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf"]
+_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq"]
+_IndexType: TypeAlias = Literal["auto", "flat", "ivf", "graph", "hnsw", "lsh", "pq"]
 _Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first", "rows"]
 _Path: TypeAlias = str | os.PathLike[str]
 _Report: TypeAlias = Callable[[str, int, int], bool | None]
@@ -63,6 +64,7 @@ class Explain(Mapping[str, Any]):
     rows: int
     allowed: int
     nprobe: int
+    effort: int
     rerank: int
     code: str | None
     unusual: int
@@ -72,6 +74,8 @@ class Explain(Mapping[str, Any]):
     level1_survivors: int
     candidates: int
     reranked: int
+    visited: int
+    hot: bool
     seconds: float
     stage_seconds: dict[str, float]
     considered: list[dict[str, Any]]
@@ -124,13 +128,17 @@ class Index:
     def build(cls, X: Any, ids: _Ids | None = None, *, metric: _Metric | None = None,
               dtype: npt.DTypeLike | None = None, path: _Path | None = None, names: Sequence[str] | None = None,
               originals: bool = True, lists: int | Literal["auto"] | None = None, code: str | None = None,
-              first_level: bool | Literal["auto"] | None = None, spill: bool = True, calibrate: bool = True,
+              first_level: bool | Literal["auto"] | None = None, index: _IndexType | None = None, graph: bool = True,
+              graph_degree: int | None = None, graph_bits: int | Literal["auto"] | None = None, lean: bool = False,
+              hnsw_m: int | None = None, hnsw_ef: int | None = None, lsh_tables: int | None = None,
+              lsh_functions: int | None = None, spill: bool = True, calibrate: bool = True,
               threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | _Report | None = None) -> Index: ...
     def search(self, Q: npt.ArrayLike, k: int = 10, *, exact: bool | None = None, target_recall: float | None = None,
                allow: Filter | _Some | None = None, deny: Filter | _Some | None = None, plan: _Plan | None = None,
                nprobe: int | None = None, rerank: int | None = None, scan_code: _Code | None = None,
-               threads: int | None = None, radius: float | None = None, timeout: float | None = None) -> Result: ...
+               effort: int | None = None, threads: int | None = None, radius: float | None = None,
+               timeout: float | None = None) -> Result: ...
     def range_search(self, Q: npt.ArrayLike, radius: float, *, allow: Filter | _Some | None = None,
                      deny: Filter | _Some | None = None, plan: _Plan | None = None, threads: int | None = None,
                      timeout: float | None = None) -> RangeResult: ...
@@ -138,7 +146,7 @@ class Index:
     def join(self, queries: Any = None, k: int = 10, *, out: _Path | None = None, target_recall: float | None = None,
              allow: Filter | _Some | None = None, deny: Filter | _Some | None = None, plan: _Plan | None = None,
              nprobe: int | None = None, rerank: int | None = None, scan_code: _Code | None = None,
-             threads: int | None = None, memory: int | None = None, restart: bool = False,
+             effort: int | None = None, threads: int | None = None, memory: int | None = None, restart: bool = False,
              progress: bool | _Report | None = None) -> JoinResult: ...
     @property
     def tuned(self) -> npt.NDArray[Any]: ...
@@ -354,7 +362,7 @@ class Server:
 # A Server, or a RemoteCollection where the address names one: no type can tell from the text.
 def connect(url: str, *, key: str | None = None, timeout: float = 60.0, ssl: SSLContext | None = None,
             patience: float = 10.0) -> Any: ...
-def open(path: _Path, *, verify: bool = False, populate: bool = False) -> Index: ...
+def open(path: _Path, *, verify: bool = False, populate: bool = False, copy_hot: bool = False) -> Index: ...
 def tune(path: _Path, queries: Any = None, *, most: int | None = None, seed: int = 0, threads: int | None = None,
          progress: bool | _Report | None = None) -> None: ...
 def verify(path: _Path, threads: int | None = None, *, progress: bool | _Report | None = None) -> None: ...

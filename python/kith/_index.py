@@ -13,7 +13,7 @@ import numpy as np
 from . import _files, _kith, _tune
 from ._errors import ArgumentError
 from ._filter import Filter, make_filter, ordered_ids
-from ._options import build_options
+from ._options import build_options, leave_graph
 from ._progress import Progress, Report
 from ._result import RangeResult
 from ._rows import make_reader
@@ -45,6 +45,9 @@ class Index(_kith.Index):
     def build(cls, X: Any, ids: Any = None, *, metric: str | None = None, dtype: Any = None,
               path: str | os.PathLike[str] | None = None, names: Any = None, originals: bool = True,
               lists: int | str | None = None, code: str | None = None, first_level: bool | str | None = None,
+              index: str | None = None, graph: bool = True, graph_degree: int | None = None,
+              graph_bits: int | str | None = None, lean: bool = False, hnsw_m: int | None = None,
+              hnsw_ef: int | None = None, lsh_tables: int | None = None, lsh_functions: int | None = None,
               spill: bool = True, calibrate: bool = True, threads: int | None = None, memory: int | None = None,
               seed: int = 0, progress: bool | Report | None = None) -> Index:
         """Build an index from vectors, and open it.
@@ -78,10 +81,28 @@ class Index(_kith.Index):
         code
             A second code beside int8 for approximate searches (``scan_code="second"``): ``"pq:MxB"`` or ``"opq:MxB"``
             (M sub-quantisers of B = 4 or 8 bits; M divides d), ``"rabitq:B"`` (B = 1 to 8 bits a dimension). Needs
-            two lists or more. None: no second code.
+            two lists or more, or ``index="pq"``. None: no second code.
         first_level
             Leading principal directions that are scanned before the full codes. True, False; None, ``"auto"``: where a
             sample says that it pays.
+        index
+            What there is for searches besides vectors and codes. None, ``"auto"``: lists by the number of rows, and a
+            graph where single queries gain from one. ``"flat"``: neither. ``"ivf"``: lists. ``"graph"``: lists, and a
+            graph. ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is
+            chosen, of all vectors in one list.
+        graph
+            False: no graph, whatever a sample says.
+        graph_degree
+            Neighbours of each vector in a graph: 32 (None), 48 or 64.
+        graph_bits
+            Bits of a dimension of an edge's code: 1, 2 or 4; None, ``"auto"``: as a sample says.
+        lean
+            True: a graph whose edges have no codes: a third of the memory, slower searches.
+        hnsw_m, hnsw_ef
+            Edges that an insertion makes in each layer, 2 to 128 (None: 16), and among how many vectors it chooses
+            them, `hnsw_m` to 10,000 (None: 200).
+        lsh_tables, lsh_functions
+            Hash tables, 1 to 1,024, and functions that make a key, 1 to 64. None: by the number of rows.
         spill
             False: no second lists, in which most vectors are coded once more so that approximate searches find as
             many in fewer lists. A smaller file.
@@ -117,24 +138,28 @@ class Index(_kith.Index):
             dtype = "b1"
         options = build_options({"metric": metric, "dtype": dtype, "originals": originals, "memory": memory,
                                  "lists": lists, "code": code, "first_level": first_level, "spill": spill,
+                                 "index": index, "graph_degree": graph_degree, "graph_bits": graph_bits,
+                                 "lean": lean, "hnsw_m": hnsw_m, "hnsw_ef": hnsw_ef, "lsh_tables": lsh_tables,
+                                 "lsh_functions": lsh_functions,
                                  "calibrate": calibrate, "seed": seed,
                                  "threads": _kith.get_threads() if threads is None else threads})
         bits = options.get("dtype") == _kith.parse_dtype("b1")
+        leave_graph(options, graph, bits)
         with Progress(progress) as watcher:
             reader = make_reader(X, ids, names, "b1" if bits else None)
             if path is not None:
                 report = _kith.build(reader, path, options, watcher.report)
-                index = _open(cls, path)
+                built = _open(cls, path)
             else:
                 private = _files.new_private()
                 try:
                     report = _kith.build(reader, private, options, watcher.report)
-                    index = _open(cls, private, private=True)
+                    built = _open(cls, private, private=True)
                 except BaseException:
                     _files.remove_private(private, os.getpid())
                     raise
-        index.build_report = report
-        return index
+        built.build_report = report
+        return built
 
     # ---- Searching ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +202,7 @@ class Index(_kith.Index):
     def join(self, queries: Any = None, k: int = 10, *, out: str | os.PathLike[str] | None = None,
              target_recall: float | None = None, allow: Any = None, deny: Any = None, plan: str | None = None,
              nprobe: int | None = None, rerank: int | None = None, scan_code: str | None = None,
-             threads: int | None = None, memory: int | None = None, restart: bool = False,
+             effort: int | None = None, threads: int | None = None, memory: int | None = None, restart: bool = False,
              progress: bool | Report | None = None) -> JoinResult:
         """Find the k nearest stored vectors of all of many queries, streamed, into files: the nightly batch.
 
@@ -195,7 +220,7 @@ class Index(_kith.Index):
             ids and distances (needs pyarrow). Any other: a pair ``<out>.ids.npy`` (uint64, (q, k)) and
             ``<out>.distances.npy`` (float32), where a suffix .npy of `out` is dropped first; string ids as row
             numbers. Files appear when they are whole.
-        target_recall, allow, deny, plan, nprobe, rerank, scan_code
+        target_recall, allow, deny, plan, nprobe, rerank, scan_code, effort
             As in :meth:`search`. None of them: exact.
         threads
             None: :func:`kith.get_threads`.
@@ -231,7 +256,7 @@ class Index(_kith.Index):
         self._check_open()
         return join(self, queries, out, (allow, deny), progress, {
             "k": k, "target_recall": target_recall, "plan": plan, "nprobe": nprobe, "rerank": rerank,
-            "scan_code": scan_code, "memory": memory, "restart": restart,
+            "scan_code": scan_code, "effort": effort, "memory": memory, "restart": restart,
             "threads": _kith.get_threads() if threads is None else threads})
 
     # ---- Choosing plans ----------------------------------------------------------------------------------------------
@@ -239,8 +264,8 @@ class Index(_kith.Index):
     @property
     def tuned(self) -> np.ndarray:
         """The settings that calibration measured, those that nothing beats: a structured array with the fields plan,
-        code ("" for exact plans), k, batch, nprobe, rerank, recall, recall_error (the standard error of recall) and
-        query_seconds (on one thread). Empty without a calibration.
+        code ("" for plans without), k, batch, nprobe, rerank, recall, recall_error (the standard error of recall),
+        query_seconds (on one thread) and effort. Empty without a calibration.
 
         >>> X = np.random.default_rng(5).standard_normal((3000, 16), dtype=np.float32)
         >>> tuned = kith.Index.build(X, lists=20).tuned
@@ -279,8 +304,9 @@ class Index(_kith.Index):
         integer_codes, lists, list_rows_max (of the longest), first_level_dim, spilled_rows (vectors with a second
         list), format_version, file_bytes, file_hash, code_error, first_level_error, second_code (None without one),
         second_code_error, second_code_bytes, calibration (the number of settings in :attr:`tuned`; 0: none),
-        near_duplicates (the share of the vectors that have another one very near, as calibration found), and sections
-        (bytes by name)."""
+        near_duplicates (the share of the vectors that have another one very near, as calibration found), graph_degree
+        (0: no graph), graph_bits (0 beside a degree: lean), hnsw_m, lsh_tables (0: none), hot_bytes (what ``copy_hot``
+        of :func:`open` has copied so far), and sections (bytes by name)."""
         return self._info()
 
     @property
@@ -377,27 +403,32 @@ class Index(_kith.Index):
         return f"<table><caption>kith.Index</caption><tbody>{lines}</tbody></table>"
 
 
-def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False, private: bool = False) -> Index:
-    index = cls(path, populate)
+def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False, private: bool = False,
+          copy_hot: bool = False) -> Index:
+    index = cls(path, populate, copy_hot)
     index._path = os.path.abspath(os.fspath(path))
     index._private = weakref.finalize(index, _files.remove_private, index._path, os.getpid()) if private else None
     index.build_report = None
     return index
 
 
-def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool = False) -> Index:
+def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool = False,
+         copy_hot: bool = False) -> Index:
     """Open an index file by mapping it, whatever its size. The file must not be changed while it is open.
 
     verify
         True: check every byte first, as :func:`kith.verify` does.
     populate
         True: ask the system to read the file into memory now.
+    copy_hot
+        True: copy what searches of a graph read most into memory that the system can back with huge pages, in the
+        background. ``info["hot_bytes"]`` says how much is there.
 
     MissingFileError, FileError, CorruptError, VersionError, LimitError (4,096 indexes are open).
     """
     if verify:
         _verify(path)
-    return _open(Index, path, populate)
+    return _open(Index, path, populate, copy_hot=copy_hot)
 
 
 def verify(path: str | os.PathLike[str], threads: int | None = None, *,

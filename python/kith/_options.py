@@ -13,6 +13,7 @@ from . import _kith
 from ._errors import ArgumentError
 
 METRICS = ("l2", "ip", "cosine", "hamming", "jaccard")
+INDEX_TYPES = ("auto", "flat", "ivf", "graph", "hnsw", "lsh", "pq")
 DTYPES = ("f32", "f16", "bf16", "i8", "u8", "b1")
 PLANS, CODES = _kith.PLANS, _kith.CODES
 
@@ -65,8 +66,9 @@ def _word(name: str, words: tuple[str, ...]) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         if not isinstance(value, str):
             raise TypeError(f"{name} must be a word, not {value!r}")
-        if value not in words:
-            raise ArgumentError(f"{name} {value!r} is unknown: {', '.join(map(repr, words))} are")
+        if value not in words or value == "?":  # a number without a word
+            known = [word for word in words if word != "?"]
+            raise ArgumentError(f"{name} {value!r} is unknown: {', '.join(map(repr, known))} are")
         return words.index(value)
 
     return parse
@@ -86,6 +88,24 @@ def _first_level(value: Any) -> int:
             raise ArgumentError(f"first_level is {value!r}: True, False or 'auto' was expected")
         return 0
     return 2 if _flag("first_level")(value) else 1
+
+
+def _degree(value: Any) -> int:
+    number = whole(value, "graph_degree", 1, 2**31)
+    if number not in (32, 48, 64):
+        raise ArgumentError(f"graph_degree is {number}, 32, 48 and 64 are possible")
+    return number
+
+
+def _graph_bits(value: Any) -> int:
+    if isinstance(value, str):
+        if value != "auto":
+            raise ArgumentError(f"graph_bits is {value!r}: 1, 2, 4 or 'auto' was expected")
+        return 0
+    number = whole(value, "graph_bits", 1, 2**31)
+    if number not in (1, 2, 4):
+        raise ArgumentError(f"graph_bits is {number}, 1, 2 and 4 are possible")
+    return number
 
 
 def _text(name: str) -> Callable[[Any], str]:
@@ -127,6 +147,14 @@ BUILD: dict[str, Parser] = {
     "first_level": _first_level,
     "lists": _lists,
     "code": _text("code"),
+    "index": _word("index", INDEX_TYPES),
+    "graph_degree": _degree,
+    "graph_bits": _graph_bits,
+    "lean": _flag("lean"),
+    "hnsw_m": lambda value: whole(value, "hnsw_m", 2, 128),
+    "hnsw_ef": lambda value: whole(value, "hnsw_ef", 2, 10_000),
+    "lsh_tables": lambda value: whole(value, "lsh_tables", 1, 1024),
+    "lsh_functions": lambda value: whole(value, "lsh_functions", 1, 64),
     "spill": lambda value: 0 if _flag("spill")(value) else 1,
     "calibrate": lambda value: 0 if _flag("calibrate")(value) else 1,
     "threads": _threads,
@@ -140,6 +168,7 @@ JOIN: dict[str, Parser] = {
     "nprobe": lambda value: whole(value, "nprobe", 1, 2**40),
     "rerank": lambda value: whole(value, "rerank", 1, 2**40),
     "scan_code": _word("scan_code", CODES),
+    "effort": lambda value: whole(value, "effort", 1, 2**40),
     "restart": _flag("restart"),
     "threads": _threads,
     "memory": _memory,
@@ -156,12 +185,40 @@ def build_options(given: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
+# Options of one type of index, which others have no use for.
+_OF_INDEX = {"graph_degree": "graph", "graph_bits": "graph", "lean": "graph", "hnsw_m": "hnsw", "hnsw_ef": "hnsw",
+             "lsh_tables": "lsh", "lsh_functions": "lsh"}
+
+
+def leave_graph(options: dict[str, Any], graph: Any, bits: bool) -> None:
+    """Make of index="auto" what graph=False says, and refuse options of types of index that are not made."""
+    auto = options.get("index", 0) == 0
+    wanted = _flag("graph")(graph)
+    made = INDEX_TYPES[options.get("index", 0)]
+    if not wanted and made == "graph":
+        raise ArgumentError("graph=False and index='graph' ask for opposites")
+    for name, of in _OF_INDEX.items():
+        if options.get(name) and made != of and not (auto and of == "graph" and wanted):
+            raise ArgumentError(f"{name} is an option of index={of!r}")
+    if options.get("lean") and options.get("graph_bits"):
+        raise ArgumentError("lean leaves out the codes of edges that graph_bits is about")
+    if auto and not wanted:
+        options["index"] = INDEX_TYPES.index("flat" if bits else "ivf")
+
+
 def join_options(given: dict[str, Any]) -> dict[str, Any]:
     """What `Index._join` takes. nprobe, rerank and scan_code imply plan 'ivf', as in a search."""
     options = {name: JOIN[name](value) for name, value in given.items() if value is not None}
-    lists = {"nprobe", "rerank", "scan_code"} & options.keys()
+    lists = {"nprobe", "scan_code"} & options.keys()
+    ivf = PLANS.index("ivf")
     if "nprobe" in options and "target_recall" in options:
         raise ArgumentError("nprobe and target_recall cannot both be given: a target recall chooses nprobe")
-    if lists and options.setdefault("plan", PLANS.index("ivf")) != PLANS.index("ivf"):
-        raise ArgumentError(f"nprobe, rerank and scan_code belong to plan 'ivf', not to {given['plan']!r}")
+    if "effort" in options and "target_recall" in options:
+        raise ArgumentError("effort and target_recall cannot both be given: a target recall chooses the effort")
+    if (lists or "rerank" in options) and options.setdefault("plan", ivf) != ivf and lists:
+        raise ArgumentError(f"nprobe and scan_code belong to plan 'ivf', not to {given['plan']!r}")
+    if "rerank" in options and options["plan"] < ivf:
+        raise ArgumentError(f"rerank belongs to plans that are approximate, not to {given['plan']!r}")
+    if "effort" in options and PLANS[options.get("plan", 0)] not in ("graph", "hnsw", "lsh"):
+        raise ArgumentError("effort belongs to the plans 'graph', 'hnsw' and 'lsh': one of them must be named")
     return options

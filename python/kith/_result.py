@@ -17,15 +17,19 @@ _SHOWN = 8  # rows of a table that people look at
 class Explain(Mapping):
     """What a search did: a mapping with the plan that ran, its counts and its times in seconds.
 
-    ``plan``, ``tier``, ``exact`` (False: plan ``ivf``, or an index without originals), ``threads``, ``queries``,
-    ``rows``, ``allowed`` (rows the filter let through); of plan ``ivf`` ``nprobe``, ``rerank`` and ``code`` (None for
-    other plans) and ``unusual`` (queries that differ from those of the calibration, and were served more carefully);
+    ``plan``, ``tier``, ``exact`` (False: an approximate plan, or an index without originals), ``threads``,
+    ``queries``, ``rows``, ``allowed`` (rows the filter let through); of approximate plans ``nprobe`` (ivf), ``effort``
+    (graph, hnsw, lsh), ``rerank``, ``code`` (None for plans without) and ``unusual`` (queries that differ from those of
+    the calibration, and were served more carefully);
     ``probed_lists`` and ``scanned_rows`` (pairs of query and list, query and vector), ``scanned_bytes``,
     ``level1_survivors``, ``candidates`` (pairs of query and vector that the bounds could not rule out), ``reranked``
-    (pairs scored by the defining distance), ``seconds`` and ``stage_seconds`` (a dict; summed over threads).
+    (pairs scored by the defining distance), ``visited`` (pairs whose edges or buckets were looked at), ``hot`` (True: in
+    the copy that :func:`kith.open` makes with ``copy_hot``), ``seconds`` and ``stage_seconds`` (a dict; summed over
+    threads).
 
-    ``considered`` lists the plans that were weighed, the chosen one first: dicts of plan, code, nprobe, rerank, the
-    expected recall and query_seconds (on one thread; None: not known), and why. Empty where the caller named a plan.
+    ``considered`` lists the plans that were weighed, the chosen one first: dicts of plan, code, nprobe, effort, rerank,
+    the expected recall and query_seconds (on one thread; None: not known), and why. Empty where the caller named a
+    plan.
     """
 
     __slots__ = ("_values",)
@@ -76,6 +80,8 @@ def _weighed(plan: dict[str, Any]) -> str:
     words = [plan["plan"]]
     if plan["plan"] == "ivf":
         words.append(f"{plan['code']}, nprobe {plan['nprobe']}, rerank {plan['rerank']}")
+    elif plan["effort"]:
+        words.append(f"effort {plan['effort']}")
     words.append(f"recall {plan['recall']:.4f}")
     if plan["query_seconds"] is not None:
         words.append(f"{_duration(plan['query_seconds'])} a query")

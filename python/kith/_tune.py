@@ -16,7 +16,7 @@ from ._rows import make_reader
 
 TUNED = np.dtype([("plan", "U8"), ("code", "U8"), ("k", np.int64), ("batch", np.int64), ("nprobe", np.int64),
                   ("rerank", np.int64), ("recall", np.float64), ("recall_error", np.float64),
-                  ("query_seconds", np.float64)])
+                  ("query_seconds", np.float64), ("effort", np.int64)])
 LEAST = 2  # queries
 
 

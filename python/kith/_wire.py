@@ -228,8 +228,8 @@ def explained(told: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-_OF_PLAN = ("plan", "tier", "scanned_rows", "scanned_bytes", "probed_lists", "candidates", "reranked", "unusual",
-            "considered")
+_OF_PLAN = ("plan", "tier", "scanned_rows", "scanned_bytes", "probed_lists", "candidates", "reranked", "visited",
+            "unusual", "considered")
 
 
 def items(points: list[dict[str, Any]], strings: bool, specs: list[tuple[Any, ...]] | None) -> tuple[Any, ...]:

@@ -6,9 +6,9 @@
 
 #include <math.h>
 
-static const char *const argument_names[KPY_ARGUMENTS] = {"Q",       "k",      "exact",  "target_recall", "allow",
-                                                          "deny",    "plan",   "nprobe", "rerank",        "scan_code",
-                                                          "threads", "radius", "timeout"};
+static const char *const argument_names[KPY_ARGUMENTS] = {"Q",      "k",       "exact",  "target_recall", "allow",
+                                                          "deny",   "plan",    "nprobe", "rerank",        "scan_code",
+                                                          "effort", "threads", "radius", "timeout"};
 static PyObject *interned[KPY_ARGUMENTS];
 
 bool kpy_arguments_init(void) {
@@ -133,17 +133,39 @@ static bool parse_timeout(PyObject *value, uint64_t *timeout_ns) {
 
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
-/* Parameters of the plan ivf, which they imply. */
+static bool is_approximate(kith_plan plan) {
+    return plan >= KITH_PLAN_IVF;
+}
+
+/* How much plans look at that have an effort. */
+static bool parse_effort(PyObject **values, kith_search_options *options) {
+    if (!kpy_given(values[KPY_EFFORT])) return true;
+    if (kpy_given(values[KPY_TARGET])) {
+        kpy_raise(KITH_E_ARG, "effort and target_recall cannot both be given: a target recall chooses the effort");
+        return false;
+    }
+    if (options->plan != KITH_PLAN_GRAPH && options->plan != KITH_PLAN_HNSW && options->plan != KITH_PLAN_LSH) {
+        kpy_raise(KITH_E_ARG, "effort belongs to the plans 'graph', 'hnsw' and 'lsh': one of them must be named");
+        return false;
+    }
+    return parse_count(values[KPY_EFFORT], "effort", &options->effort);
+}
+
+/* Parameters of the plan ivf, which they imply; rerank those of the other approximate plans too. */
 static bool parse_lists(PyObject **values, kith_search_options *options) {
-    const bool any = kpy_given(values[KPY_NPROBE]) || kpy_given(values[KPY_RERANK]) || kpy_given(values[KPY_CODE]);
-    if (!any) return true;
+    const bool lists = kpy_given(values[KPY_NPROBE]) || kpy_given(values[KPY_CODE]);
+    if (!lists && !kpy_given(values[KPY_RERANK])) return true;
     if (kpy_given(values[KPY_NPROBE]) && kpy_given(values[KPY_TARGET])) {
         kpy_raise(KITH_E_ARG, "nprobe and target_recall cannot both be given: a target recall chooses nprobe");
         return false;
     }
     if (!kpy_given(values[KPY_PLAN])) options->plan = KITH_PLAN_IVF;
-    if (options->plan != KITH_PLAN_IVF) {
-        kpy_raise(KITH_E_ARG, "nprobe, rerank and scan_code belong to plan 'ivf', not to %R", values[KPY_PLAN]);
+    if (lists && options->plan != KITH_PLAN_IVF) {
+        kpy_raise(KITH_E_ARG, "nprobe and scan_code belong to plan 'ivf', not to %R", values[KPY_PLAN]);
+        return false;
+    }
+    if (!is_approximate(options->plan)) {
+        kpy_raise(KITH_E_ARG, "rerank belongs to plans that are approximate, not to %R", values[KPY_PLAN]);
         return false;
     }
     if (kpy_given(values[KPY_NPROBE]) && !parse_count(values[KPY_NPROBE], "nprobe", &options->nprobe)) return false;
@@ -164,9 +186,13 @@ static bool check_promise(const kpy_handle *handle, PyObject *exact, PyObject *t
     }
     const int must = kpy_given(exact) ? PyObject_IsTrue(exact) : 0;
     if (must < 0) return false;
-    if (must && (kpy_given(target) || options->plan == KITH_PLAN_IVF)) {
-        kpy_raise(KITH_E_ARG, "exact=True and %s cannot both be given",
-                  kpy_given(target) ? "target_recall" : "plan 'ivf', which is approximate,");
+    if (must && kpy_given(target)) {
+        kpy_raise(KITH_E_ARG, "exact=True and target_recall cannot both be given");
+        return false;
+    }
+    if (must && is_approximate(options->plan)) {
+        kpy_raise(KITH_E_ARG, "exact=True and plan '%s', which is approximate, cannot both be given",
+                  kith_plan_name(options->plan));
         return false;
     }
     if (handle->has_originals || (!must && !kpy_given(target))) return true;
@@ -178,7 +204,7 @@ static bool check_promise(const kpy_handle *handle, PyObject *exact, PyObject *t
 
 bool kpy_parse_wishes(const kpy_handle *handle, PyObject **values, kith_search_options *options) {
     if (kpy_given(values[KPY_PLAN]) && !kpy_parse_plan(values[KPY_PLAN], &options->plan)) return false;
-    if (!parse_lists(values, options)) return false;
+    if (!parse_lists(values, options) || !parse_effort(values, options)) return false;
     if ((values[KPY_EXACT] || values[KPY_TARGET]) &&
         !check_promise(handle, values[KPY_EXACT], values[KPY_TARGET], options))
         return false;

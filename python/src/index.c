@@ -7,14 +7,15 @@
 
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *path = NULL;
-    int populate = 0;
+    int populate = 0, copy_hot = 0;
     if (keywords && PyDict_Size(keywords)) {
         PyErr_SetString(PyExc_TypeError, "use kith.open() or kith.Index.build()");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O&p:Index", PyUnicode_FSConverter, &path, &populate)) return NULL;
+    if (!PyArg_ParseTuple(args, "O&|pp:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot)) return NULL;
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.populate = populate;
+    options.copy_hot = copy_hot;
     kith_index *opened = NULL;
     kith_error error = {0};
     kith_status status;
@@ -124,6 +125,11 @@ static PyObject *index_info(PyObject *self, PyObject *none) {
         {"second_code_error", PyFloat_FromDouble(info.second_code_error)},
         {"second_code_bytes", kpy_u64(info.second_code_bytes)},
         {"near_duplicates", PyFloat_FromDouble(info.near_duplicates)},
+        {"graph_degree", kpy_u64(info.graph_degree)},
+        {"graph_bits", kpy_u64(info.graph_bits)},
+        {"hnsw_m", kpy_u64(info.hnsw_m)},
+        {"lsh_tables", kpy_u64(info.lsh_tables)},
+        {"hot_bytes", kpy_u64(info.hot_bytes)},
         {"calibration", kpy_u64(kith_index_tuned(handle->index, &tuned))},
         {"file_hash", kpy_u64(info.file_hash)},
         {"sections", section_dict(handle->index)},
@@ -343,7 +349,8 @@ static PyObject *index_name(PyObject *self, PyObject *object) {
 PyDoc_STRVAR(
     search_doc, /* the first line is the signature that Python shows */
     "search($self, /, Q, k=10, *, exact=None, target_recall=None, allow=None, deny=None, plan=None,\n"
-    "       nprobe=None, rerank=None, scan_code=None, threads=None, radius=None, timeout=None)\n--\n\n"
+    "       nprobe=None, rerank=None, scan_code=None, effort=None, threads=None, radius=None,\n"
+    "       timeout=None)\n--\n\n"
     "Find the k nearest stored vectors of each query: exactly, unless less is asked for.\n\n"
     "Parameters\n----------\n"
     "Q\n"
@@ -363,14 +370,18 @@ PyDoc_STRVAR(
     "deny\n"
     "    Ids that may not be returned, or a Filter of them; beside allow, what is left of that.\n"
     "plan\n"
-    "    'auto'; 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same; 'ivf': the\n"
-    "    nearest lists only, which is approximate.\n"
+    "    'auto'; 'plain', 'scan', 'levels' or 'gather', to compare them: answers are the same. Approximate\n"
+    "    are 'ivf' (the nearest lists only), 'graph', 'hnsw', 'lsh' and 'pq', each of an index that has it.\n"
     "nprobe, rerank, scan_code\n"
     "    Parameters of plan 'ivf', which they imply. nprobe: lists of each query, from 1 (None: by\n"
-    "    target_recall, or 16; not both). rerank: best candidates that get their true distance, at least k\n"
-    "    (None: as calibrated, or 2 * k). scan_code: 'int8'; 'second' (the code that the index was built\n"
-    "    with); 'levels' (what the lists hold is found exactly); 'first' (the first level's estimates);\n"
-    "    None, 'auto': int8, or as calibrated.\n"
+    "    target_recall, or 16; not both). rerank, of the other approximate plans too: best candidates that\n"
+    "    get their true distance, at least k (None: as calibrated, or as the plan has it). scan_code:\n"
+    "    'int8'; 'second' (the code that the index was built with); 'levels' (what the lists hold is found\n"
+    "    exactly); 'first' (the first level's estimates); None, 'auto': int8, or as calibrated.\n"
+    "effort\n"
+    "    How much the plans 'graph', 'hnsw' and 'lsh' look at. graph: a walk goes on while a vector in sight\n"
+    "    is less than 1 + effort/1000 times as far, squared, as the k-th best; hnsw: candidates at once (ef);\n"
+    "    lsh: buckets of each table. None: by target_recall, or a middling one.\n"
     "threads\n"
     "    None: one query runs on the calling thread, a batch on kith.get_threads(). At most 256.\n"
     "radius\n"

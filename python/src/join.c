@@ -27,6 +27,7 @@ static const kpy_option join_options[] = {
     {"target_recall", offsetof(kith_join_options, target_recall), KPY_REAL},
     {"nprobe", offsetof(kith_join_options, nprobe), KPY_WIDE},
     {"rerank", offsetof(kith_join_options, rerank), KPY_WIDE},
+    {"effort", offsetof(kith_join_options, effort), KPY_WIDE},
     {"scan_code", offsetof(kith_join_options, code), KPY_NARROW},
     {"restart", offsetof(kith_join_options, restart), KPY_NARROW},
     {"threads", offsetof(kith_join_options, threads), KPY_NARROW},
@@ -119,7 +120,8 @@ PyObject *kpy_tune(PyObject *module, PyObject *args) {
     Py_RETURN_NONE;
 }
 
-/* Index._tuned(): a list of tuples (plan, code, k, batch, nprobe, rerank, recall, recall_error, query_seconds) */
+/* Index._tuned(): a list of tuples (plan, code, k, batch, nprobe, rerank, recall, recall_error, query_seconds,
+ * effort) */
 PyObject *kpy_index_tuned(PyObject *self, PyObject *none) {
     (void)none;
     const kpy_handle *handle = kpy_index_handle((kpy_index *)self);
@@ -129,10 +131,11 @@ PyObject *kpy_index_tuned(PyObject *self, PyObject *none) {
     PyObject *list = PyList_New((Py_ssize_t)count);
     for (size_t i = 0; list && i < count; i++) {
         const kith_tuned *t = &tuned[i];
-        PyObject *row = Py_BuildValue("ssnnnnddd", kith_plan_name(t->plan),
-                                      t->plan == KITH_PLAN_IVF ? kith_scan_code_name(t->code) : "", (Py_ssize_t)t->k,
-                                      (Py_ssize_t)t->batch, (Py_ssize_t)t->nprobe, (Py_ssize_t)t->rerank, t->recall,
-                                      t->recall_error, t->query_ns * 1e-9);
+        const bool coded = t->plan == KITH_PLAN_IVF, walks = kpy_walks(t->plan);
+        PyObject *row = Py_BuildValue("ssnnnndddn", kith_plan_name(t->plan), coded ? kith_scan_code_name(t->code) : "",
+                                      (Py_ssize_t)t->k, (Py_ssize_t)t->batch, (Py_ssize_t)(walks ? 0 : t->nprobe),
+                                      (Py_ssize_t)t->rerank, t->recall, t->recall_error, t->query_ns * 1e-9,
+                                      (Py_ssize_t)(walks ? t->nprobe : 0));
         if (!row || PyList_SetItem(list, (Py_ssize_t)i, row) != 0) Py_CLEAR(list);
     }
     return list;

@@ -217,6 +217,7 @@ enum {
     KPY_NPROBE,
     KPY_RERANK,
     KPY_CODE,
+    KPY_EFFORT,
     KPY_THREADS,
     KPY_RADIUS,
     KPY_TIMEOUT,
@@ -230,6 +231,11 @@ typedef struct kpy_signature {
     int places[2];
     Py_ssize_t most;
 } kpy_signature;
+
+/* Whether a plan has an effort in place of lists. */
+static inline bool kpy_walks(kith_plan plan) {
+    return plan == KITH_PLAN_GRAPH || plan == KITH_PLAN_HNSW || plan == KITH_PLAN_LSH;
+}
 
 bool kpy_arguments_init(void);
 /* values: KPY_ARGUMENTS of them, borrowed, NULL where not given. */

@@ -72,7 +72,7 @@ static PyObject *or_none(bool known, PyObject *value) {
 }
 
 static PyObject *code_word(kith_plan plan, kith_scan_code code) {
-    return or_none(plan == KITH_PLAN_IVF, PyUnicode_FromString(kith_scan_code_name(code)));
+    return or_none(plan == KITH_PLAN_IVF || (plan == KITH_PLAN_PQ && code != KITH_SCAN_AUTO), PyUnicode_FromString(kith_scan_code_name(code)));
 }
 
 /* The plans that were weighed: a list of dicts, the chosen one first. */
@@ -84,7 +84,8 @@ static PyObject *considered_list(const kith_explain *e) {
         const kpy_entry entries[] = {
             {"plan", PyUnicode_FromString(kith_plan_name(plan))},
             {"code", code_word(plan, e->considered[i].code)},
-            {"nprobe", kpy_u64(e->considered[i].nprobe)},
+            {"nprobe", kpy_u64(kpy_walks(plan) ? 0 : e->considered[i].nprobe)},
+            {"effort", kpy_u64(kpy_walks(plan) ? e->considered[i].nprobe : 0)},
             {"rerank", kpy_u64(e->considered[i].rerank)},
             {"recall", PyFloat_FromDouble(e->considered[i].recall)},
             {"query_seconds", or_none(ns > 0, PyFloat_FromDouble(ns * 1e-9))},
@@ -111,6 +112,7 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
         {"rows", kpy_u64(e->rows)},
         {"allowed", kpy_u64(e->allowed)},
         {"nprobe", kpy_u64(e->nprobe)},
+        {"effort", kpy_u64(e->effort)},
         {"rerank", kpy_u64(e->rerank)},
         {"code", code_word(e->plan, e->code)},
         {"unusual", kpy_u64(e->unusual)},
@@ -120,6 +122,8 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
         {"level1_survivors", kpy_u64(e->level1_survivors)},
         {"candidates", kpy_u64(e->candidates)},
         {"reranked", kpy_u64(e->reranked)},
+        {"visited", kpy_u64(e->visited)},
+        {"hot", PyBool_FromLong(e->hot)},
         {"seconds", PyFloat_FromDouble((double)e->total_ns * 1e-9)},
         {"stage_seconds", kpy_dict(seconds, KITH_STAGES)},
         {"considered", considered_list(e)},

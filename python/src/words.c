@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* The name of a plan or code by its number, "?" behind the last. */
+/* The name of a plan or code by its number, "?" for a number that is none. */
 typedef const char *(*name_fn)(int value);
 
 static const char *plan_name(int value) {
@@ -16,9 +16,16 @@ static const char *code_name(int value) {
     return kith_scan_code_name((kith_scan_code)value);
 }
 
+enum { NUMBERS_MAX = 32 };
+
+static bool is_name(name_fn name, int value) {
+    return strcmp(name(value), "?") != 0;
+}
+
+/* One more than the last number that has a name. */
 static int count_names(name_fn name) {
-    int count = 0;
-    while (strcmp(name(count), "?") != 0) count++;
+    int count = NUMBERS_MAX;
+    while (count && !is_name(name, count - 1)) count--;
     return count;
 }
 
@@ -27,6 +34,7 @@ static PyObject *list_names(name_fn name) {
     const int count = count_names(name);
     PyObject *text = PyUnicode_FromFormat("'%s'", name(0));
     for (int i = 1; i < count && text; i++) {
+        if (!is_name(name, i)) continue;
         PyObject *longer = PyUnicode_FromFormat("%U%s'%s'", text, i + 1 < count ? ", " : " and ", name(i));
         Py_DECREF(text);
         text = longer;
@@ -42,7 +50,7 @@ static int parse_word(PyObject *value, const char *option, name_fn name) {
     }
     const int count = count_names(name);
     for (int i = 0; i < count; i++)
-        if (PyUnicode_CompareWithASCIIString(value, name(i)) == 0) return i;
+        if (is_name(name, i) && PyUnicode_CompareWithASCIIString(value, name(i)) == 0) return i;
     PyObject *all = list_names(name);
     if (!all) return -1;
     kpy_raise(KITH_E_ARG, "%s %R is unknown: %U are", option, value, all);

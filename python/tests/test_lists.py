@@ -197,7 +197,12 @@ def test_string_ids():
     ({"exact": True, "plan": "ivf"}, kith.ArgumentError, "exact=True and plan 'ivf'"),
     ({"nprobe": 3, "target_recall": 0.9}, kith.ArgumentError, "nprobe and target_recall"),
     ({"nprobe": 3, "plan": "scan"}, kith.ArgumentError, "belong to plan 'ivf', not to 'scan'"),
-    ({"rerank": 30, "plan": "auto"}, kith.ArgumentError, "belong to plan 'ivf'"),
+    ({"rerank": 30, "plan": "auto"}, kith.ArgumentError, "rerank belongs to plans that are approximate, not to 'auto'"),
+    ({"effort": 3}, kith.ArgumentError, "effort belongs to the plans 'graph', 'hnsw' and 'lsh'"),
+    ({"effort": 3, "plan": "ivf"}, kith.ArgumentError, "effort belongs to the plans"),
+    ({"effort": 3, "plan": "graph", "target_recall": 0.9}, kith.ArgumentError, "effort and target_recall"),
+    ({"effort": 0, "plan": "graph"}, kith.ArgumentError, "effort is 0"),
+    ({"plan": "graph"}, kith.UnsupportedError, "no graph"),
     ({"nprobe": 0}, kith.ArgumentError, "nprobe is 0"),
     ({"nprobe": -1}, kith.ArgumentError, "nprobe is -1"),
     ({"nprobe": 2**80}, kith.ArgumentError, "nprobe"),
@@ -206,7 +211,7 @@ def test_string_ids():
     ({"rerank": "all"}, TypeError, "rerank"),
     ({"scan_code": "zip"}, kith.ArgumentError, "scan_code 'zip' is unknown"),
     ({"scan_code": 3}, TypeError, "scan_code"),
-    ({"plan": "graph"}, kith.ArgumentError, "plan 'graph' is unknown"),
+    ({"plan": "walk"}, kith.ArgumentError, "plan 'walk' is unknown"),
 ])
 def test_arguments_that_are_refused(listed, options, error, words):
     with pytest.raises(error, match=words):

@@ -11,9 +11,12 @@ static void add_considered(ks_json *json, const kith_explain *explain) {
     ks_json_array(json, "considered");
     for (size_t i = 0; i < explain->considered_count && i < 8; i++) {
         ks_json_object(json, NULL);
-        ks_json_text(json, "plan", kith_plan_name(explain->considered[i].plan));
+        const kith_plan plan = explain->considered[i].plan;
+        const int walks = plan == KITH_PLAN_GRAPH || plan == KITH_PLAN_HNSW || plan == KITH_PLAN_LSH;
+        ks_json_text(json, "plan", kith_plan_name(plan));
         ks_json_text(json, "code", kith_scan_code_name(explain->considered[i].code));
-        ks_json_uint(json, "nprobe", explain->considered[i].nprobe);
+        ks_json_uint(json, walks ? "effort" : "nprobe", explain->considered[i].nprobe);
+        ks_json_uint(json, walks ? "nprobe" : "effort", 0);
         ks_json_uint(json, "rerank", explain->considered[i].rerank);
         ks_json_real(json, "query_ns", explain->considered[i].query_ns);
         ks_json_real(json, "recall", explain->considered[i].recall);
@@ -44,6 +47,7 @@ static void add_explain(ks_json *json, const ks_found *found) {
     ks_json_uint(json, "probed_lists", explain->probed_lists);
     ks_json_uint(json, "candidates", explain->candidates);
     ks_json_uint(json, "reranked", explain->reranked);
+    ks_json_uint(json, "visited", explain->visited);
     ks_json_uint(json, "unusual", explain->unusual);
     ks_json_uint(json, "filter_ns", report->filter_ns);
     ks_json_uint(json, "segments_ns", report->segments_ns);

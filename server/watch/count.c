@@ -125,7 +125,7 @@ void ks_counts_call(ks_counts *counts, unsigned loop, const ks_counted *call) {
 
 static unsigned plan_of(const ks_found *found) {
     if (found->report->cached) return KS_PLAN_CACHED;
-    if (found->explain && found->explain->plan > KITH_PLAN_AUTO && found->explain->plan <= KITH_PLAN_IVF)
+    if (found->explain && found->explain->plan > KITH_PLAN_AUTO && (unsigned)found->explain->plan < KS_PLAN_CACHED)
         return found->explain->plan;
     return found->report->exact ? KS_PLAN_EXACT : KS_PLAN_APPROXIMATE;
 }

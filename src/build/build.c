@@ -45,22 +45,42 @@ static kith_status check_types(ki_build *b) {
     return KITH_OK;
 }
 
+/* What the type of index says about lists and the second code. */
+static kith_status check_index(ki_build *b) {
+    const int one_list = b->options.index == KITH_INDEX_FLAT || b->options.index == KITH_INDEX_PQ;
+    const int bits = b->recipe.dtype == KITH_B1;
+    if ((unsigned)b->options.index > KITH_INDEX_PQ)
+        return ki_fail(b->error, KITH_E_ARG, "index type %d is unknown", (int)b->options.index);
+    if (one_list && b->options.lists > 1)
+        return ki_fail(b->error, KITH_E_UNSUPPORTED, "%zu lists asked for, but an index of type %s has one",
+                       b->options.lists, b->options.index == KITH_INDEX_PQ ? "pq" : "flat");
+    if (bits && (b->options.index == KITH_INDEX_IVF || b->options.index == KITH_INDEX_PQ))
+        return ki_fail(b->error, KITH_E_UNSUPPORTED, "bit vectors have no %s: use flat or lsh",
+                       b->options.index == KITH_INDEX_PQ ? "product codes" : "lists");
+    if (b->options.index == KITH_INDEX_PQ && !b->options.code) {
+        ki_second_default(b->source.dim, b->code);
+        b->options.code = b->code;
+    }
+    if (one_list) b->options.lists = 1;
+    return KITH_OK;
+}
+
 /* How many lists to learn: 1 for none. */
 static kith_status check_lists(ki_build *b, size_t *wanted) {
     const size_t asked = b->options.lists;
     const int bits = b->recipe.dtype == KITH_B1;
     ki_second_spec spec;
-    *wanted = asked ? asked : bits ? 1 : ki_kmeans_lists(b->source.rows);
+    *wanted = asked ? asked : bits || b->options.index == KITH_INDEX_HNSW ? 1 : ki_kmeans_lists(b->source.rows);
     if (asked > KITH_LISTS_MAX)
         return ki_fail(b->error, KITH_E_LIMIT, "%zu lists asked for, one index holds at most %u", asked,
                        KITH_LISTS_MAX);
     if (bits && asked > 1) return ki_fail(b->error, KITH_E_UNSUPPORTED, "bit vectors have one list, not %zu", asked);
     if (!b->options.code) return KITH_OK;
-    if (*wanted == 1)
+    if (*wanted == 1 && b->options.index != KITH_INDEX_PQ)
         return ki_fail(b->error, KITH_E_UNSUPPORTED,
                        "%s: a second code (%s) needs at least two lists, these %llu %s have one: %s", ki_build_path(b),
                        b->options.code, (unsigned long long)b->source.rows, bits ? "bit vectors" : "rows",
-                       bits ? "leave it out" : "ask for lists");
+                       bits ? "leave it out" : "ask for lists, or for index type pq");
     return ki_second_parse(b->options.code, b->source.dim, &spec, b->error);
 }
 
@@ -145,6 +165,7 @@ static kith_status create_segment(ki_build *b) {
     if (r->metric == KITH_COSINE && b->options.originals == KITH_ORIGINALS_KEEP)
         plan[n++] = (ki_part_plan){KI_PART_NORMS2, rows * sizeof(float), rows};
     ki_build_plan_graph(b, plan, &n);
+    ki_build_plan_lsh(b, plan, &n);
     return ki_segment_create(b->path, plan, n, &b->writer, b->error);
 }
 
@@ -163,6 +184,8 @@ static kith_status put_recipe(ki_build *b) {
     kith_status status = ki_segment_put(b->writer, KI_PART_LISTS, 0, list, sizeof(list), b->error);
     if (status != KITH_OK || r->dtype == KITH_B1) return status;
     status = ki_segment_put(b->writer, KI_PART_CENTROIDS, 0, r->centre, r->dim * sizeof(float), b->error);
+    if (status == KITH_OK && r->second)
+        status = ki_segment_put(b->writer, KI_PART_SECOND_MODEL, 0, b->lists.model, b->lists.model_bytes, b->error);
     return status == KITH_OK ? put_level1(b) : status;
 }
 
@@ -185,6 +208,7 @@ static ki_segment_head make_head(const ki_build *b) {
     if (b->source.has_names) head.flags |= KI_SEGMENT_NAMES;
     if (r->whole) head.flags |= KI_SEGMENT_INTEGER_CODES;
     if (b->lists.count) head.feature_incompat |= KI_SEGMENT_LISTS;
+    if (r->second && !b->lists.count) head.feature_incompat |= KI_SEGMENT_FLAT_CODE;
     head.parameter[0] = r->omega;
     head.parameter[3] = b->error_sum[2] / rows;
     return head;
@@ -216,6 +240,7 @@ static kith_status finish(ki_build *b) {
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
     open.no_sigbus_handler = b->options.no_sigbus_handler;
     if (status == KITH_OK) status = ki_tune_survivors(b->writer, &head, &open, &head.parameter[4], b->error);
+    if (status == KITH_OK) status = ki_build_hnsw(b, &head);
     if (status == KITH_OK) status = calibrate(b, &head);
     if (status != KITH_OK) return status;
     const uint64_t start = ki_now_ns();
@@ -251,9 +276,11 @@ static kith_status attempt(ki_build *b, size_t wanted, ki_whole may_be) {
     atomic_store(&b->stop, 0);
     kith_status status = ki_build_recipe(b, may_be);
     if (status == KITH_OK && wanted > 1) status = ki_build_train_lists(b, wanted);
+    if (status == KITH_OK && b->options.index == KITH_INDEX_PQ) status = ki_build_train_flat_code(b);
     if (status == KITH_OK) status = ki_id_table_start(&b->labels, &b->source, b->error);
     if (status == KITH_OK) status = b->lists.count ? build_lists(b) : build_one_list(b);
     if (status == KITH_OK) status = ki_build_make_graph(b);
+    if (status == KITH_OK) status = ki_build_lsh(b);
     if (status == KITH_OK) status = finish(b);
     b->report.lists = b->lists.count ? b->lists.count : 1;
     ki_segment_abandon(b->writer);
@@ -291,6 +318,9 @@ kith_status kith_build(kith_reader *reader, const char *path, const kith_build_o
     if (status == KITH_OK) status = ki_grown_check(KI_GROWN_BUILD_REPORT, report, &failure);
     if (status == KITH_OK) status = check_types(&b);
     if (status == KITH_OK) status = check_sizes(&b);
+    if (status == KITH_OK) status = check_index(&b);
+    if (status == KITH_OK) status = ki_build_check_lsh(&b);
+    if (status == KITH_OK) status = ki_build_check_hnsw(&b);
     if (status == KITH_OK) status = check_lists(&b, &wanted);
     if (status == KITH_OK) status = ki_build_check_graph(&b);
     if (status == KITH_OK && !b.options.pool) status = kith_pool_create(b.options.threads, &own, &failure);

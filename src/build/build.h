@@ -18,6 +18,7 @@
 #include "view/view.h"
 #include "flat/build.h"
 #include "kmeans/kmeans.h"
+#include "lsh/build.h"
 #include "quant/second.h"
 #include "store/segment.h"
 
@@ -83,6 +84,7 @@ typedef struct ki_build {
     kith_build_report report;
     kith_error *error;
     const char *path; /* of the index */
+    char code[32];    /* the second code that is made where none was named */
     uint64_t start_ns;
     ki_recipe recipe;
     ki_segment_head head; /* what stages have to say in it */
@@ -90,6 +92,7 @@ typedef struct ki_build {
     ki_id_table labels;
     ki_build_lists lists;
     ki_build_graph graph;
+    ki_lsh_shape lsh; /* as planned */
     size_t run_rows, workers;
     /* shared by workers */
     pthread_mutex_t reading; /* guards reader, next_row, labels while appending */
@@ -140,6 +143,9 @@ kith_status ki_build_recipe(ki_build *b, ki_whole may_be);
  * one list. */
 kith_status ki_build_train_lists(ki_build *b, size_t wanted);
 
+/* Learn the second code of one list, which is of what vectors are beside the centre. */
+kith_status ki_build_train_flat_code(ki_build *b);
+
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
 /* Give every row its list and a draft position: labels.row_at and position_of. */
@@ -160,6 +166,18 @@ kith_status ki_build_code_lists(ki_build *b);
 /* Cut the next run, of lists with so many rows each: whole lists while they fit, or a part of one that is longer than a
  * run. Its blocks and positions begin there. False at the end. */
 int ki_build_take_lists(ki_build *b, const uint32_t *rows_of, ki_run *run, uint64_t *block, uint64_t *position);
+
+/* ---- lsh.c ------------------------------------------------------------------------------------------------------- */
+
+/* Refuse options that make no tables; before check of lists. */
+kith_status ki_build_check_lsh(ki_build *b);
+/* These do nothing unless hash tables are asked for. The second: when all originals are written. */
+void ki_build_plan_lsh(ki_build *b, ki_part_plan *plan, size_t *n);
+kith_status ki_build_lsh(ki_build *b);
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+kith_status ki_build_check_hnsw(ki_build *b);
+/* Make the HNSW that was asked for, if one was; when all else but calibration is in the segment. */
+kith_status ki_build_hnsw(ki_build *b, const ki_segment_head *head);
 
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 

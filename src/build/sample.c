@@ -167,25 +167,51 @@ static int measure_residuals(ki_build_lists *lists, const float *sample, size_t 
     return ready;
 }
 
-/* The second code, from a part of the sample, which it spoils. */
-static kith_status train_second(ki_build *b, float *sample, size_t count) {
+/* The model of the second code, from residuals. */
+static kith_status learn_second(ki_build *b, const ki_second_spec *spec, const float *residuals, size_t count) {
     ki_build_lists *lists = &b->lists;
     const size_t dim = b->source.dim;
-    ki_second_spec spec;
-    kith_status status = ki_second_parse(b->options.code, dim, &spec, b->error);
-    if (status != KITH_OK) return status;
-    const size_t taken = ki_min_size(ki_second_sample(&spec), count);
-    for (size_t i = 0; i < taken; i++)
-        memmove(sample + i * dim, sample + (size_t)((uint64_t)i * count / taken) * dim, dim * sizeof(float));
-    if (!to_residuals(&lists->kmeans, sample, taken)) return train_failed(b, KITH_E_NOMEM);
-    status = ki_second_train(&spec, sample, taken, dim, b->options.seed, b->pool, b->options.progress,
-                             b->options.progress_context, &lists->model, &lists->model_bytes);
+    const kith_status status =
+        ki_second_train(spec, residuals, count, dim, b->options.seed, b->pool, b->options.progress,
+                        b->options.progress_context, &lists->model, &lists->model_bytes);
     if (status != KITH_OK) return train_failed(b, status);
     if (!ki_second_view(lists->model, lists->model_bytes, dim, &lists->second))
         return ki_fail(b->error, KITH_E_UNSUPPORTED, "the code '%s' cannot be trained for these vectors",
                        b->options.code);
     b->recipe.second = &lists->second;
     return KITH_OK;
+}
+
+/* The second code, from a part of the sample, which it spoils. */
+static kith_status train_second(ki_build *b, float *sample, size_t count) {
+    ki_build_lists *lists = &b->lists;
+    const size_t dim = b->source.dim;
+    ki_second_spec spec;
+    const kith_status status = ki_second_parse(b->options.code, dim, &spec, b->error);
+    if (status != KITH_OK) return status;
+    const size_t taken = ki_min_size(ki_second_sample(&spec), count);
+    for (size_t i = 0; i < taken; i++)
+        memmove(sample + i * dim, sample + (size_t)((uint64_t)i * count / taken) * dim, dim * sizeof(float));
+    if (!to_residuals(&lists->kmeans, sample, taken)) return train_failed(b, KITH_E_NOMEM);
+    return learn_second(b, &spec, sample, taken);
+}
+
+kith_status ki_build_train_flat_code(ki_build *b) {
+    const size_t dim = b->source.dim;
+    const uint64_t start = ki_now_ns();
+    ki_second_spec spec;
+    float *sample = NULL;
+    size_t count = 0;
+    kith_status status = ki_second_parse(b->options.code, dim, &spec, b->error);
+    if (status == KITH_OK)
+        status = take_sample(b, ki_round_up(ki_second_sample(&spec), SAMPLE_STRIPS), &sample, &count);
+    if (status != KITH_OK) return status;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = 0; j < dim; j++) sample[i * dim + j] -= b->recipe.centre[j];
+    status = learn_second(b, &spec, sample, count);
+    free(sample);
+    b->report.train_ns += ki_now_ns() - start;
+    return status;
 }
 
 kith_status ki_build_train_lists(ki_build *b, size_t wanted) {

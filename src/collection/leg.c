@@ -156,6 +156,7 @@ static void tell_segment(kith_explain *sum, const kith_explain *e) {
     sum->level1_survivors = before.level1_survivors + e->level1_survivors;
     sum->candidates = before.candidates + e->candidates;
     sum->reranked = before.reranked + e->reranked;
+    sum->visited = before.visited + e->visited;
     sum->total_ns = before.total_ns + e->total_ns;
     for (int s = 0; s < KITH_STAGES; s++) sum->stage_ns[s] = before.stage_ns[s] + e->stage_ns[s];
 }

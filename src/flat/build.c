@@ -260,12 +260,12 @@ static void lay_block(const ki_recipe *recipe, ki_run *run, int level, size_t bl
     }
 }
 
-/* The second code of a block: of residuals to the list's centroid, made anew in the run's order. */
+/* The second code of a block: of residuals to the list's centroid or to the centre, made anew in the run's order. */
 static void lay_second(const ki_recipe *recipe, ki_run *run, const ki_run_piece *piece, size_t block, size_t first,
                        size_t end) {
     const size_t dim = recipe->dim, room = (size_t)ki_round_up(KI_BLOCK * dim * sizeof(float), 64);
     const unsigned count = (unsigned)ki_min_size(KI_BLOCK, end - first);
-    const float *centroid = recipe->centroids + piece->list * dim;
+    const float *centroid = recipe->lists ? recipe->centroids + piece->list * dim : recipe->centre;
     float *residuals = run->second_work, bias[KI_BLOCK] = {0};
     uint8_t *floats = (uint8_t *)run->second_work + room;
     float *factors = run->second_factors + block * KI_FACTORS;

@@ -32,10 +32,10 @@ typedef struct ki_recipe {
     float *basis;          /* dim x level1_columns */
     double omega;
     float kappa;
-    /* With lists only; borrowed. */
+    /* Borrowed. */
     size_t lists;            /* 0: none */
     const float *centroids;  /* lists x dim */
-    const ki_second *second; /* NULL: none */
+    const ki_second *second; /* NULL: none; without lists it codes what vectors are beside the centre */
 } ki_recipe;
 
 /* Make a recipe from `count` sample rows (float, packed; cosine: already of unit length). KITH_E_NOMEM or OK. */

@@ -29,8 +29,12 @@ static size_t entries_at(size_t dim) {
     return (size_t)ki_round_up(signs_at(dim) + ki_rotate_bytes(ki_graph_width(dim)), STEP);
 }
 
+static size_t entry_rows_at(size_t dim, uint32_t entries) {
+    return (size_t)ki_round_up(entries_at(dim) + entries * sizeof(uint32_t), STEP);
+}
+
 static size_t model_bytes(size_t dim, uint32_t entries) {
-    return entries_at(dim) + entries * sizeof(uint32_t);
+    return entry_rows_at(dim, entries) + entries * ki_graph_entry_bytes(ki_graph_width(dim));
 }
 
 uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows) {
@@ -40,6 +44,16 @@ uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows) {
 uint32_t ki_graph_bits(uint32_t bits, size_t dim) {
     if (bits != KI_GRAPH_BITS_AUTO) return bits;
     return dim >= 256 ? 1 : dim >= 128 ? 2 : 4;
+}
+
+static void put_entry_rows(const ki_graph_build *build, uint8_t *to) {
+    const ki_graph_codes *codes = &build->codes;
+    for (uint32_t e = 0; e < build->entries; e++, to += ki_graph_entry_bytes(codes->width)) {
+        const uint32_t v = build->entry[e];
+        const ki_graph_head head = {codes->scale[v], codes->norm[v], build->count[v], 0};
+        memcpy(to, &head, sizeof(head));
+        memcpy(to + KI_GRAPH_ENTRY_SELF_AT, ki_graph_code(codes, v), codes->width);
+    }
 }
 
 kith_status ki_graph_make_model(ki_graph_build *build, kith_error *error) {
@@ -60,6 +74,7 @@ kith_status ki_graph_make_model(ki_graph_build *build, kith_error *error) {
     memcpy(to + sizeof(head), build->in.centre, dim * sizeof(float));
     memcpy(to + signs_at(dim), build->signs, ki_rotate_bytes(build->codes.width));
     memcpy(to + entries_at(dim), build->entry, build->entries * sizeof(uint32_t));
+    put_entry_rows(build, to + entry_rows_at(dim, build->entries));
     return KITH_OK;
 }
 
@@ -100,6 +115,7 @@ int ki_graph_view(const void *model, size_t bytes, uint64_t rows, size_t dim, ki
                         .centre = centre,
                         .signs = from + signs_at(dim),
                         .entries = head.entries,
-                        .entry = entry};
+                        .entry = entry,
+                        .entry_rows = from + entry_rows_at(dim, head.entries)};
     return 1;
 }

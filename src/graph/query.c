@@ -32,26 +32,21 @@ static float start_of(const ki_view *view, const float *query, float factor, con
 /* Whole numbers of at most 2^15, whose products with a code fit 32 bits. */
 static void make_wide(const float *placed, size_t width, float largest, ki_graph_query *made) {
     const float fit = (float)(INT32_MAX / 127) / (float)width, most = fit < 32767 ? floorf(fit) : 32767;
-    const float inverse = largest > 0 ? most / largest : 0;
     made->step = largest / most;
-    for (size_t j = 0; j < width; j++) made->wide[j] = (int16_t)lrintf(placed[j] * inverse);
+    ki_edges_kernel()->wide(placed, largest > 0 ? most / largest : 0, width, made->wide);
 }
 
-static void make_table(float *placed, size_t width, float largest, ki_graph_query *made) {
-    const float most = (float)(KI_EDGES_Z / (int)((width + 1023) / 1024));
-    const float inverse = largest > 0 ? most / largest : 0;
-    int8_t *z = (int8_t *)placed; /* in place: each number is written behind those that are still to be read */
+static void make_table(const float *placed, size_t width, float largest, ki_graph_query *made) {
+    const float most = (float)(KI_EDGES_Z / (int)((width + 2047) / 2048));
     made->unit = largest / most;
-    for (size_t j = 0; j < width; j++) z[j] = (int8_t)lrintf(placed[j] * inverse);
-    ki_edges_kernel()->table(z, width / KI_GRAPH_STEP, made->table);
+    ki_edges_kernel()->table(placed, largest > 0 ? most / largest : 0, width / KI_GRAPH_STEP, made->table);
 }
 
 int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made) {
     const ki_graph *graph = &view->graph;
     const float factor = factor_of(view, query);
-    float largest = 0;
     ki_graph_place(graph, view->dim, query, factor, work);
-    for (size_t j = 0; j < graph->width; j++) largest = fmaxf(largest, fabsf(work[j]));
+    const float largest = ki_edges_kernel()->largest(work, graph->width);
     made->factor = factor;
     made->start = start_of(view, query, factor, work);
     if (!isfinite(made->start) || !isfinite(largest)) return 0;
@@ -60,13 +55,25 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
     return 1;
 }
 
-float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row) {
+/* From the product with the first `count` coordinates, times `share` for those left out. */
+static float distance_by(const ki_graph_query *query, const uint8_t *row, const uint8_t *self, size_t count,
+                         float share) {
     ki_graph_head head;
     memcpy(&head, row, sizeof(head));
-    const int8_t *self = (const int8_t *)row + ki_graph_self_at(graph->degree, graph->bits);
-    const int32_t dot = ki_edges_kernel()->dot(self, query->wide, graph->width);
-    const float d = fmaf((float)dot * query->step, -2 * head.scale, query->start + head.norm);
+    const int32_t dot = ki_edges_kernel()->dot((const int8_t *)self, query->wide, count);
+    const float d = fmaf((float)dot * query->step, -2 * share * head.scale, query->start + head.norm);
     return d > 0 ? d : 0; /* a NaN of a damaged file too */
+}
+
+float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
+                              const uint8_t *self) {
+    return distance_by(query, row, self, graph->width, 1);
+}
+
+float ki_graph_query_guess(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
+                           const uint8_t *self) {
+    const size_t half = graph->width < 128 ? graph->width : graph->width / 2 / KI_GRAPH_STEP * KI_GRAPH_STEP;
+    return distance_by(query, row, self, half, (float)graph->width / (float)half);
 }
 
 float ki_graph_query_result(const ki_view *view, const ki_graph_query *query, float distance) {

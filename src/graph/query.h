@@ -21,8 +21,12 @@ void ki_graph_place(const ki_graph *graph, size_t dim, const float *x, float fac
 /* work: width floats. False: numbers are too large for floats, and a walk has nothing to go by. */
 int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made);
 
-/* D(q,x) of a vertex by its own code. */
-float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row);
+/* D(q,x) of a vertex by its own code; row: its head, and self. */
+float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,
+                              const uint8_t *self);
+
+/* The same from the first half of the coordinates, about. */
+float ki_graph_query_guess(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row, const uint8_t *self);
 
 /* The metric's distance that a D stands for. */
 float ki_graph_query_result(const ki_view *view, const ki_graph_query *query, float distance);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD = 3, STARTS = 3, MARKS_FIRST = 2048, POOL_FIRST = 512, POLL_STEPS = 64 };
+enum { AHEAD = 3, STARTS = 2, MARKS_FIRST = 2048, POOL_FIRST = 512, POLL_STEPS = 64 };
 
 struct met {
     float distance;
@@ -176,23 +176,44 @@ static void keep(struct walk *w, const ki_graph_search *s, float distance, uint3
 static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t *row, float base,
                         const ki_edges_kernels *kernels) {
     const ki_graph *graph = &s->view->graph;
-    const uint32_t degree = graph->degree, steps = (uint32_t)(graph->width / KI_GRAPH_STEP);
+    const uint32_t degree = graph->degree;
     const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
     float distance[KI_EDGES_MAX];
     const ki_edges edges = {.codes = row + ki_graph_codes_at(degree, graph->bits, graph->width),
                             .table = w->placed.table,
                             .add = (const float *)(const void *)(ids + degree),
                             .mul = (const float *)(const void *)(ids + 2 * degree),
-                            .steps = steps,
+                            .steps = graph->width / KI_GRAPH_STEP,
                             .blocks = degree / 16,
                             .planes = graph->bits,
-                            .offset = (int32_t)(KI_EDGES_BIAS * 4 * steps * ((1u << graph->bits) - 1)),
                             .unit = w->placed.unit,
                             .base = base,
                             .below = w->below};
     for (uint64_t mask = kernels->estimate(&edges, distance); mask; mask &= mask - 1) {
         const unsigned n = (unsigned)__builtin_ctzll(mask);
         if (ids[n] < s->view->rows && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
+    }
+}
+
+static float distance_of(const struct walk *w, const ki_graph *graph, uint32_t vertex) {
+    const uint8_t *row = ki_graph_row(graph, vertex);
+    return ki_graph_query_distance(graph, &w->placed, row, row + ki_graph_self_at(graph->degree, graph->bits));
+}
+
+/* Lean graphs: neighbours that were not seen before are scored by their own codes. */
+static void score_neighbours(struct walk *w, const ki_graph_search *s, const uint8_t *row) {
+    const ki_graph *graph = &s->view->graph;
+    const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
+    uint32_t fresh[KI_GRAPH_DEGREE_MAX];
+    size_t count = 0;
+    for (uint32_t n = 0; n < graph->degree; n++) {
+        if (ids[n] >= s->view->rows || !mark(w, ids[n])) continue;
+        fetch_row(graph, ids[n]);
+        fresh[count++] = ids[n];
+    }
+    for (size_t i = 0; i < count; i++) {
+        const float distance = distance_of(w, graph, fresh[i]);
+        if (distance < w->below) open_vertex(w, distance, fresh[i]);
     }
 }
 
@@ -203,12 +224,14 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
     w->ahead_count--;
     for (size_t i = 0; i < w->ahead_count; i++) w->ahead[i] = w->ahead[i + 1];
     if (at.distance < w->below) {
-        const uint8_t *row = ki_graph_row(graph, at.vertex);
-        const float distance = ki_graph_query_distance(graph, &w->placed, row);
+        const float distance = graph->bits ? distance_of(w, graph, at.vertex) : at.distance;
         if (!make_room(w)) return 0;
         w->visits++;
         keep(w, s, distance, at.vertex);
-        score_edges(w, s, row, distance, kernels);
+        if (graph->bits)
+            score_edges(w, s, ki_graph_row(graph, at.vertex), distance, kernels);
+        else
+            score_neighbours(w, s, ki_graph_row(graph, at.vertex));
     }
     look_ahead(w, graph, kernels);
     w->ended = w->ahead_count == 0;
@@ -218,21 +241,22 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
 
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */
 
-/* Begin at the entries nearest to the query. */
+/* Begin at the entries nearest to the query, by half of their coordinates: a rotation leaves them all alike. */
 static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
     struct met near[STARTS];
     size_t count = 0;
-    for (uint32_t e = 0; e < graph->entries; e++) {
+    const uint8_t *row = graph->entry_rows;
+    for (uint32_t e = 0; e < graph->entries; e++, row += ki_graph_entry_bytes(graph->width)) {
         const uint32_t vertex = graph->entry[e];
-        if (vertex >= rows) continue;
-        const float d = ki_graph_query_distance(graph, &w->placed, ki_graph_row(graph, vertex));
+        const float d = ki_graph_query_guess(graph, &w->placed, row, row + KI_GRAPH_ENTRY_SELF_AT);
         if (count == STARTS && !(d < near[count - 1].distance)) continue;
         size_t at = count < STARTS ? count++ : STARTS - 1;
         for (; at > 0 && d < near[at - 1].distance; at--) near[at] = near[at - 1];
         near[at] = (struct met){d, vertex};
     }
     for (size_t i = 0; i < count; i++)
-        if (mark(w, near[i].vertex)) open_vertex(w, near[i].distance, near[i].vertex);
+        if (near[i].vertex < rows && mark(w, near[i].vertex))
+            open_vertex(w, graph->bits ? near[i].distance : distance_of(w, graph, near[i].vertex), near[i].vertex);
 }
 
 static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, const float *query) {
@@ -267,14 +291,16 @@ static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *resu
     if (!hits) return 0;
     for (size_t i = 0; i < w->best_count && view->originals; i++) ki_query_prefetch(view, w->best[i].vertex);
     const float norm2 = ki_query_norm2(view, w->query);
+    size_t count = 0;
     for (size_t i = 0; i < w->best_count; i++) {
         const uint32_t v = w->best[i].vertex;
-        const float d =
-            view->originals ? ki_query_distance(view, w->query, norm2, v) : ki_graph_query_result(view, &w->placed, w->best[i].distance);
-        hits[i] = (ki_hit){d, v, view->labels[v]};
+        const float d = view->originals ? ki_query_distance(view, w->query, norm2, v)
+                                        : ki_graph_query_result(view, &w->placed, w->best[i].distance);
+        /* Of a damaged vector the distance may be no number, which has no place in an order. */
+        if (!isnan(d)) hits[count++] = (ki_hit){d, v, view->labels[v]};
     }
-    ki_hits_sort(hits, w->best_count);
-    *result = (ki_walk_result){hits, ki_min_size(w->best_count, s->k), w->gave_up};
+    ki_hits_sort(hits, count);
+    *result = (ki_walk_result){hits, ki_min_size(count, s->k), w->gave_up};
     return 1;
 }
 
@@ -298,6 +324,7 @@ kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const flo
     for (size_t i = 0; i < count; i++) {
         if (!finish(&walker->walk[i], s, &results[i])) return KITH_E_NOMEM;
         counts->scanned_rows += walker->walk[i].visits;
+        counts->visited += walker->walk[i].visits;
         counts->reranked += walker->walk[i].best_count;
     }
     return KITH_OK;

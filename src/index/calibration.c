@@ -59,15 +59,23 @@ void ki_calibration_encode(const ki_calibration *calibration, unsigned char *to)
     ki_store_u64(to + bytes - HASH_BYTES, XXH3_64bits(to, bytes - HASH_BYTES));
 }
 
+/* Whether a setting's parameters are such as its plan may have. Words as they are encoded. */
+static int good_parameters(const uint32_t words[6]) {
+    const uint32_t plan = words[0], code = words[1], k = words[2], nprobe = words[4], rerank = words[5];
+    if (plan < KITH_PLAN_PLAIN || plan > KITH_PLAN_PQ || rerank > 4 * KITH_K_MAX) return 0;
+    if (plan == KITH_PLAN_IVF) return code <= KITH_SCAN_FIRST && nprobe && nprobe <= KITH_LISTS_MAX && rerank >= k;
+    if (plan < KITH_PLAN_IVF) return code <= KITH_SCAN_FIRST && nprobe <= KITH_LISTS_MAX;
+    if (code != KITH_SCAN_AUTO || (rerank && rerank < k)) return 0;
+    return plan == KITH_PLAN_PQ ? nprobe == 0 && rerank : nprobe && nprobe <= KI_CALIBRATION_EFFORT_MAX;
+}
+
 static int decode_setting(const unsigned char *from, kith_tuned *s) {
     uint32_t words[6];
     for (int i = 0; i < 6; i++) words[i] = ki_load_u32(from + 4 * i);
     const double recall = ki_load_f64(from + 24), error = ki_load_f64(from + 32), cost = ki_load_f64(from + 40);
     const double lost = ki_load_f64(from + 48);
-    if (words[0] < KITH_PLAN_PLAIN || words[0] > KITH_PLAN_IVF || words[1] > KITH_SCAN_FIRST) return 0;
     if (words[2] == 0 || words[2] > KITH_K_MAX || words[3] == 0 || words[3] > KITH_QUERIES_MAX) return 0;
-    if (words[4] > KITH_LISTS_MAX || (words[0] == KITH_PLAN_IVF && words[4] == 0)) return 0;
-    if (words[0] == KITH_PLAN_IVF && (words[5] < words[2] || words[5] > 4 * KITH_K_MAX)) return 0;
+    if (!good_parameters(words)) return 0;
     if (!(recall >= 0 && recall <= 1) || !(error >= 0 && error <= 1) || !(cost > 0 && cost < 1e18)) return 0;
     if (!(lost >= 0 && lost <= 1)) return 0;
     *s = (kith_tuned){.plan = (kith_plan)words[0],

@@ -25,7 +25,8 @@ enum {
     KI_CALIBRATION_VERSION = 1,
     KI_CALIBRATION_HEAD_BYTES = 64,
     KI_CALIBRATION_SETTING_BYTES = 56,
-    KI_CALIBRATION_SETTINGS_MAX = 8192
+    KI_CALIBRATION_SETTINGS_MAX = 8192,
+    KI_CALIBRATION_EFFORT_MAX = 1000000 /* of plans graph, hnsw and lsh, which stands where lists do */
 };
 
 typedef struct ki_calibration {
@@ -49,6 +50,11 @@ typedef enum ki_calibration_state {
 
 /* Order of C2. */
 int ki_tuned_compare(const void *a, const void *b);
+
+/* Whether two settings differ by batch and what was measured at most. */
+static inline int ki_tuned_same(const kith_tuned *a, const kith_tuned *b) {
+    return a->k == b->k && a->plan == b->plan && a->code == b->code && a->nprobe == b->nprobe && a->rerank == b->rerank;
+}
 
 size_t ki_calibration_bytes(size_t settings);
 size_t ki_calibration_settings(size_t bytes); /* the other way round */

@@ -34,6 +34,7 @@ static kith_status check_head(const ki_segment *segment, kith_error *error) {
         what = "first-level dimension";
     /* How far the basis is from orthonormal: far below 1, and a NaN here would spread into every bound. */
     if (head->level1_dim && !(head->parameter[0] >= 0 && head->parameter[0] <= 1)) what = "first-level constant";
+    if (bits && head->feature_incompat & KI_SEGMENT_FLAT_CODE) what = "features";
     if (bits && !(head->flags & KI_SEGMENT_ORIGINALS)) what = "flags";
     if (!what) return KITH_OK;
     return ki_fail(error, KITH_E_CORRUPT, "%s: the header's %s is out of range", path, what);
@@ -61,8 +62,12 @@ static kith_status view_second(kith_index *index, kith_error *error) {
     ki_view *view = &index->view;
     const ki_part_view model = ki_segment_part(s, KI_PART_SECOND_MODEL);
     const void *codes = NULL, *factors = NULL;
+    const int flat = (ki_segment_get_head(s)->feature_incompat & KI_SEGMENT_FLAT_CODE) != 0;
+    if (flat != (model.data && view->lists.count == 1))
+        return ki_fail(error, KITH_E_CORRUPT, "%s: the header's features and %s do not fit", ki_segment_path(s),
+                       ki_part_place(KI_PART_SECOND_MODEL));
     if (!model.data) return KITH_OK;
-    if (view->lists.count == 1 || !ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
+    if (!ki_second_view(model.data, (size_t)model.bytes, view->dim, &view->second))
         return ki_fail(error, KITH_E_CORRUPT, "%s: %s is no model of a code for these vectors", ki_segment_path(s),
                        ki_part_place(KI_PART_SECOND_MODEL));
     kith_status status = ki_part_of(s, KI_PART_SECOND_CODES, view->blocks, view->second.block_bytes, &codes, error);
@@ -157,10 +162,11 @@ static kith_status view_rows(kith_index *index, kith_error *error) {
     return status;
 }
 
-/* Whether an index has what the settings of a calibration use. */
+/* Whether an index has what the settings of a calibration use. Plans that it has not are passed over by the planner. */
 static int fits(const ki_calibration *calibration, const ki_view *view) {
     for (size_t i = 0; i < calibration->count; i++) {
         const kith_scan_code code = calibration->settings[i].code;
+        if (calibration->settings[i].plan == KITH_PLAN_IVF && view->lists.count == 1) return 0;
         if (code == KITH_SCAN_SECOND && view->second.spec.kind == KI_SECOND_NONE) return 0;
         if (code == KITH_SCAN_FIRST && !view->level1.blocks) return 0;
     }
@@ -169,7 +175,7 @@ static int fits(const ki_calibration *calibration, const ki_view *view) {
 
 ki_calibration_state ki_index_take_calibration(kith_index *index, const void *data, uint64_t bytes) {
     ki_calibration taken = {0};
-    if (index->view.lists.count == 1 || !index->view.originals) return KI_CALIBRATION_DAMAGED;
+    if (!index->view.originals) return KI_CALIBRATION_DAMAGED;
     const ki_calibration_state state = ki_calibration_decode(data, bytes, &taken);
     if (state != KI_CALIBRATION_GOOD) return state;
     if (!fits(&taken, &index->view)) {
@@ -209,6 +215,9 @@ static kith_status view(kith_index *index, kith_error *error) {
     kith_status status = view->dtype == KITH_B1 ? KITH_OK : view_codes(index, error);
     if (status == KITH_OK) status = view_rows(index, error);
     if (status == KITH_OK) status = ki_index_view_second_lists(index, error);
+    if (status == KITH_OK) status = ki_index_view_graph(index, error);
+    if (status == KITH_OK) status = ki_index_view_lsh(index, error);
+    if (status == KITH_OK) status = ki_index_view_hnsw(index, error);
     return status == KITH_OK ? view_calibration(index, error) : status;
 }
 
@@ -244,12 +253,14 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
         kith_index_close(index);
         return status;
     }
+    if (today.copy_hot) ki_index_copy_hot(index);
     *out = index;
     return KITH_OK;
 }
 
 void kith_index_close(kith_index *index) {
     if (!index) return;
+    ki_hot_copy_stop(index->hot);
     ki_segment_close(index->segment);
     free(index->list_first);
     free(index->list_of_block);
@@ -282,6 +293,11 @@ static void fill_info(const kith_index *index, kith_index_info *info) {
         index->view.second_lists.level.blocks ? index->view.second_lists.first[index->view.lists.count] : 0;
     info->first_level_dim = head->level1_dim;
     info->near_duplicates = index->calibration.near_duplicates;
+    info->graph_degree = index->view.graph.degree;
+    info->graph_bits = index->view.graph.bits;
+    info->hot_bytes = ki_hot_copy_bytes(index->hot);
+    info->lsh_tables = index->view.lsh.tables;
+    info->hnsw_m = index->view.hnsw.m;
     info->code_error = head->code_error;
     info->first_level_error = head->level1_error;
     if (index->view.second.spec.kind == KI_SECOND_NONE) return;

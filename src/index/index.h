@@ -5,6 +5,7 @@
 #define KI_INDEX_INDEX_H
 
 #include "index/calibration.h"
+#include "index/hot_copy.h"
 #include "view/view.h"
 #include "store/segment.h"
 
@@ -21,6 +22,7 @@ struct kith_index {
     uint32_t *list_first, *list_of_block, *super_ends; /* what view.lists points to: owned */
     uint32_t *second_list_first;                       /* and view.second_lists */
     ki_calibration calibration;                        /* count 0: none, or none that can be used */
+    ki_hot_copy *hot; /* of the graph's rows, where it was asked for; NULL: the map alone */
 };
 
 struct kith_filter {
@@ -46,6 +48,27 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
 
+/* The rows of the graph in memory of their own; NULL: not yet, or never. */
+static inline const uint8_t *ki_index_hot_rows(const kith_index *index) {
+    return index->hot ? ki_hot_copy_data(index->hot) : NULL;
+}
+
+/* ---- graph.c ----------------------------------------------------------------------------------------------------- */
+
+/* While opening. */
+kith_status ki_index_view_graph(kith_index *index, kith_error *error);
+/* Begin to copy what searches read most, before anybody else has the index: kith_open_options.copy_hot. */
+void ki_index_copy_hot(kith_index *index);
+/* Every row, and that walks can come to each. */
+kith_status ki_index_check_graph(const kith_index *index, kith_pool *pool, kith_progress_fn progress,
+                                 void *progress_context, kith_error *error);
+
+/* ---- hnsw.c ------------------------------------------------------------------------------------------------------ */
+
+/* After codes and rows. */
+kith_status ki_index_view_hnsw(kith_index *index, kith_error *error);
+kith_status ki_index_check_hnsw(const kith_index *index, kith_error *error);
+
 /* ---- lists.c: while opening -------------------------------------------------------------------------------------- */
 
 /* The section of exactly count x size bytes. */
@@ -54,5 +77,12 @@ kith_status ki_part_of(const ki_segment *segment, uint32_t kind, uint64_t count,
 kith_status ki_index_view_lists(kith_index *index, kith_error *error);
 /* After lists, codes and originals. */
 kith_status ki_index_view_second_lists(kith_index *index, kith_error *error);
+
+/* ---- lsh.c ------------------------------------------------------------------------------------------------------- */
+
+/* After originals. */
+kith_status ki_index_view_lsh(kith_index *index, kith_error *error);
+/* What checksums cannot see. */
+kith_status ki_index_check_lsh(const kith_index *index, kith_error *error);
 
 #endif

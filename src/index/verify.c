@@ -191,6 +191,7 @@ static kith_status check_meaning(const kith_index *index, kith_error *error) {
     if (status == KITH_OK && index->has_names)
         status = check_ends(index, KI_PART_NAME_ENDS, index->name_ends, index->name_size, 1, error);
     if (status == KITH_OK && index->view.dtype != KITH_B1) status = check_vectors(index, error);
+    if (status == KITH_OK) status = ki_index_check_lsh(index, error);
     return status;
 }
 
@@ -199,6 +200,8 @@ kith_status kith_index_check(const kith_index *index, kith_pool *pool, kith_prog
     if (!index) return ki_fail(error, KITH_E_ARG, "kith_index_check: index is NULL");
     kith_status status = ki_segment_verify(index->segment, pool, progress, progress_context, error);
     if (status == KITH_OK) status = check_meaning(index, error);
+    if (status == KITH_OK) status = ki_index_check_graph(index, pool, progress, progress_context, error);
+    if (status == KITH_OK) status = ki_index_check_hnsw(index, error);
     if (status == KITH_OK && ki_segment_damaged(index->segment))
         status =
             ki_fail(error, KITH_E_CORRUPT, "%s: was changed while it was checked", ki_segment_path(index->segment));

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <string.h>
+#include <xxhash.h>
 
 static kith_status encode(ki_ivf *ivf, ki_ivf_worker *w, size_t query) {
     const ki_view *view = ivf->view;
@@ -198,10 +199,19 @@ static size_t heed_filter(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct ro
     return pick_seeds(ivf, w, row, probe);
 }
 
+/* Lists that a query probes, were it like all others. Which probe one less does not depend on company or tier. */
+static size_t lists_for(const ki_ivf *ivf, size_t query) {
+    const double fewer = ivf->search->fewer;
+    if (!(fewer > 0) || ivf->nprobe < 2) return ivf->nprobe;
+    const size_t bytes = 4 * ivf->view->full.quads;
+    const uint64_t drawn = XXH3_64bits(ivf->bytes + query * bytes, bytes) >> 11;
+    return ivf->nprobe - ((double)drawn * 0x1p-53 < fewer);
+}
+
 static void choose_best(ki_ivf *ivf, ki_ivf_worker *w, size_t query, struct row *row, ki_counts *counts) {
     const size_t careful = ki_min_size(ivf->search->careful.nprobe, ivf->probe_stride);
     ki_probe *probe = ivf->probe + query * ivf->probe_stride;
-    size_t picked = pick_lists(ivf, w, row, ivf->nprobe, probe);
+    size_t picked = pick_lists(ivf, w, row, lists_for(ivf, query), probe);
     ivf->statistic[query] = ki_query_statistic(ivf->view, best_score(ivf, query, probe, picked), ivf->code[query].b);
     ivf->thin[query] = 0;
     if (careful > ivf->nprobe && ivf->statistic[query] < ivf->search->careful.below) {
@@ -222,6 +232,17 @@ static void score_level(const ki_ivf *ivf, ki_ivf_worker *w, const ki_panel *pan
     ki_ivf_score(ivf, w, panel, level, 0, level->blocks, to);
 }
 
+/* There is one list, and nothing to choose (V7). */
+static kith_status choose_all(ki_ivf *ivf, size_t first, size_t count) {
+    for (size_t query = first; query < first + count; query++) {
+        ivf->probe[query * ivf->probe_stride] = (ki_probe){0, 0};
+        ivf->probes[query] = 1;
+        ivf->thin[query] = 0;
+        ivf->statistic[query] = 0;
+    }
+    return KITH_OK;
+}
+
 /* Code a panel of queries. Where lists are chosen in one level, choose; in two, only which supers they visit. */
 static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, size_t step, unsigned count,
                                 ki_counts *counts) {
@@ -232,6 +253,7 @@ static kith_status choose_panel(ki_ivf *ivf, ki_ivf_worker *w, size_t first, siz
         const kith_status status = encode(ivf, w, query[i] = (uint32_t)(first + i));
         if (status != KITH_OK) return status;
     }
+    if (ivf->strip_blocks) return choose_all(ivf, first, count);
     ki_ivf_pack(ivf, w, 1, query, count, &panel);
     if (ivf->visits) {
         score_level(ivf, w, &panel, &ivf->supers.level);

@@ -190,12 +190,20 @@ static int take_probed(ki_ivf *ivf) {
     return ivf->probed != NULL;
 }
 
+/* So long that a strip's codes stay in the L2 cache while panels of queries meet them. */
+static size_t strip_blocks(const ki_view *view) {
+    enum { STRIP_BYTES = 192 << 10 };
+    if (view->lists.count > 1) return 0;
+    return STRIP_BYTES / (view->second.block_bytes + KI_FACTORS * sizeof(float)) + 1;
+}
+
 kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *queries, size_t stride, size_t count) {
     const ki_view *view = search->view;
     const int second_code = search->code == KITH_SCAN_SECOND;
     ivf->search = search;
     ivf->view = view;
     ivf->level = level_of(search);
+    ivf->strip_blocks = strip_blocks(view);
     ivf->coarse_first = search->code == KITH_SCAN_FIRST && view->lists.coarse_first.blocks != 0;
     ivf->tile = ki_tile();
     ivf->pick = ki_pick();
@@ -229,6 +237,11 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     for (unsigned i = 0; i < ivf->workers; i++)
         if (!take_worker(ivf, &ivf->worker[i])) return KITH_E_NOMEM;
     return KITH_OK;
+}
+
+size_t ki_ivf_lists(const ki_ivf *ivf) {
+    if (!ivf->strip_blocks) return ivf->view->lists.count;
+    return (ivf->view->blocks + ivf->strip_blocks - 1) / ivf->strip_blocks;
 }
 
 size_t ki_ivf_step(const ki_ivf *ivf) {

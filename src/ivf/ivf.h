@@ -26,6 +26,9 @@
  *     for a threshold, and is left to the caller to be searched exactly. Where its lists hold more than their share, as
  *     many are left out as that makes needless.
  *
+ * V7. An index of one list (plan pq) is scanned by its second code alone: what stands for lists are strips of its
+ *     blocks, all of which every query probes.
+ *
  * A ki_ivf serves one search at a time; its steps take pieces of distinct workers side by side. */
 #ifndef KI_IVF_IVF_H
 #define KI_IVF_IVF_H
@@ -46,6 +49,7 @@ typedef struct ki_ivf_search {
     kith_scan_code code;      /* INT8, SECOND, FIRST or ROWS */
     int first_lists_only;     /* leave second lists out: what is found must lie in the probed lists */
     size_t k, nprobe, rerank; /* rerank >= k */
+    double fewer;             /* the share of queries that probe one list less; which, their codes decide */
     size_t round_bytes;       /* what a round's queries may take, about; 0: as much as is good for speed */
     ki_careful careful;
     const uint64_t *allowed; /* bit per position, or NULL */
@@ -79,6 +83,9 @@ int ki_ivf_is_thin(const ki_ivf *ivf, size_t query);
 
 /* After all have chosen. */
 void ki_ivf_group(ki_ivf *ivf);
+
+/* Lists to scan, or strips (V7). */
+size_t ki_ivf_lists(const ki_ivf *ivf);
 
 /* Lists first..end. OK or the stop status. */
 kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts);

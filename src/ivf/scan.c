@@ -184,17 +184,25 @@ static void scan_second(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsi
     }
 }
 
-/* The vectors of a list, and those whose second list it is. */
+/* The vectors of a list, and those whose second list it is; or those of a strip. */
 static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
     const ki_lists *lists = &ivf->view->lists;
     const ki_second_lists *second_lists = ivf->second_lists;
+    span[1] = (struct span){0};
+    if (ivf->strip_blocks) {
+        const size_t first = list * ivf->strip_blocks, end = ki_min_size(first + ivf->strip_blocks, ivf->view->blocks);
+        const uint64_t left = ivf->view->rows - first * KI_BLOCK;
+        span[0] = (struct span){
+            ivf->level, first, end, (uint32_t)(first * KI_BLOCK), (uint32_t)ki_min_u64(left, (end - first) * KI_BLOCK),
+            NULL};
+        return;
+    }
     span[0] = (struct span){ivf->level,
                             lists->first_block[list],
                             lists->first_block[list + 1],
                             lists->first_row[list],
                             lists->first_row[list + 1] - lists->first_row[list],
                             NULL};
-    span[1] = (struct span){0};
     if (second_lists)
         span[1] = (struct span){&second_lists->level,
                                 second_lists->first_block[list],
@@ -208,12 +216,12 @@ static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
 static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
     const int second = ivf->search->code == KITH_SCAN_SECOND;
     const size_t width = second ? ki_min_size(ivf->view->second.width, KI_PANEL_MAX) : ivf->tile->width;
-    const size_t pairs = ivf->pair_first[list + 1] - ivf->pair_first[list];
+    const size_t pairs = ki_ivf_end_pair(ivf, list) - ki_ivf_first_pair(ivf, list);
     const size_t all = ivf->pair_first[ivf->view->lists.count];
     struct span span[2];
     spans_of(ivf, list, span);
     for (size_t done = 0; done < pairs && span[0].count + span[1].count; done += width) {
-        const size_t at = ivf->pair_first[list] + done, next = at + ki_min_size(width, pairs - done);
+        const size_t at = ki_ivf_first_pair(ivf, list) + done, next = at + ki_min_size(width, pairs - done);
         const ki_pair *pair = ivf->pair + at;
         if (!second) expect(ivf, w, ivf->pair + next, ki_min_size(width, all - next));
         (second ? scan_second : scan_tiles)(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span);
@@ -222,14 +230,14 @@ static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
 
 static void count_list(const ki_ivf *ivf, size_t list, ki_counts *counts) {
     const int second = ivf->search->code == KITH_SCAN_SECOND;
-    const size_t pairs = ivf->pair_first[list + 1] - ivf->pair_first[list];
+    const size_t pairs = ki_ivf_end_pair(ivf, list) - ki_ivf_first_pair(ivf, list);
     const size_t bytes = second ? ivf->view->second.block_bytes : ivf->level->quads * KI_QUAD_BYTES;
     struct span span[2];
     spans_of(ivf, list, span);
     const size_t blocks = span[0].end_block - span[0].first_block + span[1].end_block - span[1].first_block;
     counts->scanned_bytes += pairs * blocks * (bytes + KI_FACTORS * sizeof(float));
     counts->scanned_rows += pairs * (span[0].count + span[1].count);
-    counts->probed_lists += pairs;
+    if (!ivf->strip_blocks) counts->probed_lists += pairs;
 }
 
 kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts) {
@@ -238,9 +246,9 @@ kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, 
     size_t scanned = 0;
     if (ivf->search->code == KITH_SCAN_ROWS) return ki_ivf_scan_rows(ivf, worker, first, end, counts);
     for (size_t list = first; list < end; list++) {
-        if (ivf->pair_first[list] == ivf->pair_first[list + 1]) continue;
-        const kith_status status =
-            scanned++ % LISTS_BETWEEN_POLLS ? KITH_OK : ki_limits_reached(&ivf->search->limits, worker);
+        if (ki_ivf_first_pair(ivf, list) == ki_ivf_end_pair(ivf, list)) continue;
+        const int poll = scanned++ % LISTS_BETWEEN_POLLS == 0 || ivf->strip_blocks;
+        const kith_status status = poll ? ki_limits_reached(&ivf->search->limits, worker) : KITH_OK;
         if (status != KITH_OK) return status;
         scan_list(ivf, &ivf->worker[worker], list);
         count_list(ivf, list, counts);

@@ -79,6 +79,7 @@ struct ki_ivf {
     size_t visits;          /* supers that a query looks into; 0: it looks at all centroids */
     size_t row_blocks;      /* most blocks that those touch */
     size_t step;            /* queries that choose together */
+    size_t strip_blocks;    /* V7; 0: there are lists */
     float *inverse, *norm2; /* ki_query_inverse(), ki_query_norm2() */
     float *statistic;
     uint32_t *probes; /* count: lists that each query probes */
@@ -101,6 +102,14 @@ struct ki_ivf {
 
 static inline const float *ki_ivf_query(const ki_ivf *ivf, size_t query) {
     return ivf->queries + query * ivf->stride;
+}
+
+/* The pairs of a list, or of a strip: all of them. */
+static inline size_t ki_ivf_first_pair(const ki_ivf *ivf, size_t list) {
+    return ivf->pair_first[ivf->strip_blocks ? 0 : list];
+}
+static inline size_t ki_ivf_end_pair(const ki_ivf *ivf, size_t list) {
+    return ivf->pair_first[ivf->strip_blocks ? 1 : list + 1];
 }
 
 /* The blocks of centroids that hold those of a super: the first, and one after the last. An empty super, which a

@@ -85,6 +85,7 @@ static kith_search_options search_options(struct join *join) {
     options.target_recall = o->target_recall;
     options.nprobe = o->nprobe;
     options.rerank = o->rerank;
+    options.effort = o->effort;
     options.code = o->code;
     options.cancelled = o->progress ? poll_cancelled : NULL;
     options.cancelled_context = join;

@@ -16,7 +16,7 @@ enum { BATCH_MOST = 16384 };
 
 /* All that a plan's choice and the output depend on, without padding: hashed as bytes. */
 struct fingerprint {
-    uint64_t k, format, plan, nprobe, rerank, code, filter, filtered, batch, self, rows, dim, dtype, id_kind;
+    uint64_t k, format, plan, nprobe, rerank, effort, code, filter, filtered, batch, self, rows, dim, dtype, id_kind;
     double target_recall;
     char version[24];
 };
@@ -91,6 +91,7 @@ static void set_hashes(ki_join_request *request) {
     f.plan = o->plan;
     f.nprobe = o->nprobe;
     f.rerank = o->rerank;
+    f.effort = o->effort;
     f.code = o->code;
     f.target_recall = o->target_recall;
     f.filtered = filter != NULL;

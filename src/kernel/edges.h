@@ -3,13 +3,14 @@
  * What a walk over a graph computes at each vertex: the estimates of its neighbours, by table lookups as in pq_scan.h,
  * and its own product. Codes are those of a graph's row (view/graph.h).
  *
- * A query's coordinates become whole numbers z in -limit..limit, limit = KI_EDGES_Z / ceil(width / 1024). Table entry p
- * (0..15) of dimensions 4g..4g+3 is 4*31 + the sum of z_i where bit i of p is set and of -z_i where it is not. The
+ * A query's coordinates become whole numbers z in -limit..limit, limit = KI_EDGES_Z / ceil(width / 2048). Table entry p
+ * (0..15) of dimensions 4g..4g+3 is 4*15 + the sum of z_i where bit i of p is set and of -z_i where it is not. The
  * tables of a step of 16 dimensions are 64 bytes: those of dimensions 0.., 4.., 8.. and 12.. of it.
  *
- * E1. The sum of a plane is at most 65535, and exact: width is at most 4096.
+ * E1. Two entries sum to 255 at most, so that a byte holds them. What is left of a plane's entries without their 60s fits
+ *     16 bits with a sign, so that sums may be taken modulo 2^16. Width is at most 4096.
  * E2. estimate is, for neighbour n of `blocks` * 16,
- *         s = (sum over planes b of 2^b * entries) - offset, a whole number below 2^24,
+ *         s = sum over planes b of 2^b * (entries - 60 each), a whole number below 2^20,
  *         out[n] = fma(mul[n], fl(s * unit), fl(base + add[n])),
  *     the same bits on every tier. The result has bit n where out[n] < below.
  * E3. dot is the exact sum of x[i] * q[i], count a multiple of 16; the caller sees to it that it fits.
@@ -22,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { KI_EDGES_Z = 31, KI_EDGES_STEP_BYTES = 64, KI_EDGES_MAX = 64, KI_EDGES_BIAS = 124 };
+enum { KI_EDGES_Z = 15, KI_EDGES_STEP_BYTES = 64, KI_EDGES_MAX = 64, KI_EDGES_BIAS = 60 };
 
 /* The neighbours of one vertex, and a query. */
 typedef struct ki_edges {
@@ -30,13 +31,17 @@ typedef struct ki_edges {
     const float *add, *mul;
     size_t steps;            /* of 16 dimensions */
     unsigned blocks, planes; /* 16 neighbours each, at most 4; 1..4 */
-    int32_t offset;          /* KI_EDGES_BIAS * 4 * steps * (2^planes - 1) */
     float unit, base, below;
 } ki_edges;
 
 typedef struct ki_edges_kernels {
-    /* The tables of `steps` steps of whole numbers z. */
-    void (*table)(const int8_t *z, size_t steps, uint8_t *table);
+    /* The greatest magnitude of `count` floats, a multiple of 16. */
+    float (*largest)(const float *x, size_t count);
+    /* to[i] = x[i] * inverse rounded to the nearest whole number, ties to even, which fits 16 bits; count a multiple of
+     * 16. */
+    void (*wide)(const float *x, float inverse, size_t count, int16_t *to);
+    /* The tables of z[i] = x[i] * inverse, rounded likewise, of `steps` steps. */
+    void (*table)(const float *x, float inverse, size_t steps, uint8_t *table);
     uint64_t (*estimate)(const ki_edges *edges, float *out);
     int32_t (*dot)(const int8_t *x, const int16_t *q, size_t count);
     /* The place of the least of `count` floats, 1.., of equal ones the first; none is a NaN. Readable up to a multiple of

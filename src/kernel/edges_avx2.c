@@ -43,8 +43,9 @@ INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *
 #pragma GCC unroll 4
         for (unsigned i = 0; i < count; i++) {
             const __m256i c = load(codes + i * block_bytes);
-            add_bytes(&sums[i], _mm256_shuffle_epi8(low, _mm256_and_si256(c, nibble)));
-            add_bytes(&sums[i], _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble)));
+            const __m256i first = _mm256_shuffle_epi8(low, _mm256_and_si256(c, nibble));
+            const __m256i second = _mm256_shuffle_epi8(high, _mm256_and_si256(_mm256_srli_epi16(c, 4), nibble));
+            add_bytes(&sums[i], _mm256_add_epi8(first, second));
         }
     }
 }
@@ -53,11 +54,12 @@ INLINE __m128i fold(__m256i v) {
     return _mm_add_epi16(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
-/* Add 2^plane times the sums of a block to its 16 totals. */
-INLINE void add_totals(const struct sums *sums, unsigned plane, __m256i totals[2]) {
+/* Add 2^plane times the sums of a block, less the 60s (E1), to its 16 totals. */
+INLINE void add_totals(const struct sums *sums, size_t steps, unsigned plane, __m256i totals[2]) {
+    const __m128i less = _mm_set1_epi16((short)(uint16_t)(KI_EDGES_BIAS * 4 * steps));
     const __m128i odd = fold(sums->odd), even = _mm_sub_epi16(fold(sums->words), _mm_slli_epi16(odd, 8));
-    const __m256i a = _mm256_cvtepu16_epi32(_mm_unpacklo_epi16(even, odd));
-    const __m256i b = _mm256_cvtepu16_epi32(_mm_unpackhi_epi16(even, odd));
+    const __m256i a = _mm256_cvtepi16_epi32(_mm_sub_epi16(_mm_unpacklo_epi16(even, odd), less));
+    const __m256i b = _mm256_cvtepi16_epi32(_mm_sub_epi16(_mm_unpackhi_epi16(even, odd), less));
     totals[0] = _mm256_add_epi32(totals[0], _mm256_slli_epi32(a, (int)plane));
     totals[1] = _mm256_add_epi32(totals[1], _mm256_slli_epi32(b, (int)plane));
 }
@@ -76,12 +78,12 @@ INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned first, unsigned coun
     const uint8_t *codes = e->codes + first * block_bytes;
     __m256i totals[2][2];
     uint64_t mask = 0;
-    for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_set1_epi32(-e->offset);
+    for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_setzero_si256();
     for (unsigned b = 0; b < planes; b++, codes += plane_bytes) {
         struct sums sums[2];
         sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
 #pragma GCC unroll 2
-        for (unsigned i = 0; i < count; i++) add_totals(&sums[i], b, totals[i]);
+        for (unsigned i = 0; i < count; i++) add_totals(&sums[i], e->steps, b, totals[i]);
     }
 #pragma GCC unroll 2
     for (unsigned i = 0; i < count; i++) {
@@ -101,17 +103,60 @@ TARGET static uint64_t estimate_avx2(const ki_edges *e, float *out) {
     return mask;
 }
 
-/* Entries of one group: signs of its four numbers as the sixteen patterns have them. */
-TARGET static void table_avx2(const int8_t *z, size_t steps, uint8_t *table) {
-    const __m128i s0 = _mm_set1_epi16(0x01ff), s1 = _mm_set1_epi32(0x0101ffff);
-    const __m128i s2 = _mm_set1_epi64x(0x01010101ffffffff), s3 = _mm_set_epi64x(0x0101010101010101, -1);
-    for (size_t group = 0; group < 4 * steps; group++, z += 4, table += 16) {
-        const __m128i a = _mm_add_epi8(_mm_sign_epi8(_mm_set1_epi8(z[0]), s0), _mm_sign_epi8(_mm_set1_epi8(z[1]), s1));
-        const __m128i b = _mm_add_epi8(_mm_sign_epi8(_mm_set1_epi8(z[2]), s2), _mm_sign_epi8(_mm_set1_epi8(z[3]), s3));
-        const __m128i sum = _mm_add_epi8(_mm_add_epi8(a, b), _mm_set1_epi8(KI_EDGES_BIAS));
-        _mm_storeu_si128((__m128i *)(void *)table, sum);
+/* ---- A query ----------------------------------------------------------------------------------------------------- */
+
+INLINE float greatest_of(__m256 v) {
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_permute_ps(m, 0x4e));
+    m = _mm_max_ps(m, _mm_permute_ps(m, 0xb1));
+    return _mm_cvtss_f32(m);
+}
+
+TARGET static float largest_avx2(const float *x, size_t count) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    __m256 most = _mm256_setzero_ps();
+    for (size_t i = 0; i < count; i += LANES)
+        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)));
+    return greatest_of(most);
+}
+
+/* Sixteen floats as whole numbers, in order. */
+INLINE __m256i whole_of(const float *x, __m256 inverse) {
+    const __m256i a = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), inverse));
+    const __m256i b = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + LANES), inverse));
+    return _mm256_permute4x64_epi64(_mm256_packs_epi32(a, b), 0xd8);
+}
+
+TARGET static void wide_avx2(const float *x, float inverse, size_t count, int16_t *to) {
+    for (size_t i = 0; i < count; i += 16)
+        _mm256_storeu_si256((__m256i *)(void *)(to + i), whole_of(x + i, _mm256_set1_ps(inverse)));
+}
+
+/* Byte i of each group of four in all sixteen bytes of its table, with the signs that the patterns give it. Two groups at
+ * a time. */
+TARGET static void table_avx2(const float *x, float inverse, size_t steps, uint8_t *table) {
+    const __m256i s0 = _mm256_set1_epi16(0x01ff), s1 = _mm256_set1_epi32(0x0101ffff);
+    const __m256i s2 = _mm256_set1_epi64x(0x01010101ffffffff);
+    const __m256i s3 = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0101010101010101, -1));
+    const __m256i bias = _mm256_set1_epi8(KI_EDGES_BIAS);
+    for (size_t s = 0; s < steps; s++, x += 16, table += KI_EDGES_STEP_BYTES) {
+        const __m256i words = whole_of(x, _mm256_set1_ps(inverse));
+        const __m128i z = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+        const __m256i both = _mm256_broadcastsi128_si256(z);
+#pragma GCC unroll 2
+        for (int pair = 0; pair < 2; pair++) {
+            const __m256i at = _mm256_setr_m128i(_mm_set1_epi8((char)(8 * pair)), _mm_set1_epi8((char)(8 * pair + 4)));
+            const __m256i one = _mm256_set1_epi8(1), two = _mm256_set1_epi8(2), three = _mm256_set1_epi8(3);
+            __m256i sum = _mm256_add_epi8(bias, _mm256_sign_epi8(_mm256_shuffle_epi8(both, at), s0));
+            sum = _mm256_add_epi8(sum, _mm256_sign_epi8(_mm256_shuffle_epi8(both, _mm256_add_epi8(at, one)), s1));
+            sum = _mm256_add_epi8(sum, _mm256_sign_epi8(_mm256_shuffle_epi8(both, _mm256_add_epi8(at, two)), s2));
+            sum = _mm256_add_epi8(sum, _mm256_sign_epi8(_mm256_shuffle_epi8(both, _mm256_add_epi8(at, three)), s3));
+            _mm256_storeu_si256((__m256i *)(void *)(table + 32 * pair), sum);
+        }
     }
 }
+
+/* ---- Products and places ----------------------------------------------------------------------------------------- */
 
 TARGET static int32_t dot_avx2(const int8_t *x, const int16_t *q, size_t count) {
     __m256i a = _mm256_setzero_si256(), b = a;
@@ -158,7 +203,7 @@ TARGET static size_t least_avx2(const float *values, size_t count) {
 
 void ki_edges_fill_avx2(uint32_t features, ki_edges_kernels *table) {
     if (!(features & KI_AVX2)) return;
-    *table = (ki_edges_kernels){table_avx2, estimate_avx2, dot_avx2, least_avx2};
+    *table = (ki_edges_kernels){largest_avx2, wide_avx2, table_avx2, estimate_avx2, dot_avx2, least_avx2};
 }
 
 #else

@@ -12,6 +12,7 @@
 #include "kernel/pq_scan.h"
 #include "kernel/project.h"
 #include "kernel/residual.h"
+#include "kernel/row_dot.h"
 #include "kernel/tile.h"
 #include "kernel/unpack.h"
 
@@ -26,6 +27,7 @@ static struct kernels {
     ki_pq_kernels pq;
     ki_edges_kernels edges;
     ki_residual_kernels residual;
+    ki_row_dot_kernels row_dot;
     ki_unpack_fn unpack;
 } process;
 
@@ -39,6 +41,7 @@ static void fill_process(void) {
     ki_pq_fill(features, &process.pq);
     ki_edges_fill(features, &process.edges);
     ki_residual_fill(features, &process.residual);
+    ki_row_dot_fill(features, &process.row_dot);
     process.unpack = ki_unpack_fill(features);
 }
 
@@ -82,4 +85,8 @@ const ki_edges_kernels *ki_edges_kernel(void) {
 
 const ki_residual_kernels *ki_residual(void) {
     return &kernels()->residual;
+}
+
+const ki_row_dot_kernels *ki_row_dot(void) {
+    return &kernels()->row_dot;
 }

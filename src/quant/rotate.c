@@ -2,6 +2,7 @@
 #include "quant/rotate.h"
 
 #include "base/rng.h"
+#include "cpu/cpu.h"
 
 #include <math.h>
 #include <string.h>
@@ -58,11 +59,80 @@ static void transform(float *x, size_t n) {
             }
 }
 
-void ki_rotate(const uint8_t *signs, size_t n, float *x) {
-    size_t part = 8;
-    while (part * 2 <= n) part *= 2;
+static void rotate(const uint8_t *signs, size_t n, size_t part, float *x) {
     for (unsigned round = 0; round < KI_ROTATE_ROUNDS; round++, signs += n / 8) {
         flip(signs, n, x);
         transform(round % 2 ? x + (n - part) : x, part);
     }
+}
+
+/* The same sums and differences, eight at a time. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define TARGET __attribute__((target("avx2")))
+
+TARGET static void flip_wide(const uint8_t *signs, size_t n, float *x) {
+    const __m256i bits = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128), top = _mm256_set1_epi32(INT32_MIN);
+    for (size_t j = 0; j < n; j += 8) {
+        const __m256i set = _mm256_and_si256(bits, _mm256_set1_epi32(signs[j / 8]));
+        const __m256i sign = _mm256_and_si256(_mm256_cmpeq_epi32(set, bits), top);
+        _mm256_storeu_ps(x + j, _mm256_xor_ps(_mm256_loadu_ps(x + j), _mm256_castsi256_ps(sign)));
+    }
+}
+
+/* The steps of distance 1, 2 and 4: a sum where an element is the first of its pair, a difference where it is not. */
+TARGET static void transform_eights(float *x, size_t n, float factor) {
+    const __m256 one = _mm256_setr_ps(0, -0.0f, 0, -0.0f, 0, -0.0f, 0, -0.0f);
+    const __m256 two = _mm256_setr_ps(0, 0, -0.0f, -0.0f, 0, 0, -0.0f, -0.0f);
+    const __m256 four = _mm256_setr_ps(0, 0, 0, 0, -0.0f, -0.0f, -0.0f, -0.0f);
+    for (size_t j = 0; j < n; j += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_loadu_ps(x + j), _mm256_set1_ps(factor));
+        v = _mm256_add_ps(_mm256_moveldup_ps(v), _mm256_xor_ps(_mm256_movehdup_ps(v), one));
+        v = _mm256_add_ps(_mm256_permute_ps(v, 0x44), _mm256_xor_ps(_mm256_permute_ps(v, 0xee), two));
+        v = _mm256_add_ps(_mm256_permute2f128_ps(v, v, 0x00), _mm256_xor_ps(_mm256_permute2f128_ps(v, v, 0x11), four));
+        _mm256_storeu_ps(x + j, v);
+    }
+}
+
+/* Two steps at a time while there are two, so that elements are read and written half as often. */
+TARGET static void transform_wide(float *x, size_t n) {
+    transform_eights(x, n, 1 / sqrtf((float)n));
+    size_t distance = 8;
+    for (; 4 * distance <= n; distance *= 4)
+        for (size_t j = 0; j < n; j += 4 * distance)
+            for (size_t i = j; i < j + distance; i += 8) {
+                const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + distance);
+                const __m256 c = _mm256_loadu_ps(x + i + 2 * distance), d = _mm256_loadu_ps(x + i + 3 * distance);
+                const __m256 e = _mm256_add_ps(a, b), f = _mm256_sub_ps(a, b);
+                const __m256 g = _mm256_add_ps(c, d), h = _mm256_sub_ps(c, d);
+                _mm256_storeu_ps(x + i, _mm256_add_ps(e, g));
+                _mm256_storeu_ps(x + i + distance, _mm256_add_ps(f, h));
+                _mm256_storeu_ps(x + i + 2 * distance, _mm256_sub_ps(e, g));
+                _mm256_storeu_ps(x + i + 3 * distance, _mm256_sub_ps(f, h));
+            }
+    for (size_t i = 0; distance < n && i < distance; i += 8) {
+        const __m256 a = _mm256_loadu_ps(x + i), b = _mm256_loadu_ps(x + i + distance);
+        _mm256_storeu_ps(x + i, _mm256_add_ps(a, b));
+        _mm256_storeu_ps(x + i + distance, _mm256_sub_ps(a, b));
+    }
+}
+
+TARGET static void rotate_wide(const uint8_t *signs, size_t n, size_t part, float *x) {
+    for (unsigned round = 0; round < KI_ROTATE_ROUNDS; round++, signs += n / 8) {
+        flip_wide(signs, n, x);
+        transform_wide(round % 2 ? x + (n - part) : x, part);
+    }
+}
+#endif
+
+void ki_rotate(const uint8_t *signs, size_t n, float *x) {
+    size_t part = 8;
+    while (part * 2 <= n) part *= 2;
+#if defined(__x86_64__)
+    if (ki_cpu_features() & KI_AVX2) {
+        rotate_wide(signs, n, part, x);
+        return;
+    }
+#endif
+    rotate(signs, n, part, x);
 }

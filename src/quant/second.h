@@ -35,6 +35,9 @@ kith_status ki_second_parse(const char *text, size_t dim, ki_second_spec *spec, 
 /* The text of a spec, as parsed. */
 void ki_second_text(const ki_second_spec *spec, char text[32]);
 
+/* The text of the code that an index of codes has where none is named. */
+void ki_second_default(size_t dim, char text[32]);
+
 /* A model ready for use: borrowed bytes. */
 typedef struct ki_second {
     ki_second_spec spec;

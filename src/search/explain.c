@@ -29,6 +29,7 @@ static void tell_counts(const kith_scratch *scratch, kith_explain *e) {
         e->level1_survivors += counts->level1_survivors;
         e->candidates += counts->candidates;
         e->reranked += counts->reranked;
+        e->visited += counts->visited;
         for (int s = 0; s < KITH_STAGES; s++) e->stage_ns[s] += counts->stage_ns[s];
     }
 }

@@ -28,6 +28,14 @@ int ki_job_check(ki_job *job, size_t first, size_t count, const float *rows, siz
     return 1;
 }
 
+const float *ki_job_floats(const ki_job *job, size_t first, size_t *stride) {
+    const uint8_t *from = (const uint8_t *)job->queries->data + first * job->stride;
+    if (job->queries->dtype != KITH_F32 || job->stride % sizeof(float) || (uintptr_t)from % _Alignof(float))
+        return NULL;
+    *stride = job->stride / sizeof(float);
+    return (const float *)(const void *)from;
+}
+
 int ki_job_load(ki_job *job, size_t first, size_t count, void *to) {
     const ki_view *view = &job->index->view;
     const size_t row = view->dtype == KITH_B1 ? view->row_bytes : view->dim * sizeof(float);

@@ -6,6 +6,7 @@
 #ifndef KI_SEARCH_JOB_H
 #define KI_SEARCH_JOB_H
 
+#include "graph/graph.h"
 #include "quant/row_check.h"
 #include "search/planner.h"
 #include "search/scratch.h"
@@ -22,9 +23,12 @@ typedef struct ki_job {
     const struct ki_plan_row *row; /* the plan that runs (plans.h) */
     ki_answer answer;              /* of the planner, where it was asked */
     ki_flat_search search;
-    ki_ivf_search ivf; /* plan IVF, or what seeds the thresholds of an exact plan */
-    int levels;        /* plan IVF by exact scans of the probed lists (KITH_SCAN_LEVELS): the ivf rounds seed them */
-    uint32_t *poor;    /* queries that their lists left with too few results, or that are thin (ivf.h V6) */
+    ki_ivf_search ivf;     /* plan IVF, or what seeds the thresholds of an exact plan */
+    ki_graph_search graph; /* plan GRAPH */
+    ki_lsh_search lsh;     /* plan LSH */
+    size_t hnsw_ef;        /* plan HNSW */
+    int levels;     /* plan IVF by exact scans of the probed lists (KITH_SCAN_LEVELS): the ivf rounds seed them */
+    uint32_t *poor; /* queries that their lists left with too few results, or that are thin (ivf.h V6) */
     atomic_size_t poor_count;
     int seeded; /* scratch->shared holds thresholds of the queries at work */
     uint64_t *ids;
@@ -49,6 +53,9 @@ static inline size_t ki_job_query(const ki_job *job, size_t i) {
 
 /* Check float rows, which are queries first..first+count; false: one was refused, and noted. */
 int ki_job_check(ki_job *job, size_t first, size_t count, const float *rows, size_t stride);
+
+/* Queries from `first` on, where they are floats that can be read as they lie, *stride floats apart; else NULL. */
+const float *ki_job_floats(const ki_job *job, size_t first, size_t *stride);
 
 /* Convert and check queries first..first+count into floats (bits: bytes). */
 int ki_job_load(ki_job *job, size_t first, size_t count, void *to);

@@ -6,8 +6,11 @@
  *     tenth at most) are taken: what unprobed lists hold of the neighbours grows with k. What is lost for want of
  *     candidates shrinks with it, as 1/sqrt(k): that part of the measured loss is scaled. A k beyond the largest
  *     measured one is searched exactly. The cost of another batch size is interpolated over its logarithm.
- * P2. A setting is expected to reach a target when its measured recall does so by 1.5 standard errors, at most half of
- *     what the target leaves: the cheapest of many settings is chosen, so that errors would otherwise be picked.
+ *     Between two calibrated k an effort and its cost are powers of k, each measured at both.
+ * P2. A setting is expected to reach a target when its measured recall does so by half a standard error, at most half of
+ *     what the target leaves. All settings are measured with the same queries and err alike, so that choosing the
+ *     cheapest of many picks few errors; and what is promised is the target, not more. With a filter, whose settings
+ *     are told from those without, by one and a half.
  * P3. With a filter that lets a share f through at random, the k nearest of what is allowed have ranks up to about k/f
  *     among all: the lists that hold the k/f nearest of all hold them. So the settings of a calibrated k of at least
  *     k/f are taken; beyond the largest, lists grow in proportion. Candidates are counted among the allowed, of which
@@ -16,9 +19,15 @@
  *     (KITH_SCAN_LEVELS), which do not tell what they met, are left out. In place of codes the vectors themselves
  *     may be scanned (KITH_SCAN_ROWS), which loses nothing for want of candidates: not measured, but told from what
  *     was.
- * P4. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
+ *     Walks pass through all vertices and end by the k-th nearest of what is allowed: they are as those for k/f
+ *     neighbours. One that comes to little of that gives up when it has cost what the exact plan does, which then
+ *     answers.
+ * P4. A target is met, not overshot: between two settings that differ by lists or by effort alone, recall and cost are
+ *     interpolated, and the setting in between that just reaches the target competes. Where lists are few, some queries
+ *     probe one more than others.
+ * P5. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
- * P5. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
+ * P6. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.
  *
  * Pure functions of their arguments: any thread. */
 #ifndef KI_SEARCH_PLANNER_H
@@ -27,11 +36,13 @@
 #include "index/calibration.h"
 
 enum { KI_CONSIDERED_MAX = 8 };
+#define KI_PLAN_BIT(plan) (1u << (unsigned)(plan))
 
 typedef struct ki_choice {
     kith_plan plan;
     kith_scan_code code;
-    size_t nprobe, rerank;
+    size_t nprobe, rerank;   /* nprobe: of plans graph, hnsw and lsh the effort; rerank: 0 where the plan sees to it */
+    double fewer;            /* plan ivf: the share of queries that probe a list less */
     double recall, query_ns; /* as expected; query_ns 0: not known */
     const char *why;         /* static */
 } ki_choice;
@@ -45,7 +56,8 @@ typedef struct ki_question {
     kith_scan_code second_lists;  /* whose scans look at second lists; AUTO: there are none */
     double target;
     kith_plan exact;     /* the exact plan that would run */
-    int must_be_ivf;     /* the caller insists: the nearest to the target is taken where nothing reaches it */
+    unsigned plans;      /* KI_PLAN_BIT() of those that are not exact and can run */
+    kith_plan must;      /* the caller insists: what is nearest to the target is taken where nothing reaches it */
     kith_scan_code code; /* AUTO: any */
 } ki_question;
 

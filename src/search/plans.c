@@ -3,6 +3,10 @@
 
 #include "base/checked.h"
 #include "search/exact.h"
+#include "search/graph.h"
+#include "search/hnsw.h"
+#include "search/pq.h"
+#include "search/lsh.h"
 #include "search/rounds.h"
 
 #include <math.h>
@@ -80,6 +84,7 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     job->ivf.code = job->levels || code == KITH_SCAN_AUTO ? KITH_SCAN_INT8 : code;
     if (!job->levels) {
         job->ivf.careful = careful;
+        job->ivf.fewer = planned ? chosen->fewer : 0;
         if (planned) job->ivf.share = (ki_ivf_share){NULL, job->answer.presumed, job->answer.least_nprobe};
         return;
     }
@@ -108,6 +113,13 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_GATHER, "gather", 1, gather_obstacle, gather_ns, NULL, run_whole, NULL},
     {KITH_PLAN_PLAIN, "plain", 1, plain_obstacle, plain_ns, NULL, run_whole, NULL},
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
+    {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
+     ki_search_graph_explain},
+    {KITH_PLAN_HNSW, "hnsw", 0, ki_search_hnsw_obstacle, NULL, ki_search_hnsw_prepare, ki_search_hnsw_run,
+     ki_search_hnsw_explain},
+    {KITH_PLAN_PQ, "pq", 0, ki_pq_plan_obstacle, NULL, ki_pq_plan_prepare, ki_rounds_answer, ki_pq_plan_explain},
+    {KITH_PLAN_LSH, "lsh", 0, ki_search_lsh_obstacle, NULL, ki_search_lsh_prepare, ki_search_lsh_run,
+     ki_search_lsh_explain},
 };
 enum { ROWS = sizeof(table) / sizeof(*table) };
 

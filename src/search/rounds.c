@@ -4,10 +4,7 @@
 #include "base/checked.h"
 #include "search/exact.h"
 #include "search/plans.h"
-#include "view/query.h"
-
-#include <math.h>
-#include <string.h>
+#include "search/poor.h"
 
 enum { FINISH_QUERIES = 64, SCAN_PIECES = 16, SEED_PROBES = 8 };
 
@@ -38,17 +35,10 @@ static void choose_piece(void *context, size_t piece, unsigned number) {
 
 static void scan_piece(void *context, size_t piece, unsigned number) {
     struct round *r = context;
-    const size_t lists = r->job->index->view.lists.count;
+    const size_t lists = ki_ivf_lists(r->ivf);
     if (atomic_load(&r->job->stop)) return;
     ki_ivf_scan(r->ivf, number, lists * piece / r->pieces, lists * (piece + 1) / r->pieces,
                 &r->job->scratch->workers[number].counts);
-}
-
-/* The threshold that a query's k results prove. */
-static void keep_seed(const struct round *r, size_t i, const ki_hit *hits, size_t count) {
-    const ki_job *job = r->job;
-    const float seed = count == job->k ? ki_score_below(job->index->view.metric, hits[count - 1].distance) : -INFINITY;
-    atomic_init((_Atomic float *)job->scratch->shared.data + i, seed);
 }
 
 /* Whether an exact scan follows, and the ivf plan only finds its thresholds. */
@@ -65,50 +55,21 @@ static void finish_piece(void *context, size_t piece, unsigned number) {
         size_t count;
         const size_t next = i + 1 < end ? i + 1 : SIZE_MAX;
         const ki_hit *hits = ki_ivf_finish(r->ivf, number, i, next, &count, &job->scratch->workers[number].counts);
-        keep_seed(r, i, hits, count);
+        ki_poor_seed(job, i, hits, count);
         if (!seeds_only(job)) ki_job_write(job, r->first + i, hits, ki_ivf_is_thin(r->ivf, i) ? 0 : count);
     }
-}
-
-static int compare_numbers(const void *a, const void *b) {
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
-/* Search the queries of a round from `first` on that their lists left short in all lists. What they found there proves
- * a threshold. */
-static kith_status search_poor(ki_job *job, size_t first) {
-    _Atomic float *seed = job->scratch->shared.data;
-    const size_t count = atomic_load(&job->poor_count);
-    uint32_t *poor = job->poor;
-    const size_t nprobe = job->search.nprobe;
-    if (!poor || !count) return KITH_OK;
-    qsort(poor, count, sizeof(*poor), compare_numbers);
-    job->which = poor;
-    job->poor = NULL;
-    job->search.nprobe = 0;
-    job->seeded = job->index->view.originals && !job->levels;
-    for (size_t i = 0; i < count && job->seeded; i++) atomic_init(&seed[i], atomic_load(&seed[poor[i] - first]));
-    const kith_status status = ki_exact_run(job, 0, count);
-    job->seeded = 0;
-    job->search.nprobe = nprobe;
-    job->poor = poor;
-    job->which = NULL;
-    return status;
 }
 
 static kith_status run_round(struct round *r) {
     ki_job *job = r->job;
     kith_scratch *scratch = job->scratch;
     const size_t dim = job->index->view.dim;
-    const kith_queries *queries = job->queries;
-    const uint8_t *from = (const uint8_t *)queries->data + r->first * job->stride;
-    const int ready =
-        queries->dtype == KITH_F32 && job->stride % sizeof(float) == 0 && (uintptr_t)from % _Alignof(float) == 0;
-    if (!ready && !ki_area_grow(&scratch->floats, (uint64_t)r->count * dim, sizeof(float))) return KITH_E_NOMEM;
-    r->converted = ready ? NULL : scratch->floats.data;
-    r->queries = ready ? (const float *)(const void *)from : r->converted;
-    r->stride = ready ? job->stride / sizeof(float) : dim;
+    r->stride = dim;
+    r->queries = ki_job_floats(job, r->first, &r->stride);
+    if (!r->queries) {
+        if (!ki_area_grow(&scratch->floats, (uint64_t)r->count * dim, sizeof(float))) return KITH_E_NOMEM;
+        r->queries = r->converted = scratch->floats.data;
+    }
     if (!ki_area_grow(&scratch->shared, r->count, sizeof(_Atomic float))) return KITH_E_NOMEM;
     const kith_status status = ki_ivf_begin(r->ivf, &job->ivf, r->queries, r->stride, r->count);
     if (status != KITH_OK) return status;
@@ -134,12 +95,8 @@ static int wants_seeds(const ki_job *job) {
 static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf) {
     kith_scratch *scratch = job->scratch;
     kith_status status = KITH_OK;
-    atomic_store(&job->poor_count, 0);
     job->poor = NULL;
-    if (!job->row->exact) {
-        if (!ki_area_grow(&scratch->poor, count, sizeof(uint32_t))) return KITH_E_NOMEM;
-        job->poor = scratch->poor.data;
-    }
+    if (!job->row->exact && !ki_poor_begin(job, count)) return KITH_E_NOMEM;
     if (ivf) {
         struct round round = {.job = job, .ivf = scratch->ivf, .first = first, .count = count};
         status = run_round(&round);
@@ -149,7 +106,7 @@ static kith_status serve_round(ki_job *job, size_t first, size_t count, int ivf)
         status = ki_exact_run(job, first, count);
         job->seeded = 0;
     }
-    return status == KITH_OK ? search_poor(job, first) : status;
+    return status == KITH_OK ? ki_poor_search(job, first) : status;
 }
 
 /* The whole request in rounds of about equal size. */

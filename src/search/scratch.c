@@ -27,7 +27,11 @@ void kith_scratch_destroy(kith_scratch *scratch) {
     if (!scratch) return;
     for (unsigned i = 0; i < scratch->threads && scratch->workers; i++) {
         ki_desk_destroy(scratch->workers[i].desk);
+        ki_walker_destroy(scratch->workers[i].walker);
+        ki_hnsw_searcher_destroy(scratch->workers[i].hnsw);
+        free(scratch->workers[i].hits.data);
         free(scratch->workers[i].queries.data);
+        ki_lsh_desk_destroy(scratch->workers[i].lsh);
     }
     ki_kept *kept = scratch->kept.data;
     for (size_t i = 0; i < scratch->kept_count; i++) {

@@ -11,13 +11,21 @@
 #include "base/area.h"
 #include "base/pool.h"
 #include "flat/flat.h"
+#include "graph/graph.h"
+#include "hnsw/hnsw.h"
 #include "index/index.h"
 #include "ivf/ivf.h"
+#include "lsh/lsh.h"
+#include "search/planner.h"
 
 /* What one worker owns. */
 typedef struct ki_worker {
     ki_desk *desk;
-    ki_area queries; /* floats of a group, or bits */
+    ki_lsh_desk *lsh;       /* made by the first search that needs it */
+    ki_walker *walker;      /* made by the first search of a graph */
+    ki_hnsw_searcher *hnsw; /* made by the first search of an HNSW */
+    ki_area hits;           /* of it */
+    ki_area queries;        /* floats of a group, or bits */
     ki_counts counts;
 } ki_worker;
 
@@ -27,6 +35,8 @@ typedef struct ki_kept {
     ki_area ends; /* size_t, one a query */
     size_t used;
 } ki_kept;
+
+enum { KI_ANSWERS = 4 };
 
 struct kith_scratch {
     const kith_index *index;
@@ -40,8 +50,12 @@ struct kith_scratch {
     ki_ivf *ivf;                             /* made by the first search that needs it */
     size_t round_bytes;                      /* of ki_ivf_search; 0 */
     ki_area floats;                          /* queries of an ivf round that had to be converted */
-    ki_area poor;                            /* uint32_t: queries of an ivf round with too few results */
+    ki_area poor;                            /* uint32_t: queries that an approximate plan left with too few results */
     ki_area list_counts;                     /* uint32_t: allowed vectors of each list */
+    ki_question question[KI_ANSWERS];        /* the last ones that the planner was asked; calibration NULL: none */
+    ki_answer answer[KI_ANSWERS];
+    size_t answers;
+    ki_view hot_view; /* the index's, with the copy of its graph; rows 0: not yet */
 };
 
 /* Make `pieces` pieces' hits ready, empty; false: out of memory. */

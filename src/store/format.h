@@ -47,7 +47,7 @@ enum {
 #define KI_FILE_BYTES_MIN          UINT64_C(12288)
 #define KI_FILE_BYTES_MAX          ((uint64_t)INT64_MAX)
 /* Incompatible features that this version understands. */
-#define KI_FEATURES_INCOMPAT_KNOWN (KI_SEGMENT_LISTS | KI_SEGMENT_TABLE)
+#define KI_FEATURES_INCOMPAT_KNOWN (KI_SEGMENT_LISTS | KI_SEGMENT_TABLE | KI_SEGMENT_FLAT_CODE)
 
 /* As PNG's: a byte with the top bit set, CR LF, control-Z, and a lone LF show what a text-mode copy did. */
 #define KI_MAGIC "\x89KIT\r\n\x1a\n"

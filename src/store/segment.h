@@ -86,7 +86,7 @@ typedef enum ki_part_id {
     KI_PART_COLUMN_DATA = KI_PART(KI_FAMILY_COLUMNS, 2), /* their bytes, column by column */
     KI_PART_GRAPH_MODEL = KI_PART(KI_FAMILY_GRAPH, 1),   /* what all rows share: graph/row.h */
     KI_PART_GRAPH_ROWS = KI_PART(KI_FAMILY_GRAPH, 2),    /* a row a vector: itself, its neighbours and their codes */
-    KI_PART_HNSW_MODEL = KI_PART(KI_FAMILY_HNSW, 1),     /* what all layers share, and the level of each vector */
+    KI_PART_HNSW_MODEL = KI_PART(KI_FAMILY_HNSW, 1),     /* what all layers share, and the upper ones: view/hnsw.h */
     KI_PART_HNSW_LINKS = KI_PART(KI_FAMILY_HNSW, 2),
     KI_PART_LSH_MODEL = KI_PART(KI_FAMILY_LSH, 1), /* the hash functions */
     KI_PART_LSH_TABLES = KI_PART(KI_FAMILY_LSH, 2) /* positions by bucket */
@@ -114,6 +114,7 @@ enum { KI_SEGMENT_ORIGINALS = 1u, KI_SEGMENT_NAMES = 2u, KI_SEGMENT_INTEGER_CODE
 /* Bits of feature_incompat. */
 #define KI_SEGMENT_LISTS UINT64_C(1) /* vectors lie in several lists */
 #define KI_SEGMENT_TABLE UINT64_C(2) /* no index: rows and columns without vectors (src/table) */
+#define KI_SEGMENT_FLAT_CODE UINT64_C(4) /* a second code, though all vectors make one list */
 
 typedef struct ki_part_plan {
     uint32_t kind;

@@ -12,12 +12,12 @@ kith_status ki_tune_tell(const ki_tuning *t, const char *stage, const char *unit
 
 kith_status ki_tune_search(const ki_tuning *t, kith_scratch *scratch, size_t first, size_t count, size_t k,
                            const kith_search_options *options, kith_error *error) {
-    const size_t dim = t->index->view.dim;
+    const ki_view *view = &t->index->view;
     kith_queries queries = KITH_QUERIES_INIT;
-    queries.data = t->queries + first * dim;
-    queries.dtype = KITH_F32;
+    queries.data = t->queries + first * t->query_bytes;
+    queries.dtype = view->dtype == KITH_B1 ? KITH_B1 : KITH_F32;
     queries.count = count;
-    queries.dim = dim;
+    queries.dim = view->dim;
     return kith_search(t->index, &queries, k, options, scratch, t->ids + first * k, t->distances + first * k, error);
 }
 
@@ -41,16 +41,27 @@ void ki_tune_let(ki_tuning *t, size_t fold) {
     set_held(t, fold, 0);
 }
 
+static kith_status search_counted(ki_tuning *t, size_t first, size_t count, size_t k, kith_search_options options,
+                                  kith_error *error) {
+    kith_explain explain = KITH_EXPLAIN_INIT;
+    options.explain = &explain;
+    const kith_status status = ki_tune_search(t, t->wide, first, count, k, &options, error);
+    t->visited += explain.visited;
+    t->reranked = explain.rerank;
+    return status;
+}
+
 kith_status ki_tune_search_held(ki_tuning *t, size_t count, size_t k, const kith_search_options *options,
                                 kith_error *error) {
-    if (!t->self) return ki_tune_search(t, t->wide, 0, count, k, options, error);
     kith_search_options held = *options;
     kith_status status = KITH_OK;
+    t->visited = 0;
+    if (!t->self) return search_counted(t, 0, count, k, held, error);
     held.filter = &t->unheld;
     for (size_t f = 0, first = 0; first < count && status == KITH_OK; first = t->folds[f++].end) {
         const size_t end = t->folds[f].end < count ? t->folds[f].end : count;
         ki_tune_hold(t, f);
-        status = ki_tune_search(t, t->wide, first, end - first, k, &held, error);
+        status = search_counted(t, first, end - first, k, held, error);
         ki_tune_let(t, f);
     }
     return status;

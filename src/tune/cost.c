@@ -28,6 +28,7 @@ static kith_status time_batch(const ki_tuning *t, size_t k, size_t batch, double
     size_t first = 0;
     double spent = 0;
     if (given.rerank) given.rerank += self;
+    if (given.plan == KITH_PLAN_HNSW) given.effort += self; /* at least k */
     *best_ns = INFINITY;
     for (int s = 0; s < STRETCHES && (s == 0 || spent < slice_ns); s++) {
         double stretch = 0;

@@ -8,7 +8,8 @@
  *     lists.c    which lists hold their true neighbours
  *     truth.c    their true neighbours, and what queries look like
  *     cost.c     what a search costs
- *     measure.c  recall and cost of settings: which are worth it, which are kept
+ *     measure.c  recall and cost of lists: which settings are worth it, which are kept
+ *     effort.c   the same of plans that have an effort, and no lists
  *     tune.c     the whole, and where the result is kept
  *
  * T1. Queries are held out from the index (a reader's rows), or stored rows that are held out while recall is measured:
@@ -20,7 +21,8 @@
  * T3. Cost is the processor time of the calling thread, which load by others hardly moves, a batch size at a time;
  *     between measured numbers of lists it is interpolated, linearly.
  * T4. Time is bounded by a budget: slow indexes are measured with fewer queries, and the error of their recall says so.
- * T5. Where too few queries are left, since all rows are copies of few, only the exact plan is measured: searches with
+ * T5. Bits have no lists and no codes: only plans that have an effort are measured.
+ * T6. Where too few queries are left, since all rows are copies of few, only the exact plan is measured: searches with
  *     a target are exact then. */
 #ifndef KI_TUNE_INNER_H
 #define KI_TUNE_INNER_H
@@ -48,7 +50,8 @@ typedef struct ki_tuning {
     double threads;                         /* of wide */
     uint64_t seed, budget_ns, memory_bytes; /* memory_bytes: 0: no bound */
     size_t count;                           /* queries */
-    float *queries;                         /* count x dim, in random order */
+    size_t query_bytes;                     /* of one */
+    unsigned char *queries;                 /* count x query_bytes, floats or bits, in random order */
     uint32_t *self;                         /* the position of each, NULL: they are a reader's */
     double copied;                          /* share of rows drawn that were copies of one drawn before */
     size_t ks, batches;
@@ -65,7 +68,9 @@ typedef struct ki_tuning {
     ki_tune_fold *folds; /* stored queries have some */
     size_t fold_count;
     kith_filter unheld; /* all rows but those of the fold at work */
-    int blind;          /* recall cannot be measured (T5) */
+    uint64_t visited;   /* pairs that the last search with rows held out looked at */
+    size_t reranked;    /* and its explain.rerank */
+    int blind;          /* recall cannot be measured (T6) */
     double exact_ns;    /* processor time of one query */
     ki_calibration out;
     size_t capacity; /* of out.settings */
@@ -74,6 +79,11 @@ typedef struct ki_tuning {
 } ki_tuning;
 
 /* ---- ask.c ------------------------------------------------------------------------------------------------------- */
+
+/* A query, of an index of numbers. */
+static inline const float *ki_tune_floats(const ki_tuning *t, size_t query) {
+    return (const float *)(const void *)(t->queries + query * t->query_bytes);
+}
 
 kith_status ki_tune_tell(const ki_tuning *t, const char *stage, const char *unit, uint64_t done, uint64_t total,
                          kith_error *error);
@@ -87,7 +97,8 @@ kith_status ki_tune_search(const ki_tuning *t, kith_scratch *scratch, size_t fir
 void ki_tune_hold(ki_tuning *t, size_t fold);
 void ki_tune_let(ki_tuning *t, size_t fold);
 
-/* Search the first `count` queries with all threads, fold by fold where there are some. */
+/* Search the first `count` queries with all threads, fold by fold where there are some. Sets t->visited and
+ * t->reranked. */
 kith_status ki_tune_search_held(ki_tuning *t, size_t count, size_t k, const kith_search_options *options,
                                 kith_error *error);
 
@@ -153,6 +164,28 @@ kith_status ki_tune_cost_measure(const ki_tuning *t, kith_scan_code code, size_t
 double ki_tune_cost_at(const ki_tune_cost *cost, size_t nprobe, size_t rerank);
 
 /* ---- measure.c --------------------------------------------------------------------------------------------------- */
+
+/* The share of a query's true k neighbours that its k results hold (T2). */
+double ki_tune_found(const ki_tuning *t, size_t query, size_t k);
+
+/* The variance of a mean over n queries of shares of k, whose squares add up to this. */
+double ki_tune_variance(double squares, double mean, double n, double k);
+
+/* Queries that a measurement can afford, where one takes so long. */
+size_t ki_tune_affordable(const ki_tuning *t, double query_ns, double budget_ns);
+
+/* Add a setting to t->out; what is beyond a calibration's room is left out. */
+kith_status ki_tune_keep(ki_tuning *t, kith_tuned setting, kith_error *error);
+
+/* ---- effort.c ---------------------------------------------------------------------------------------------------- */
+
+/* How many plans with an effort the index has; 0 and one list: there is nothing to measure. */
+size_t ki_tune_effort_plans(const kith_index *index);
+
+/* Measure those plans for one of t->k. */
+kith_status ki_tune_efforts(ki_tuning *t, size_t which, uint64_t budget_ns, kith_error *error);
+
+/* ---- measure.c, the whole ---------------------------------------------------------------------------------------- */
 
 /* Fill t->out.settings. */
 kith_status ki_tune_measure(ki_tuning *t, kith_error *error);

@@ -92,13 +92,14 @@ static void rank_piece(void *context, size_t piece, unsigned worker) {
     const ki_view *view = &r->t->index->view;
     const size_t query = r->first + piece;
     float *score = r->score + worker * view->lists.count;
-    score_lists(view, r->t->queries + query * view->dim, score);
+    score_lists(view, ki_tune_floats(r->t, query), score);
     rank_neighbours(r->t, query, score, r->known + worker * view->lists.count);
 }
 
 kith_status ki_tune_rank(ki_tuning *t, size_t first, size_t count, kith_error *error) {
     const uint64_t workers = ki_pool_threads(t->pool);
     struct ranking r = {.t = t, .first = first};
+    if (t->index->view.lists.count == 1) return KITH_OK; /* nobody asks */
     r.score = ki_alloc_array(workers * t->index->view.lists.count, sizeof(float));
     r.known = ki_alloc_array(workers * t->index->view.lists.count, sizeof(uint32_t));
     const int ready = r.score && r.known;

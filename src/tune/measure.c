@@ -67,8 +67,8 @@ static double share_reached(const ki_tuning *t, const struct table *table, size_
     return (double)reached / (double)table->k;
 }
 
-/* The variance of a mean over n queries of shares of k. Its floor: no sample proves a recall of 1, or a loss of 0. */
-static double variance_of(double squares, double mean, double n, double k) {
+/* Its floor: no sample proves a recall of 1, or a loss of 0. */
+double ki_tune_variance(double squares, double mean, double n, double k) {
     const double spread = squares / n - mean * mean;
     return ((spread > 0 ? spread : 0) + 1 / (n * k)) / n;
 }
@@ -83,7 +83,7 @@ static void reach_of(const ki_tuning *t, const struct table *table, size_t nprob
         squares += share * share;
     }
     *mean = sum / n;
-    *variance = variance_of(squares, *mean, n, k);
+    *variance = ki_tune_variance(squares, *mean, n, k);
 }
 
 /* Those worth it, and where losses are measured: where so many of the true neighbours are reached. */
@@ -112,8 +112,7 @@ static void choose_lists(const ki_tuning *t, struct table *table) {
 
 /* ---- Losses ------------------------------------------------------------------------------------------------------ */
 
-/* The share of a query's true k neighbours that its k results hold (T2). */
-static double share_found(const ki_tuning *t, size_t query, size_t k) {
+double ki_tune_found(const ki_tuning *t, size_t query, size_t k) {
     const size_t at = query * k;
     const float farthest = t->truth[query * t->k[t->ks - 1] + k - 1];
     size_t right = 0;
@@ -132,12 +131,12 @@ static kith_status measure_loss(ki_tuning *t, const struct table *table, kith_sc
     *cpu_ns = (double)(ki_process_ns() - start) / (double)count;
     double sum = 0, squares = 0;
     for (size_t i = 0; i < count; i++) {
-        const double lost = share_reached(t, table, i, nprobe) - share_found(t, i, k);
+        const double lost = share_reached(t, table, i, nprobe) - ki_tune_found(t, i, k);
         sum += lost;
         squares += lost * lost;
     }
     const double n = (double)count;
-    *loss = (struct loss){sum / n, variance_of(squares, sum / n, n, (double)k)};
+    *loss = (struct loss){sum / n, ki_tune_variance(squares, sum / n, n, (double)k)};
     return KITH_OK;
 }
 
@@ -165,13 +164,11 @@ struct walk {
     struct loss loss[ANCHORS][CLASSES];
 };
 
-/* Queries that fit one measurement's time. */
-static size_t affordable(const struct walk *w) {
-    const size_t all = w->t->count;
-    const double each = w->expected_ns / w->t->threads;
-    if (!(each * (double)all > w->setting_ns)) return all;
-    const double fit = w->setting_ns / each;
-    return fit < KI_TUNE_QUERIES_LEAST ? ki_min_size(all, KI_TUNE_QUERIES_LEAST) : (size_t)fit;
+size_t ki_tune_affordable(const ki_tuning *t, double query_ns, double budget_ns) {
+    const double each = query_ns / t->threads;
+    if (!(each * (double)t->count > budget_ns)) return t->count;
+    const double fit = budget_ns / each;
+    return fit < KI_TUNE_QUERIES_LEAST ? ki_min_size(t->count, KI_TUNE_QUERIES_LEAST) : (size_t)fit;
 }
 
 /* All classes at one number of lists, until one gains nothing: those after it lose no less than that. */
@@ -184,8 +181,9 @@ static kith_status measure_classes(struct walk *w, size_t anchor, kith_error *er
         w->loss[anchor][c] = last;
         if (!rerank || !gaining) continue;
         struct loss *loss = &w->loss[anchor][c];
+        const size_t count = ki_tune_affordable(w->t, w->expected_ns, w->setting_ns);
         const kith_status status =
-            measure_loss(w->t, w->table, w->code, nprobe, rerank, affordable(w), loss, &w->expected_ns, error);
+            measure_loss(w->t, w->table, w->code, nprobe, rerank, count, loss, &w->expected_ns, error);
         if (status != KITH_OK) return status;
         gaining = loss->mean < last.mean - GAIN;
         if (gaining && c >= w->classes) w->classes = c + 1;
@@ -247,7 +245,7 @@ static kith_status measure_code(ki_tuning *t, struct table *table, kith_scan_cod
 
 /* ---- What is kept ------------------------------------------------------------------------------------------------ */
 
-static kith_status keep(ki_tuning *t, kith_tuned setting, kith_error *error) {
+kith_status ki_tune_keep(ki_tuning *t, kith_tuned setting, kith_error *error) {
     void *settings = t->out.settings;
     if (t->out.count >= KI_CALIBRATION_SETTINGS_MAX) return KITH_OK;
     const int room = ki_array_reserve(&settings, &t->capacity, t->out.count + 1, sizeof(kith_tuned));
@@ -274,18 +272,18 @@ static kith_status keep_frontier(ki_tuning *t, const struct table *table, kith_e
         int kept = 0;
         for (size_t b = 0; b < t->batches; b++) kept |= on_frontier(table, i, b);
         for (size_t b = 0; b < t->batches && kept; b++) {
-            const kith_status status = keep(t,
-                                            (kith_tuned){.plan = KITH_PLAN_IVF,
-                                                         .code = p->code,
-                                                         .k = table->k,
-                                                         .batch = t->batch[b],
-                                                         .nprobe = p->nprobe,
-                                                         .rerank = p->rerank,
-                                                         .recall = p->recall,
-                                                         .recall_error = p->error,
-                                                         .lost = p->lost,
-                                                         .query_ns = p->cost_ns[b]},
-                                            error);
+            const kith_status status = ki_tune_keep(t,
+                                                    (kith_tuned){.plan = KITH_PLAN_IVF,
+                                                                 .code = p->code,
+                                                                 .k = table->k,
+                                                                 .batch = t->batch[b],
+                                                                 .nprobe = p->nprobe,
+                                                                 .rerank = p->rerank,
+                                                                 .recall = p->recall,
+                                                                 .recall_error = p->error,
+                                                                 .lost = p->lost,
+                                                                 .query_ns = p->cost_ns[b]},
+                                                    error);
             if (status != KITH_OK) return status;
         }
     }
@@ -302,9 +300,9 @@ static kith_status keep_exact(ki_tuning *t, size_t k, uint64_t budget_ns, kith_e
         double cost;
         kith_status status = ki_tune_time(t, k, t->batch[b], slice_ns, t->exact_ns, &options, &cost, error);
         if (status == KITH_OK)
-            status =
-                keep(t, (kith_tuned){.plan = explain.plan, .k = k, .batch = t->batch[b], .recall = 1, .query_ns = cost},
-                     error);
+            status = ki_tune_keep(
+                t, (kith_tuned){.plan = explain.plan, .k = k, .batch = t->batch[b], .recall = 1, .query_ns = cost},
+                error);
         if (status != KITH_OK) return status;
     }
     return KITH_OK;
@@ -315,6 +313,7 @@ static kith_status keep_exact(ki_tuning *t, size_t k, uint64_t budget_ns, kith_e
 static const kith_scan_code codes[CODES] = {KITH_SCAN_INT8, KITH_SCAN_SECOND, KITH_SCAN_FIRST};
 
 static int has_code(const ki_view *view, kith_scan_code code) {
+    if (view->lists.count == 1) return 0;
     if (code == KITH_SCAN_SECOND) return view->second.spec.kind != KI_SECOND_NONE;
     return code == KITH_SCAN_INT8 || view->level1.blocks != 0;
 }
@@ -363,17 +362,18 @@ static kith_status measure_k(ki_tuning *t, struct table *table, size_t which,
     if (status != KITH_OK) return status;
     set_costs(t, table, costs);
     status = keep_frontier(t, table, error);
+    if (status == KITH_OK && !t->blind) status = ki_tune_efforts(t, which, t->budget_ns / t->ks / 2, error);
     return status == KITH_OK ? ki_tune_tell(t, "measuring", "settings", (which + 1) * (CODES + 1), steps, error)
                              : status;
 }
 
 /* A fourth of the budget goes to losses, a third to costs, a tenth to the exact plan's; the rest went to exact
- * answers. */
+ * answers. Plans with an effort get half as much again, or, where there are no lists, what those would have. */
 kith_status ki_tune_measure(ki_tuning *t, kith_error *error) {
     ki_tune_cost costs[CODES][KI_TUNE_BATCHES];
     struct table *table = ki_alloc_array(1, sizeof(*table));
     if (!table) return ki_fail(error, KITH_E_NOMEM, "out of memory for tuning");
-    kith_status status = t->blind ? KITH_OK : measure_costs(t, costs, t->budget_ns / 3, error);
+    kith_status status = t->blind || !count_codes(t) ? KITH_OK : measure_costs(t, costs, t->budget_ns / 3, error);
     for (size_t i = 0; i < t->ks && status == KITH_OK; i++) status = measure_k(t, table, i, costs, error);
     free(table);
     if (status == KITH_OK) qsort(t->out.settings, t->out.count, sizeof(kith_tuned), ki_tuned_compare);

@@ -22,12 +22,11 @@ static uint64_t pick(ki_rng *rng, uint64_t number, uint64_t count, uint64_t rows
 
 /* Random order, so that any first part is a sample too. */
 static void shuffle(ki_tuning *t, ki_rng *rng) {
-    const size_t dim = t->index->view.dim;
     for (size_t i = t->count; i > 1; i--) {
         const size_t j = (size_t)ki_rng_below(rng, i);
-        float *a = t->queries + (i - 1) * dim, *b = t->queries + j * dim;
-        for (size_t d = 0; d < dim && a != b; d++) {
-            const float kept = a[d];
+        unsigned char *a = t->queries + (i - 1) * t->query_bytes, *b = t->queries + j * t->query_bytes;
+        for (size_t d = 0; d < t->query_bytes && a != b; d++) {
+            const unsigned char kept = a[d];
             a[d] = b[d];
             b[d] = kept;
         }
@@ -36,6 +35,16 @@ static void shuffle(ki_tuning *t, ki_rng *rng) {
         t->self[i - 1] = t->self[j];
         t->self[j] = kept;
     }
+}
+
+/* Put a row in the place of a query: as floats, but for bits. */
+static void *put(const ki_tuning *t, size_t query, kith_dtype dtype, const void *row) {
+    void *to = t->queries + query * t->query_bytes;
+    if (dtype == KITH_B1)
+        memcpy(to, row, t->query_bytes);
+    else
+        ki_distance()->to_f32[dtype](row, t->index->view.dim, to);
+    return to;
 }
 
 /* ---- Stored rows ------------------------------------------------------------------------------------------------- */
@@ -68,7 +77,7 @@ static void draw_stored(ki_tuning *t, struct taken *taken) {
         const uint64_t position = i < wanted ? pick(&rng, i, wanted, view->rows) : ki_rng_below(&rng, view->rows);
         const void *row = view->originals + position * view->row_bytes;
         if (take_new(taken, row, view->row_bytes)) {
-            ki_distance()->to_f32[view->dtype](row, view->dim, t->queries + found * view->dim);
+            put(t, found, view->dtype, row);
             t->self[found++] = (uint32_t)position;
         }
         if (i + 1 == wanted) t->copied = 1 - (double)found / (double)wanted;
@@ -93,9 +102,8 @@ static kith_status take_row(ki_tuning *t, const char *path, kith_dtype dtype, co
                             size_t query, kith_error *error) {
     const ki_view *view = &t->index->view;
     double norm2;
-    float *to = t->queries + query * view->dim;
-    ki_distance()->to_f32[dtype](row, view->dim, to);
-    if (ki_row_check(view->metric, KITH_F32, to, view->dim, &norm2) == KI_ROW_FINE) return KITH_OK;
+    const void *to = put(t, query, dtype, row);
+    if (dtype == KITH_B1 || ki_row_check(view->metric, KITH_F32, to, view->dim, &norm2) == KI_ROW_FINE) return KITH_OK;
     return ki_fail(error, KITH_E_DATA, "%s: row %llu is no query: it holds a NaN or an infinity, or its length is %s",
                    path, (unsigned long long)number, view->metric == KITH_COSINE ? "0 or beyond 2^62" : "beyond 2^62");
 }
@@ -130,7 +138,9 @@ static kith_status check_reader(const ki_tuning *t, const kith_reader *reader, c
     if (info->dim != view->dim)
         return ki_fail(error, KITH_E_ARG, "%s: queries have %zu dimensions, the index has %zu", path, info->dim,
                        view->dim);
-    if (info->dtype == KITH_B1) return ki_fail(error, KITH_E_ARG, "%s: holds bits, the index numbers", path);
+    if ((info->dtype == KITH_B1) != (view->dtype == KITH_B1))
+        return ki_fail(error, KITH_E_ARG, "%s: holds %s, the index %s", path,
+                       info->dtype == KITH_B1 ? "bits" : "numbers", view->dtype == KITH_B1 ? "bits" : "numbers");
     if (info->rows < KI_TUNE_QUERIES_LEAST)
         return ki_fail(error, KITH_E_DATA, "%s: has %llu queries, at least %d are needed to measure recall", path,
                        (unsigned long long)info->rows, KI_TUNE_QUERIES_LEAST);
@@ -145,7 +155,8 @@ static void plan_queries(ki_tuning *t, uint64_t available, size_t wanted, int st
     static const size_t ks[KI_TUNE_KS] = {1, 10, 100};
     const ki_view *view = &t->index->view;
     t->count = (size_t)ki_min_u64(wanted ? wanted : KI_TUNE_QUERIES, available);
-    t->count = ki_min_size(t->count, QUERY_BYTES / (view->dim * sizeof(float)));
+    t->query_bytes = view->dtype == KITH_B1 ? view->row_bytes : view->dim * sizeof(float);
+    t->count = ki_min_size(t->count, QUERY_BYTES / t->query_bytes);
     for (int i = 0; i < KI_TUNE_KS; i++)
         if (i == 0 || ks[i] <= view->rows / 10) t->k[t->ks++] = ks[i];
     const size_t most = t->k[t->ks - 1];
@@ -168,7 +179,7 @@ static int allocate_holding(ki_tuning *t) {
 static kith_status allocate(ki_tuning *t, int stored, kith_error *error) {
     const ki_view *view = &t->index->view;
     const size_t most = t->k[t->ks - 1];
-    t->queries = ki_alloc_array(t->count, view->dim * sizeof(float));
+    t->queries = ki_alloc_array(t->count, t->query_bytes);
     t->truth = ki_alloc_array(t->count, most * sizeof(float));
     t->rank = ki_alloc_array(t->count, most * sizeof(uint32_t));
     t->ids = ki_alloc_array(t->count, t->room * sizeof(uint64_t));
@@ -200,9 +211,8 @@ kith_status ki_tune_take(ki_tuning *t, kith_reader *reader, size_t wanted, kith_
 }
 
 void ki_tune_move(ki_tuning *t, size_t to, size_t from) {
-    const size_t dim = t->index->view.dim;
     if (to == from) return;
-    memcpy(t->queries + to * dim, t->queries + from * dim, dim * sizeof(float));
+    memcpy(t->queries + to * t->query_bytes, t->queries + from * t->query_bytes, t->query_bytes);
     memcpy(t->ids + to * t->room, t->ids + from * t->room, t->room * sizeof(uint64_t));
     memcpy(t->distances + to * t->room, t->distances + from * t->room, t->room * sizeof(float));
     t->self[to] = t->self[from];

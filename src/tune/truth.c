@@ -11,12 +11,13 @@
 #include "kernel/distance.h"
 #include "search/search.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
 enum {
     CHUNK = 64,
-    LEFT_LEAST = 20, /* stored queries that tell something about recall (T5) */
+    LEFT_LEAST = 20, /* stored queries that tell something about recall (T6) */
     FOLDS_OF_ROWS =
         20, /* a fold holds out a twentieth of the rows at most: neighbours of its queries would be missing */
     FOUND_MAX = 101 + KI_TUNE_SPARE
@@ -55,15 +56,15 @@ static int compare_near(const void *a, const void *b) {
     return by ? by : (x->position > y->position) - (x->position < y->position);
 }
 
-/* Squared distance, or what is in proportion to it, of a query and a row that it found. Products order rows otherwise,
- * so there it is computed. */
+/* Squared distance, or what is in proportion to it, of a query and a row that it found: with bits their distance is.
+ * Products order rows otherwise, so there it is computed. */
 static float distance2_of(const ki_tuning *t, size_t query, uint32_t position, float distance) {
     static const float cosine_rounding = 4e-7f;
     const ki_view *view = &t->index->view;
-    if (view->metric == KITH_L2SQ) return distance;
+    if (view->metric == KITH_L2SQ || view->dtype == KITH_B1) return distance;
     if (view->metric == KITH_COSINE) return distance < cosine_rounding ? 0 : distance;
-    return ki_distance()->l2sq[view->dtype](t->queries + query * view->dim,
-                                            view->originals + position * view->row_bytes, view->dim);
+    return ki_distance()->l2sq[view->dtype](ki_tune_floats(t, query), view->originals + position * view->row_bytes,
+                                            view->dim);
 }
 
 /* The rows that a query found, by distance from it, itself left out. */
@@ -154,12 +155,14 @@ static int compare_floats(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* One query of two hundred is less near to the lists than unusual_below. */
+/* One query of two hundred is less near to the lists than unusual_below. With one list none is. */
 static kith_status describe(ki_tuning *t, kith_error *error) {
     enum { ONE_OF = 200 };
+    t->out.unusual_below = -FLT_MAX;
+    if (t->index->view.lists.count == 1) return KITH_OK;
     float *statistic = ki_alloc_array(t->count, sizeof(*statistic));
     if (!statistic) return ki_fail(error, KITH_E_NOMEM, "out of memory for tuning");
-    const kith_status status = ki_search_statistics(t->index, t->queries, t->count, statistic, error);
+    const kith_status status = ki_search_statistics(t->index, ki_tune_floats(t, 0), t->count, statistic, error);
     if (status == KITH_OK) {
         qsort(statistic, t->count, sizeof(*statistic), compare_floats);
         t->out.unusual_below = statistic[t->count / ONE_OF];

@@ -61,11 +61,15 @@ static uint64_t budget_for(uint64_t rows, uint64_t most) {
     return LEAST_NS + ki_min_u64(rows * ROW_NS, most);
 }
 
+int ki_tune_worth(const kith_index *index) {
+    return index->view.lists.count > 1 || ki_tune_effort_plans(index);
+}
+
 static kith_status check_index(const kith_index *index, kith_error *error) {
     const char *path = ki_segment_path(index->segment);
-    if (index->view.lists.count == 1)
-        return ki_fail(error, KITH_E_UNSUPPORTED, "%s: has one list: every search is exact, there is nothing to tune",
-                       path);
+    if (!ki_tune_worth(index))
+        return ki_fail(error, KITH_E_UNSUPPORTED,
+                       "%s: has one list and no other index: every search is exact, there is nothing to tune", path);
     if (!index->view.originals)
         return ki_fail(error, KITH_E_UNSUPPORTED, "%s: was built without originals: recall cannot be measured", path);
     return KITH_OK;
@@ -129,15 +133,15 @@ kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head
     kith_index *index = NULL;
     unsigned char *bytes = NULL;
     size_t count = 0;
-    if (head->lists == 1 || !(head->flags & KI_SEGMENT_ORIGINALS)) return KITH_OK;
+    if (!(head->flags & KI_SEGMENT_ORIGINALS) || !head->rows) return KITH_OK;
     open.no_sigbus_handler = options->no_sigbus_handler;
     kith_status status = ki_segment_preview(writer, head, &open, &segment, error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
-    if (status == KITH_OK)
+    if (status == KITH_OK && ki_tune_worth(index))
         status = ki_tune_index(index, options, budget_of_build(index->view.rows, build_ns), memory_bytes, &bytes,
                                &count, error);
     kith_index_close(index);
-    if (status == KITH_OK)
+    if (status == KITH_OK && bytes)
         status = ki_segment_append(
             writer, &(ki_part_data){{KI_PART_CALIBRATION, count, ki_calibration_settings(count)}, bytes}, 1, error);
     free(bytes);

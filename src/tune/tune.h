@@ -9,14 +9,17 @@
 #include "index/index.h"
 #include "store/segment.h"
 
+/* Whether an index has something to measure: lists, or another index; every search is exact otherwise. */
+int ki_tune_worth(const kith_index *index);
+
 /* Measure an index that is about to be finished, and append the calibration to it. build_ns: what the build took;
- * memory_bytes: what measuring may take, about. Does nothing for one list or without originals. */
+ * memory_bytes: what measuring may take, about. Does nothing without originals or where it is not worth it. */
 kith_status ki_tune_build(ki_segment_writer *writer, const ki_segment_head *head, const kith_tune_options *options,
                           uint64_t build_ns, uint64_t memory_bytes, kith_error *error);
 
 /* Measure an open index, which stays as it is: *bytes, an encoded calibration, are the caller's to free. budget_ns:
- * about the time that each thread is at it, 0: as at the end of a build. memory_bytes as above. KITH_E_UNSUPPORTED: one
- * list, or no originals. */
+ * about the time that each thread is at it, 0: as at the end of a build. memory_bytes as above. KITH_E_UNSUPPORTED: not
+ * worth it, or no originals. */
 kith_status ki_tune_index(const kith_index *index, const kith_tune_options *options, uint64_t budget_ns,
                           uint64_t memory_bytes, unsigned char **bytes, size_t *count, kith_error *error);
 

@@ -24,8 +24,9 @@
  * 16 s + 4 h + 0..3 in its low nibble, and of 16 s + 8 + 4 h + 0..3 in its high one, the first in the least bit.
  *
  * The model, in the file: magic "KITHGRA1", u32 degree, bits, width, entries, float limit, 36 zeros; then float
- * centre[dim], the rotation's signs (ki_rotate_bytes(width)), u32 entry[entries] (vertices that walks may begin at), each
- * of the three from a multiple of 64 bytes on.
+ * centre[dim], the rotation's signs (ki_rotate_bytes(width)), u32 entry[entries] (vertices that walks may begin at), and for
+ * each of these the 16 bytes that its row begins with, zeros up to 64, and its self with its zeros; each of the four from
+ * a multiple of 64 bytes on.
  *
  * R1. Rows are read from a file: ids are bounded before use, whatever the file says; floats may be anything. */
 #ifndef KI_VIEW_GRAPH_H
@@ -51,6 +52,7 @@ typedef struct ki_graph {
     const uint8_t *signs;
     uint32_t entries;
     const uint32_t *entry;
+    const uint8_t *entry_rows; /* entries x ki_graph_entry_bytes(width) */
     const uint8_t *rows;
 } ki_graph;
 
@@ -68,8 +70,17 @@ static inline size_t ki_graph_self_at(uint32_t degree, uint32_t bits) {
     return (KI_GRAPH_IDS_AT + degree * sizeof(uint32_t) * (bits ? 3 : 1) + 63) / 64 * 64;
 }
 
+static inline size_t ki_graph_self_bytes(size_t width) {
+    return (width + 63) / 64 * 64;
+}
+
+enum { KI_GRAPH_ENTRY_SELF_AT = 64 };
+static inline size_t ki_graph_entry_bytes(size_t width) {
+    return KI_GRAPH_ENTRY_SELF_AT + ki_graph_self_bytes(width);
+}
+
 static inline size_t ki_graph_codes_at(uint32_t degree, uint32_t bits, size_t width) {
-    return ki_graph_self_at(degree, bits) + (width + 63) / 64 * 64;
+    return ki_graph_self_at(degree, bits) + ki_graph_self_bytes(width);
 }
 
 /* Bytes of one plane of edge codes. */

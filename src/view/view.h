@@ -14,6 +14,8 @@
 #include "kith.h"
 #include "quant/second.h"
 #include "view/graph.h"
+#include "view/lsh.h"
+#include "view/hnsw.h"
 
 /* How a segment's vectors are divided into k-means lists. List l holds the positions first_row[l]..first_row[l+1] and
  * the blocks first_block[l]..first_block[l+1]: every list begins with a fresh block, so that position first_row[l] + i
@@ -70,6 +72,8 @@ typedef struct ki_view {
     const uint8_t *second_codes;
     const float *second_factors;
     ki_graph graph;         /* degree 0: none */
+    ki_lsh lsh;             /* kind KI_LSH_NONE: no tables */
+    ki_hnsw_view hnsw;      /* m 0: none */
     const uint64_t *labels; /* rows: id, or row number with string ids */
     double survivors;       /* the share of rows that a scan scores again, as the build found it; 0: not known */
 } ki_view;

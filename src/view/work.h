@@ -38,7 +38,7 @@ typedef struct ki_careful {
 
 /* What one worker did; summed by the caller. */
 typedef struct ki_counts {
-    uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked;
+    uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked, visited;
     uint64_t stage_ns[KITH_STAGES];
 } ki_counts;
 

@@ -798,6 +798,54 @@ def test_target_recall(listed):
     assert "for a recall of 0.9" in done.stdout
 
 
+@pytest.mark.parametrize("options, plan, parameter, told", [
+    (["--index", "pq"], "pq", ["--rerank", 100], {"second_code": "pq:6x4", "lists": 1}),
+    (["--index", "graph"], "graph", ["--effort", 400], {"graph_degree": 32}),
+    (["--index", "graph", "--lean", "--graph-degree", 64], "graph", ["--effort", 2000], {"graph_degree": 64, "graph_bits": 0}),
+    (["--index", "flat"], None, None, {"lists": 1, "graph_degree": 0, "hnsw_m": 0, "lsh_tables": 0}),
+    (["--no-graph"], None, None, {"graph_degree": 0}),
+])
+def test_types_of_index(listed, tmp_path, options, plan, parameter, told):
+    """Each is built, told of, verified, searched, joined and measured."""
+    shutil.copy(listed / "queries.npy", tmp_path / "queries.npy")
+    built = json.loads(good("build", listed / "items.npy", "-o", "items.kith", "--no-calibration", "--json", *options, cwd=tmp_path).stdout)
+    info = json.loads(good("info", "items.kith", "--json", cwd=tmp_path).stdout)
+    assert told.items() <= info.items() and all(built[name] == info[name] for name in ("graph_degree", "graph_bits", "hnsw_m"))
+    good("verify", "items.kith", "--quiet", cwd=tmp_path)
+    truth, explain = found(tmp_path, "--explain")
+    assert explain["exact"]
+    if not plan:
+        return
+    assert ("graph" in good("info", "items.kith", cwd=tmp_path).stdout) == (plan == "graph")
+    answers, explain = found(tmp_path, "--explain", "--plan", plan, *parameter)
+    assert (explain["plan"], explain["exact"], explain[parameter[0][2:]]) == (plan, False, parameter[1])
+    assert (explain["visited"] > 0) == (plan == "graph")
+    assert sum(len(a & t) for a, t in zip(answers, truth)) >= 0.9 * sum(map(len, truth))
+    assert "parameters" in good("search", "items.kith", "queries.npy", "-x", "-p", plan, "--quiet", cwd=tmp_path).stderr
+    joined = good("join", "queries.npy", "items.kith", "-o", "out", "--plan", plan, *parameter, "--json", cwd=tmp_path)
+    assert json.loads(joined.stdout)["plan"] == plan
+    settings = json.loads(good("tune", "items.kith", "--count", 200, "--quiet", "--json", cwd=tmp_path).stdout)["settings"]
+    own = [setting for setting in settings if setting["plan"] == plan]
+    assert own and all(setting["nprobe"] == 0 and (setting["effort"] > 0) == (plan == "graph") for setting in own)
+    assert plan in good("bench", "items.kith", "queries.npy", "-p", plan, "--seconds", 0.01, "--quiet", cwd=tmp_path).stdout
+
+
+@pytest.mark.parametrize("options, words", [
+    (["--index", "tree"], "--index"),
+    (["--index", "hnsw", "--lean"], "--lean is an option of --index graph"),
+    (["--index", "graph", "--hnsw-m", 8], "--hnsw-m is an option of --index hnsw"),
+    (["--index", "graph", "--lean", "--graph-bits", 2], "--graph-bits"),
+    (["--no-graph", "--index", "graph"], "opposites"),
+    (["--no-graph", "--graph-degree", 48], "--graph-degree is an option"),
+    (["--graph-degree", 33], "--graph-degree"),
+    (["--index", "lsh", "--lsh-tables", 1025], "--lsh-tables"),
+])
+def test_options_of_other_types_are_refused(listed, tmp_path, options, words):
+    assert words in refused(USAGE, "build", listed / "items.npy", "-o", "x.kith", *options, cwd=tmp_path)
+    for command in ("search", "bench"):
+        assert "--effort" in refused(USAGE, command, "items.kith", "queries.npy", "--effort", 3, cwd=listed)
+
+
 def test_near_duplicates_are_told(listed, tmp_path):
     """A file that was loaded twice: build, info and tune say so; nobody is told of what is not there."""
     lines = ["[" + ",".join(repr(random.gauss(0, 1)) for _ in range(8)) + "]" for _ in range(1500)]

@@ -158,7 +158,7 @@ def test_deny(home, tmp_path):
     (USAGE, ["queries.npy", "items.kith"], "--output"),
     (USAGE, ["queries.npy", "items.kith", "-o", "x", "-k", "0"], "1 to 10000"),
     (USAGE, ["--self", "items.kith", "-o", "x", "-k", "10000"], "9999"),
-    (USAGE, ["queries.npy", "items.kith", "-o", "x", "--target-recall", "1.5"], "target_recall"),
+    (USAGE, ["queries.npy", "items.kith", "-o", "x", "--target-recall", "1.5"], "--target-recall"),
     (USAGE, ["queries.npy", "items.kith", "-o", "x", "--memory", "1M"], "16M"),
     (USAGE, ["queries.npy", "items.kith", "-o", ""], "empty"),
     (USAGE, ["queries.npy", "items.kith", "-o", "x", "--to", "csv"], "ndjson"),

@@ -57,6 +57,12 @@ CASES = [
     ("cosine", "floats", 120, 16, "strings", ["--lists", "30", "--dtype", "f16", "--code", "opq:4x8"]),
     ("l2", "whole", 160, 20, "rows", ["--lists", "7", "--code", "rabitq:1"]),
     ("cosine", "floats", 90, 13, "rows", ["--lists", "200"]),
+    ("l2", "floats", 140, 24, "numbers", ["--index", "pq"]),
+    ("cosine", "floats", 70, 9, "strings", ["--index", "pq", "--code", "rabitq:1", "--first-level", "on"]),
+    ("l2", "whole", 130, 20, "rows", ["--index", "graph"]),
+    ("cosine", "floats", 120, 33, "strings", ["--index", "graph", "--graph-bits", "4"]),
+    ("ip", "floats", 150, 16, "numbers", ["--index", "graph", "--graph-bits", "2", "--graph-degree", "48"]),
+    ("ip", "floats", 90, 17, "rows", ["--index", "graph", "--lean"]),
 ]
 
 

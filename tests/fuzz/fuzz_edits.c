@@ -14,7 +14,7 @@
 
 #include "base/rng.h"
 
-enum { ROWS = 90, DIM = 8, WIDE = 48, BASES = 12, EDIT_BYTES = 8, EDITS_MAX = 16, PATH_BYTES = 300 };
+enum { ROWS = 90, DIM = 8, WIDE = 48, BASES = 15, EDIT_BYTES = 8, EDITS_MAX = 16, PATH_BYTES = 300, LEAN = -1 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 int LLVMFuzzerInitialize(int *count, char ***arguments);
@@ -27,19 +27,23 @@ static const struct kind {
     kith_first_level first_level;
     size_t lists;
     int supers, calibrated;
+    int graph; /* bits of its edges' codes; LEAN; 0: none */
 } kinds[BASES] = {
-    {"lists", NULL, KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 0},
-    {"lists_supers", NULL, KITH_IP, KITH_F16, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 40, 3, 1},
-    {"lists_pq4", "pq:4x4", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1},
-    {"lists_pq8", "pq:2x8", KITH_COSINE, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 5, 0, 1},
-    {"lists_opq", "opq:2x4", KITH_IP, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 2, 1},
-    {"lists_rabitq1", "rabitq:1", KITH_COSINE, KITH_BF16, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 17, 0, 1},
-    {"lists_rabitq4", "rabitq:4", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1},
-    {"lists_rabitq8", "rabitq:8", KITH_IP, KITH_F32, KITH_ORIGINALS_NONE, KITH_FIRST_LEVEL_NONE, 6, 0, 1},
-    {"lists_whole", "pq:8x8", KITH_L2SQ, KITH_U8, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1},
-    {"lists_level1", "rabitq:3", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_ON, 20, 0, 1},
-    {"one_list", NULL, KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_ON, 1, 0, 1},
-    {"one_list_bits", NULL, KITH_JACCARD, KITH_B1, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 1, 0, 0}};
+    {"lists", NULL, KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 0, 0},
+    {"lists_supers", NULL, KITH_IP, KITH_F16, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 40, 3, 1, 0},
+    {"lists_pq4", "pq:4x4", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1, 0},
+    {"lists_pq8", "pq:2x8", KITH_COSINE, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 5, 0, 1, 0},
+    {"lists_opq", "opq:2x4", KITH_IP, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 2, 1, 0},
+    {"lists_rabitq1", "rabitq:1", KITH_COSINE, KITH_BF16, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 17, 0, 1, 0},
+    {"lists_rabitq4", "rabitq:4", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1, 0},
+    {"lists_rabitq8", "rabitq:8", KITH_IP, KITH_F32, KITH_ORIGINALS_NONE, KITH_FIRST_LEVEL_NONE, 6, 0, 1, 0},
+    {"lists_whole", "pq:8x8", KITH_L2SQ, KITH_U8, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 6, 0, 1, 0},
+    {"lists_level1", "rabitq:3", KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_ON, 20, 0, 1, 0},
+    {"one_list", NULL, KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_ON, 1, 0, 1, 0},
+    {"one_list_bits", NULL, KITH_JACCARD, KITH_B1, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 1, 0, 0, 0},
+    {"graph1", NULL, KITH_L2SQ, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 1, 0, 0, 1},
+    {"graph4", NULL, KITH_IP, KITH_U8, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 4, 0, 0, 4},
+    {"graph_lean", NULL, KITH_COSINE, KITH_F32, KITH_ORIGINALS_KEEP, KITH_FIRST_LEVEL_NONE, 1, 0, 0, LEAN}};
 
 static struct {
     uint8_t *data;
@@ -120,6 +124,9 @@ static void build(const char *path, const struct kind *kind) {
     options.lists = kind->lists;
     options.code = kind->code;
     options.no_calibration = 1;
+    options.index = kind->graph ? KITH_INDEX_GRAPH : KITH_INDEX_AUTO;
+    options.graph_bits = kind->graph > 0 ? (unsigned)kind->graph : 0;
+    options.graph_lean = kind->graph == LEAN;
     options.threads = 1;
     need(kith_build(reader, path, &options, NULL, &error), &error);
     kith_reader_close(reader);

@@ -15,7 +15,7 @@ static void try_segment(const char *path) {
         return;
     }
     (void)ki_segment_verify(segment, NULL, NULL, NULL, &error);
-    for (uint32_t family = 0; family <= KI_FAMILY_COLUMNS + 1; family++)
+    for (uint32_t family = 0; family <= KI_FAMILY_LSH + 1; family++)
         for (uint32_t number = 0; number < 10; number++) {
             const ki_part_view section = ki_segment_part(segment, KI_PART(family, number));
             if (section.data) fuzz_touch(section.data, section.bytes + KI_SECTION_ALIGN);

@@ -89,7 +89,7 @@ static void fuzz_request(const kith_index *index, const kith_queries *queries, s
 static void fuzz_plans(const kith_index *index, const kith_queries *queries, unsigned salt, const kith_filter *filter,
                        kith_scratch *scratch) {
     const size_t k = salt % 4 ? salt % 4 : FUZZ_K_MAX, nprobe = 1 + salt / 4 % 8;
-    for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_IVF; plan++) {
+    for (int plan = KITH_PLAN_AUTO; plan <= KITH_PLAN_PQ; plan++) {
         const int codes = plan == KITH_PLAN_IVF ? KITH_SCAN_ROWS : KITH_SCAN_AUTO;
         for (int code = KITH_SCAN_AUTO; code <= codes; code++) {
             kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
@@ -97,9 +97,10 @@ static void fuzz_plans(const kith_index *index, const kith_queries *queries, uns
             options.filter = filter;
             options.code = (kith_scan_code)code;
             options.nprobe = plan == KITH_PLAN_IVF ? nprobe : 0;
+            options.effort = plan > KITH_PLAN_IVF ? 1 + salt / 4 % 8 * 50 : 0;
             options.rerank = salt / 32 % 2 ? k + salt % 128 : 0;
             fuzz_request(index, queries, k, &options, scratch);
-            options.nprobe = 0;
+            options.nprobe = options.effort = 0;
             options.target_recall = salt / 64 % 2 ? 0.5 : 0.99;
             fuzz_request(index, queries, k, &options, scratch);
         }

@@ -44,7 +44,10 @@ struct request {
 };
 
 static kith_error error;
-static size_t subject_lists = 1; /* lists of the indexes that subject_make() builds */
+/* Of the indexes that subject_make() builds. */
+static size_t subject_lists = 1;
+static kith_index_type subject_type = KITH_INDEX_AUTO;
+static const char *subject_code = NULL;
 
 static inline void *take(size_t count, size_t size) {
     void *memory = calloc(count ? count : 1, size);
@@ -60,6 +63,8 @@ static inline struct subject subject_make(data_kind kind, kith_metric metric, ki
     /* Learning hundreds of directions from a handful of wide rows takes longer than all the searches. */
     options.first_level = dim < 384 || rows == 16 || rows >= 300 ? KITH_FIRST_LEVEL_ON : KITH_FIRST_LEVEL_NONE;
     options.lists = subject_lists;
+    options.index = subject_type;
+    options.code = subject_code;
     options.no_calibration = 1;
     s.set = data_make(kind, dtype, metric, rows, dim, seed, seed % 3 != 0);
     data_build(&s.set, data_path("search.kith"), &options);

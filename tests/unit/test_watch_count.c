@@ -116,6 +116,14 @@ static void count_call(unsigned loop, const char *op, const char *collection, in
                                  .sent_bytes = 100});
 }
 
+/* Numbers of what no plan says begin behind the last plan. */
+static void test_every_plan_is_counted(void **state) {
+    (void)state;
+    for (int plan = KS_PLAN_CACHED; plan < KS_PLAN_CACHED + 100; plan++)
+        assert_string_equal(kith_plan_name((kith_plan)plan), "?");
+    assert_string_equal(kith_plan_name((kith_plan)(KS_PLAN_CACHED - 1)), "pq");
+}
+
 static void test_calls_of_all_loops_add_up(void **state) {
     (void)state;
     count_call(0, "query", "shop", 200, 40000);
@@ -311,6 +319,7 @@ int main(void) {
         cmocka_unit_test(test_names_keep_their_numbers),
         cmocka_unit_test(test_bounds_are_those_that_are_written),
         cmocka_unit_test(test_fine_buckets_are_near),
+        cmocka_unit_test(test_every_plan_is_counted),
         WITH_COUNTS(test_calls_of_all_loops_add_up),
         WITH_COUNTS(test_unknown_collections_make_no_labels),
         WITH_COUNTS(test_labels_are_bounded),

@@ -40,6 +40,14 @@ class BaseANN:
     def set_query_arguments(self, *arguments: Any) -> None:
         """Choose what the following queries trade of recall for speed: one row of the adapter's settings."""
 
+    def convert(self, X: np.ndarray) -> np.ndarray:
+        """Queries as this library wants them; not timed. Not of ann-benchmarks."""
+        return X
+
+    def set_filter(self, rows: Optional[np.ndarray]) -> None:
+        """From now on only these rows may be found, which ascend; None: all. Not of ann-benchmarks."""
+        raise NotImplementedError(f"{self} has no filters here")
+
     def query(self, v: np.ndarray, n: int) -> np.ndarray:
         """The rows of the n nearest to v: float32, shape (d,)."""
         raise NotImplementedError
