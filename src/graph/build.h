@@ -3,7 +3,7 @@
  * Building a graph [PiPNN, arXiv 2602.21247: pick in partitions, prune by nearest-neighbour rules]: from vectors that
  * lie list by list to rows (view/graph.h).
  *
- *   code    vectors become int8 in the graph's space, all of them in memory: rows, and blocks that tile kernels read
+ *   code    vectors become int8 in the graph's space, all of them in memory; equal ones are set aside
  *   near    each list's vectors against the vectors of the lists around it, by tile kernels: each keeps its nearest
  *   widen   and meets the neighbours of its neighbours
  *   prune   of those an edge stays if no kept neighbour is nearer to its end, by alpha [relative neighbourhood graph;

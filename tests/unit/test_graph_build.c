@@ -119,8 +119,7 @@ static void test_islands(void **state) {
 
 /* ---- B3 ---------------------------------------------------------------------------------------------------------- */
 
-/* Most edges of a vertex lead elsewhere than to vectors equal to it, and equal vectors are few steps from each other.
- * */
+/* Most edges of a vertex lead elsewhere than to vectors equal to it. */
 static void test_equal_vectors(void **state) {
     (void)state;
     enum { EQUAL = 100000, OTHERS = 2000, ROWS = EQUAL + OTHERS, DIM = 4 };
