@@ -84,7 +84,7 @@ static void look_between(const ki_question *q, const kith_tuned *low, const kith
     look_at(q, &s, fewer, survey);
 }
 
-/* All settings of a k. They ascend by code, lists and candidates: the last one of as many candidates has fewer lists. */
+/* All settings of a k. They ascend by code, lists and candidates: the last of as many candidates has fewer lists. */
 static void look_through(const ki_question *q, size_t k, ki_survey *survey) {
     const ki_calibration *c = q->calibration;
     kith_tuned last[RERANKS];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Recall and cost of plans whose only parameter is an effort: of a graph, of layers of graphs, of hash tables; or, which
- * is treated alike, the number of candidates of product codes.
+ * Recall and cost of plans whose only parameter is an effort: of a graph, of layers of graphs, of hash tables; or,
+ * which is treated alike, the number of candidates of product codes.
  *
  * E1. Nothing tells recall without searching. So few queries scout efforts that double, until recall no longer rises or
  *     exact answers cost less; from that follow the efforts at which recalls that are asked for come out, and those are
@@ -23,7 +23,7 @@ enum { POINTS_MAX = 32, SCOUTS = 64, TIMED = 4 };
 /* Recall that is not worth looking for more, less than which is no sign of an end, and a gain that is none. */
 static const double ENOUGH = 0.9995, TOO_LITTLE = 0.4, GAIN = 0.0005;
 
-/* Times the cost of an exact answer in a batch: alone it costs some times as much, and so it is worth something more. */
+/* Times the cost of an exact answer in a batch: alone that costs more. */
 static const double DEAR = 2;
 
 /* Efforts double from `first` on, or from k on, and are at most `most`. */

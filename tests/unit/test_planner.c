@@ -287,8 +287,8 @@ static void test_graph(void **state) {
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_IVF);
 }
 
-/* A walk among a tenth of the vectors is one for ten times the neighbours. Where it would be in vain for queries of other
- * places, it costs twice what scoring that tenth does. */
+/* A walk among a tenth of the vectors is one for ten times the neighbours. Where it would be in vain for queries of
+ * other places, it costs twice what scoring that tenth does. */
 static void test_graph_filtered(void **state) {
     (void)state;
     add_graph();
