@@ -3,8 +3,9 @@
  * How good the planner's choices are: for a grid of k, batch sizes, targets of recall and filters, the processor time
  * of a query as the planner would have it answered, over that of the best plan in hindsight. That is the cheapest among
  * the exact plans (but for the reference, plain), plan ivf over a grid of nprobe, rerank and codes, and a graph, if
- * there is one, over efforts, whose recall on these very queries reaches the target; the planner's own choice is one of them where it does. The planner sees the
- * calibration only, and may fall short of a target by SHORT before it counts as missed.
+ * there is one, over efforts, whose recall on these very queries reaches the target; the planner's own choice is one of
+ * them where it does. The planner sees the calibration only, and may fall short of a target by SHORT before it counts
+ * as missed.
  *
  * Recall does not depend on the batch and is measured once, on all cores. Times are of one thread, not of the clock on
  * the wall, the least of some rounds that take turns; what is NEAR times as slow as the best after one round is left

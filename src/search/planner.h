@@ -7,10 +7,11 @@
  *     candidates shrinks with it, as 1/sqrt(k): that part of the measured loss is scaled. A k beyond the largest
  *     measured one is searched exactly. The cost of another batch size is interpolated over its logarithm.
  *     Between two calibrated k an effort and its cost are powers of k, each measured at both.
- * P2. A setting is expected to reach a target when its measured recall does so by half a standard error, at most half of
- *     what the target leaves. All settings are measured with the same queries and err alike, so that choosing the
- *     cheapest of many picks few errors; and what is promised is the target, not more. With a filter, whose settings
- *     are told from those without, by one and a half.
+ * P2. A setting is expected to reach a target when its measured recall does so by three quarters of a standard error,
+ *     at most half of what the target leaves. All settings are measured with the same queries and err alike, so that
+ *     choosing the cheapest of many picks few errors; and what is promised is the target, not more. One and a half are
+ *     asked where few queries, or single neighbours, leave an error above 0.006, and with a filter, whose settings are
+ *     told from those without.
  * P3. With a filter that lets a share f through at random, the k nearest of what is allowed have ranks up to about k/f
  *     among all: the lists that hold the k/f nearest of all hold them. So the settings of a calibrated k of at least
  *     k/f are taken; beyond the largest, lists grow in proportion. Candidates are counted among the allowed, of which
@@ -23,8 +24,8 @@
  *     neighbours. One that comes to little of that gives up when it has cost what the exact plan does, which then
  *     answers.
  * P4. A target is met, not overshot: between two settings that differ by lists or by effort alone, recall and cost are
- *     interpolated, and the setting in between that just reaches the target competes. Where lists are few, some queries
- *     probe one more than others.
+ *     interpolated, and the setting in between that just reaches the target competes; lists, where recall is known well
+ *     enough. Where lists are few, some queries probe one more than others.
  * P5. Exact: without a calibration, at target 0 or 1, for range searches, and where nothing measured reaches the
  *     target.
  * P6. Queries whose statistic is below that of one in two hundred of the calibration's probe CAREFUL times the lists.

@@ -63,8 +63,12 @@ double ki_setting_recall(const kith_tuned *s, size_t k) {
     return s->recall > grown ? s->recall - grown : 0;
 }
 
+int ki_setting_precise(const kith_tuned *s) {
+    return s->recall_error < 0.006;
+}
+
 double ki_setting_safe(const ki_question *q, const kith_tuned *s, size_t k) {
-    const double errors = ki_share_of(q) < 1 ? 1.5 : 0.5;
+    const double errors = ki_share_of(q) < 1 || !ki_setting_precise(s) ? 1.5 : 0.75;
     return ki_setting_recall(s, k) - fmin(errors * s->recall_error, (1 - q->target) / 2);
 }
 

@@ -44,6 +44,8 @@ kith_tuned ki_setting_at(const ki_question *q, size_t first, size_t *end);
 double ki_setting_recall(const kith_tuned *s, size_t k);                     /* P1 */
 double ki_setting_safe(const ki_question *q, const kith_tuned *s, size_t k); /* P2 */
 
+int ki_setting_precise(const kith_tuned *s); /* P2 */
+
 /* P1: the small errors of int8 displace a neighbour by a number of ranks that grows as sqrt(k), the large ones of
  * product codes by a number that depends on k little. For more neighbours than were measured, which only a caller who
  * insists on a plan gets, in proportion. */

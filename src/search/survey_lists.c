@@ -78,13 +78,13 @@ static void look_at(const ki_question *q, const kith_tuned *measured, double few
 static void look_between(const ki_question *q, const kith_tuned *low, const kith_tuned *high, ki_survey *survey) {
     const double low_safe = ki_setting_safe(q, low, k_of(q, low));
     const double high_safe = ki_setting_safe(q, high, k_of(q, high));
-    if (!(low_safe < q->target) || !(high_safe >= q->target)) return;
+    if (!(low_safe < q->target) || !(high_safe >= q->target) || !ki_setting_precise(high)) return;
     kith_tuned s;
     const double fewer = ki_setting_between(low, low_safe, high, high_safe, q->target, &s);
     look_at(q, &s, fewer, survey);
 }
 
-/* All settings of a k. They ascend by code, lists and candidates: the last one of as many candidates has fewer lists. */
+/* All settings of a k. They ascend by code, lists and candidates: the last of as many candidates has fewer lists. */
 static void look_through(const ki_question *q, size_t k, ki_survey *survey) {
     const ki_calibration *c = q->calibration;
     kith_tuned last[RERANKS];

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Recall and cost of plans whose only parameter is an effort: of a graph, of layers of graphs, of hash tables; or, which
- * is treated alike, the number of candidates of product codes.
+ * Recall and cost of plans whose only parameter is an effort: of a graph, of layers of graphs, of hash tables; or,
+ * which is treated alike, the number of candidates of product codes.
  *
- * E1. Nothing tells recall without searching. So few queries scout efforts that double, until recall no longer rises;
- *     from that follow the efforts at which recalls that are asked for come out, and those are measured with as many
- *     queries as time allows, all with the same. Where recall makes a step around a target between two of them, another effort between
- *     them is measured. The planner interpolates.
+ * E1. Nothing tells recall without searching. So few queries scout efforts that double, until recall no longer rises or
+ *     exact answers cost less; from that follow the efforts at which recalls that are asked for come out, and those are
+ *     measured with as many queries as time allows. The planner interpolates.
  * E2. Cost is measured at a few efforts and interpolated over what searches looked at, which they count: cost is all
  *     but proportional to that.
  * E3. A setting that finds no more than one of less effort is not kept. */
@@ -14,14 +13,18 @@
 
 #include "base/checked.h"
 #include "base/clock.h"
+#include "base/status.h"
 #include "search/plans.h"
 
 #include <math.h>
 
-enum { POINTS_MAX = 32, SCOUTS = 64, QUERIES_LEAST = 200, TIMED = 4, BETWEEN_MOST = 3 };
+enum { POINTS_MAX = 32, SCOUTS = 64, TIMED = 4 };
 
 /* Recall that is not worth looking for more, less than which is no sign of an end, and a gain that is none. */
 static const double ENOUGH = 0.9995, TOO_LITTLE = 0.4, GAIN = 0.0005;
+
+/* Times the cost of an exact answer in a batch: alone that costs more. */
+static const double DEAR = 2;
 
 /* Efforts double from `first` on, or from k on, and are at most `most`. */
 struct ladder {
@@ -49,7 +52,8 @@ struct curve {
     ki_tuning *t;
     const struct ladder *ladder;
     size_t k, count;
-    size_t queries; /* that points are measured with: the same for all, so that all err alike */
+    size_t queries; /* that the last point was measured with */
+    float *share;   /* of each of them, what it found of its neighbours */
     struct point at[POINTS_MAX];
 };
 
@@ -77,26 +81,38 @@ static kith_search_options options_of(const struct curve *c, size_t effort) {
     return options;
 }
 
+/* Recall of the first `count` queries, by what the last search found. A point that follows another and cannot afford as
+ * many queries has the other's recall, and what these gain on it. */
+static void learn_recall(struct curve *c, size_t count, struct point *point) {
+    const struct point *last = c->count ? &c->at[c->count - 1] : NULL;
+    const double n = (double)count;
+    double sum = 0, squares = 0, before = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double share = ki_tune_found(c->t, i, c->k);
+        sum += share;
+        squares += share * share;
+        before += (double)c->share[i];
+        c->share[i] = (float)share;
+    }
+    point->recall = sum / n;
+    point->error = sqrt(ki_tune_variance(squares, sum / n, n, (double)c->k));
+    if (last && count < c->queries) {
+        point->recall = fmin(1, fmax(0, last->recall + (sum - before) / n));
+        point->error = fmin(point->error, last->error);
+    }
+    c->queries = count;
+}
+
 static kith_status measure(struct curve *c, size_t effort, size_t count, struct point *point, kith_error *error) {
     ki_tuning *t = c->t;
     const kith_search_options options = options_of(c, effort);
     const uint64_t start = ki_process_ns();
     const kith_status status = ki_tune_search_held(t, count, c->k, &options, error);
     if (status != KITH_OK) return status;
-    const double n = (double)count;
-    double sum = 0, squares = 0;
-    const double query_ns = (double)(ki_process_ns() - start) / n;
-    for (size_t i = 0; i < count; i++) {
-        const double share = ki_tune_found(t, i, c->k);
-        sum += share;
-        squares += share * share;
-    }
-    *point = (struct point){effort,
-                            t->reranked,
-                            sum / n,
-                            sqrt(ki_tune_variance(squares, sum / n, n, (double)c->k)),
-                            c->ladder->plan == KITH_PLAN_PQ ? (double)effort : (double)t->visited / n,
-                            query_ns};
+    const double query_ns = (double)(ki_process_ns() - start) / (double)count;
+    *point = (struct point){effort, t->reranked, 0, 0, (double)t->visited / (double)count, query_ns};
+    if (c->ladder->plan == KITH_PLAN_PQ) point->work = (double)effort;
+    learn_recall(c, count, point);
     return KITH_OK;
 }
 
@@ -115,6 +131,7 @@ static kith_status scout(struct curve *c, double budget_ns, kith_error *error) {
         const kith_status status = measure(c, effort, count, &c->at[c->count], error);
         if (status != KITH_OK) return status;
         if (c->at[c->count++].recall >= ENOUGH || rises_no_more(c) || effort == ladder->most) break;
+        if (c->at[c->count - 1].query_ns > DEAR * c->t->exact_ns) break; /* than that exact answers are better */
         if (c->count > 3 && (double)(ki_process_ns() - start) > budget_ns * c->t->threads) break;
     }
     return KITH_OK;
@@ -133,61 +150,38 @@ static size_t effort_at(const struct curve *c, double recall) {
     return (size_t)ceil((double)a->effort * pow((double)b->effort / (double)a->effort, part));
 }
 
-/* Queries that all points can be measured with, in the time that there is: as scouts say, each takes as long as one of
- * the next larger effort that they tried. */
-static size_t affordable(const struct curve *scouted, const size_t *efforts, size_t count, double budget_ns) {
-    double all_ns = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-        while (at + 1 < scouted->count && scouted->at[at].effort < efforts[i]) at++;
-        all_ns += scouted->at[at].query_ns;
-    }
-    const size_t fit = ki_tune_affordable(scouted->t, all_ns, budget_ns);
-    return fit < QUERIES_LEAST ? ki_min_size(QUERIES_LEAST, scouted->t->count) : fit;
+/* What a query of some effort takes: as long as one of the next larger effort that was scouted. */
+static double expected_ns(const struct curve *scouted, size_t effort) {
+    size_t at = 0;
+    while (at + 1 < scouted->count && scouted->at[at].effort < effort) at++;
+    return scouted->at[at].query_ns;
+}
+
+/* Queries that a point can be measured with; never more than the one before. */
+static size_t affordable(const struct curve *c, double query_ns, double budget_ns) {
+    const size_t fit = ki_tune_affordable(c->t, query_ns, budget_ns);
+    return ki_min_size(fit, c->count ? c->queries : c->t->count);
 }
 
 /* Measure with more queries, where scouts say that recalls come out which may be asked for, and where they end. */
 static kith_status measure_wanted(struct curve *c, double budget_ns, kith_error *error) {
-    static const double wanted[] = {0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.996};
+    static const double wanted[] = {0.7, 0.8, 0.86, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.996};
     enum { WANTED = sizeof(wanted) / sizeof(*wanted) };
     const struct curve scouted = *c;
     size_t efforts[WANTED + 1], count = 0;
     for (size_t i = 0; i <= WANTED; i++) {
         const size_t effort = i < WANTED ? effort_at(&scouted, wanted[i]) : scouted.at[scouted.count - 1].effort;
-        if (effort && (!count || effort > efforts[count - 1])) efforts[count++] = effort;
+        if (count && (effort <= efforts[count - 1] || expected_ns(&scouted, effort) > DEAR * c->t->exact_ns)) continue;
+        if (effort) efforts[count++] = effort;
     }
-    c->queries = affordable(&scouted, efforts, count, budget_ns);
     kith_status status = KITH_OK;
-    for (c->count = 0; c->count < count && status == KITH_OK; c->count++)
-        status = measure(c, efforts[c->count], c->queries, &c->at[c->count], error);
+    for (c->count = 0; c->count < count && status == KITH_OK;) {
+        const size_t effort = efforts[c->count];
+        const size_t queries = affordable(c, expected_ns(&scouted, effort), budget_ns / (double)count);
+        status = measure(c, effort, queries, &c->at[c->count], error);
+        c->count++;
+    }
     return status;
-}
-
-/* The place of the largest step in recall around what may be asked for, 0: none is large. */
-static size_t largest_step(const struct curve *c) {
-    double largest = 0.03;
-    size_t place = 0;
-    for (size_t i = 1; i < c->count; i++) {
-        const struct point *a = &c->at[i - 1], *b = &c->at[i];
-        if (b->recall < 0.89 || b->effort - a->effort < 2 || !(b->recall - a->recall > largest)) continue;
-        largest = b->recall - a->recall;
-        place = i;
-    }
-    return place;
-}
-
-static kith_status measure_between(struct curve *c, kith_error *error) {
-    for (int done = 0; done < BETWEEN_MOST && c->count < POINTS_MAX; done++) {
-        const size_t place = largest_step(c);
-        struct point point;
-        if (!place) return KITH_OK;
-        const size_t effort = c->at[place - 1].effort + (c->at[place].effort - c->at[place - 1].effort) / 2;
-        const kith_status status = measure(c, effort, c->queries, &point, error);
-        if (status != KITH_OK) return status;
-        for (size_t i = c->count++; i > place; i--) c->at[i] = c->at[i - 1];
-        c->at[place] = point;
-    }
-    return KITH_OK;
 }
 
 /* E3. */
@@ -278,12 +272,12 @@ static kith_status keep_curve(const struct curve *c, size_t batch, const double 
 /* A fourth of the time is for scouts, a half for recall, the last fourth for costs; where that is too little, more. */
 static kith_status measure_plan(ki_tuning *t, const struct ladder *ladder, size_t k, double budget_ns,
                                 kith_error *error) {
-    struct curve c = {.t = t, .ladder = ladder, .k = k};
+    struct curve c = {.t = t, .ladder = ladder, .k = k, .share = ki_alloc_array_zeroed(t->count, sizeof(float))};
     double cost_ns[POINTS_MAX], longer[TIMED];
     size_t timed[TIMED];
-    kith_status status = scout(&c, budget_ns / 4, error);
+    kith_status status =
+        c.share ? scout(&c, budget_ns / 4, error) : ki_fail(error, KITH_E_NOMEM, "out of memory for tuning");
     if (status == KITH_OK) status = measure_wanted(&c, budget_ns / 2, error);
-    if (status == KITH_OK) status = measure_between(&c, error);
     if (status == KITH_OK) drop_useless(&c);
     const size_t timed_count = status == KITH_OK ? choose_timed(&c, timed) : 0;
     for (size_t i = 0; i < timed_count && status == KITH_OK; i++)
@@ -292,6 +286,7 @@ static kith_status measure_plan(ki_tuning *t, const struct ladder *ladder, size_
         status = time_curve(&c, longer, t->batch[b], budget_ns / 4 / (double)t->batches, cost_ns, error);
         if (status == KITH_OK) status = keep_curve(&c, t->batch[b], cost_ns, error);
     }
+    free(c.share);
     return status;
 }
 
