@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Products of rows (kernel/row_dot.h) at every feature mask that this machine can run: exact sums, at every length up to
- * some hundreds and at a long one, extreme values, rows that repeat, and nothing read past the operands. */
+ * Products of rows (kernel/row_dot.h) at every feature mask that this machine can run: exact sums, at every length up
+ * to some hundreds and at a long one, extreme values, rows that repeat, and nothing read past the operands. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
