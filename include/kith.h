@@ -425,7 +425,8 @@ typedef enum kith_index_type {
     KITH_INDEX_FLAT = 1,  /* neither: every search looks at all codes */
     KITH_INDEX_IVF = 2,   /* lists */
     KITH_INDEX_GRAPH = 3, /* lists, for batches, and a graph, for few queries at a time */
-    KITH_INDEX_HNSW = 4,  /* layers of graphs [Malkov, Yashunin 2016] over the vectors themselves */
+    KITH_INDEX_HNSW = 4,  /* layers of graphs [Malkov, Yashunin 2016] over the vectors themselves: one list where
+                           * none are asked for. Several threads make a graph that depends on who was first */
     KITH_INDEX_LSH = 5,   /* hash tables: cross-polytopes for numbers [Andoni et al. 2015], samples of bits [Indyk,
                            * Motwani 1998] for hamming, minima of permutations [Broder 1997] for jaccard */
     KITH_INDEX_PQ = 6     /* product codes of all vectors [Jegou, Douze, Schmid 2011], in one list */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The HNSW of an index: what was asked for, checked; and made when the vectors lie in the segment, which it reads through
- * a preview. It is a section behind the others. One thread makes equal bytes of equal input; several make a graph that
- * depends on who was first (hnsw/hnsw.h W5). */
+ * The HNSW of an index: what was asked for, checked; and made when the vectors lie in the segment, which it reads
+ * through a preview. It is a section behind the others. One thread makes equal bytes of equal input; several make a
+ * graph that depends on who was first (hnsw/hnsw.h W5). */
 #include "hnsw/hnsw.h"
 #include "base/checked.h"
 #include "base/status.h"

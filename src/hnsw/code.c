@@ -5,8 +5,8 @@
  *     ip, search    -2<q,x'>
  *     ip, stored    |q - x|^2 + (h_q - h_x)^2, h^2 = limit2 - |x|^2, limit2 the largest |x|^2
  *     bits          the distance itself
- * The norm of what the code stands for errs by as much as the difference of query and vector is long; that of the vector
- * itself would err by as much as the query is. */
+ * The norm of what the code stands for errs by as much as the difference of query and vector is long; that of the
+ * vector itself would err by as much as the query is. */
 #define _GNU_SOURCE /* pthread_rwlock_t */
 #include "base/checked.h"
 #include "hnsw/state.h"

@@ -14,13 +14,13 @@
  * leads to a number that is nobody's, which walks pass by until pruning drops it.
  *
  * W1. Searches take no lock and wait for nobody. Any number of insertions go on side by side, a removal alone.
- * W2. A number is used again only after all searches that might have seen its last owner have ended: its insertion waits
- *     for them.
+ * W2. A number is used again only after all searches that might have seen its last owner have ended: its insertion
+ *     waits for them.
  * W3. A vector must not move or change from its insertion to the return of its removal, and
  *     then until searches that were on their way have ended (ki_hnsw_settle). They read it for the last scores only.
  * W4. An insertion or removal that fails for want of memory has changed nothing.
- * W5. Equal insertions in equal order by one thread make equal bytes, on any tier. Those of several threads make a graph
- *     that depends on who was first.
+ * W5. Equal insertions in equal order by one thread make equal bytes, on any tier. Those of several threads make a
+ *     graph that depends on who was first.
  * W6. Results are scored by the defining kernel, and sorted by (distance, label).
  * W7. Of a segment's rows nothing outside is read whatever they hold, and walks end.
  *

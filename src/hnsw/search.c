@@ -35,7 +35,7 @@ static size_t gather(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_
     return count;
 }
 
-/* Append a vertex that was scored, and its twins, which are as far, as long as there are not k. labels: NULL: numbers. */
+/* Append a vertex that was scored, and its twins, which are as far, up to k of all. labels NULL: numbers. */
 static void take(ki_hnsw_searcher *s, const ki_hnsw_net *net, const ki_hnsw_search *search, const uint64_t *labels,
                  ki_hit vertex, ki_hit *hits, size_t *count) {
     uint32_t number = vertex.position;

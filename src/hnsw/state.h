@@ -4,8 +4,8 @@
  * keeps it, code.c compares, walk.c walks, select.c chooses edges, insert.c, remove.c and connect.c make them.
  *
  * S1. What of a row may change while others read it (state, count, ids, next, counts and ids of blocks) is written and
- *     read as atomic numbers; an id is stored with release after all of its vertex, and loaded with acquire. A list that
- *     is read while it is written is a mix of both: all of it are vertices, or were.
+ *     read as atomic numbers; an id is stored with release after all of its vertex, and loaded with acquire. A list
+ *     that is read while it is written is a mix of both: all of it are vertices, or were.
  * S2. The rest of a row is constant from the moment that its state says VERTEX or TWIN to the end of that life (W2).
  * S3. Lists and counts of edges coming in are changed under the lock of their vertex, or alone. */
 #ifndef KI_HNSW_STATE_H

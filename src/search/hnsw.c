@@ -41,7 +41,7 @@ static kith_status answer(ki_job *job, ki_worker *worker, size_t i, const void *
     const kith_status status = ki_hnsw_find_view(view, worker->hnsw, &search, hits, &found, &worker->counts);
     if (status != KITH_OK) return status;
     worker->counts.unusual += search.gave_up != 0;
-    ki_poor_seed(job, i, hits, found);
+    ki_poor_seed(job, i, hits, view->dtype == KITH_B1 ? 0 : found); /* thresholds are scores, which bits have not */
     ki_job_write(job, i, hits, search.gave_up ? 0 : found);
     return KITH_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * HNSW under several threads: insertions and removals beside searches, numbers used again beside them, and building on a
- * pool. What is found is right whatever the moment; at the end every invariant holds.
+ * HNSW under several threads: insertions and removals beside searches, numbers used again beside them, and building on
+ * a pool. What is found is right whatever the moment; at the end every invariant holds.
  *
  * tiers: any */
 #define _GNU_SOURCE
