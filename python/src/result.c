@@ -72,7 +72,8 @@ static PyObject *or_none(bool known, PyObject *value) {
 }
 
 static PyObject *code_word(kith_plan plan, kith_scan_code code) {
-    return or_none(plan == KITH_PLAN_IVF || (plan == KITH_PLAN_PQ && code != KITH_SCAN_AUTO), PyUnicode_FromString(kith_scan_code_name(code)));
+    return or_none(plan == KITH_PLAN_IVF || (plan == KITH_PLAN_PQ && code != KITH_SCAN_AUTO),
+                   PyUnicode_FromString(kith_scan_code_name(code)));
 }
 
 /* The plans that were weighed: a list of dicts, the chosen one first. */

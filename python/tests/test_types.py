@@ -28,6 +28,8 @@ TYPES = [
     ({"index": "graph"}, "graph", {"effort": 300}, "graph_degree", 32),
     ({"index": "graph", "graph_degree": 48, "graph_bits": 4}, "graph", {"effort": 300}, "graph_bits", 4),
     ({"index": "graph", "lean": True}, "graph", {"effort": 300}, "graph_bits", 0),
+    ({"index": "hnsw", "hnsw_m": 8, "hnsw_ef": 100}, "hnsw", {"effort": 100}, "hnsw_m", 8),
+    ({"index": "lsh", "lsh_tables": 40}, "lsh", {"effort": 40}, "lsh_tables", 40),
     ({"index": "pq"}, "pq", {"rerank": 200}, "second_code", "pq:12x4"),
     ({"index": "pq", "code": "rabitq:2"}, "pq", {"rerank": 200}, "second_code", "rabitq:2"),
 ]

@@ -63,6 +63,9 @@ CASES = [
     ("cosine", "floats", 120, 33, "strings", ["--index", "graph", "--graph-bits", "4"]),
     ("ip", "floats", 150, 16, "numbers", ["--index", "graph", "--graph-bits", "2", "--graph-degree", "48"]),
     ("ip", "floats", 90, 17, "rows", ["--index", "graph", "--lean"]),
+    ("l2", "whole", 130, 20, "numbers", ["--index", "hnsw"]),
+    ("cosine", "floats", 90, 13, "rows", ["--index", "hnsw", "--hnsw-m", "5"]),
+    ("ip", "floats", 110, 24, "strings", ["--index", "lsh", "--lsh-tables", "5"]),
 ]
 
 
@@ -87,6 +90,16 @@ def test_both_readers_agree(tmp_path, metric, kind, count, dim, labels, options)
         # The second reader gives row numbers for string ids; write_jsonl put them at their end.
         assert [int(str(hit["id"]).rpartition("-")[2]) for hit in hits] == other["ids"]
         assert [struct.pack("<f", hit["distance"]) for hit in hits] == [struct.pack("<f", d) for d in other["distances"]]
+
+
+@pytest.mark.parametrize("metric, kind", [("hamming", "lsh"), ("jaccard", "lsh"), ("hamming", "hnsw"), ("jaccard", "hnsw")])
+def test_bits(tmp_path, metric, kind):
+    rows, source, index = rows_of("whole", 150, 12, seed=8), tmp_path / "items.u8bin", tmp_path / "items.kith"
+    source.write_bytes(struct.pack("<2I", 170, 12) + b"".join(map(bytes, rows + rows[:20])))
+    run(KITH, "build", source, "-o", index, "--metric", metric, "--dtype", "b1", "--index", kind, "--quiet", "--json")
+    told = read("check", index)[0][kind]
+    assert told["twins"] == 20 if kind == "hnsw" else told["tables"] >= 1
+    assert run_info(index)["hnsw_m" if kind == "hnsw" else "lsh_tables"] > 0
 
 
 def test_lists_without_originals(tmp_path):
