@@ -35,7 +35,7 @@ typedef struct ki_edges {
 } ki_edges;
 
 typedef struct ki_edges_kernels {
-    /* The greatest magnitude of `count` floats, a multiple of 16. */
+    /* The greatest magnitude of `count` floats, a multiple of 16; NaNs are passed over. */
     float (*largest)(const float *x, size_t count);
     /* to[i] = x[i] * inverse rounded to the nearest whole number, ties to even, which fits 16 bits; count a multiple of
      * 16. */

@@ -112,11 +112,12 @@ INLINE float greatest_of(__m256 v) {
     return _mm_cvtss_f32(m);
 }
 
+/* Of a NaN and a number VMAXPS takes its second operand. */
 TARGET static float largest_avx2(const float *x, size_t count) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     __m256 most = _mm256_setzero_ps();
     for (size_t i = 0; i < count; i += LANES)
-        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)));
+        most = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)), most);
     return greatest_of(most);
 }
 

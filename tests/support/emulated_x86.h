@@ -73,6 +73,12 @@ EMULATED __m512i emulated_cvtepu16_epi32(__m256i x) {
         .si;
 }
 
+EMULATED __m512i emulated_cvtepi16_epi32(__m256i x) {
+    return (emulated_512){.si256 = {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
+                                    _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))}}
+        .si;
+}
+
 EMULATED __m512i emulated_cvtepu8_epi32(__m128i x) {
     return (emulated_512){.si256 = {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))}}.si;
 }
@@ -223,6 +229,7 @@ EMULATED uint32_t emulated_reduce_min_epu32(__m512i x) {
 #define _mm512_cvtps_pd              emulated_cvtps_pd
 #define _mm512_cvtph_ps              emulated_cvtph_ps
 #define _mm512_cvtepu16_epi32        emulated_cvtepu16_epi32
+#define _mm512_cvtepi16_epi32        emulated_cvtepi16_epi32
 #define _mm512_cvtepu8_epi32         emulated_cvtepu8_epi32
 #define _mm512_cvtepi8_epi32         emulated_cvtepi8_epi32
 #define _mm512_cvtepi32_epi8         emulated_cvtepi32_epi8
