@@ -29,8 +29,8 @@ static float start_of(const ki_view *view, const float *query, float factor, con
     return 2 * (graph->limit * graph->limit - product);
 }
 
-/* What makes `largest` as large as `most`. 0 where that is no number: a query of zeros, or of numbers so small that next to
- * them all others are far. */
+/* What makes `largest` as large as `most`. 0 where that is no number: a query of zeros, or of numbers so small that
+ * squares of them are zero. */
 static float inverse_of(float most, float largest) {
     const float inverse = most / largest;
     return isfinite(inverse) ? inverse : 0;

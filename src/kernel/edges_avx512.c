@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Edges by 512-bit registers. A register of codes is a block's two next steps: its lanes are looked up in tables of four
- * groups of dimensions by one VPSHUFB. All blocks are looked up in one pass over the tables. A last odd step fills half of
- * a register; the other half is looked up in tables of zeros. Sums are taken as in edges_avx2.c. */
+ * Edges by 512-bit registers. A register of codes is a block's two next steps: its lanes are looked up in tables of
+ * four groups of dimensions by one VPSHUFB. All blocks are looked up in one pass over the tables. A last odd step fills
+ * half of a register; the other half is looked up in tables of zeros. Sums are taken as in edges_avx2.c. */
 #include "kernel/edges.h"
 
 #include "cpu/cpu.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Edges by NEON: TBL looks the 16 codes of a block's half of a step up in a table of 16 bytes. Sums widen by UADDW, so
- * that a block needs two accumulators; two blocks share a pass over the tables. Products of int8 with 16 bits are SMLAL's:
- * the dot product instructions take bytes only. */
+ * that a block needs two accumulators; two blocks share a pass over the tables. Products of int8 with 16 bits are
+ * SMLAL's: the dot product instructions take bytes only. */
 #include "kernel/edges.h"
 
 #include "cpu/cpu.h"

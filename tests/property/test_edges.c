@@ -3,8 +3,9 @@
  * What walks compute (kernel/edges.h): every feature mask of this machine against plain code that knows only what the
  * head draws, bit for bit, with operands that end where a forbidden page begins, and at odd addresses.
  *
- * Guards against: sums that overflow a byte or a word at the greatest width, a last odd step or block left out, nibbles,
- * halves and planes swapped, factors that are no numbers, ties rounded otherwise, the wrong one of equal values. */
+ * Guards against: sums that overflow a byte or a word at the greatest width, a last odd step or block left out,
+ * nibbles, halves and planes swapped, factors that are no numbers, ties rounded otherwise, the wrong one of equal
+ * values. */
 #include <float.h>
 #include <math.h>
 #include <setjmp.h>

@@ -194,10 +194,15 @@ static void ask_scalar(void) {
     assert_int_equal(status, 0);
 }
 
+static int is_scalar(void) {
+    const char *tier = getenv("KITH_CPU");
+    return tier && strcmp(tier, "scalar") == 0;
+}
+
 static int set_up(void **state) {
     (void)state;
     make_data();
-    ask_scalar();
+    if (!is_scalar()) ask_scalar();
     make_graphs();
     return 0;
 }
@@ -213,8 +218,9 @@ static int tear_down(void **state) {
 
 static void test_tiers_agree(void **state) {
     uint64_t prints[SCENES];
-    struct answer *answers = answers_make();
     (void)state;
+    if (is_scalar()) skip();
+    struct answer *answers = answers_make();
     answer_all(answers, prints);
     for (int i = 0; i < SCENES; i++)
         if (prints[i] != scalar_prints[i]) fail_msg("scene %d: other graphs or answers than the scalar tier's", i);
@@ -445,7 +451,7 @@ static void walk_harmed(ki_rng *rng, ki_walker *walker, int scene, enum harm har
     for (uint32_t v = 0; v < ROWS; v++)
         if (ki_rng_below(rng, share) == 0) harm_row(rng, &g->graph, harm, v, rows + v * g->row_bytes);
     view.graph.rows = rows;
-    for (size_t effort = 10; effort <= 100000; effort *= 100) {
+    for (size_t effort = 10; effort <= 1000; effort *= 100) {
         const ki_graph_search search = search_of(&view, K, effort, &stop);
         const ki_counts counts = walk(walker, &search, 0, QUERIES, answers);
         assert_true(counts.visited <= QUERIES * ROWS);
@@ -459,10 +465,10 @@ static void test_hostile_rows(void **state) {
     ki_walker *walker = ki_walker_create();
     ki_rng rng = {9};
     (void)state;
-    for (int scene = 0; scene < SCENES; scene++)
-        for (int harm = 0; harm < HARMS; harm++)
-            for (unsigned share = 1; share <= 9; share += 8)
-                walk_harmed(&rng, walker, scene, (enum harm)harm, share, answers);
+    for (int i = 0; i < 2 * HARMS; i++) { /* of few rows, then of all */
+        const int scene = i % 3 ? i % 3 - 1 : 3;
+        walk_harmed(&rng, walker, scene, (enum harm)(i % HARMS), i < HARMS ? 9 : 1, answers);
+    }
     ki_walker_destroy(walker);
     free(answers);
 }
