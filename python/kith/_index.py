@@ -91,7 +91,7 @@ class Index(_kith.Index):
             graph. ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is
             chosen, of all vectors in one list.
         graph
-            False: no graph, whatever a sample says.
+            False: no graph, however many vectors there are.
         graph_degree
             Neighbours of each vector in a graph: 32 (None), 48 or 64.
         graph_bits

@@ -26,7 +26,9 @@ enum {
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
 };
-static const uint64_t BUILD_BYTES = UINT64_C(256) << 20; /* a guess: a collection shares its machine with searches */
+/* Working memory: a collection shares its machine with searches. A graph takes about the second a row; from so many rows
+ * on that it would be more than the last, which is kith_build()'s own, segments have none. Guesses. */
+static const uint64_t BUILD_BYTES = UINT64_C(256) << 20, BUILD_ROW_BYTES = 1024, BUILD_BYTES_MOST = UINT64_C(1) << 30;
 
 /* ---- Being watched ----------------------------------------------------------------------------------------------- */
 
@@ -150,7 +152,8 @@ kith_build_options ki_job_options(const kith_collection *collection, const ki_ve
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.metric = vector->metric;
     options.dtype = vector->dtype;
-    options.memory_bytes = BUILD_BYTES;
+    const uint64_t wanted = ki_min_u64(rows * BUILD_ROW_BYTES, BUILD_BYTES_MOST);
+    options.memory_bytes = wanted > BUILD_BYTES ? wanted : BUILD_BYTES;
     options.no_calibration = rows < KI_CALIBRATED_FROM;
     options.no_sigbus_handler = collection->options.no_sigbus_handler;
     if (vector->dtype != KITH_B1 && rows >= LISTS_FROM && rows < LISTS_OF_BUILD)
