@@ -87,8 +87,7 @@ class Index(_kith.Index):
             sample says that it pays.
         index
             What there is for searches besides vectors and codes. None, ``"auto"``: lists by the number of rows, and a
-            graph where single queries gain from one. ``"flat"``: neither. ``"ivf"``: lists. ``"graph"``: lists, and a
-            graph. ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is
+            graph from 20,000 vectors on. ``"flat"``: neither. ``"ivf"``: lists. ``"graph"``: lists, and a graph. ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is
             chosen, of all vectors in one list.
         graph
             False: no graph, however many vectors there are.

@@ -26,8 +26,8 @@ enum {
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
 };
-/* Working memory: a collection shares its machine with searches. A graph takes about the second a row; from so many rows
- * on that it would be more than the last, which is kith_build()'s own, segments have none. Guesses. */
+/* Working memory: a collection shares its machine with searches. A graph takes about the second a row, and where it
+ * would take more than the last, which is kith_build()'s own, segments have none. Guesses. */
 static const uint64_t BUILD_BYTES = UINT64_C(256) << 20, BUILD_ROW_BYTES = 1024, BUILD_BYTES_MOST = UINT64_C(1) << 30;
 
 /* ---- Being watched ----------------------------------------------------------------------------------------------- */
