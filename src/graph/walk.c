@@ -164,9 +164,17 @@ static void look_ahead(struct walk *w, const ki_graph *graph, const ki_edges_ker
     }
 }
 
+static inline int is_allowed(const ki_graph_search *s, uint32_t vertex) {
+    return !s->allowed || (s->allowed[vertex / 64] >> vertex % 64 & 1);
+}
+
+static inline int can_pass(const ki_graph_search *s, uint32_t vertex) {
+    return vertex < s->view->rows && (!s->absent || is_allowed(s, vertex));
+}
+
 /* Put a scored vertex among the best. */
 static void keep(struct walk *w, const ki_graph_search *s, float distance, uint32_t vertex) {
-    if (s->allowed && !(s->allowed[vertex / 64] >> vertex % 64 & 1)) return;
+    if (!is_allowed(s, vertex)) return;
     size_t at = w->best_count;
     if (at == s->rerank && !(distance < w->best[at - 1].distance)) return;
     if (at == s->rerank) at--;
@@ -196,7 +204,7 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
                             .below = w->below};
     for (uint64_t mask = kernels->estimate(&edges, distance); mask; mask &= mask - 1) {
         const unsigned n = (unsigned)__builtin_ctzll(mask);
-        if (ids[n] < s->view->rows && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
+        if (can_pass(s, ids[n]) && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
     }
 }
 
@@ -212,7 +220,7 @@ static void score_neighbours(struct walk *w, const ki_graph_search *s, const uin
     uint32_t fresh[KI_GRAPH_DEGREE_MAX];
     size_t count = 0;
     for (uint32_t n = 0; n < graph->degree; n++) {
-        if (ids[n] >= s->view->rows || !mark(w, ids[n])) continue;
+        if (!can_pass(s, ids[n]) || !mark(w, ids[n])) continue;
         fetch_row(graph, ids[n]);
         fresh[count++] = ids[n];
     }
@@ -248,7 +256,8 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */
 
 /* Begin at the entries nearest to the query, by half of their coordinates: a rotation leaves them all alike. */
-static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
+static void enter(struct walk *w, const ki_graph_search *s) {
+    const ki_graph *graph = &s->view->graph;
     struct met near[STARTS];
     size_t count = 0;
     const uint8_t *row = graph->entry_rows;
@@ -261,7 +270,7 @@ static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
         near[at] = (struct met){d, vertex};
     }
     for (size_t i = 0; i < count; i++)
-        if (near[i].vertex < rows && mark(w, near[i].vertex))
+        if (can_pass(s, near[i].vertex) && mark(w, near[i].vertex))
             open_vertex(w, graph->bits ? near[i].distance : distance_of(w, graph, near[i].vertex), near[i].vertex);
 }
 
@@ -284,7 +293,7 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->gave_up = 0;
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(uint32_t));
-    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, graph, s->view->rows);
+    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, s);
     look_ahead(w, graph, ki_edges_kernel());
     w->ended = w->ahead_count == 0;
     return 1;
