@@ -13,9 +13,9 @@ FUZZ_SECONDS ?= 10
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
-ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search(/|$$)|segment|topk|traffic_trace)|property/(distance|tile))
+ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search(/|$$)|segment|topk|traffic_trace)|property/(distance|edges|row_dot|tile))
 # Which tests run with AVX-512 in software: all kernels, and whole searches.
-EMULATED_TESTS ?= ^(property/(distance|numbers|pq|rabitq|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
+EMULATED_TESTS ?= ^(property/(distance|edges|numbers|pq|rabitq|row_dot|search|tile|unpack)|recall/exact|unit/(pick|project|search|topk)$$)
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 ASAN_LEFT_OUT ?= ^$$

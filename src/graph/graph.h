@@ -2,8 +2,8 @@
  *
  * A family: a graph of neighbours, walked from vertex to nearer vertex. SymphonyQG [Gou, Gao, Xu, Long 2025] and its
  * like: a vertex's row holds small codes of its neighbours, relative to itself, and one pass of table lookups
- * estimates the distances of all of them; a vertex that the walk comes to is scored by its own int8 code, and the best of
- * those at last by the defining kernel. view/graph.h draws the bytes. This is the search; building is in build.h.
+ * estimates the distances of all of them; a vertex that the walk comes to is scored by its own int8 code, and the best
+ * of those at last by the defining kernel. view/graph.h draws the bytes. This is the search; building is in build.h.
  *
  * Departures. A vertex is marked when it enters the pool, not when it leaves it; the pool is not sorted; the walk ends
  * where the nearest vertex in sight is `reach` times as far as the k-th nearest that was met, in place of a pool of

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Walks. Each goes on by steps: the vertex that was asked for longest ago is scored, its neighbours are estimated, those
- * in reach enter the pool, and the nearest of the pool is asked for. So `AHEAD` rows of a query are on their way from
- * memory at once, and queries of a call take turns.
+ * Walks. Each goes on by steps: the vertex that was asked for longest ago is scored, its neighbours are estimated,
+ * those in reach enter the pool, and the nearest of the pool is asked for. So `AHEAD` rows of a query are on their way
+ * from memory at once, and queries of a call take turns.
  *
  * W1. A vertex is marked when it enters the pool, so that it enters once; one that is out of reach is not, and may come
  *     again by another edge, with a better estimate.
