@@ -15,8 +15,8 @@
 
 /* ---- What was asked for ------------------------------------------------------------------------------------------ */
 
-/* Rows from which on an index that nobody has named gets a graph; 0: never. */
-static const uint64_t auto_rows = 0;
+/* Rows from which on an index that nobody has named gets a graph. */
+static const uint64_t auto_rows = 20000;
 
 static ki_graph_input input_of(const ki_build *b) {
     return (ki_graph_input){.rows = b->source.rows,

@@ -132,7 +132,8 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
     return check_damage(v, error);
 }
 
-/* Made in haste: one list, and no first level. So few rows that it would be no other index are not told apart. */
+/* Made in haste: one list, no first level, and no graph. So few rows that it would be no other index are not told
+ * apart. */
 static int is_flat(const ki_job *job, const struct vectors *v) {
     return job->hasty && job->generations->vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
 }
@@ -165,6 +166,7 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     options.progress = ki_job_watched;
     options.progress_context = job;
     if (job->hasty && vector->dtype != KITH_B1) {
+        options.index = KITH_INDEX_FLAT;
         options.lists = 1;
         options.first_level = KITH_FIRST_LEVEL_NONE;
     }
