@@ -644,7 +644,7 @@ typedef enum kith_plan {
     KITH_PLAN_LEVELS = 3, /* first level, then tiles, then re-rank; KITH_E_UNSUPPORTED without a first level */
     KITH_PLAN_GATHER = 4, /* only the allowed vectors, by the defining kernel; needs a filter */
     KITH_PLAN_IVF = 5,    /* the nearest lists only: approximate; KITH_E_UNSUPPORTED with one list */
-    /* Approximate, KITH_E_UNSUPPORTED where the index has none of it; kith_search_options.effort is theirs. Since 0.3. */
+    /* Approximate, KITH_E_UNSUPPORTED where the index has none; kith_search_options.effort is theirs. Since 0.3. */
     KITH_PLAN_GRAPH = 6,
     KITH_PLAN_HNSW = 7,
     KITH_PLAN_LSH = 8,
@@ -663,9 +663,9 @@ typedef enum kith_scan_code {
                            * KITH_E_UNSUPPORTED without originals. Since 0.3 */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq" and "auto", "int8", "second", "levels", "first", "rows": static
- * text, "?" for other values. The parse functions take these words: 1, and *plan or *code is set; 0 for other words.
- * Since 0.2. */
+/* "auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq" and "auto", "int8", "second",
+ * "levels", "first", "rows": static text, "?" for other values. The parse functions take these words: 1, and *plan or
+ * *code is set; 0 for other words. Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
 KITH_API int kith_plan_parse(const char *word, kith_plan *plan);
 KITH_API const char *kith_scan_code_name(kith_scan_code code);
@@ -679,7 +679,7 @@ typedef struct kith_explain {
     kith_plan plan;        /* the one that ran */
     const char *plan_name; /* static */
     const char *tier;      /* static */
-    int exact;             /* 0: plan ivf, or an index without originals, whose distances are estimates */
+    int exact;             /* 0: an approximate plan, or an index without originals, whose distances are estimates */
     unsigned threads;
     uint64_t queries, rows, allowed; /* allowed: rows the filter let through, rows without one */
     uint64_t scanned_bytes;          /* of codes or vectors, counted once per query that read them */
@@ -750,8 +750,9 @@ typedef struct kith_search_options {
  *   distances  count x k, ascending; +INFINITY beside KITH_ID_NONE
  *   options    NULL: defaults
  *
- * Exact and bit-identical to KITH_PLAN_PLAIN unless plan ivf runs or the index was built without originals. Allocates
- * nothing once the scratch is warm. Safe beside other searches with other scratches. count == 0 is fine.
+ * Exact and bit-identical to KITH_PLAN_PLAIN unless an approximate plan runs (ivf, graph, hnsw, lsh, pq: see
+ * kith_explain.exact) or the index was built without originals. Allocates nothing once the scratch is warm. Safe beside
+ * other searches with other scratches. count == 0 is fine.
  * KITH_E_ARG (k, NULL, sizes, dtype), KITH_E_DATA (names the query with a NaN, infinity, norm beyond KITH_NORM_MAX, or
  * zero under cosine), KITH_E_CORRUPT (the file was truncated under us), KITH_E_DEADLINE, KITH_E_CANCELLED,
  * KITH_E_NOMEM. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */

@@ -2,8 +2,8 @@
  *
  * A family: a graph of neighbours, walked from vertex to nearer vertex. SymphonyQG [Gou, Gao, Xu, Long 2025] and its
  * like: a vertex's row holds small codes of its neighbours, relative to itself, and one pass of table lookups
- * estimates the distances of all of them; a vertex that the walk comes to is scored by its own int8 code, and the best of
- * those at last by the defining kernel. view/graph.h draws the bytes. This is the search; building is in build.h.
+ * estimates the distances of all of them; a vertex that the walk comes to is scored by its own int8 code, and the best
+ * of those at last by the defining kernel. view/graph.h draws the bytes. This is the search; building is in build.h.
  *
  * Departures. A vertex is marked when it enters the pool, not when it leaves it; the pool is not sorted; the walk ends
  * where the nearest vertex in sight is `reach` times as far as the k-th nearest that was met, in place of a pool of
@@ -28,7 +28,9 @@ typedef struct ki_graph_search {
     const ki_view *view;     /* with a graph and originals, or results are estimates */
     size_t k, rerank;        /* rerank >= k: those met nearest are scored by the defining kernel */
     size_t effort;           /* thousandths: reach = 1 + effort / 1000 */
+    uint64_t patience;       /* vertices without a nearer result after which a walk that has k ends; 0: all */
     const uint64_t *allowed; /* bit per position, or NULL: what may be a result; walks pass through all */
+    int absent;              /* walks do not pass through what is not allowed, as if it were not in the graph */
     uint64_t visits_max;     /* vertices that one query may come to before it gives up; 0: all */
     ki_limits limits;
 } ki_graph_search;

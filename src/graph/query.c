@@ -29,17 +29,24 @@ static float start_of(const ki_view *view, const float *query, float factor, con
     return 2 * (graph->limit * graph->limit - product);
 }
 
+/* What makes `largest` as large as `most`. 0 where that is no number: a query of zeros, or of numbers so small that
+ * squares of them are zero. */
+static float inverse_of(float most, float largest) {
+    const float inverse = most / largest;
+    return isfinite(inverse) ? inverse : 0;
+}
+
 /* Whole numbers of at most 2^15, whose products with a code fit 32 bits. */
 static void make_wide(const float *placed, size_t width, float largest, ki_graph_query *made) {
     const float fit = (float)(INT32_MAX / 127) / (float)width, most = fit < 32767 ? floorf(fit) : 32767;
     made->step = largest / most;
-    ki_edges_kernel()->wide(placed, largest > 0 ? most / largest : 0, width, made->wide);
+    ki_edges_kernel()->wide(placed, inverse_of(most, largest), width, made->wide);
 }
 
 static void make_table(const float *placed, size_t width, float largest, ki_graph_query *made) {
     const float most = (float)(KI_EDGES_Z / (int)((width + 2047) / 2048));
     made->unit = largest / most;
-    ki_edges_kernel()->table(placed, largest > 0 ? most / largest : 0, width / KI_GRAPH_STEP, made->table);
+    ki_edges_kernel()->table(placed, inverse_of(most, largest), width / KI_GRAPH_STEP, made->table);
 }
 
 int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made) {

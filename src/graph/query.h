@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A query in a graph's space (view/graph.h): as tables for the codes of edges, and as whole numbers for those of vertices.
- * Pure functions; any thread. */
+ * A query in a graph's space (view/graph.h): as tables for the codes of edges, and as whole numbers for those of
+ * vertices. Pure functions; any thread. */
 #ifndef KI_GRAPH_QUERY_H
 #define KI_GRAPH_QUERY_H
 

@@ -7,8 +7,8 @@
  * (0..15) of dimensions 4g..4g+3 is 4*15 + the sum of z_i where bit i of p is set and of -z_i where it is not. The
  * tables of a step of 16 dimensions are 64 bytes: those of dimensions 0.., 4.., 8.. and 12.. of it.
  *
- * E1. Two entries sum to 255 at most, so that a byte holds them. What is left of a plane's entries without their 60s fits
- *     16 bits with a sign, so that sums may be taken modulo 2^16. Width is at most 4096.
+ * E1. Two entries sum to 255 at most, so that a byte holds them. What is left of a plane's entries without their 60s
+ *     fits 16 bits with a sign, so that sums may be taken modulo 2^16. Width is at most 4096.
  * E2. estimate is, for neighbour n of `blocks` * 16,
  *         s = sum over planes b of 2^b * (entries - 60 each), a whole number below 2^20,
  *         out[n] = fma(mul[n], fl(s * unit), fl(base + add[n])),
@@ -35,7 +35,7 @@ typedef struct ki_edges {
 } ki_edges;
 
 typedef struct ki_edges_kernels {
-    /* The greatest magnitude of `count` floats, a multiple of 16. */
+    /* The greatest magnitude of `count` floats, a multiple of 16; NaNs are passed over. */
     float (*largest)(const float *x, size_t count);
     /* to[i] = x[i] * inverse rounded to the nearest whole number, ties to even, which fits 16 bits; count a multiple of
      * 16. */
@@ -44,8 +44,8 @@ typedef struct ki_edges_kernels {
     void (*table)(const float *x, float inverse, size_t steps, uint8_t *table);
     uint64_t (*estimate)(const ki_edges *edges, float *out);
     int32_t (*dot)(const int8_t *x, const int16_t *q, size_t count);
-    /* The place of the least of `count` floats, 1.., of equal ones the first; none is a NaN. Readable up to a multiple of
-     * 8. */
+    /* The place of the least of `count` floats, 1.., of equal ones the first; none is a NaN. Readable up to a multiple
+     * of 8. */
     size_t (*least)(const float *values, size_t count);
 } ki_edges_kernels;
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Edges by 256-bit registers. A register of codes is a block's half of a step: its lanes are looked up in the tables of
- * two groups of dimensions by one VPSHUFB. Sums are taken as in pq_scan_avx2.c: the 16-bit words as they lie, in which a
- * neighbour of even number has its sum and one of odd number adds 256 times its own, and the odd bytes shifted down.
+ * two groups of dimensions by one VPSHUFB. Sums are taken as in pq_scan_avx2.c: the 16-bit words as they lie, in which
+ * a neighbour of even number has its sum and one of odd number adds 256 times its own, and the odd bytes shifted down.
  *
  * One-bit codes of 32 neighbours, which most graphs have, take both blocks in one pass over the tables. */
 #include "kernel/edges.h"
@@ -112,11 +112,12 @@ INLINE float greatest_of(__m256 v) {
     return _mm_cvtss_f32(m);
 }
 
+/* Of a NaN and a number VMAXPS takes its second operand. */
 TARGET static float largest_avx2(const float *x, size_t count) {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     __m256 most = _mm256_setzero_ps();
     for (size_t i = 0; i < count; i += LANES)
-        most = _mm256_max_ps(most, _mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)));
+        most = _mm256_max_ps(_mm256_andnot_ps(sign, _mm256_loadu_ps(x + i)), most);
     return greatest_of(most);
 }
 
@@ -132,8 +133,8 @@ TARGET static void wide_avx2(const float *x, float inverse, size_t count, int16_
         _mm256_storeu_si256((__m256i *)(void *)(to + i), whole_of(x + i, _mm256_set1_ps(inverse)));
 }
 
-/* Byte i of each group of four in all sixteen bytes of its table, with the signs that the patterns give it. Two groups at
- * a time. */
+/* Byte i of each group of four in all sixteen bytes of its table, with the signs that the patterns give it. Two groups
+ * at a time. */
 TARGET static void table_avx2(const float *x, float inverse, size_t steps, uint8_t *table) {
     const __m256i s0 = _mm256_set1_epi16(0x01ff), s1 = _mm256_set1_epi32(0x0101ffff);
     const __m256i s2 = _mm256_set1_epi64x(0x01010101ffffffff);

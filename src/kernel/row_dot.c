@@ -15,4 +15,5 @@ static void dot4_scalar(const int8_t *const x[4], const int16_t *q, size_t count
 void ki_row_dot_fill(uint32_t features, ki_row_dot_kernels *table) {
     *table = (ki_row_dot_kernels){dot4_scalar};
     ki_row_dot_fill_avx2(features, table);
+    ki_row_dot_fill_avx512(features, table);
 }

@@ -25,5 +25,6 @@ const ki_row_dot_kernels *ki_row_dot(void);
 /* The table that a feature mask would get: for tests and benchmarks. */
 void ki_row_dot_fill(uint32_t features, ki_row_dot_kernels *table);
 void ki_row_dot_fill_avx2(uint32_t features, ki_row_dot_kernels *table);
+void ki_row_dot_fill_avx512(uint32_t features, ki_row_dot_kernels *table);
 
 #endif

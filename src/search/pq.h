@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The plan pq: the second code of every vector is scanned, and the best are scored by the defining kernel [Jegou, Douze,
- * Schmid 2011]. The ivf plan's rounds do it: with one list over strips of it (ivf.h V7), with several over all of them.
+ * The plan pq: the second code of every vector is scanned, and the best are scored by the defining kernel [Jegou,
+ * Douze, Schmid 2011]. The ivf plan's rounds do it: with one list over strips of it (ivf.h V7), with several over all
+ * of them.
  *
  * Constant: any thread. */
 #ifndef KI_SEARCH_PQ_H

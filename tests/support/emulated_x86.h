@@ -73,6 +73,12 @@ EMULATED __m512i emulated_cvtepu16_epi32(__m256i x) {
         .si;
 }
 
+EMULATED __m512i emulated_cvtepi16_epi32(__m256i x) {
+    return (emulated_512){.si256 = {_mm256_cvtepi16_epi32(_mm256_castsi256_si128(x)),
+                                    _mm256_cvtepi16_epi32(_mm256_extracti128_si256(x, 1))}}
+        .si;
+}
+
 EMULATED __m512i emulated_cvtepu8_epi32(__m128i x) {
     return (emulated_512){.si256 = {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_srli_si128(x, 8))}}.si;
 }
@@ -128,6 +134,22 @@ EMULATED __m512i emulated_dpbusd(__m512i sum, __m512i codes, __m512i query) {
     const emulated_512 s = {.si = sum}, c = {.si = codes}, q = {.si = query};
     return (emulated_512){.si256 = {emulated_dpbusd_256(s.si256[0], c.si256[0], q.si256[0]),
                                     emulated_dpbusd_256(s.si256[1], c.si256[1], q.si256[1])}}
+        .si;
+}
+
+/* ---- Products of 16 bits ----------------------------------------------------------------------------------------- */
+
+/* SIMDe's alias of the first takes four arguments. */
+EMULATED __m512i emulated_madd_epi16(__m512i a, __m512i b) {
+    const emulated_512 x = {.si = a}, y = {.si = b};
+    return (emulated_512){
+        .si256 = {_mm256_madd_epi16(x.si256[0], y.si256[0]), _mm256_madd_epi16(x.si256[1], y.si256[1])}}
+        .si;
+}
+
+EMULATED __m512i emulated_dpwssd(__m512i sum, __m512i a, __m512i b) {
+    const emulated_512 s = {.si = sum}, p = {.si = emulated_madd_epi16(a, b)};
+    return (emulated_512){.si256 = {_mm256_add_epi32(s.si256[0], p.si256[0]), _mm256_add_epi32(s.si256[1], p.si256[1])}}
         .si;
 }
 
@@ -214,6 +236,10 @@ EMULATED uint32_t emulated_reduce_min_epu32(__m512i x) {
 #undef _mm512_dpbusd_epi32
 #define _mm256_dpbusd_epi32 emulated_dpbusd_256
 #define _mm512_dpbusd_epi32 emulated_dpbusd
+#undef _mm512_madd_epi16
+#undef _mm512_dpwssd_epi32
+#define _mm512_madd_epi16   emulated_madd_epi16
+#define _mm512_dpwssd_epi32 emulated_dpwssd
 #undef _mm512_cvtepi32_ps
 #undef _mm512_cvtps_epi32
 #undef _mm512_maskz_cvtps_ph
@@ -223,6 +249,7 @@ EMULATED uint32_t emulated_reduce_min_epu32(__m512i x) {
 #define _mm512_cvtps_pd              emulated_cvtps_pd
 #define _mm512_cvtph_ps              emulated_cvtph_ps
 #define _mm512_cvtepu16_epi32        emulated_cvtepu16_epi32
+#define _mm512_cvtepi16_epi32        emulated_cvtepi16_epi32
 #define _mm512_cvtepu8_epi32         emulated_cvtepu8_epi32
 #define _mm512_cvtepi8_epi32         emulated_cvtepi8_epi32
 #define _mm512_cvtepi32_epi8         emulated_cvtepi32_epi8
