@@ -237,7 +237,8 @@ sanitize: asan tsan ## Run the tests under ASan and UBSan, and the threaded ones
 
 asan:
 	@$(setup) sanitize
-	@$(cmake) -B $(BUILD)/asan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=address,undefined -DKITH_BENCH=OFF
+	@$(cmake) -B $(BUILD)/asan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=address,undefined \
+	    -DKITH_BENCH=OFF -DKITH_TESTS_NOT='$(ASAN_LEFT_OUT)'
 	@cmake --build $(BUILD)/asan
 	@ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=1:allocator_may_return_null=1 \
 	    UBSAN_OPTIONS=print_stacktrace=1 tools/run_ctest $(BUILD)/asan -j $(JOBS) -R '$(SANITIZE_TESTS)' -E '$(ASAN_LEFT_OUT)'
@@ -245,7 +246,7 @@ asan:
 tsan:
 	@$(setup) sanitize
 	@$(cmake) -B $(BUILD)/tsan $(COMPILER) -DCMAKE_BUILD_TYPE=Sanitize -DKITH_SANITIZE=thread -DKITH_BENCH=OFF \
-	    -DKITH_CLI=OFF
+	    -DKITH_CLI=OFF -DKITH_TESTS_NOT='$(TSAN_LEFT_OUT)'
 	@cmake --build $(BUILD)/tsan
 	@TSAN_OPTIONS=die_after_fork=0:halt_on_error=1 \
 	    tools/run_ctest $(BUILD)/tsan -j $(JOBS) -L threads -R '$(SANITIZE_TESTS)' -E '$(TSAN_LEFT_OUT)'

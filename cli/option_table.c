@@ -103,11 +103,11 @@ const struct option option_table[] = {
      "auto)"},
 
     {OPTION_INDEX, OPTION_KIND_WORD, false, 0, "index", "TYPE", index_types, 0, 0, ON(BUILD),
-     "What the index has for searches: auto (lists by the number of rows, and a graph where single queries gain from "
-     "it), flat (neither: every search looks at all codes), ivf (lists), graph (lists and a graph), hnsw (layers of "
+     "What the index has for searches: auto (lists by the number of rows, and a graph from 20,000 vectors of numbers "
+     "on), flat (neither: every search looks at all codes), ivf (lists), graph (lists and a graph), hnsw (layers of "
      "graphs), lsh (hash tables; of bits too) or pq (small codes of all vectors) (default: auto)"},
     {OPTION_NO_GRAPH, OPTION_KIND_FLAG, false, 0, "no-graph", NULL, NULL, 0, 0, ON(BUILD),
-     "Make no graph, though a sample may say that single queries gain from one: a smaller file, built sooner"},
+     "Make no graph, which indexes of 20,000 vectors and more have: a smaller file, built sooner"},
     {OPTION_GRAPH_DEGREE, OPTION_KIND_WORD, false, 0, "graph-degree", "COUNT", graph_degrees, 0, 0, ON(BUILD),
      "Neighbours of each vector in a graph: 32, 48 or 64; more for hard data and high recall (default: 32)"},
     {OPTION_GRAPH_BITS, OPTION_KIND_WORD, false, 0, "graph-bits", "BITS", graph_bits, 0, 0, ON(BUILD),

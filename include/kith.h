@@ -421,7 +421,8 @@ typedef enum kith_first_level {
 
 /* What an index has besides the vectors and their codes. Since 0.3. */
 typedef enum kith_index_type {
-    KITH_INDEX_AUTO = 0,  /* lists by the number of rows, and a graph where single queries gain from it */
+    KITH_INDEX_AUTO = 0,  /* lists by the number of rows, and a graph from 20,000 on: of numbers of at most 4,096
+                           * dimensions, where memory_bytes suffices and originals are kept */
     KITH_INDEX_FLAT = 1,  /* neither: every search looks at all codes */
     KITH_INDEX_IVF = 2,   /* lists */
     KITH_INDEX_GRAPH = 3, /* lists, for batches, and a graph, for few queries at a time */

@@ -87,11 +87,11 @@ class Index(_kith.Index):
             sample says that it pays.
         index
             What there is for searches besides vectors and codes. None, ``"auto"``: lists by the number of rows, and a
-            graph where single queries gain from one. ``"flat"``: neither. ``"ivf"``: lists. ``"graph"``: lists, and a
-            graph. ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is
-            chosen, of all vectors in one list.
+            graph from 20,000 vectors on. ``"flat"``: neither. ``"ivf"``: lists. ``"graph"``: lists, and a graph.
+            ``"hnsw"``: layers of graphs. ``"lsh"``: hash tables, of bits too. ``"pq"``: `code`, or one that is chosen,
+            of all vectors in one list.
         graph
-            False: no graph, whatever a sample says.
+            False: no graph, however many vectors there are.
         graph_degree
             Neighbours of each vector in a graph: 32 (None), 48 or 64.
         graph_bits

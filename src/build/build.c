@@ -191,7 +191,7 @@ static kith_status put_recipe(ki_build *b) {
 
 /* ---- The whole --------------------------------------------------------------------------------------------------- */
 
-static ki_segment_head make_head(const ki_build *b) {
+ki_segment_head ki_build_head(const ki_build *b) {
     const ki_recipe *r = &b->recipe;
     const double rows = (double)b->source.rows;
     ki_segment_head head = b->head;
@@ -236,7 +236,7 @@ static kith_status finish(ki_build *b) {
     if (status == KITH_OK)
         status = ki_segment_append(b->writer, &(ki_part_data){{KI_PART_META, (uint64_t)bytes, (uint64_t)bytes}, meta},
                                    1, b->error);
-    ki_segment_head head = make_head(b);
+    ki_segment_head head = ki_build_head(b);
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
     open.no_sigbus_handler = b->options.no_sigbus_handler;
     if (status == KITH_OK) status = ki_tune_survivors(b->writer, &head, &open, &head.parameter[4], b->error);

@@ -135,6 +135,9 @@ void ki_build_add_errors(ki_build *b, const ki_run *run);
 /* Code all rows as one list. */
 kith_status ki_build_one_list(ki_build *b);
 
+/* The header as far as it is known. */
+ki_segment_head ki_build_head(const ki_build *b);
+
 /* ---- sample.c ---------------------------------------------------------------------------------------------------- */
 
 /* may_be: what whole numbers are taken for. */

@@ -8,14 +8,15 @@
 #include "base/status.h"
 #include "build/build.h"
 #include "graph/build.h"
+#include "index/index.h"
 #include "kernel/distance.h"
 
 #include <stdlib.h>
 
 /* ---- What was asked for ------------------------------------------------------------------------------------------ */
 
-/* Rows from which on an index that nobody has named gets a graph; 0: never. */
-static const uint64_t auto_rows = 0;
+/* Rows from which on an index that nobody has named gets a graph. */
+static const uint64_t auto_rows = 20000;
 
 static ki_graph_input input_of(const ki_build *b) {
     return (ki_graph_input){.rows = b->source.rows,
@@ -94,6 +95,12 @@ void ki_build_plan_graph(const ki_build *b, ki_part_plan *plan, size_t *n) {
 struct graph_files {
     ki_build *b;
     uint64_t row_bytes; /* of the graph */
+    /* The unfinished index, its lists searched for candidates of edges. */
+    kith_index *index;
+    kith_scratch *scratch;
+    uint64_t *label; /* positions: in a preview vectors have no ids yet */
+    uint64_t *ids;
+    float *distances;
 };
 
 static kith_status read_rows(void *context, uint64_t first, size_t count, float *to, kith_error *error) {
@@ -115,6 +122,89 @@ static kith_status write_rows(void *context, uint64_t first, size_t count, const
                           count * files->row_bytes, error);
 }
 
+/* ---- Candidates of edges ----------------------------------------------------------------------------------------- */
+
+enum { ASK = 4096, LISTS = 40 };
+
+static void close_preview(struct graph_files *files) {
+    kith_scratch_destroy(files->scratch);
+    kith_index_close(files->index);
+    free(files->label);
+    free(files->ids);
+    free(files->distances);
+}
+
+/* The lists that a vector lies near to hold most of its neighbours: asked for as searches ask. */
+static kith_status search_near(void *context, uint64_t first, size_t count, size_t each, uint32_t *found,
+                               kith_error *error) {
+    struct graph_files *files = context;
+    const ki_view *view = &files->index->view;
+    const size_t k = each + 1;
+    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+    options.plan = KITH_PLAN_IVF;
+    options.nprobe = LISTS;
+    options.code = view->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
+    options.rerank = view->level1.blocks ? k + k / 2 : k;
+    for (size_t done = 0; done < count; done += ASK) {
+        kith_queries queries = KITH_QUERIES_INIT;
+        queries.data = view->originals + (first + done) * view->row_bytes;
+        queries.dtype = view->dtype;
+        queries.count = ki_min_size(ASK, count - done);
+        queries.dim = view->dim;
+        const kith_status status =
+            kith_search(files->index, &queries, k, &options, files->scratch, files->ids, files->distances, error);
+        if (status != KITH_OK) return status;
+        for (size_t i = 0; i < queries.count; i++) {
+            uint32_t *to = found + (done + i) * each;
+            size_t used = 0;
+            for (size_t j = 0; j < k && used < each; j++) {
+                const uint64_t id = files->ids[i * k + j];
+                if (id < view->rows && id != first + done + i) to[used++] = (uint32_t)id;
+            }
+            for (; used < each; used++) to[used] = UINT32_MAX;
+        }
+    }
+    return KITH_OK;
+}
+
+/* Lists are worth searching where they are many. */
+static int lists_tell(const ki_build *b) {
+    return b->lists.count >= 4 * LISTS;
+}
+
+/* A model that holds, so that the unfinished file can be opened. */
+static kith_status put_first_model(ki_build *b) {
+    const size_t bytes = (size_t)ki_graph_model_bytes(b->source.dim, b->source.rows);
+    void *model = ki_graph_first_model(b->source.dim, b->source.rows, b->graph.degree, b->graph.bits);
+    if (!model) return ki_fail(b->error, KITH_E_NOMEM, "out of memory for the model of a graph");
+    const kith_status status = ki_segment_put(b->writer, KI_PART_GRAPH_MODEL, 0, model, bytes, b->error);
+    free(model);
+    return status;
+}
+
+static kith_status open_preview(struct graph_files *files) {
+    ki_build *b = files->b;
+    const size_t k = b->graph.degree + b->graph.degree / 2 + 1;
+    const ki_segment_head head = ki_build_head(b);
+    kith_open_options open = KITH_OPEN_OPTIONS_INIT;
+    ki_segment *segment = NULL;
+    open.no_sigbus_handler = b->options.no_sigbus_handler;
+    kith_status status = put_first_model(b);
+    if (status == KITH_OK) status = ki_segment_preview(b->writer, &head, &open, &segment, b->error);
+    if (status == KITH_OK) status = ki_index_of_segment(segment, &files->index, b->error);
+    if (status != KITH_OK) return status;
+    files->label = ki_alloc_array(b->source.rows, sizeof(*files->label));
+    files->ids = ki_alloc_array((uint64_t)ASK * k, sizeof(*files->ids));
+    files->distances = ki_alloc_array((uint64_t)ASK * k, sizeof(*files->distances));
+    if (!files->label || !files->ids || !files->distances)
+        return ki_fail(b->error, KITH_E_NOMEM, "out of memory for candidates of a graph's edges");
+    for (uint64_t v = 0; v < b->source.rows; v++) files->label[v] = v;
+    files->index->view.labels = files->label;
+    return kith_scratch_create(files->index, b->pool, &files->scratch, b->error);
+}
+
+/* ---- The whole --------------------------------------------------------------------------------------------------- */
+
 /* Vectors that were kept to be coded are in the segment now. */
 static void forget_rows(ki_build *b) {
     free(b->lists.kept);
@@ -125,7 +215,9 @@ static void forget_rows(ki_build *b) {
 static kith_status put_graph(ki_build *b, const ki_graph_input *input, struct graph_files *files) {
     ki_graph_build *graph = NULL;
     size_t bytes = 0, row_bytes = 0;
-    kith_status status = ki_graph_build_start(input, &graph, b->error);
+    kith_status status = lists_tell(b) ? open_preview(files) : KITH_OK;
+    if (status == KITH_OK) status = ki_graph_build_start(input, &graph, b->error);
+    close_preview(files);
     if (status != KITH_OK) return status;
     const void *model = ki_graph_build_model(graph, &bytes, &row_bytes);
     files->row_bytes = row_bytes;
@@ -136,13 +228,14 @@ static kith_status put_graph(ki_build *b, const ki_graph_input *input, struct gr
 }
 
 kith_status ki_build_make_graph(ki_build *b) {
-    struct graph_files files = {b, 0};
+    struct graph_files files = {.b = b};
     ki_graph_input input = input_of(b);
     uint32_t *first_row = NULL;
     if (!b->graph.wanted) return KITH_OK;
     forget_rows(b);
     input.read = read_rows;
     input.write = write_rows;
+    input.near = lists_tell(b) ? search_near : NULL;
     input.context = &files;
     if (b->lists.count) {
         first_row = ki_alloc_array_zeroed((uint64_t)b->lists.count + 1, sizeof(*first_row));

@@ -141,10 +141,14 @@ static kith_status options_of(const struct run *run, const kith_index *index, co
     return KITH_OK;
 }
 
+static uint64_t looked_at(const kith_explain *e) {
+    return e->scanned_rows + e->reranked + e->visited;
+}
+
 /* Add what one segment did. The plan told is that of the segment where most rows were looked at. */
 static void tell_segment(kith_explain *sum, const kith_explain *e) {
     const kith_explain before = *sum;
-    if (!sum->plan_name || e->scanned_rows + e->reranked > sum->scanned_rows + sum->reranked) *sum = *e;
+    if (!sum->plan_name || looked_at(e) > looked_at(sum)) *sum = *e;
     sum->exact = e->exact && (before.exact || !before.plan_name);
     sum->threads = e->threads > before.threads ? e->threads : before.threads;
     sum->rows = before.rows + e->rows;

@@ -38,6 +38,9 @@ typedef struct ki_graph_input {
     kith_status (*read)(void *context, uint64_t first, size_t count, float *to, kith_error *error);
     /* Take rows first..first+count of the finished graph, row_bytes each. Likewise. */
     kith_status (*write)(void *context, uint64_t first, size_t count, const void *rows, kith_error *error);
+    /* NULL, or: put the about `each` vectors nearest to each of first..first+count, but not it itself, to found: each of
+     * every vector, UINT32_MAX where there are fewer. Called from the thread that builds. */
+    kith_status (*near)(void *context, uint64_t first, size_t count, size_t each, uint32_t *found, kith_error *error);
     void *context;
     kith_progress_fn progress; /* stage "linking", unit "vectors" */
     void *progress_context;
@@ -52,6 +55,9 @@ uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows);
 
 /* A graph under construction. */
 typedef struct ki_graph_build ki_graph_build;
+
+/* A model as such a build makes it, but for what it says; malloced, NULL: out of memory. */
+void *ki_graph_first_model(size_t dim, uint64_t rows, uint32_t degree, uint32_t bits);
 
 /* Bytes of memory that a build takes, about. */
 uint64_t ki_graph_build_bytes(const ki_graph_input *input);

@@ -28,7 +28,9 @@ typedef struct ki_graph_search {
     const ki_view *view;     /* with a graph and originals, or results are estimates */
     size_t k, rerank;        /* rerank >= k: those met nearest are scored by the defining kernel */
     size_t effort;           /* thousandths: reach = 1 + effort / 1000 */
+    uint64_t patience;       /* vertices without a nearer result after which a walk that has k ends; 0: all */
     const uint64_t *allowed; /* bit per position, or NULL: what may be a result; walks pass through all */
+    int absent;              /* walks do not pass through what is not allowed, as if it were not in the graph */
     uint64_t visits_max;     /* vertices that one query may come to before it gives up; 0: all */
     ki_limits limits;
 } ki_graph_search;

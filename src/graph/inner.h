@@ -91,6 +91,7 @@ kith_status ki_graph_code_rows(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_find_twins(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_make_cells(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_find_near(ki_graph_build *build, kith_error *error);
+kith_status ki_graph_take_near(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_widen(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_link(ki_graph_build *build, kith_error *error);
 kith_status ki_graph_hang_twins(ki_graph_build *build, kith_error *error);

@@ -56,6 +56,17 @@ static void put_entry_rows(const ki_graph_build *build, uint8_t *to) {
     }
 }
 
+void *ki_graph_first_model(size_t dim, uint64_t rows, uint32_t degree, uint32_t bits) {
+    const uint32_t entries = ki_graph_entries(rows);
+    uint8_t *model = ki_alloc_array_zeroed(model_bytes(dim, entries), 1);
+    struct model_head head = {
+        .degree = degree, .bits = bits, .width = (uint32_t)ki_graph_width(dim), .entries = entries};
+    if (!model) return NULL;
+    memcpy(head.magic, magic, MAGIC_BYTES);
+    memcpy(model, &head, sizeof(head));
+    return model;
+}
+
 kith_status ki_graph_make_model(ki_graph_build *build, kith_error *error) {
     const size_t dim = build->in.dim;
     build->bits = ki_graph_bits(build->in.bits, dim);

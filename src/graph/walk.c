@@ -6,7 +6,10 @@
  *
  * W1. A vertex is marked when it enters the pool, so that it enters once; one that is out of reach is not, and may come
  *     again by another edge, with a better estimate.
- * W2. `below` only falls: it is reach times the k-th least distance of those scored that are allowed. */
+ * W2. A walk ends where nothing is in reach, or where the k nearest have not changed for a while: a few queries have very
+ *     many in reach, and gain next to nothing of them (text embeddings, effort 150: p99 of visits 2.3 times less, and
+ *     the same recall for the same mean of visits).
+ * W3. `below` only falls: it is reach times the k-th least distance of those scored that are allowed. */
 #include "graph/graph.h"
 
 #include "base/area.h"
@@ -40,6 +43,7 @@ struct walk {
     struct met ahead[AHEAD]; /* asked for, the oldest first */
     size_t ahead_count;
     uint64_t visits;
+    uint64_t idle; /* visits since the k nearest changed */
     int gave_up, ended;
     ki_area wide, table, distances, vertices, mark_area, best_area, hits;
 };
@@ -160,14 +164,23 @@ static void look_ahead(struct walk *w, const ki_graph *graph, const ki_edges_ker
     }
 }
 
+static inline int is_allowed(const ki_graph_search *s, uint32_t vertex) {
+    return !s->allowed || (s->allowed[vertex / 64] >> vertex % 64 & 1);
+}
+
+static inline int can_pass(const ki_graph_search *s, uint32_t vertex) {
+    return vertex < s->view->rows && (!s->absent || is_allowed(s, vertex));
+}
+
 /* Put a scored vertex among the best. */
 static void keep(struct walk *w, const ki_graph_search *s, float distance, uint32_t vertex) {
-    if (s->allowed && !(s->allowed[vertex / 64] >> vertex % 64 & 1)) return;
+    if (!is_allowed(s, vertex)) return;
     size_t at = w->best_count;
     if (at == s->rerank && !(distance < w->best[at - 1].distance)) return;
     if (at == s->rerank) at--;
     for (; at > 0 && distance < w->best[at - 1].distance; at--) w->best[at] = w->best[at - 1];
     w->best[at] = (struct met){distance, vertex};
+    if (at < s->k) w->idle = 0;
     if (w->best_count < s->rerank) w->best_count++;
     if (w->best_count >= s->k)
         w->below = w->best[s->k - 1].distance * (1 + (float)s->effort / 1000) + 1e-6f * fabsf(w->placed.start);
@@ -191,7 +204,7 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
                             .below = w->below};
     for (uint64_t mask = kernels->estimate(&edges, distance); mask; mask &= mask - 1) {
         const unsigned n = (unsigned)__builtin_ctzll(mask);
-        if (ids[n] < s->view->rows && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
+        if (can_pass(s, ids[n]) && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
     }
 }
 
@@ -207,7 +220,7 @@ static void score_neighbours(struct walk *w, const ki_graph_search *s, const uin
     uint32_t fresh[KI_GRAPH_DEGREE_MAX];
     size_t count = 0;
     for (uint32_t n = 0; n < graph->degree; n++) {
-        if (ids[n] >= s->view->rows || !mark(w, ids[n])) continue;
+        if (!can_pass(s, ids[n]) || !mark(w, ids[n])) continue;
         fetch_row(graph, ids[n]);
         fresh[count++] = ids[n];
     }
@@ -227,6 +240,7 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
         const float distance = graph->bits ? distance_of(w, graph, at.vertex) : at.distance;
         if (!make_room(w)) return 0;
         w->visits++;
+        w->idle++;
         keep(w, s, distance, at.vertex);
         if (graph->bits)
             score_edges(w, s, ki_graph_row(graph, at.vertex), distance, kernels);
@@ -234,7 +248,7 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
             score_neighbours(w, s, ki_graph_row(graph, at.vertex));
     }
     look_ahead(w, graph, kernels);
-    w->ended = w->ahead_count == 0;
+    w->ended = w->ahead_count == 0 || (s->patience && w->idle > s->patience && w->best_count >= s->k);
     if (s->visits_max && w->visits >= s->visits_max && !w->ended) w->ended = w->gave_up = 1;
     return 1;
 }
@@ -242,7 +256,8 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
 /* ---- Beginning and end ------------------------------------------------------------------------------------------- */
 
 /* Begin at the entries nearest to the query, by half of their coordinates: a rotation leaves them all alike. */
-static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
+static void enter(struct walk *w, const ki_graph_search *s) {
+    const ki_graph *graph = &s->view->graph;
     struct met near[STARTS];
     size_t count = 0;
     const uint8_t *row = graph->entry_rows;
@@ -255,7 +270,7 @@ static void enter(struct walk *w, const ki_graph *graph, uint64_t rows) {
         near[at] = (struct met){d, vertex};
     }
     for (size_t i = 0; i < count; i++)
-        if (near[i].vertex < rows && mark(w, near[i].vertex))
+        if (can_pass(s, near[i].vertex) && mark(w, near[i].vertex))
             open_vertex(w, graph->bits ? near[i].distance : distance_of(w, graph, near[i].vertex), near[i].vertex);
 }
 
@@ -274,11 +289,11 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
         return 0;
     w->query = query;
     w->open = w->mark_count = w->best_count = w->ahead_count = 0;
-    w->visits = 0;
+    w->visits = w->idle = 0;
     w->gave_up = 0;
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(uint32_t));
-    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, graph, s->view->rows);
+    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, s);
     look_ahead(w, graph, ki_edges_kernel());
     w->ended = w->ahead_count == 0;
     return 1;

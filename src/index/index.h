@@ -34,6 +34,7 @@ struct kith_filter {
      * Where allowed is NULL they are so few that nothing as long as the index may be touched: only plans that score all
      * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
     const uint32_t *few;
+    int absent; /* what is left out is to be thought absent: walks do not pass through it. For measuring */
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */

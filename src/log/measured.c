@@ -23,10 +23,9 @@ static uint64_t hash_of(const unsigned char *calibration, size_t bytes) {
     return ki_load_u64(calibration + bytes - HASH_BYTES);
 }
 
-/* Only indexes with lists have any. */
 int ki_measured_may(const ki_sealed *sealed, size_t spec) {
     const kith_index *index = sealed->index[spec];
-    return index && index->view.lists.count > 1 && index->view.originals;
+    return index && (index->view.lists.count > 1 || index->view.graph.degree) && index->view.originals;
 }
 
 /* *found: what the catalog has of an index, bytes 0: nothing that can be read. */

@@ -17,7 +17,7 @@
 
 enum { KI_RECORD_CALIBRATION = 2 }; /* kind of the catalog's records */
 
-/* Whether an index of a segment is such that something can be measured: it has lists. */
+/* Whether an index of a segment is such that something can be measured: it has lists or a graph. */
 int ki_measured_may(const ki_sealed *sealed, size_t spec);
 /* Give an index an encoded calibration, if that is such as it can use (Q3). Before others have the segment. */
 kith_status ki_measured_take(ki_sealed *sealed, size_t spec, const unsigned char *bytes, size_t count,

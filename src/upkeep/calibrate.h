@@ -10,8 +10,9 @@
 
 #include "upkeep/seal.h"
 
-/* Measuring takes as long as half of a build, and what it saves a search grows with the rows. */
-enum { KI_CALIBRATED_FROM = 40000 };
+/* Measuring takes as long as half of a build, and what it saves a search grows with the rows. From here on kith_build()
+ * makes a graph (build/graph.c), and a graph that nobody measured is searched by nobody. */
+enum { KI_CALIBRATED_FROM = 20000 };
 
 /* Whether a segment waits to be measured; measuring one. *done: there was none. */
 int ki_calibrate_wanted(const kith_collection *collection, const ki_snapshot *snapshot);

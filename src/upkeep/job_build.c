@@ -26,7 +26,9 @@ enum {
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
 };
-static const uint64_t BUILD_BYTES = UINT64_C(256) << 20; /* a guess: a collection shares its machine with searches */
+/* Working memory: a collection shares its machine with searches. A graph takes about the second a row, and where it
+ * would take more than the last, which is kith_build()'s own, segments have none. Guesses. */
+static const uint64_t BUILD_BYTES = UINT64_C(256) << 20, BUILD_ROW_BYTES = 1024, BUILD_BYTES_MOST = UINT64_C(1) << 30;
 
 /* ---- Being watched ----------------------------------------------------------------------------------------------- */
 
@@ -132,7 +134,8 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
     return check_damage(v, error);
 }
 
-/* Made in haste: one list, and no first level. So few rows that it would be no other index are not told apart. */
+/* Made in haste: one list, no first level, and no graph. So few rows that it would be no other index are not told
+ * apart. */
 static int is_flat(const ki_job *job, const struct vectors *v) {
     return job->hasty && job->generations->vector[v->spec].dtype != KITH_B1 && v->count >= LISTS_FROM;
 }
@@ -149,7 +152,8 @@ kith_build_options ki_job_options(const kith_collection *collection, const ki_ve
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     options.metric = vector->metric;
     options.dtype = vector->dtype;
-    options.memory_bytes = BUILD_BYTES;
+    const uint64_t wanted = ki_min_u64(rows * BUILD_ROW_BYTES, BUILD_BYTES_MOST);
+    options.memory_bytes = wanted > BUILD_BYTES ? wanted : BUILD_BYTES;
     options.no_calibration = rows < KI_CALIBRATED_FROM;
     options.no_sigbus_handler = collection->options.no_sigbus_handler;
     if (vector->dtype != KITH_B1 && rows >= LISTS_FROM && rows < LISTS_OF_BUILD)
@@ -165,6 +169,7 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     options.progress = ki_job_watched;
     options.progress_context = job;
     if (job->hasty && vector->dtype != KITH_B1) {
+        options.index = KITH_INDEX_FLAT;
         options.lists = 1;
         options.first_level = KITH_FIRST_LEVEL_NONE;
     }

@@ -76,6 +76,14 @@ static size_t too_many_large(const ki_merge_size *size, const size_t *order, siz
     return sum <= KITH_ROWS_MAX ? run : 0;
 }
 
+/* How many of the smallest, up to the first that was measured: in haste it would become one that searches with a target
+ * recall look at as a whole. */
+static size_t before_measured(const ki_merge_size *size, const size_t *order, size_t count) {
+    size_t i = 0;
+    while (i < count && !size[order[i]].measured) i++;
+    return i;
+}
+
 static size_t mostly_dead(const ki_merge_size *size, size_t count, unsigned char *chosen) {
     size_t worst = count;
     for (size_t i = 0; i < count; i++) {
@@ -107,8 +115,8 @@ size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when wh
     }
     memset(chosen, 0, count);
     const int hasty = when == KI_MERGE_HASTE;
-    size_t run = run_of(size, order, count, when == KI_MERGE_IDLE ? GROWTH_IDLE : GROWTH_BUSY,
-                        hasty ? HASTY_BELOW - 1 : KITH_ROWS_MAX);
+    size_t run = run_of(size, order, hasty ? before_measured(size, order, count) : count,
+                        when == KI_MERGE_IDLE ? GROWTH_IDLE : GROWTH_BUSY, hasty ? HASTY_BELOW - 1 : KITH_ROWS_MAX);
     if (!run && !hasty) run = too_many_large(size, order, count);
     for (size_t i = 0; i < run; i++) chosen[order[i]] = 1;
     free(order);
@@ -118,12 +126,24 @@ size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when wh
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
+static int is_measured(const ki_sealed *sealed) {
+    for (size_t s = 0; s < sealed->specs; s++)
+        if (sealed->tuned[s].known) return 1;
+    return 0;
+}
+
 static kith_status add_chosen(ki_job *job, const ki_snapshot *snapshot, const unsigned char *chosen,
                               kith_error *error) {
     kith_status status = KITH_OK;
     for (size_t i = 0; i < snapshot->sealed_count && status == KITH_OK; i++)
         if (chosen[i]) status = ki_job_add(job, NULL, snapshot->sealed[i].sealed, snapshot->sealed[i].alive, error);
     return status;
+}
+
+static int has_measured(const ki_job *job) {
+    for (size_t o = 0; o < job->origins; o++)
+        if (is_measured(job->origin[o].sealed)) return 1;
+    return 0;
 }
 
 /* Merge the chosen segments of a snapshot, which is let go of as soon as they are held. */
@@ -134,7 +154,7 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
     kith_status status = add_chosen(&job, snapshot, chosen, error);
     ki_snapshot_release(snapshot);
     if (status == KITH_OK) status = ki_job_gather(&job, error);
-    job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW;
+    job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW && !has_measured(&job);
     if (status == KITH_OK) status = ki_job_build(&job, error);
     if (status == KITH_OK) status = ki_job_publish(&job, error);
     ki_job_end(&job);
@@ -142,7 +162,8 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
 }
 
 static ki_merge_size size_of(const ki_snapshot_sealed *in) {
-    return (ki_merge_size){in->alive->rows, in->alive->rows - in->alive->set, in->sealed->flat};
+    return (ki_merge_size){in->alive->rows, in->alive->rows - in->alive->set, in->sealed->flat,
+                           is_measured(in->sealed)};
 }
 
 /* How many are chosen of a snapshot; without memory none. */

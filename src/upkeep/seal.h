@@ -124,7 +124,8 @@ kith_status ki_seal(kith_collection *collection, ki_seal_what what, ki_watch *wa
 /* What the choice of segments to merge goes by. */
 typedef struct ki_merge_size {
     uint64_t rows, dead;
-    int flat; /* made in haste */
+    int flat;     /* made in haste */
+    int measured; /* what its plans find and cost is known: what takes its place must not be made in haste */
 } ki_merge_size;
 /* Mark those of `count` segments that should become one, and return how many: 0, none; 1, one is worth writing again
  * without its dead rows, or with lists. A pure function. */

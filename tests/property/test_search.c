@@ -234,7 +234,9 @@ static void test_misleading_samples(void **state) {
             const int near = i / 16 % period == phase;
             for (size_t j = 0; j < dim; j++) row[j] = (unsigned char)(near ? row[j] / 16 : 100 + row[j] / 2);
         }
-        data_build(&set, data_path("sample.kith"), NULL);
+        kith_build_options options = KITH_BUILD_OPTIONS_INIT;
+        options.index = KITH_INDEX_IVF;
+        data_build(&set, data_path("sample.kith"), &options);
         kith_index *index = data_open(data_path("sample.kith"));
         data_hit *hits = take(rows, sizeof(*hits));
         float query[64] = {0};

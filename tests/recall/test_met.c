@@ -70,6 +70,7 @@ static struct subject make(make_fn *one, kith_metric metric, size_t dim) {
         one(&rng, centres, CENTRES, dim, (float *)(void *)(set.bytes + i * set.row_bytes));
     for (size_t i = 0; i < QUERIES; i++) one(&rng, centres, CENTRES, dim, s.queries + i * dim);
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
+    options.index = KITH_INDEX_IVF;
     data_build(&set, data_path("met.kith"), &options);
     s.index = data_open(data_path("met.kith"));
     assert_int_equal(kith_scratch_create(s.index, NULL, &s.scratch, &error), KITH_OK);

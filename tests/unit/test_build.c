@@ -368,6 +368,7 @@ static kith_build_report report_of(const void *rows, kith_dtype dtype, uint64_t 
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
     kith_reader *reader = memory_reader(rows, dtype, count, dim, NULL);
     options.metric = metric;
+    options.index = KITH_INDEX_IVF;
     if (kith_build(reader, data_path("whole.kith"), &options, &report, &error) != KITH_OK) fail_msg("%s", error.text);
     kith_reader_close(reader);
     if (kith_index_verify(data_path("whole.kith"), NULL, NULL, NULL, &error) != KITH_OK) fail_msg("%s", error.text);

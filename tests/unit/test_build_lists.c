@@ -44,6 +44,13 @@ static kith_build_options with_lists(size_t lists) {
     return options;
 }
 
+/* Where rows are so many that there would be a graph, too. */
+static kith_build_options with_lists_alone(size_t lists) {
+    kith_build_options options = with_lists(lists);
+    options.index = KITH_INDEX_IVF;
+    return options;
+}
+
 /* As data_build(), but the caller looks at the status. */
 static kith_status build(const data_set *set, const char *path, kith_build_options options, kith_build_report *report) {
     kith_reader *reader = NULL;
@@ -378,10 +385,10 @@ static void test_nearly_whole(void **state) {
     (void)state;
     data_set set = data_make(DATA_WHOLE, KITH_F32, KITH_L2SQ, ROWS, DIM, 5, 0);
     kith_build_report report = KITH_BUILD_REPORT_INIT;
-    assert_int_equal(build(&set, data_path("whole.kith"), with_lists(60), &report), KITH_OK);
+    assert_int_equal(build(&set, data_path("whole.kith"), with_lists_alone(60), &report), KITH_OK);
     assert_true(report.integer_codes && report.lists == 60);
     ((float *)(void *)set.bytes)[50001 * DIM + 2] = 0.5f;
-    assert_int_equal(build(&set, data_path("whole.kith"), with_lists(60), &report), KITH_OK);
+    assert_int_equal(build(&set, data_path("whole.kith"), with_lists_alone(60), &report), KITH_OK);
     assert_true(!report.integer_codes && report.lists == 60);
     assert_int_equal(kith_index_verify(data_path("whole.kith"), NULL, NULL, NULL, &error), KITH_OK);
     data_free(&set);
@@ -515,7 +522,7 @@ static void test_memory_is_bounded(void **state) {
     write_file(&set, data_path("memory.npy"));
     data_free(&set);
     for (unsigned threads = 1; threads <= 3; threads += 2) {
-        kith_build_options options = with_lists(100);
+        kith_build_options options = with_lists_alone(100);
         options.threads = threads;
         options.memory_bytes = 16u << 20;
         faulty_malloc_start(-1, 0);
@@ -581,12 +588,12 @@ static void test_first_bad_row_is_named(void **state) {
     rows[4000 * DIM + 3] = NAN;
     for (size_t i = 4096; i < ROWS; i += 100) rows[i * DIM] = INFINITY;
     for (unsigned threads = 1; threads <= 4; threads++) {
-        kith_build_options options = with_lists(50);
+        kith_build_options options = with_lists_alone(50);
         options.threads = threads;
         refused(&set, options, KITH_E_DATA, "row 4000 holds a NaN");
     }
     write_file(&set, data_path("bad.fvecs"));
-    kith_build_options options = with_lists(50);
+    kith_build_options options = with_lists_alone(50);
     options.memory_bytes = 16u << 20;
     options.threads = 3;
     assert_int_equal(build_file(data_path("bad.fvecs"), data_path("refused.kith"), &options), KITH_E_DATA);

@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DIM = 8, ROWS = KI_CALIBRATED_FROM + 1000, BATCH = 8200, QUERIES = 200, K = 10 };
+enum { DIM = 8, ROWS = KI_CALIBRATED_FROM + 1000, BATCH = ROWS / 3, QUERIES = 200, K = 10 };
 
 static kith_error error;
 
@@ -73,7 +73,7 @@ static void write_rows(kith_collection *collection, uint64_t first, size_t count
     OK(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
 }
 
-/* One segment with lists, which nobody has measured. */
+/* One segment with lists and a graph, which nobody has measured. */
 static kith_collection *make(const char *name) {
     kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
     const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
@@ -88,6 +88,7 @@ static kith_collection *make(const char *name) {
     assert_int_equal(now->sealed_count, 1);
     assert_true(now->sealed[0].sealed->flat); /* it was made in haste */
     assert_int_equal(now->sealed[0].sealed->index[0]->view.lists.count, 1);
+    assert_int_equal(now->sealed[0].sealed->index[0]->view.graph.degree, 0);
     ki_snapshot_release(now);
     OK(ki_merge(collection, KI_MERGE_BUSY, NULL, &merged, &error));
     assert_int_equal(merged, 0);
@@ -96,16 +97,21 @@ static kith_collection *make(const char *name) {
     now = ki_snapshot_pin(collection);
     assert_false(now->sealed[0].sealed->flat);
     assert_true(now->sealed[0].sealed->index[0]->view.lists.count > 1);
+    assert_int_equal(now->sealed[0].sealed->index[0]->view.graph.degree, 32);
     ki_snapshot_release(now);
     return collection;
 }
 
-/* How many settings are known of the only segment. */
+/* How many settings are known of the only segment; some are of walks, if any. */
 static size_t settings_of(kith_collection *collection) {
     ki_snapshot *now = ki_snapshot_pin(collection);
     assert_int_equal(now->sealed_count, 1);
     const ki_sealed *sealed = now->sealed[0].sealed;
-    const size_t count = sealed->index[0]->calibration.count;
+    const ki_calibration *calibration = &sealed->index[0]->calibration;
+    const size_t count = calibration->count;
+    size_t walks = 0;
+    for (size_t i = 0; i < count; i++) walks += calibration->settings[i].plan == KITH_PLAN_GRAPH;
+    assert_int_equal(count != 0, walks != 0);
     assert_int_equal(sealed->tuned[0].known, count != 0);
     ki_snapshot_release(now);
     return count;
@@ -130,6 +136,42 @@ static size_t records_of(kith_collection *collection) {
     size_t count = 0;
     OK(ki_catalog_scan_records(collection->catalog, KI_RECORD_CALIBRATION, count_record, &count, &error));
     return count;
+}
+
+/* One query a call: each finds K living items, of which so many are as near as the true ones. *visited: vertices that
+ * walks looked at. */
+static double recall_alone(kith_collection *collection, uint64_t dead, double target, uint64_t *visited) {
+    enum { ALONE = 100 };
+    kith_result *result = NULL;
+    size_t found = 0;
+    *visited = 0;
+    OK(kith_result_create(&result, &error));
+    for (uint64_t q = 0; q < ALONE; q++) {
+        float query[DIM], last = 0;
+        kith_queries asked = {.struct_size = sizeof(asked), .data = query, .dtype = KITH_F32, .count = 1, .dim = DIM};
+        kith_ask ask = KITH_ASK_INIT;
+        kith_explain explain = KITH_EXPLAIN_INIT;
+        kith_hits hits = KITH_HITS_INIT;
+        row_of(1000000 + q * 13, query);
+        ask.legs = &(kith_leg){.queries = &asked};
+        ask.leg_count = 1;
+        ask.k = K;
+        for (int exact = 1; exact >= 0; exact--) {
+            ask.target_recall = exact ? 0 : target;
+            ask.explain = exact ? NULL : &explain;
+            OK(kith_collection_search(collection, &ask, result, &error));
+            OK(kith_result_hits(result, &hits));
+            assert_int_equal(hits.count, K);
+            if (exact) last = hits.distances[K - 1];
+        }
+        for (size_t i = 0; i < K; i++) {
+            assert_true(hits.ids[i] >= dead);
+            found += hits.distances[i] <= last;
+        }
+        *visited += explain.visited;
+    }
+    kith_result_destroy(result);
+    return (double)found / (ALONE * K);
 }
 
 /* Searches with a target: what share of the true neighbours they find, and whether they are exact. */
@@ -218,6 +260,21 @@ static void test_goes_with_its_segment(void **state) {
     kith_collection_close(collection);
 }
 
+/* Of a segment whose rows die searches with a target find what lives: walks go through the dead. */
+static void test_dead_rows(void **state) {
+    enum { DEAD = ROWS * 2 / 5 };
+    static uint64_t ids[DEAD];
+    (void)state;
+    uint64_t visited = 0;
+    kith_collection *collection = make("dead");
+    calibrate(collection);
+    assert_true(recall_alone(collection, 0, 0.9, &visited) >= 0.85);
+    for (uint64_t i = 0; i < DEAD; i++) ids[i] = i;
+    OK(kith_collection_delete(collection, &(kith_ids){DEAD, ids, NULL, NULL}, NULL, NULL, &error));
+    assert_true(recall_alone(collection, DEAD, 0.9, &visited) >= 0.85);
+    kith_collection_close(collection);
+}
+
 static kith_status put_garbage(kith_collection *collection, void *context, kith_error *why) {
     unsigned char name[12] = {0};
     const ki_bytes *body = context;
@@ -290,7 +347,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_once), cmocka_unit_test(test_goes_with_its_segment),
         cmocka_unit_test(test_damaged),       cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_in_memory),
+        cmocka_unit_test(test_in_memory),     cmocka_unit_test(test_dead_rows),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

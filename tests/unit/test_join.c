@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * kith_join: right answers in both formats, equal bytes whatever threads, batches and interruptions, what it refuses
- * and in which words, and state files that are not to be believed. Kills and full disks: tests/crash/test_join.c. */
+ * and in which words, and state files that are not to be believed. Kills and full disks: tests/crash/test_join.c.
+ *
+ * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>

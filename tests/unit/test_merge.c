@@ -125,6 +125,10 @@ static void test_choice_in_haste(void **state) {
     const ki_merge_size larger[] = {{.rows = 20000, .flat = 1}, {.rows = 20000, .flat = 1}, {.rows = 20000, .flat = 1}};
     assert_int_equal(ki_merge_choose(larger, 3, KI_MERGE_HASTE, chosen), 0);
     assert_int_equal(ki_merge_choose(larger, 3, KI_MERGE_BUSY, chosen), 3);
+    const ki_merge_size measured[] = {{.rows = 21000, .measured = 1}, {.rows = 9000}, {.rows = 9000}, {.rows = 9000}};
+    assert_int_equal(ki_merge_choose(measured, 4, KI_MERGE_HASTE, chosen), 3); /* searches of it would be exact then */
+    assert_memory_equal(chosen, ((const unsigned char[]){0, 1, 1, 1}), 4);
+    assert_int_equal(ki_merge_choose(measured, 2, KI_MERGE_HASTE, chosen), 0);
     const ki_merge_size dead[] = {{.rows = 1000, .dead = 300}};
     assert_int_equal(ki_merge_choose(dead, 1, KI_MERGE_HASTE, chosen), 0);
     const ki_merge_size flat[] = {{.rows = 100000}, {.rows = 11000, .flat = 1}};
