@@ -40,6 +40,7 @@ static void choose(const struct taking *t, ki_graph_pruner *pruner, uint32_t v) 
         pruner->id[count++] = id;
     }
     pruner->count = count;
+    ki_graph_add_far(build, pruner, v);
     build->count[v] = (uint8_t)ki_graph_prune(codes, pruner, degree, alpha, build->edge + (size_t)v * degree, &chosen);
     build->chosen[v] = (uint8_t)chosen;
 }

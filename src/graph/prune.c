@@ -3,6 +3,22 @@
  * Choosing edges among candidates: an edge stays if no chosen neighbour is nearer to its end. */
 #include "graph/inner.h"
 
+#include "base/rng.h"
+
+enum { FAR = 4 };
+
+void ki_graph_add_far(const ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v) {
+    ki_rng rng = {build->in.seed ^ (uint64_t)v * UINT64_C(0x9e3779b97f4a7c15)};
+    for (int i = 0; i < FAR && pruner->count < KI_PRUNE_MAX; i++) {
+        const uint32_t id = build->elder[ki_rng_below(&rng, build->codes.rows)];
+        int known = id == v;
+        for (size_t j = 0; j < pruner->count; j++) known |= pruner->id[j] == id;
+        if (known) continue;
+        pruner->id[pruner->count] = id;
+        pruner->apart[pruner->count++] = ki_graph_apart(&build->codes, v, id);
+    }
+}
+
 /* By (apart, id): candidates are few. */
 static void sort(ki_graph_pruner *p) {
     for (size_t i = 0; i < p->count; i++) {

@@ -43,10 +43,19 @@ static void make_wide(const float *placed, size_t width, float largest, ki_graph
     ki_edges_kernel()->wide(placed, inverse_of(most, largest), width, made->wide);
 }
 
-static void make_table(const float *placed, size_t width, float largest, ki_graph_query *made) {
+/* Of numbers up to `largest`; its unit. */
+static float make_table(const float *numbers, size_t width, float largest, uint8_t *table) {
     const float most = (float)(KI_EDGES_Z / (int)((width + 2047) / 2048));
-    made->unit = largest / most;
-    ki_edges_kernel()->table(placed, inverse_of(most, largest), width / KI_GRAPH_STEP, made->table);
+    ki_edges_kernel()->table(numbers, inverse_of(most, largest), width / KI_GRAPH_STEP, table);
+    return largest / most;
+}
+
+float ki_graph_query_rest(const ki_graph *graph, const ki_graph_query *query, float *work, uint8_t *table) {
+    const float inverse = query->unit > 0 ? 1 / query->unit : 0;
+    if (!isfinite(inverse)) return make_table(query->placed, graph->width, 0, table);
+    for (size_t j = 0; j < graph->width; j++)
+        work[j] = query->placed[j] - rintf(query->placed[j] * inverse) * query->unit;
+    return make_table(work, graph->width, ki_edges_kernel()->largest(work, graph->width), table);
 }
 
 int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made) {
@@ -58,7 +67,9 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
     made->start = start_of(view, query, factor, work);
     if (!isfinite(made->start) || !isfinite(largest)) return 0;
     make_wide(work, graph->width, largest, made);
-    if (graph->bits) make_table(work, graph->width, largest, made);
+    made->placed = work;
+    made->norm2 = (float)ki_distance()->norm2[KITH_F32](work, graph->width);
+    if (graph->bits) made->unit = make_table(work, graph->width, largest, made->table);
     return 1;
 }
 

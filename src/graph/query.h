@@ -13,13 +13,18 @@ typedef struct ki_graph_query {
     float factor;   /* what the query was multiplied by */
     float start;    /* C_q */
     float step, unit;
+    const float *placed; /* q', in the memory that was lent to make it */
+    float norm2;         /* |q'|^2 */
 } ki_graph_query;
 
 /* Put x * factor, centred and rotated, to `to`: width floats. */
 void ki_graph_place(const ki_graph *graph, size_t dim, const float *x, float factor, float *to);
 
-/* work: width floats. False: numbers are too large for floats, and a walk has nothing to go by. */
+/* work: width floats, which the query keeps. False: numbers are too large for floats, and a walk has nothing to go by. */
 int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki_graph_query *made);
+
+/* The table of what `table` leaves out of q', 4 * width bytes, and its unit. */
+float ki_graph_query_rest(const ki_graph *graph, const ki_graph_query *query, float *work, uint8_t *table);
 
 /* D(q,x) of a vertex by its own code; row: its head, and self. */
 float ki_graph_query_distance(const ki_graph *graph, const ki_graph_query *query, const uint8_t *row,

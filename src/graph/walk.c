@@ -43,9 +43,13 @@ struct walk {
     struct met ahead[AHEAD]; /* asked for, the oldest first */
     size_t ahead_count;
     uint64_t visits;
+    float scale;   /* the largest of those visited */
     uint64_t idle; /* visits since the k nearest changed */
-    int gave_up, ended;
-    ki_area wide, table, distances, vertices, mark_area, best_area, hits;
+    int gave_up, ended, has_rest;
+    float rest_unit;
+    uint8_t *rest; /* a second table, made when it is needed */
+    float *work;   /* to make it in */
+    ki_area placed_area, rest_area, wide, table, distances, vertices, mark_area, best_area, hits;
 };
 
 struct ki_walker {
@@ -61,7 +65,8 @@ void ki_walker_destroy(ki_walker *walker) {
     if (!walker) return;
     for (int i = 0; i < KI_WALK_MAX; i++) {
         struct walk *w = &walker->walk[i];
-        ki_area *areas[] = {&w->wide, &w->table, &w->distances, &w->vertices, &w->mark_area, &w->best_area, &w->hits};
+        ki_area *areas[] = {&w->placed_area, &w->rest_area, &w->wide,      &w->table, &w->distances,
+                            &w->vertices,    &w->mark_area, &w->best_area, &w->hits};
         for (size_t a = 0; a < sizeof(areas) / sizeof(*areas); a++) free(areas[a]->data);
     }
     free(walker->work.data);
@@ -186,23 +191,39 @@ static void keep(struct walk *w, const ki_graph_search *s, float distance, uint3
         w->below = w->best[s->k - 1].distance * (1 + (float)s->effort / 1000) + 1e-6f * fabsf(w->placed.start);
 }
 
+/* Estimates are made with a query of few bits, whose error is in proportion to |q'|, and what they tell apart to the
+ * distances around a vertex. Near the query, in clusters that lie far from the centre, more bits are needed: a second
+ * table has what the first leaves out. */
+static const float NEAR = 0.125f;
+
 static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t *row, float base,
                         const ki_edges_kernels *kernels) {
     const ki_graph *graph = &s->view->graph;
     const uint32_t degree = graph->degree;
     const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
     float distance[KI_EDGES_MAX];
-    const ki_edges edges = {.codes = row + ki_graph_codes_at(degree, graph->bits, graph->width),
-                            .table = w->placed.table,
-                            .add = (const float *)(const void *)(ids + degree),
-                            .mul = (const float *)(const void *)(ids + 2 * degree),
-                            .steps = graph->width / KI_GRAPH_STEP,
-                            .blocks = degree / 16,
-                            .planes = graph->bits,
-                            .unit = w->placed.unit,
-                            .base = base,
-                            .below = w->below};
-    for (uint64_t mask = kernels->estimate(&edges, distance); mask; mask &= mask - 1) {
+    ki_edges edges = {.codes = row + ki_graph_codes_at(degree, graph->bits, graph->width),
+                      .table = w->placed.table,
+                      .add = (const float *)(const void *)(ids + degree),
+                      .mul = (const float *)(const void *)(ids + 2 * degree),
+                      .steps = graph->width / KI_GRAPH_STEP,
+                      .blocks = degree / 16,
+                      .planes = graph->bits,
+                      .unit = w->placed.unit,
+                      .base = base,
+                      .below = w->below};
+    uint64_t mask = kernels->estimate(&edges, distance);
+    if (base < NEAR * w->placed.norm2) {
+        const float *first = distance; /* of the same neighbours, in place */
+        if (!w->has_rest) w->rest_unit = ki_graph_query_rest(graph, &w->placed, w->work, w->rest);
+        w->has_rest = 1;
+        edges.table = w->rest;
+        edges.unit = w->rest_unit;
+        edges.add = first;
+        edges.base = 0;
+        mask = kernels->estimate(&edges, distance);
+    }
+    for (; mask; mask &= mask - 1) {
         const unsigned n = (unsigned)__builtin_ctzll(mask);
         if (can_pass(s, ids[n]) && mark(w, ids[n])) open_vertex(w, distance[n], ids[n]);
     }
@@ -211,6 +232,12 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
 static float distance_of(const struct walk *w, const ki_graph *graph, uint32_t vertex) {
     const uint8_t *row = ki_graph_row(graph, vertex);
     return ki_graph_query_distance(graph, &w->placed, row, row + ki_graph_self_at(graph->degree, graph->bits));
+}
+
+static float scale_of(const uint8_t *row) {
+    float scale;
+    memcpy(&scale, row, sizeof(scale));
+    return scale;
 }
 
 /* Lean graphs: neighbours that were not seen before are scored by their own codes. */
@@ -241,6 +268,7 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
         if (!make_room(w)) return 0;
         w->visits++;
         w->idle++;
+        w->scale = fmaxf(w->scale, scale_of(ki_graph_row(graph, at.vertex)));
         keep(w, s, distance, at.vertex);
         if (graph->bits)
             score_edges(w, s, ki_graph_row(graph, at.vertex), distance, kernels);
@@ -276,7 +304,9 @@ static void enter(struct walk *w, const ki_graph_search *s) {
 
 static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, const float *query) {
     const ki_graph *graph = &s->view->graph;
-    float *work = ki_area_take(&walker->work, graph->width, sizeof(float));
+    float *placed = ki_area_take(&w->placed_area, graph->width, sizeof(float));
+    w->work = ki_area_take(&walker->work, graph->width, sizeof(float));
+    w->rest = ki_area_take(&w->rest_area, graph->width, 4);
     w->placed.wide = ki_area_take(&w->wide, graph->width, sizeof(int16_t));
     w->placed.table = ki_area_take(&w->table, graph->width, 4);
     if (!w->mark_room) w->mark_room = MARKS_FIRST;
@@ -285,29 +315,43 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->open_distance = ki_area_take(&w->distances, w->open_room + 8, sizeof(float));
     w->open_vertex = ki_area_take(&w->vertices, w->open_room + 8, sizeof(uint32_t));
     w->best = ki_area_take(&w->best_area, s->rerank, sizeof(*w->best));
-    if (!work || !w->placed.wide || !w->placed.table || !w->marks || !w->open_distance || !w->open_vertex || !w->best)
+    if (!placed || !w->work || !w->rest || !w->placed.wide || !w->placed.table || !w->marks || !w->open_distance ||
+        !w->open_vertex || !w->best)
         return 0;
     w->query = query;
     w->open = w->mark_count = w->best_count = w->ahead_count = 0;
     w->visits = w->idle = 0;
-    w->gave_up = 0;
+    w->scale = 0;
+    w->gave_up = w->has_rest = 0;
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(uint32_t));
-    if (ki_graph_query_make(s->view, query, work, &w->placed)) enter(w, s);
+    if (ki_graph_query_make(s->view, query, placed, &w->placed)) enter(w, s);
     look_ahead(w, graph, ki_edges_kernel());
     w->ended = w->ahead_count == 0;
     return 1;
 }
 
+/* How many of the best may be among the k nearest. A code is off by about scale * sqrt(width / 12) in a random direction,
+ * and a D so by 2 sqrt(D) scale / sqrt(12): three times that, of two vertices. Where neighbours lie close together, far
+ * from the centre, that is many; mostly it is hardly one more than k. */
+static size_t count_likely(const struct walk *w, const ki_graph_search *s) {
+    if (w->best_count <= s->k) return w->best_count;
+    const float last = w->best[s->k - 1].distance, most = last + 2.45f * sqrtf(last) * w->scale;
+    size_t count = s->k;
+    while (count < w->best_count && w->best[count].distance <= most) count++;
+    return count;
+}
+
 /* The k nearest of the best, by the defining kernel. */
 static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *result) {
     const ki_view *view = s->view;
-    ki_hit *hits = ki_area_take(&w->hits, w->best_count + 1, sizeof(*hits));
+    const size_t likely = count_likely(w, s);
+    ki_hit *hits = ki_area_take(&w->hits, likely + 1, sizeof(*hits));
     if (!hits) return 0;
-    for (size_t i = 0; i < w->best_count && view->originals; i++) ki_query_prefetch(view, w->best[i].vertex);
+    for (size_t i = 0; i < likely && view->originals; i++) ki_query_prefetch(view, w->best[i].vertex);
     const float norm2 = ki_query_norm2(view, w->query);
     size_t count = 0;
-    for (size_t i = 0; i < w->best_count; i++) {
+    for (size_t i = 0; i < likely; i++) {
         const uint32_t v = w->best[i].vertex;
         const float d = view->originals ? ki_query_distance(view, w->query, norm2, v)
                                         : ki_graph_query_result(view, &w->placed, w->best[i].distance);
@@ -315,6 +359,7 @@ static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *resu
         if (!isnan(d)) hits[count++] = (ki_hit){d, v, view->labels[v]};
     }
     ki_hits_sort(hits, count);
+    w->best_count = likely;
     *result = (ki_walk_result){hits, ki_min_size(count, s->k), w->gave_up};
     return 1;
 }

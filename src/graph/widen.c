@@ -75,6 +75,7 @@ static void widen_vertex(struct widening *s, struct widener *w, uint32_t v) {
         w->pruner.id[i] = w->hit[i].position;
         w->pruner.apart[i] = w->hit[i].distance;
     }
+    ki_graph_add_far(build, &w->pruner, v);
     s->count[v] = (uint8_t)ki_graph_prune(codes, &w->pruner, degree, alpha, s->edge + (size_t)v * degree, &chosen);
     s->chosen[v] = (uint8_t)chosen;
 }

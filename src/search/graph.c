@@ -44,14 +44,14 @@ static uint64_t patience_of(const ki_job *job, size_t effort) {
 }
 
 void ki_search_graph_prepare(ki_job *job, const kith_search_options *options) {
-    /* The effort gives recall .975 at 115,659 text embeddings. The vertices' own codes err by little: a few more than k
+    /* The effort gives recall .99 at 115,659 text embeddings. The vertices' own codes err by little: a few more than k
      * are scored by the vectors themselves. */
-    enum { EFFORT = 100, EFFORT_MAX = 1000000, MORE = 2, RERANK_MAX = 4 * KITH_K_MAX };
+    enum { EFFORT = 200, EFFORT_MAX = 1000000, MORE = 22, RERANK_MAX = 4 * KITH_K_MAX };
     const ki_choice *chosen = &job->answer.chosen;
     const int planned = chosen->plan == KITH_PLAN_GRAPH, wished = options->plan == KITH_PLAN_GRAPH;
     const size_t effort = wished && options->effort ? options->effort : planned ? chosen->nprobe : EFFORT;
     const size_t given = wished && options->rerank ? options->rerank : planned ? chosen->rerank : 0;
-    const size_t rerank = given ? given : job->k + MORE + job->k / 16;
+    const size_t rerank = given ? given : job->k + MORE + job->k / 2;
     job->graph = (ki_graph_search){.view = view_of(job),
                                    .k = job->k,
                                    .rerank = ki_min_size(rerank > job->k ? rerank : job->k, RERANK_MAX),
