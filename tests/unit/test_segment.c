@@ -254,7 +254,7 @@ static void writer_refuses(void **state) {
     assert_int_equal(ki_segment_append(writer, &twice, 1, &error), KITH_E_ARG);
     assert_int_equal(ki_segment_append(writer, &none, 1, &error), KITH_E_ARG);
     assert_int_equal(ki_segment_append(writer, &twice, 0, &error), KITH_E_ARG);
-    head.feature_incompat = 4; /* not defined */
+    head.feature_incompat = 8; /* not defined */
     assert_int_equal(ki_segment_finish(writer, &head, NULL, NULL, NULL, NULL, &error), KITH_E_ARG);
     assert_int_not_equal(access(test_path("a.kith"), F_OK), 0);
 }
@@ -779,7 +779,8 @@ static void names(void **state) {
     assert_string_equal(ki_family_name(KI_FAMILY_CALIBRATION), "calibration");
     assert_string_equal(ki_part_place(KI_PART_COLUMN_DATA), "section 'columns', part 'data'");
     assert_string_equal(ki_family_name(KI_FAMILY_COLUMNS), "columns");
-    assert_string_equal(ki_family_name(KI_FAMILY_COLUMNS + 1), "unknown");
+    assert_string_equal(ki_family_name(KI_FAMILY_GRAPH), "graph");
+    assert_string_equal(ki_family_name(KI_FAMILY_LSH + 1), "unknown");
     assert_string_equal(ki_family_name(UINT32_MAX), "unknown");
     for (uint32_t kind = 1; kind <= 31; kind++) { /* all that version 1 defined, each another part */
         const uint32_t id = ki_part_of_version1(kind);
