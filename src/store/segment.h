@@ -112,8 +112,8 @@ typedef struct ki_segment_head {
 enum { KI_SEGMENT_ORIGINALS = 1u, KI_SEGMENT_NAMES = 2u, KI_SEGMENT_INTEGER_CODES = 4u };
 
 /* Bits of feature_incompat. */
-#define KI_SEGMENT_LISTS UINT64_C(1) /* vectors lie in several lists */
-#define KI_SEGMENT_TABLE UINT64_C(2) /* no index: rows and columns without vectors (src/table) */
+#define KI_SEGMENT_LISTS     UINT64_C(1) /* vectors lie in several lists */
+#define KI_SEGMENT_TABLE     UINT64_C(2) /* no index: rows and columns without vectors (src/table) */
 #define KI_SEGMENT_FLAT_CODE UINT64_C(4) /* a second code, though all vectors make one list */
 
 typedef struct ki_part_plan {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A recall that was asked for is met, not overshot: queries that the index and its calibration have not seen find as
- * many of their true neighbours as was asked for, within 0.01 either way, in a batch and one by one. Where one list, or
- * an exact plan, costs least, it may find more.
+ * many of their true neighbours as was asked for, in a batch and one by one. Where one list, or an exact plan, costs
+ * least, it may find more. A calibration of a thousand queries knows recall to 0.004, and a busy machine measures with
+ * fewer: bounds are four times that below, and five above, where the planner keeps a margin.
  *
  * tiers: any */
 #include <setjmp.h>
@@ -124,7 +125,7 @@ static void check(const char *name, make_fn *one, kith_metric metric, size_t dim
             const double recall = recall_of(&s, batches[b], targets[t], &explain);
             planned += !explain.exact;
             const int least = explain.plan == KITH_PLAN_IVF && explain.nprobe == 1;
-            if (recall < targets[t] - 0.01 || (!explain.exact && !least && recall > targets[t] + 0.01))
+            if (recall < targets[t] - 0.016 || (!explain.exact && !least && recall > targets[t] + 0.02))
                 fail_msg(
                     "%s, %zu a call: recall is %.4f, asked for was %.2f; plan %s, code %s, nprobe %zu, rerank %zu, "
                     "effort %zu",
