@@ -210,7 +210,7 @@ def change_calibration(index, changed, place, value, mend):
     (12, struct.pack("<I", 1), True, "bytes are too many or few for 1 settings"),
     (20, struct.pack("<I", 2), True, "flags"),
     (32, struct.pack("<d", float("nan")), True, "unusual_below"),
-    (64, struct.pack("<I", 9), True, "setting 0: plan 9"),
+    (64, struct.pack("<I", 99), True, "setting 0: plan 99"),
     (64 + 4, struct.pack("<I", 2), True, "no second code"),
     (64 + 8, struct.pack("<I", 0), True, "setting 0: k is 0"),
     (64 + 8, struct.pack("<I", 10000), True, "setting 1 does not ascend"),
