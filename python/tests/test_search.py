@@ -272,4 +272,4 @@ def test_the_signature_is_there():
 
     names = list(inspect.signature(kith.Index.search).parameters)
     assert names == ["self", "Q", "k", "exact", "target_recall", "allow", "deny", "plan", "nprobe", "rerank",
-                     "scan_code", "threads", "radius", "timeout"]
+                     "scan_code", "effort", "threads", "radius", "timeout"]

@@ -185,10 +185,12 @@ static kith_status put_first_model(ki_build *b) {
 static kith_status open_preview(struct graph_files *files) {
     ki_build *b = files->b;
     const size_t k = b->graph.degree + b->graph.degree / 2 + 1;
-    const ki_segment_head head = ki_build_head(b);
+    ki_segment_head head = ki_build_head(b);
     kith_open_options open = KITH_OPEN_OPTIONS_INIT;
     ki_segment *segment = NULL;
     open.no_sigbus_handler = b->options.no_sigbus_handler;
+    head.id_kind = KITH_ID_U64; /* strings and names are not written yet */
+    head.flags &= ~(uint32_t)KI_SEGMENT_NAMES;
     kith_status status = put_first_model(b);
     if (status == KITH_OK) status = ki_segment_preview(b->writer, &head, &open, &segment, b->error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &files->index, b->error);
