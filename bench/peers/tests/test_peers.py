@@ -324,8 +324,8 @@ def test_entries_of_kith_answer_each_setting(name):
     algo.done()
     exact = name in ("kith-exact", "kith-bits")
     assert max(recalls) > 0.9 and (not exact or recalls == [1.0])
-    # Walks that come to nothing end in a scan, and in an index so small those of a lean graph all do.
-    assert exact or name in ("kith-recall", "kith-graph-lean") or min(recalls) < max(recalls) - 0.01
+    # An HNSW of so few bits finds nearly all at any effort.
+    assert exact or name in ("kith-recall", "kith-bits-hnsw") or min(recalls) < max(recalls) - 0.01
     assert "ivf" not in name or min(recalls) < 0.5
 
 
