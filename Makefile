@@ -15,7 +15,9 @@ SETUP ?= yes
 # Which tests run under the emulator of ARM, some fifty times slower: all kernels, formats, and whole searches.
 ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search(/|$$)|segment|topk|traffic_trace)|property/(distance|edges|row_dot|tile))
 # Which tests run with AVX-512 in software: all kernels, and whole searches.
-EMULATED_TESTS ?= ^(property/(distance|edges|numbers|pq|rabitq|row_dot|search|tile|unpack)|recall/exact|unit/(graph_query|graph_walk|pick|project|search|topk)$$)
+EMULATED_TESTS ?= ^(property/(distance|edges|numbers|pq|rabitq|row_dot|search|tile|unpack)|unit/(graph_query|graph_walk|pick|project|search|topk)$$)
+# Which tests are compiled with clang too; empty: all.
+CLANG_TESTS ?=
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 ASAN_LEFT_OUT ?= ^$$
@@ -276,7 +278,8 @@ test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any
 
 test-clang: ## Build everything with clang, whose warnings are others than gcc's
 	@$(setup) clang
-	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14 -DCMAKE_BUILD_TYPE=Debug
+	@$(cmake) -B $(BUILD)/clang -DCMAKE_C_COMPILER=clang-14 -DCMAKE_BUILD_TYPE=Debug \
+	    -DKITH_TESTS_ONLY='$(CLANG_TESTS)'
 	@cmake --build $(BUILD)/clang
 
 test-plain: ## Build the library with one cc command, without CMake
