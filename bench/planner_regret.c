@@ -322,18 +322,24 @@ static size_t next_probe(size_t nprobe) {
     return nprobe & (nprobe - 1) ? nprobe / 3 * 4 : nprobe / 2 * 3;
 }
 
+/* Measure a plan, and keep it if it is the first to reach some target. */
+static bool try_plan(bench *b, plan *p, double *reached) {
+    const kith_search_options options = options_of(b, p);
+    if (!told(b, search(b, b->wide, 0, b->count, &options))) return false;
+    p->recall = recall_of(b, b->count);
+    bool first = false;
+    for (int t = 0; t < TARGETS; t++) first = first || (p->recall >= targets[t] && *reached < targets[t]);
+    if (first) add(b, p);
+    if (p->recall > *reached) *reached = p->recall;
+    return true;
+}
+
 /* Ascending in nprobe, for the targets that this code and rerank reach: the first that reaches each. */
 static bool add_ivf(bench *b, kith_scan_code code, size_t rerank) {
     double reached = 0;
     for (size_t nprobe = 1; nprobe <= b->info.lists && reached < targets[TARGETS - 1]; nprobe = next_probe(nprobe)) {
         plan p = {.plan = KITH_PLAN_IVF, .code = code, .nprobe = nprobe, .rerank = rerank};
-        const kith_search_options options = options_of(b, &p);
-        if (!told(b, search(b, b->wide, 0, b->count, &options))) return false;
-        p.recall = recall_of(b, b->count);
-        bool first = false;
-        for (int t = 0; t < TARGETS; t++) first = first || (p.recall >= targets[t] && reached < targets[t]);
-        if (first) add(b, &p);
-        if (p.recall > reached) reached = p.recall;
+        if (!try_plan(b, &p, &reached)) return false;
     }
     return true;
 }
@@ -343,13 +349,7 @@ static bool add_graph(bench *b) {
     double reached = 0;
     for (size_t effort = 5; effort <= 5000 && reached < targets[TARGETS - 1]; effort += 1 + effort / 5) {
         plan p = {.plan = KITH_PLAN_GRAPH, .effort = effort};
-        const kith_search_options options = options_of(b, &p);
-        if (!told(b, search(b, b->wide, 0, b->count, &options))) return false;
-        p.recall = recall_of(b, b->count);
-        bool first = false;
-        for (int t = 0; t < TARGETS; t++) first = first || (p.recall >= targets[t] && reached < targets[t]);
-        if (first) add(b, &p);
-        if (p.recall > reached) reached = p.recall;
+        if (!try_plan(b, &p, &reached)) return false;
     }
     return true;
 }

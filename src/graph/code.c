@@ -11,6 +11,7 @@
  * elements of a quarter of it each; a height that they cannot hold is cut, which only makes candidates a little
  * worse. */
 #include "graph/inner.h"
+#include "graph/query.h"
 
 #include "base/checked.h"
 #include "base/status.h"
@@ -47,10 +48,9 @@ static void code_vector(ki_graph_build *build, uint64_t v, const float *x, float
     const double norm2 = ki_distance()->norm2[KITH_F32](x, dim);
     const float factor = build->in.metric == KITH_COSINE ? ki_inverse_norm(norm2) : 1;
     int8_t *code = codes->code + v * codes->bytes;
+    const ki_graph space = {.width = width, .centre = build->in.centre, .signs = build->signs};
     float most = 0;
-    for (size_t j = 0; j < dim; j++) work[j] = x[j] * factor - build->in.centre[j];
-    for (size_t j = dim; j < width; j++) work[j] = 0;
-    ki_rotate(build->signs, width, work);
+    ki_graph_place(&space, dim, x, factor, work);
     for (size_t j = 0; j < width; j++) most = fabsf(work[j]) > most ? fabsf(work[j]) : most;
     const float scale = most / 127, inverse = scale > 0 ? 1 / scale : 0;
     for (size_t j = 0; j < width; j++) code[j] = whole_code(isfinite(inverse) ? work[j] * inverse : 0);

@@ -10,7 +10,6 @@
 #include <string.h>
 
 enum { RUN = 8192, PIECE = 64 };
-static const float alpha = 1.2f;
 
 struct taking {
     ki_graph_build *build;
@@ -20,29 +19,22 @@ struct taking {
     const uint32_t *found; /* each of every vector of the run */
 };
 
-static int holds(const uint32_t *id, size_t count, uint32_t what) {
-    for (size_t i = 0; i < count; i++)
-        if (id[i] == what) return 1;
-    return 0;
-}
-
 /* Elders only, each once, and not v itself. */
 static void choose(const struct taking *t, ki_graph_pruner *pruner, uint32_t v) {
     ki_graph_build *build = t->build;
     const ki_graph_codes *codes = &build->codes;
-    const uint32_t degree = build->in.degree, *found = t->found + (v - t->first) * t->each;
-    size_t count = 0, chosen;
+    const uint32_t *found = t->found + (v - t->first) * t->each;
+    size_t count = 0;
     for (size_t i = 0; i < t->each && count < KI_PRUNE_MAX; i++) {
         if (found[i] >= codes->rows) continue;
         const uint32_t id = build->elder[found[i]];
-        if (id == v || holds(pruner->id, count, id)) continue;
+        if (id == v || ki_graph_has(pruner->id, count, id)) continue;
         pruner->apart[count] = ki_graph_apart(codes, v, id);
         pruner->id[count++] = id;
     }
     pruner->count = count;
     ki_graph_add_far(build, pruner, v);
-    build->count[v] = (uint8_t)ki_graph_prune(codes, pruner, degree, alpha, build->edge + (size_t)v * degree, &chosen);
-    build->chosen[v] = (uint8_t)chosen;
+    ki_graph_choose(build, pruner, v);
 }
 
 static void choose_piece(void *context, size_t piece, unsigned worker) {

@@ -115,12 +115,21 @@ typedef struct ki_graph_pruner {
     uint8_t out[KI_PRUNE_MAX];
 } ki_graph_pruner;
 
+static inline int ki_graph_has(const uint32_t *id, size_t count, uint32_t what) {
+    for (size_t i = 0; i < count; i++)
+        if (id[i] == what) return 1;
+    return 0;
+}
+
+/* The edges of v, among the candidates. */
+void ki_graph_choose(ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v);
+
 /* Add a few vertices from anywhere to the candidates of v: without them tight clusters would lead nowhere. */
 void ki_graph_add_far(const ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v);
 
 /* Choose at most `degree` of them: first those that no chosen one is nearer to, by alpha, the nearest first; *chosen is
  * how many. Then the nearest of the others, while there are places. Returns how many there are in all. */
-size_t ki_graph_prune(const ki_graph_codes *codes, ki_graph_pruner *pruner, size_t degree, float alpha, uint32_t *edge,
+size_t ki_graph_prune(const ki_graph_codes *codes, ki_graph_pruner *pruner, size_t degree, uint32_t *edge,
                       size_t *chosen);
 
 #endif

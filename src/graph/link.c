@@ -12,7 +12,6 @@
 #include <string.h>
 
 enum { RUN = 256, BACK_MAX = KI_PRUNE_MAX - KI_GRAPH_DEGREE_MAX };
-static const float alpha = 1.2f;
 
 struct linking {
     ki_graph_build *build;
@@ -42,12 +41,6 @@ static void sort_sources(struct linking *l) {
     for (uint32_t v = 0; v < rows; v++)
         for (uint32_t i = 0; i < build->chosen[v]; i++)
             l->source[l->first[build->edge[(size_t)v * degree + i] + 1]++] = v;
-}
-
-static int has(const uint32_t *id, size_t count, uint32_t what) {
-    for (size_t i = 0; i < count; i++)
-        if (id[i] == what) return 1;
-    return 0;
 }
 
 /* Hubs have more sources than can be looked at: the nearest of them. */
@@ -88,12 +81,12 @@ static int link_vertex(struct linking *l, struct linker *linker, uint32_t v) {
     memcpy(own, edge, own_count * sizeof(*own));
     memcpy(pruner->id, edge, count * sizeof(*edge));
     for (size_t i = 0, mine = count; i < taken; i++)
-        if (!has(edge, mine, source[i])) pruner->id[count++] = source[i];
+        if (!ki_graph_has(edge, mine, source[i])) pruner->id[count++] = source[i];
     pruner->count = count;
     for (size_t i = 0; i < count; i++) pruner->apart[i] = ki_graph_apart(codes, v, pruner->id[i]);
-    size_t used = ki_graph_prune(codes, pruner, degree, alpha, edge, &chosen);
+    size_t used = ki_graph_prune(codes, pruner, degree, edge, &chosen);
     for (size_t i = build->chosen[v]; i < own_count && used < degree; i++)
-        if (!has(edge, used, own[i])) edge[used++] = own[i];
+        if (!ki_graph_has(edge, used, own[i])) edge[used++] = own[i];
     build->count[v] = (uint8_t)used;
     build->chosen[v] = (uint8_t)chosen;
     return 1;

@@ -24,7 +24,6 @@ enum {
     KEEP_MAX = 96,
     ROOM = 4 * KEEP_MAX
 };
-static const float alpha = 1.2f;
 
 struct seeker {
     ki_graph_build *build;
@@ -173,8 +172,6 @@ static void meet(struct seeker *s, const uint32_t *group, size_t first, unsigned
 /* The edges of elder v, number q of the group. */
 static void choose(struct seeker *s, uint32_t v, size_t q) {
     ki_graph_build *build = s->build;
-    const uint32_t degree = build->in.degree;
-    size_t chosen;
     make_room(s, q);
     s->pruner.count = s->used[q];
     for (size_t i = 0; i < s->used[q]; i++) {
@@ -182,9 +179,7 @@ static void choose(struct seeker *s, uint32_t v, size_t q) {
         s->pruner.id[i] = s->found[q * ROOM + i];
         s->pruner.apart[i] = apart > 0 ? apart : 0;
     }
-    build->count[v] =
-        (uint8_t)ki_graph_prune(&build->codes, &s->pruner, degree, alpha, build->edge + (size_t)v * degree, &chosen);
-    build->chosen[v] = (uint8_t)chosen;
+    ki_graph_choose(build, &s->pruner, v);
 }
 
 static void seek(struct seeker *s, const uint32_t *group, size_t count, size_t around) {

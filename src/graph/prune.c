@@ -6,14 +6,13 @@
 #include "base/rng.h"
 
 enum { FAR = 4 };
+static const float alpha = 1.2f;
 
 void ki_graph_add_far(const ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v) {
     ki_rng rng = {build->in.seed ^ (uint64_t)v * UINT64_C(0x9e3779b97f4a7c15)};
     for (int i = 0; i < FAR && pruner->count < KI_PRUNE_MAX; i++) {
         const uint32_t id = build->elder[ki_rng_below(&rng, build->codes.rows)];
-        int known = id == v;
-        for (size_t j = 0; j < pruner->count; j++) known |= pruner->id[j] == id;
-        if (known) continue;
+        if (id == v || ki_graph_has(pruner->id, pruner->count, id)) continue;
         pruner->id[pruner->count] = id;
         pruner->apart[pruner->count++] = ki_graph_apart(&build->codes, v, id);
     }
@@ -34,7 +33,7 @@ static void sort(ki_graph_pruner *p) {
 }
 
 /* Strike out those behind place `from` of the order that the one there is nearer to than their vertex. */
-static void strike(const ki_graph_codes *codes, ki_graph_pruner *p, size_t from, float alpha) {
+static void strike(const ki_graph_codes *codes, ki_graph_pruner *p, size_t from) {
     const uint32_t chosen = p->id[p->order[from]];
     for (size_t i = from + 1; i < p->count; i++) {
         const uint16_t at = p->order[i];
@@ -42,18 +41,24 @@ static void strike(const ki_graph_codes *codes, ki_graph_pruner *p, size_t from,
     }
 }
 
-size_t ki_graph_prune(const ki_graph_codes *codes, ki_graph_pruner *p, size_t degree, float alpha, uint32_t *edge,
-                      size_t *chosen) {
+size_t ki_graph_prune(const ki_graph_codes *codes, ki_graph_pruner *p, size_t degree, uint32_t *edge, size_t *chosen) {
     size_t used = 0;
     sort(p);
     for (size_t i = 0; i < p->count; i++) p->out[i] = 0;
     for (size_t i = 0; i < p->count && used < degree; i++) {
         if (p->out[p->order[i]]) continue;
         edge[used++] = p->id[p->order[i]];
-        strike(codes, p, i, alpha);
+        strike(codes, p, i);
     }
     *chosen = used;
     for (size_t i = 0; i < p->count && used < degree; i++)
         if (p->out[p->order[i]]) edge[used++] = p->id[p->order[i]];
     return used;
+}
+
+void ki_graph_choose(ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v) {
+    const uint32_t degree = build->in.degree;
+    size_t chosen;
+    build->count[v] = (uint8_t)ki_graph_prune(&build->codes, pruner, degree, build->edge + (size_t)v * degree, &chosen);
+    build->chosen[v] = (uint8_t)chosen;
 }

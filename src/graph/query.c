@@ -22,9 +22,9 @@ static float factor_of(const ki_view *view, const float *query) {
     return (view->metric == KITH_IP ? view->graph.limit : 1) / norm;
 }
 
-static float start_of(const ki_view *view, const float *query, float factor, const float *placed) {
+/* C_q with ip. */
+static float product_start(const ki_view *view, const float *query, float factor) {
     const ki_graph *graph = &view->graph;
-    if (view->metric != KITH_IP) return (float)ki_distance()->norm2[KITH_F32](placed, graph->width);
     const float product = factor * ki_distance()->dot[KITH_F32](query, graph->centre, view->dim);
     return 2 * (graph->limit * graph->limit - product);
 }
@@ -64,11 +64,11 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
     ki_graph_place(graph, view->dim, query, factor, work);
     const float largest = ki_edges_kernel()->largest(work, graph->width);
     made->factor = factor;
-    made->start = start_of(view, query, factor, work);
+    made->norm2 = (float)ki_distance()->norm2[KITH_F32](work, graph->width);
+    made->start = view->metric == KITH_IP ? product_start(view, query, factor) : made->norm2;
     if (!isfinite(made->start) || !isfinite(largest)) return 0;
     make_wide(work, graph->width, largest, made);
     made->placed = work;
-    made->norm2 = (float)ki_distance()->norm2[KITH_F32](work, graph->width);
     if (graph->bits) made->unit = make_table(work, graph->width, largest, made->table);
     return 1;
 }

@@ -378,8 +378,8 @@ kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const flo
             if (!step(w, s, kernels)) return KITH_E_NOMEM;
             walking += !w->ended;
         }
-        if (turn % POLL_STEPS == 0 && ki_limits_reached(&s->limits, worker))
-            return ki_limits_reached(&s->limits, worker);
+        const kith_status status = turn % POLL_STEPS ? KITH_OK : ki_limits_reached(&s->limits, worker);
+        if (status != KITH_OK) return status;
     }
     for (size_t i = 0; i < count; i++) {
         if (!finish(&walker->walk[i], s, &results[i])) return KITH_E_NOMEM;

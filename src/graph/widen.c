@@ -16,7 +16,6 @@ enum {
     AHEAD = 8,    /* codes asked for before they are used */
     LINE = 64
 };
-static const float alpha = 1.2f;
 
 struct widener {
     ki_graph_pruner pruner;
@@ -76,7 +75,7 @@ static void widen_vertex(struct widening *s, struct widener *w, uint32_t v) {
         w->pruner.apart[i] = w->hit[i].distance;
     }
     ki_graph_add_far(build, &w->pruner, v);
-    s->count[v] = (uint8_t)ki_graph_prune(codes, &w->pruner, degree, alpha, s->edge + (size_t)v * degree, &chosen);
+    s->count[v] = (uint8_t)ki_graph_prune(codes, &w->pruner, degree, s->edge + (size_t)v * degree, &chosen);
     s->chosen[v] = (uint8_t)chosen;
 }
 
