@@ -47,8 +47,9 @@ struct walk {
     uint64_t idle; /* visits since the k nearest changed */
     int gave_up, ended, has_rest;
     float rest_unit;
-    uint8_t *rest; /* a second table, made when it is needed */
-    float *work;   /* to make it in */
+    uint8_t *rest;        /* a second table, made when it is needed */
+    float *work;          /* to make it in */
+    const uint8_t *later; /* codes of edges to ask for, of the last one ahead */
     ki_area placed_area, rest_area, wide, table, distances, vertices, mark_area, best_area, hits;
 };
 
@@ -145,12 +146,26 @@ static inline void open_vertex(struct walk *w, float distance, uint32_t vertex) 
 
 /* ---- Steps ------------------------------------------------------------------------------------------------------- */
 
-static inline void fetch_row(const ki_graph *graph, uint32_t vertex) {
-    const uint8_t *row = ki_graph_row(graph, vertex);
-    for (size_t line = 0; line < graph->row_bytes; line += 64) {
-        __builtin_prefetch(row + line, 0, 2);
-        __asm__ volatile("" : : "r"(row)); /* or gcc sees a function without effects, and leaves all of it out */
+/* Ask memory for lines. */
+static inline void fetch(const uint8_t *from, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 64) {
+        __builtin_prefetch(from + at, 0, 2);
+        __asm__ volatile("" : : "r"(from)); /* or gcc sees a function without effects, and leaves all of it out */
     }
+}
+
+/* Ask for a row: at once for what comes before its codes of edges, and for these while those of the next vertex are
+ * read, where one comes before it (kernel/edges.h, E5). */
+static void fetch_row(struct walk *w, const ki_graph *graph, uint32_t vertex) {
+    const uint8_t *row = ki_graph_row(graph, vertex);
+    const size_t front = graph->bits ? ki_graph_codes_at(graph->degree, graph->bits, graph->width) : graph->row_bytes;
+    const size_t codes = graph->row_bytes - front;
+    fetch(row, front);
+    if (w->later) fetch(w->later, codes);
+    w->later = row + front;
+    if (w->ahead_count) return;
+    fetch(w->later, codes);
+    w->later = NULL;
 }
 
 /* Take the nearest out of the pool and ask for their rows. */
@@ -164,7 +179,7 @@ static void look_ahead(struct walk *w, const ki_graph *graph, const ki_edges_ker
         }
         w->open_distance[at] = w->open_distance[--w->open];
         w->open_vertex[at] = w->open_vertex[w->open];
-        fetch_row(graph, next.vertex);
+        fetch_row(w, graph, next.vertex);
         w->ahead[w->ahead_count++] = next;
     }
 }
@@ -212,6 +227,8 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
                       .unit = w->placed.unit,
                       .base = base,
                       .below = w->below};
+    edges.fetch = w->later ? w->later : edges.codes;
+    w->later = NULL;
     uint64_t mask = kernels->estimate(&edges, distance);
     if (base < NEAR * w->placed.norm2) {
         const float *first = distance; /* of the same neighbours, in place */
@@ -220,6 +237,7 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
         edges.table = w->rest;
         edges.unit = w->rest_unit;
         edges.add = first;
+        edges.fetch = edges.codes;
         edges.base = 0;
         mask = kernels->estimate(&edges, distance);
     }
@@ -248,7 +266,7 @@ static void score_neighbours(struct walk *w, const ki_graph_search *s, const uin
     size_t count = 0;
     for (uint32_t n = 0; n < graph->degree; n++) {
         if (!can_pass(s, ids[n]) || !mark(w, ids[n])) continue;
-        fetch_row(graph, ids[n]);
+        fetch(ki_graph_row(graph, ids[n]), graph->row_bytes);
         fresh[count++] = ids[n];
     }
     for (size_t i = 0; i < count; i++) {
@@ -322,6 +340,7 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->open = w->mark_count = w->best_count = w->ahead_count = 0;
     w->visits = w->idle = 0;
     w->scale = 0;
+    w->later = NULL;
     w->gave_up = w->has_rest = 0;
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(uint32_t));
