@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD = 3, STARTS = 2, MARKS_FIRST = 2048, POOL_FIRST = 512, POLL_STEPS = 64 };
+enum { AHEAD = 2, STARTS = 2, MARKS_FIRST = 2048, POOL_FIRST = 512, POLL_STEPS = 64 };
 
 static const uint32_t OUT = UINT32_MAX;
 
