@@ -101,16 +101,24 @@ static void search(struct subject *s, size_t batch, const kith_search_options *o
     }
 }
 
-static double recall_of(struct subject *s, size_t batch, double target, kith_explain *explain) {
-    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
-    *explain = (kith_explain)KITH_EXPLAIN_INIT;
-    options.target_recall = target;
-    options.explain = explain;
-    search(s, batch, &options, s->distances);
+static double recall_of(struct subject *s, size_t batch, const kith_search_options *options) {
+    search(s, batch, options, s->distances);
     size_t found = 0;
     for (size_t i = 0; i < QUERIES; i++)
         for (size_t j = 0; j < K; j++) found += s->distances[i * K + j] <= s->truth[i * K + K - 1];
     return (double)found / (double)(QUERIES * K);
+}
+
+/* Whether one list less would find too little: then more than was asked for is not given away. */
+static int is_least(struct subject *s, size_t batch, double target, const kith_explain *explain) {
+    if (explain->plan != KITH_PLAN_IVF) return 0;
+    if (explain->nprobe == 1) return 1;
+    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+    options.plan = KITH_PLAN_IVF;
+    options.code = explain->code;
+    options.nprobe = explain->nprobe - 1;
+    options.rerank = explain->rerank;
+    return recall_of(s, batch, &options) < target;
 }
 
 static void check(const char *name, make_fn *one, kith_metric metric, size_t dim) {
@@ -121,11 +129,14 @@ static void check(const char *name, make_fn *one, kith_metric metric, size_t dim
     search(&s, QUERIES, NULL, s.truth);
     for (size_t b = 0; b < 2; b++)
         for (size_t t = 0; t < sizeof(targets) / sizeof(*targets); t++) {
-            kith_explain explain;
-            const double recall = recall_of(&s, batches[b], targets[t], &explain);
+            kith_explain explain = KITH_EXPLAIN_INIT;
+            kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+            options.target_recall = targets[t];
+            options.explain = &explain;
+            const double recall = recall_of(&s, batches[b], &options);
             planned += !explain.exact;
-            const int least = explain.plan == KITH_PLAN_IVF && explain.nprobe == 1;
-            if (recall < targets[t] - 0.016 || (!explain.exact && !least && recall > targets[t] + 0.02))
+            if (recall < targets[t] - 0.016 ||
+                (!explain.exact && recall > targets[t] + 0.02 && !is_least(&s, batches[b], targets[t], &explain)))
                 fail_msg(
                     "%s, %zu a call: recall is %.4f, asked for was %.2f; plan %s, code %s, nprobe %zu, rerank %zu, "
                     "effort %zu",

@@ -112,7 +112,8 @@ static const struct found {
 
 static void test_recall(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i++) {
+    /* Graphs and walks are the same bits on every tier (property/test_edges): slow ones see some. */
+    for (size_t i = 0; i < sizeof(found) / sizeof(*found); i += slow ? 4 : 1) {
         const struct found *f = &found[i];
         struct subject s = make(f->kind, f->metric, f->dtype, f->query_dtype, f->rows, f->dim, 40 + i);
         const double recall = recall_of(&s, by_graph(&s, f->effort, 0), K, 1 + (unsigned)(i % THREADS_MAX));
