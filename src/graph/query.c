@@ -2,7 +2,6 @@
 #include "graph/query.h"
 
 #include "kernel/distance.h"
-#include "kernel/edges.h"
 #include "quant/rotate.h"
 
 #include <math.h>
@@ -40,7 +39,7 @@ static float inverse_of(float most, float largest) {
 static void make_wide(const float *placed, size_t width, float largest, ki_graph_query *made) {
     const float fit = (float)(INT32_MAX / 127) / (float)width, most = fit < 32767 ? floorf(fit) : 32767;
     made->step = largest / most;
-    ki_edges_kernel()->wide(placed, inverse_of(most, largest), width, made->wide);
+    made->kernels->wide(placed, inverse_of(most, largest), width, made->wide);
 }
 
 /* Of numbers up to `largest`; its unit. */
@@ -62,7 +61,8 @@ int ki_graph_query_make(const ki_view *view, const float *query, float *work, ki
     const ki_graph *graph = &view->graph;
     const float factor = factor_of(view, query);
     ki_graph_place(graph, view->dim, query, factor, work);
-    const float largest = ki_edges_kernel()->largest(work, graph->width);
+    made->kernels = ki_edges_kernel();
+    const float largest = made->kernels->largest(work, graph->width);
     made->factor = factor;
     made->norm2 = (float)ki_distance()->norm2[KITH_F32](work, graph->width);
     made->start = view->metric == KITH_IP ? product_start(view, query, factor) : made->norm2;
@@ -78,7 +78,7 @@ static float distance_by(const ki_graph_query *query, const uint8_t *row, const 
                          float share) {
     ki_graph_head head;
     memcpy(&head, row, sizeof(head));
-    const int32_t dot = ki_edges_kernel()->dot((const int8_t *)self, query->wide, count);
+    const int32_t dot = query->kernels->dot((const int8_t *)self, query->wide, count);
     const float d = fmaf((float)dot * query->step, -2 * share * head.scale, query->start + head.norm);
     return d > 0 ? d : 0; /* a NaN of a damaged file too */
 }

@@ -5,6 +5,7 @@
 #ifndef KI_GRAPH_QUERY_H
 #define KI_GRAPH_QUERY_H
 
+#include "kernel/edges.h"
 #include "view/view.h"
 
 typedef struct ki_graph_query {
@@ -15,6 +16,7 @@ typedef struct ki_graph_query {
     float step, unit;
     const float *placed; /* q', in the memory that was lent to make it */
     float norm2;         /* |q'|^2 */
+    const ki_edges_kernels *kernels;
 } ki_graph_query;
 
 /* Put x * factor, centred and rotated, to `to`: width floats. */

@@ -16,7 +16,6 @@
 #include "base/area.h"
 #include "base/checked.h"
 #include "graph/query.h"
-#include "kernel/edges.h"
 #include "view/query.h"
 
 #include <math.h>
@@ -388,7 +387,7 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(*w->marks));
     if (ki_graph_query_make(s->view, query, placed, &w->placed)) enter(w, s);
-    look_ahead(w, graph, ki_edges_kernel());
+    look_ahead(w, graph, w->placed.kernels);
     w->ended = w->ahead_count == 0;
     return 1;
 }
