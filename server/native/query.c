@@ -48,6 +48,7 @@ static void add_explain(ks_json *json, const ks_found *found) {
     ks_json_uint(json, "candidates", explain->candidates);
     ks_json_uint(json, "reranked", explain->reranked);
     ks_json_uint(json, "visited", explain->visited);
+    ks_json_bool(json, "hot", explain->hot);
     ks_json_uint(json, "unusual", explain->unusual);
     ks_json_uint(json, "filter_ns", report->filter_ns);
     ks_json_uint(json, "segments_ns", report->segments_ns);

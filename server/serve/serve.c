@@ -70,6 +70,7 @@ static kith_status open_shelf(ks_serve_state *state, kith_error *error) {
     const ks_shelf_options shelf = {.read_only = options->read_only,
                                     .durability = options->durability,
                                     .cache_bytes = options->cache_bytes,
+                                    .resident_bytes = options->resident_bytes,
                                     .pool = state->pool};
     return ks_shelf_open(options->path, &shelf, tell_trouble, &told, &state->app.shelf, error);
 }
