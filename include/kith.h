@@ -1403,10 +1403,9 @@ typedef struct kith_collection_info {
     uint64_t segment_rows, dead_rows;                  /* in segments */
     uint64_t head_rows;                                /* live, in memory only (and in the catalog's log) */
     uint64_t disk_bytes, catalog_bytes, segment_bytes; /* disk_bytes: the sum of the two */
-    uint64_t head_memory_bytes,
-        memory_bytes;                  /* the head; it, bit sets, catalog and copies: maps of files not counted */
-    const char *segment_field, *model; /* "" without; live as long as the collection */
-    int working;                       /* background work is going on */
+    uint64_t head_memory_bytes, memory_bytes;          /* the head; all, maps of files not counted */
+    const char *segment_field, *model;                 /* "" without; live as long as the collection */
+    int working;                                       /* background work is going on */
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
                                      * "tidying", "": static */

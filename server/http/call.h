@@ -59,6 +59,7 @@ struct ks_call {
     uint64_t arrived_ns,
         deadline_ns;   /* of a clock that only goes forward; the deadline is arrival + the limit of time */
     unsigned loop;     /* number of the loop, 0 and up */
+    int alone;         /* nothing else has come with it: an answer at once keeps nobody waiting */
     const ks_key *key; /* who asks; never NULL in a handler */
     const struct ks_route *route;
     void *app; /* of ks_http_options */

@@ -212,6 +212,7 @@ static void listen_again(ks_loop *loop, uint64_t now_ns) {
 
 static void look(ks_loop *loop, const struct epoll_event *events, int count) {
     const uint64_t now_ns = count ? ks_now_ns() : 0;
+    int connections = 0;
     for (int i = 0; i < count; i++) {
         void *what = events[i].data.ptr;
         if (what == &loop->event) {
@@ -220,8 +221,10 @@ static void look(ks_loop *loop, const struct epoll_event *events, int count) {
             if (!ks_deal(loop->http)) rest_listening(loop, now_ns);
         } else if (what != loop->daemon) {
             noticed(loop, what, events[i].events, now_ns);
+            connections++;
         }
     }
+    loop->quiet = connections <= 1;
 }
 
 /* How long the loop may sleep, in nanoseconds, when its turn asked for another one after so long. */
@@ -298,6 +301,7 @@ static uint64_t work(ks_loop *loop) {
         loop->handed = 0;
         MHD_run(loop->daemon);
         if (options->turn && (pass == 0 || loop->handed)) turn_ns = options->turn(options->app, loop->number);
+        loop->quiet = 0; /* what came during the turn is yet to be noticed */
         resumed = ks_take_ended(loop);
         if (!resumed && (MHD_get_timeout(loop->daemon, &daemon_ms) != MHD_YES || daemon_ms)) break;
     }

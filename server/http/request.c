@@ -324,6 +324,7 @@ static enum MHD_Result hand_over(struct ks_wire *wire) {
     call->body = wire->body ? wire->body : "";
     call->arrived_ns = ks_now_ns();
     call->deadline_ns = call->arrived_ns + patience_ms(call, loop->http->options.answer_ms) * 1000000;
+    call->alone = loop->quiet && !loop->handed;
     wire->stage = KS_STAGE_OUT;
     loop->out++;
     loop->handed++;

@@ -120,6 +120,7 @@ struct ks_loop {
     size_t spare_count;
     size_t out;               /* calls that are out */
     size_t handed;            /* calls that were given to handlers since the last turn */
+    int quiet;                /* no more than one connection has sent something: ks_call.alone */
     struct ks_wire *handling; /* its handler is being called */
     int deaf;                 /* the first loop, draining: nothing listens any more */
     uint64_t listen_again_ns; /* accepting rests until then; 0: it does not */

@@ -129,6 +129,7 @@ void ks_v1_ask(ks_call *call, ks_v1_read_fn *read, void (*finished)(ks_search *s
     asking->search.ask = (kith_ask)KITH_ASK_INIT;
     asking->search.ask.legs = asking->legs;
     asking->search.ask.target_recall = app->limits.target_recall;
+    asking->search.only = 1;
     asking->search.finish = finished;
     asking->search.context = asking;
     if (read(call, asking) == 0) {

@@ -10,6 +10,8 @@
 static const double LAST = 0.2;
 /* What takes so many times as long as usual was held up by something else. */
 static const double HELD_UP = 8;
+/* A larger batch is worth waiting for when it saves a seventh of what each costs. A guess. */
+static const double FLAT = 0.85;
 /* Of the first ones the quickest counts: what is not in memory yet is read but once. */
 enum { FIRST = 4 };
 
@@ -94,4 +96,15 @@ size_t ks_learnt_fit(ks_learnt *learnt, unsigned number, double ns, size_t max) 
     }
     pthread_mutex_unlock(&learnt->lock);
     return fit < max ? fit : max ? max : 1;
+}
+
+int ks_learnt_flat(ks_learnt *learnt, unsigned number, size_t queries) {
+    const int size = size_of(queries);
+    int larger = KS_SIZES - 1;
+    pthread_mutex_lock(&learnt->lock);
+    const ks_learnt_kind *kind = find(learnt, number);
+    while (kind && larger > size && kind->told[larger] < FIRST) larger--;
+    const int flat = kind && larger > size && kind->each_ns[larger] > FLAT * each_of(kind, size);
+    pthread_mutex_unlock(&learnt->lock);
+    return flat;
 }

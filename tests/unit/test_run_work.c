@@ -287,6 +287,16 @@ static void test_learning(void **state) {
     ks_learnt_tell(learnt, 5, 10, 1e15, 1e15);
     for (int i = 0; i < 60; i++) ks_learnt_tell(learnt, 5, 1, 8000, 8000);
     assert_true(ks_learnt_expect(learnt, 5, 10) < 90000);
+    /* Batches that gain nothing, and such that do; and what was not tried often enough is not known. */
+    for (int i = 0; i < 4; i++) ks_learnt_tell(learnt, 6, 1, 1000, 1000);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
+    for (int i = 0; i < 3; i++) ks_learnt_tell(learnt, 6, 64, 64 * 950, 64 * 950);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
+    ks_learnt_tell(learnt, 6, 64, 64 * 950, 64 * 950);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 1);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 64), 0); /* of larger ones nothing is known */
+    for (int i = 0; i < 20; i++) ks_learnt_tell(learnt, 6, 64, 64 * 600, 64 * 600);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
     /* A kind that falls on another's place takes it. */
     ks_learnt_tell(learnt, 5 + KS_KINDS, 1, 7, 7);
     assert_true(ks_learnt_expect(learnt, 5, 1) < 0);
