@@ -277,7 +277,7 @@ static void drain(ks_serve_state *state, const sigset_t *before) {
 
 static void close_all(ks_serve_state *state) {
     if (state->app.watch) ks_watch_follow(state->app.watch, NULL, NULL);
-    if (state->app.watch) ks_watch_also(state->app.watch, NULL, NULL);
+    if (state->app.watch) ks_watch_also(state->app.watch, NULL);
     ks_fleet_stop(state->app.fleet);
     ks_run_destroy(state->app.run);
     ks_http_stop(state->app.http);
