@@ -23,7 +23,7 @@
 
 #include "http/wire.h"
 
-enum { EVENTS = 128, SWEEP_MS = 100, PASSES = 4 };
+enum { EVENTS = 128, SWEEP_MS = 100, SWEEP_MAX = 64, PASSES = 4 };
 
 /* ---- Connections */
 
@@ -134,8 +134,11 @@ static uint64_t request_ns(const ks_loop *loop) {
     return loop->http->options.request_ms * 1000000;
 }
 
+/* Some at a time: very many connections that were opened together and said nothing are over the limit together, and the
+ * kernel is asked of each. */
 static void sweep(ks_loop *loop, uint64_t now_ns) {
-    while (loop->coming_first && loop->coming_first->since_ns + request_ns(loop) <= now_ns) {
+    for (int i = 0; i < SWEEP_MAX && loop->coming_first; i++) {
+        if (loop->coming_first->since_ns + request_ns(loop) > now_ns) return;
         ks_connection *connection = loop->coming_first;
         ks_connection_came(connection, loop);
         if (is_getting_on(loop, connection)) {

@@ -294,7 +294,9 @@ static void test_learning(void **state) {
     assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
     ks_learnt_tell(learnt, 6, 64, 64 * 950, 64 * 950);
     assert_int_equal(ks_learnt_flat(learnt, 6, 8), 1);
-    assert_int_equal(ks_learnt_flat(learnt, 6, 64), 0); /* of larger ones nothing is known */
+    assert_int_equal(ks_learnt_flat(learnt, 6, 64), 0);                   /* of larger ones nothing is known */
+    for (int i = 0; i < 5; i++) ks_learnt_tell(learnt, 6, 1, 3000, 3000); /* what holds up small ones by chance */
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 1);
     for (int i = 0; i < 20; i++) ks_learnt_tell(learnt, 6, 64, 64 * 600, 64 * 600);
     assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
     /* A kind that falls on another's place takes it. */
