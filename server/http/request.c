@@ -398,17 +398,26 @@ void ks_request_over(void *context, struct MHD_Connection *mhd, void **wire_cont
     if (wire->stage != KS_STAGE_OUT) finish(wire);
 }
 
+/* What was made is sent by the next run. */
+static void go_on(struct ks_wire *wire) {
+    struct MHD_Connection *mhd = wire->mhd;
+    wire->suspended = 0;
+    MHD_resume_connection(mhd);
+}
+
 static void take_one(struct ks_wire *wire) {
     wire->loop->out--;
+    if (wire->stage == KS_STAGE_ANSWERED) {
+        go_on(wire);
+        return;
+    }
     wire->stage = KS_STAGE_ENDED;
     if (!wire->mhd) {
         finish(wire);
     } else if (wire->suspended) {
-        wire->suspended = 0;
-        struct MHD_Connection *mhd = wire->mhd;
         /* What cannot be queued is tried again, and then closed, by ks_request(). */
         ks_reply_queue(wire);
-        MHD_resume_connection(mhd);
+        go_on(wire);
     }
 }
 

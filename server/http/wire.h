@@ -8,7 +8,9 @@
  *     call has ended. A client that goes takes its connection with it at once, not the wire of a call that is out:
  *     what a call may be asked for has been copied from libmicrohttpd.
  * I3. A call is out from the moment its handler is called until the loop has taken notice of its end. Its connection is
- *     suspended only when it is still out after a turn: suspending costs three system calls. */
+ *     suspended only when it is still out after a turn: suspending costs three system calls.
+ * I4. One whose stream waits for its next piece is out again, and always suspended: libmicrohttpd closes no such
+ *     connection, so that the call lives until the piece is there. */
 #ifndef KITH_SERVER_HTTP_WIRE_H
 #define KITH_SERVER_HTTP_WIRE_H
 

@@ -98,6 +98,15 @@ void ks_run_work(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *c
 /* Writes: as ks_run_work, but for calls that change something; several at a time, so that they share
  * synchronisations. */
 void ks_run_write(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *context), void *context);
+/* Have a worker that reads make the next piece of the call's stream, whose callback then returns KS_STREAM_LATER. It
+ * waits behind others, but is never refused: there are no more of them than connections. `more` lies in the call's
+ * memory, zeroed but for the first two. */
+typedef struct ks_more {
+    void (*work)(ks_call *call, void *context);
+    void *context;
+    struct ks_work *item; /* run's own */
+} ks_more;
+int ks_run_more(ks_run *run, ks_call *call, ks_more *more); /* -1: no memory, and nothing is done */
 /* Of ks_http_options.turn. */
 uint64_t ks_run_turn(ks_run *run, unsigned loop);
 
