@@ -100,8 +100,8 @@ int ks_http_status(kith_status status);
 int ks_call_gone(const ks_call *call);
 /* The reply is written: send it. Any thread; nothing of the call may be touched afterwards. */
 void ks_call_done(ks_call *call);
-/* The next piece of the stream is there. Any thread but the loop's, once for each KS_STREAM_LATER, which it may overtake;
- * nothing of the call may be touched afterwards. */
+/* The next piece of the stream is there. Any thread but the loop's, once for each KS_STREAM_LATER, which it may
+ * overtake; nothing of the call may be touched afterwards. */
 void ks_call_more(ks_call *call);
 
 uint64_t ks_now_ns(void);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by a worker, as
- * a filter that lets little through may take long to find a page. What is written meanwhile behind the place that was
- * reached is seen, once. Ids only ascend, so nothing comes twice. */
+ * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by a worker,
+ * as a filter that lets little through may take long to find a page. What is written meanwhile behind the place that
+ * was reached is seen, once. Ids only ascend, so nothing comes twice. */
 #include <stdlib.h>
 #include <string.h>
 

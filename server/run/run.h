@@ -6,9 +6,9 @@
  * filter, segment, target, plan, what comes with the items, generation and model), the most urgent first, and has them
  * answered by one kith_collection_search(). How many: what is there, as long as the batch is expected to take no longer
  * than the budget (2 ms unless said); so one alone goes at once, and what comes meanwhile goes next. Where more waits
- * than two budgets take, a turn takes half of it, up to four; but a quarter of the budget where larger batches are known
- * to gain nothing (walks over graphs). Searches that said they have time (budget_ns) wait for
- * company as long as nothing else does.
+ * than two budgets take, a turn takes half of it, up to four; but a quarter of the budget where larger batches are
+ * known to gain nothing (walks over graphs). Searches that said they have time (budget_ns) wait for company as long as
+ * nothing else does.
  *
  * Between keys turns are dealt by weighted fair queueing: next is the one that has had the least time for its share. A
  * search whose deadline will have passed before its turn is refused at once (503), as is one that comes when the queue

@@ -4,7 +4,8 @@
  *
  * Liveness says that the process answers, which is reason enough to leave it alone; readiness, that it should be sent
  * calls: not while it starts and stops, not after an I/O error, which refuses all later writes of a collection, and not
- * where it only forwards and no backend is fit. A full disk, and other trouble that passes, is none of that: reads go on.
+ * where it only forwards and no backend is fit. A full disk, and other trouble that passes, is none of that: reads go
+ * on.
  *
  * Both are told to everybody, and nothing else is: metrics name collections, so they need a key that may read, and that
  * is bound to nothing less than all. */
