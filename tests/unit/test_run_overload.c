@@ -146,8 +146,9 @@ static int start(void **state) {
 }
 
 static int stop(void **state) {
-    ks_http_stop(http);
+    (void)ks_http_drain(http, 1);
     ks_run_destroy(run);
+    ks_http_stop(http); /* last, as workers wake its loops */
     ks_router_destroy(router);
     kith_collection_close(shop.collection);
     return data_folder_remove(state);
