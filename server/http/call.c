@@ -23,7 +23,7 @@ uint64_t ks_now_ns(void) {
 
 const char *ks_call_header(const ks_call *call, const char *name) {
     for (size_t i = 0; i < call->wire->header_count; i++)
-        if (strcasecmp(call->wire->headers[i].name, name) == 0) return call->wire->headers[i].value;
+        if (ks_is_called(&call->wire->headers[i], name)) return call->wire->headers[i].value;
     return NULL;
 }
 

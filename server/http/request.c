@@ -90,8 +90,13 @@ void *ks_request_line(void *context, const char *uri, struct MHD_Connection *mhd
 
 /* Whether it is what a header may be called. Others might take "Content-Length " for what it is not to us. */
 static int is_header_name(const char *name) {
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-    return name[0] && strspn(name, good) == strlen(name);
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    const char *at = name;
+    for (; *at; at++) {
+        const int letter = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z');
+        if (!letter && !(*at >= '0' && *at <= '9') && !strchr(others, *at)) return 0;
+    }
+    return at != name;
 }
 
 /* A header is kept: what it says outlives the connection. */
@@ -201,9 +206,9 @@ static int read_framing(struct ks_wire *wire) {
     wire->announced = UINT64_MAX;
     for (size_t i = 0; i < wire->header_count; i++) {
         const ks_argument *header = &wire->headers[i];
-        if (strcasecmp(header->name, "Content-Length") == 0) length = header->value, lengths++;
-        if (strcasecmp(header->name, "Transfer-Encoding") == 0) coding = header->value, codings++;
-        if (strcasecmp(header->name, "Host") == 0) hosts++;
+        if (ks_is_called(header, "Content-Length")) length = header->value, lengths++;
+        if (ks_is_called(header, "Transfer-Encoding")) coding = header->value, codings++;
+        if (ks_is_called(header, "Host")) hosts++;
     }
     if (hosts > 1 || lengths + codings > 1 || (coding && strcasecmp(coding, "chunked") != 0)) return 0;
     if (length && (!length[0] || strlen(length) > 19 || strspn(length, "0123456789") != strlen(length))) return 0;

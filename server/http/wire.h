@@ -18,6 +18,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "http/http.h"
@@ -146,6 +147,11 @@ struct ks_http {
     atomic_size_t body_bytes, reply_bytes;
     atomic_ullong requests, refused;
 };
+
+/* Names of headers, in any case: a dozen are looked for among some ten, and most differ in the first letter. */
+static inline int ks_is_called(const ks_argument *header, const char *name) {
+    return ((header->name[0] ^ name[0]) & 0x5f) == 0 && strcasecmp(header->name, name) == 0;
+}
 
 /* path.c */
 /* Decode `count` bytes of a path or query in place at `to` (room for count + 1): how many, or -1: a bad escape, a
