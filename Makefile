@@ -232,6 +232,7 @@ bench-docs: ## Write what was measured into docs/benchmarks.md and docs/choosing
 	    $(peers) docs --choosing --folder $(BUILD)/bench/choosing --page docs/choosing.md
 	@[ ! -f $(BUILD)/bench/collections.json ] || \
 	    $(stores) docs --json $(BUILD)/bench/collections.json --page docs/benchmarks.md
+	@[ ! -f $(BUILD)/bench/serve.json ] || $(serve) --json $(BUILD)/bench/serve.json --docs docs/benchmarks.md
 	@[ ! -f $(BUILD)/bench/marks.json ] || \
 	    $(BUILD)/bench-venv/bin/python bench/marks.py --from $(BUILD)/bench/marks.json --docs docs/benchmarks.md
 

@@ -379,6 +379,9 @@ const struct option option_table[] = {
      "Threads for writes and what else may wait for the disk (default: 4)"},
     {OPTION_CACHE, OPTION_KIND_SIZE, false, 0, "cache-bytes", "SIZE", NULL, 0, NO_LIMIT, ON(SERVE),
      "Memory of each collection for answers that are asked for often: 64M; 0: none (default: 64M)"},
+    {OPTION_RESIDENT, OPTION_KIND_SIZE, false, 0, "resident-bytes", "SIZE", NULL, 0, NO_LIMIT, ON(SERVE),
+     "Memory of each collection for copies of its graphs, which searches read faster than files: 1G; 0: none (default: "
+     "1G)"},
     {OPTION_BODY_MAX, OPTION_KIND_SIZE, false, 0, "body-max", "SIZE", NULL, 1024, UINT64_C(16) << 30, ON(SERVE),
      "The largest body that a call may have (default: 64M)"},
     {OPTION_CONNECTIONS_MAX, OPTION_KIND_NUMBER, false, 0, "connections-max", "COUNT", NULL, 1, 1000000, ON(SERVE),

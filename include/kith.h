@@ -985,6 +985,9 @@ typedef struct kith_collection_open_options {
     int reserved;          /* 0 */
     uint64_t cache_bytes;  /* memory for answers that are asked for often: a search like an earlier one whose items have
                             * not changed gives the same without searching; an eighth is for profiles; 0: none */
+    uint64_t resident_bytes; /* memory for copies of graphs, as kith_open_options.copy_hot makes them: of segments as
+                              * long as there is room beside the other copies; 0: none. When one segment takes the
+                              * place of others, the old copies and the new one are there together for a while */
 } kith_collection_open_options;
 #define KITH_COLLECTION_OPEN_OPTIONS_INIT                                                                              \
     { .struct_size = sizeof(kith_collection_open_options) }
@@ -1400,9 +1403,9 @@ typedef struct kith_collection_info {
     uint64_t segment_rows, dead_rows;                  /* in segments */
     uint64_t head_rows;                                /* live, in memory only (and in the catalog's log) */
     uint64_t disk_bytes, catalog_bytes, segment_bytes; /* disk_bytes: the sum of the two */
-    uint64_t head_memory_bytes, memory_bytes; /* the head; the head, bit sets and catalog: maps of files not counted */
-    const char *segment_field, *model;        /* "" without; live as long as the collection */
-    int working;                              /* background work is going on */
+    uint64_t head_memory_bytes, memory_bytes;          /* the head; all, maps of files not counted */
+    const char *segment_field, *model;                 /* "" without; live as long as the collection */
+    int working;                                       /* background work is going on */
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
                                      * "tidying", "": static */
@@ -1414,6 +1417,7 @@ typedef struct kith_collection_info {
     uint64_t profile_cache_hits, profile_cache_misses; /* reads of profiles without and with a row of the catalog */
     uint32_t generation;                               /* the current one, whose model and vectors these are */
     uint32_t generations;
+    uint64_t resident_bytes; /* of memory_bytes: graphs that were copied so far */
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }

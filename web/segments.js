@@ -117,6 +117,8 @@ const disk = info =>
     ),
   );
 
+const apart = info => info.head_memory_bytes + info.cache_bytes + info.profile_cache_bytes + info.resident_bytes;
+
 const memory = info =>
   panel(
     'Memory',
@@ -127,11 +129,8 @@ const memory = info =>
         ['rows not sealed yet', info.head_memory_bytes, 't2'],
         ['answers', info.cache_bytes, 't4'],
         ['profiles', info.profile_cache_bytes, 't5'],
-        [
-          'the rest',
-          Math.max(0, info.memory_bytes - info.head_memory_bytes - info.cache_bytes - info.profile_cache_bytes),
-          't7',
-        ],
+        ['copies of graphs', info.resident_bytes, 't0'],
+        ['the rest', Math.max(0, info.memory_bytes - apart(info)), 't7'],
       ],
       bytes,
     ),

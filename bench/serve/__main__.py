@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import sys
 
@@ -55,8 +56,19 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
             failed[name] = str(error)
             say(f"{name} failed: {error}")
     shutil.rmtree(bench.collection, ignore_errors=True)
-    return {"data": bench.data.name, "date": datetime.date.today().isoformat(), "machine": machine.describe(),
+    return {"data": bench.data.name, "command": command_line(options),
+            "date": datetime.date.today().isoformat(), "machine": machine.describe(),
             "effort": vars(bench.effort), "values": bench.values, "curve": bench.curve, "failed": failed}
+
+
+def command_line(options: argparse.Namespace) -> str:
+    """The make command that repeats this, without the folders of its files."""
+    words = ["make bench-serve"]
+    if options.base:
+        words += [f"BASE={shlex.quote(options.base.name)}", f"ASKED={shlex.quote(options.queries.name)}"]
+    words += [f"ROWS={options.rows}"] if options.rows else []
+    words += [f'ONLY="{" ".join(options.only)}"'] if options.only else []
+    return " ".join(words + (["QUICK=yes"] if options.quick else []))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -69,12 +81,17 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"), help="where the programs are")
     top.add_argument("--folder", type=pathlib.Path, default=RESULT.parent / "serve/work", help="for what is made")
     top.add_argument("--json", type=pathlib.Path, default=RESULT, help="the result (%(default)s), and .svg beside it")
+    top.add_argument("--docs", type=pathlib.Path, metavar="PAGE",
+                     help="measure nothing: write the table and the picture of the result into a Markdown page")
     return top
 
 
 def main() -> int:
     options = parser().parse_args()
     try:
+        if options.docs:
+            report.write_page(json.loads(options.json.read_text(encoding="utf-8")), options.docs)
+            return 0
         result = measure(options)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"serve: {error}", file=sys.stderr)

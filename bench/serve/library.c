@@ -55,6 +55,18 @@ static size_t measure(struct question *question, double seconds, double *took, s
     return turn;
 }
 
+/* Until the graph is copied as far as it will be: the server has a copy, too. */
+static void wait_for_copies(kith_collection *collection) {
+    const struct timespec while_ns = {0, 100000000};
+    kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    uint64_t before;
+    do {
+        before = info.resident_bytes;
+        nanosleep(&while_ns, NULL);
+        if (kith_collection_get_info(collection, &info) != KITH_OK) return;
+    } while (info.resident_bytes != before);
+}
+
 static char *read_rows(const char *path, size_t bytes) {
     FILE *file = fopen(path, "rb");
     char *rows = malloc(bytes);
@@ -78,12 +90,14 @@ int main(int count, char **words) {
     kith_vector_spec spec;
     options.read_only = 1;
     options.threads = 1;
+    options.resident_bytes = UINT64_C(1) << 30; /* as `kith serve` has it */
     if (kith_collection_open(words[1], &options, &question.collection, &error) != KITH_OK ||
         kith_collection_vector(question.collection, 0, &spec) != KITH_OK ||
         kith_result_create(&question.result, &error) != KITH_OK) {
         fprintf(stderr, "library: %s\n", error.text);
         return 1;
     }
+    wait_for_copies(question.collection);
     question.count = strtoull(words[3], NULL, 10);
     question.batch = count > 7 ? strtoull(words[7], NULL, 10) : 1;
     question.row_bytes = spec.dim * sizeof(float);

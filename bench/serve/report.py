@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import html
 import math
+import pathlib
 from typing import Any
 
-from peers import plot
+from peers import page, plot
 
 from . import marks
 
 LINES = (("p50_ms", "p50", "#2f7fd6"), ("p90_ms", "p90", "#16917f"), ("p99_ms", "p99", "#d6403a"),
          ("p999_ms", "p99.9", "#8a63d2"))
+
+
+BEGIN, END = "<!-- begin of bench/serve -->", "<!-- end of bench/serve -->"
+PICTURE = "serve.svg"
 
 
 def number(value: float, unit: str) -> str:
@@ -20,20 +25,52 @@ def number(value: float, unit: str) -> str:
     return f"{value:.3f}" if unit == "" else f"{value:.3g}"
 
 
-def table(result: dict[str, Any]) -> str:
-    values = result["values"]
-    out = []
+def rows_of(result: dict[str, Any]) -> list[tuple[str, list[tuple[str, str, str, str]]]]:
+    """Parts that were measured, and their rows: title, value, mark, and whether that was reached ("" without one)."""
+    found = []
     for title, rows in marks.PARTS:
-        shown = [(row, row.value(values)) for row in rows if row.value(values) is not None]
-        if not shown:
-            continue
-        out += ["", title]
-        for row, value in shown:
-            text = f"{number(value, row.unit)} {row.unit}".replace(" /s", "/s").replace(" x", "x").strip()
-            verdict = "" if row.reached is None else "reached" if row.reached(value) else "missed"
-            out.append(f"  {row.title:44} {text:>12}   {row.mark:12} {verdict}".rstrip())
+        shown = [(row, value) for row in rows if (value := row.value(result["values"])) is not None]
+        if shown:
+            found.append((title, [(row.title, told(value, row.unit), row.mark,
+                                   "" if row.reached is None else "reached" if row.reached(value) else "missed")
+                                  for row, value in shown]))
+    return found
+
+
+def told(value: float, unit: str) -> str:
+    return f"{number(value, unit)} {unit}".replace(" /s", "/s").replace(" x", "x").strip()
+
+
+def table(result: dict[str, Any]) -> str:
+    out = []
+    for title, rows in rows_of(result):
+        out += ["", title] + [f"  {name:44} {value:>12}   {mark:12} {verdict}".rstrip()
+                              for name, value, mark, verdict in rows]
     out += [f"\nfailed: {name}: {why}" for name, why in result["failed"].items()]
     return "\n".join(out)
+
+
+def section(result: dict[str, Any], images: str) -> str:
+    """The Markdown of a result; images: the folder of pictures as the page sees it."""
+    machine, effort = result["machine"], result["effort"]
+    out = [f"Measured {result['date']} on \"{machine['processor']}\" (tier {machine['tier']}), Linux "
+           f"{machine['kernel']}: {result['data']}, k = 10, a target recall of .95. One core serves, another loads; "
+           f"{effort['seconds']:g} seconds each, best of {effort['rounds']} rounds where a row is repeated, taking "
+           f"turns.", ""]
+    if result.get("command"):
+        out += ["```sh", result["command"], "```", ""]
+    out += [f"![time of an answer against load]({images}/{PICTURE})", "", "| | | mark | reached |", "|---|---|---|---|"]
+    for title, rows in rows_of(result):
+        out.append(f"| **{title}** | | | |")
+        out += [f"| {name} | {value} | {mark} | {f'**{verdict}**' if verdict == 'reached' else verdict} |"
+                for name, value, mark, verdict in rows]
+    failed = [f"- not measured: {name}: {why}" for name, why in result["failed"].items()]
+    return "\n".join(out + ([""] + failed if failed else []))
+
+
+def write_page(result: dict[str, Any], where: pathlib.Path) -> None:
+    """Put the section into the page, and its picture beside it. ValueError: the page has no place for it."""
+    page.put(where, BEGIN, END, section(result, page.images(where).name), {PICTURE: picture(result)})
 
 
 def picture(result: dict[str, Any]) -> str:

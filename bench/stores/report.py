@@ -6,6 +6,7 @@ import json
 import pathlib
 from typing import Any, Iterable
 
+from peers import page
 from peers.report import clean
 
 from . import marks, picture, runner
@@ -143,17 +144,9 @@ def section(result: dict[str, Any], images: str) -> str:
                       *(["", *notes] if notes else [])])
 
 
-def write_page(result: dict[str, Any], page: pathlib.Path) -> None:
+def write_page(result: dict[str, Any], where: pathlib.Path) -> None:
     """Put the section into the page, and its picture beside it. ValueError: the page has no place for it."""
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{page} has no lines {BEGIN!r} and {END!r}, between which the section goes")
-    images = page.parent / "images"
-    images.mkdir(parents=True, exist_ok=True)
-    (images / PICTURE).write_text(picture.draw(result), encoding="utf-8")
-    page.write_text(f"{before}{BEGIN}\n{section(result, images.name)}\n{END}{after}", encoding="utf-8")
+    page.put(where, BEGIN, END, section(result, page.images(where).name), {PICTURE: picture.draw(result)})
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:

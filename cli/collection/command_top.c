@@ -61,6 +61,7 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "profile_cache_bytes", info->profile_cache_bytes);
     emit_uint(json, "profile_cache_hits", info->profile_cache_hits);
     emit_uint(json, "profile_cache_misses", info->profile_cache_misses);
+    emit_uint(json, "resident_bytes", info->resident_bytes);
     emit_text(json, "work", info->work);
     emit_uint(json, "work_done", info->work_done);
     emit_uint(json, "work_total", info->work_total);

@@ -281,14 +281,14 @@ class _Verbs:
 class Collection(_Verbs):
     def __new__(cls, path: _Path, *, read_only: bool = False, durability: _Durability = "full",
                 background: bool = True, threads: int | None = None, head_bytes: int | None = None,
-                cache_bytes: int | None = None) -> Collection: ...
+                cache_bytes: int | None = None, resident_bytes: int | None = None) -> Collection: ...
     @classmethod
     def create(cls, path: _Path | None, *, dim: int | None = None, metric: _Metric | None = None,
                dtype: npt.DTypeLike | None = None, vectors: Mapping[str, _Spec] | None = None,
                fields: Mapping[str, _Field] | None = None, ids: Literal["number", "string"] = "number",
                segment_field: str | None = None, model: str | None = None, durability: _Durability = "full",
                background: bool = True, threads: int | None = None, head_bytes: int | None = None,
-               cache_bytes: int | None = None) -> Collection: ...
+               cache_bytes: int | None = None, resident_bytes: int | None = None) -> Collection: ...
     @property
     def path(self) -> str | None: ...
     @property

@@ -45,7 +45,7 @@ class Collection(Verbs, _kith.Collection):
 
     def __new__(cls, path: str | os.PathLike[str], *, read_only: bool = False, durability: str = "full",
                 background: bool = True, threads: int | None = None, head_bytes: int | None = None,
-                cache_bytes: int | None = None) -> Collection:
+                cache_bytes: int | None = None, resident_bytes: int | None = None) -> Collection:
         """Open a collection.
 
         read_only
@@ -61,11 +61,14 @@ class Collection(Verbs, _kith.Collection):
             Vectors that are kept in memory before they become a segment; None: 16 MiB.
         cache_bytes
             Memory for answers that are asked for often; None: none are kept.
+        resident_bytes
+            Memory for copies of graphs, which searches read faster than files; None: nothing is copied.
 
         MissingFileError, BusyError (another process has it open for writing: the text names it), CorruptError,
         VersionError, FileError.
         """
-        options = _open_options(read_only, durability, background, threads, head_bytes, cache_bytes)
+        options = _open_options(read_only, durability, background, threads, head_bytes=head_bytes,
+                                cache_bytes=cache_bytes, resident_bytes=resident_bytes)
         return _opened(super().__new__(cls, path, options, None), os.path.abspath(os.fspath(path)))
 
     @classmethod
@@ -73,7 +76,8 @@ class Collection(Verbs, _kith.Collection):
                dtype: Any = None, vectors: Mapping[str, Any] | None = None, fields: Mapping[str, Any] | None = None,
                ids: str = "number", segment_field: str | None = None, model: str | None = None,
                durability: str = "full", background: bool = True, threads: int | None = None,
-               head_bytes: int | None = None, cache_bytes: int | None = None) -> Collection:
+               head_bytes: int | None = None, cache_bytes: int | None = None,
+               resident_bytes: int | None = None) -> Collection:
         """Make an empty collection, and open it.
 
         path
@@ -91,7 +95,7 @@ class Collection(Verbs, _kith.Collection):
             The declared tag that divides the items: a tenant, a user, a region.
         model
             What makes the vectors; searches may name it, and another one is refused.
-        durability, background, threads, head_bytes, cache_bytes
+        durability, background, threads, head_bytes, cache_bytes, resident_bytes
             As of opening.
 
         ArgumentError names the option; BusyError: there is something in the folder; FileError, NoSpaceError.
@@ -102,7 +106,8 @@ class Collection(Verbs, _kith.Collection):
         >>> shop.search({"image": [1, 0, 0, 0], "title": [3, 4]}, k=2, weights={"title": 2}).ids.tolist()
         ['b', 'a']
         """
-        options = _open_options(False, durability, background, threads, head_bytes, cache_bytes)
+        options = _open_options(False, durability, background, threads, head_bytes=head_bytes,
+                                cache_bytes=cache_bytes, resident_bytes=resident_bytes)
         shape = made(dim, metric, dtype, vectors, fields, ids, segment_field, model)
         if path is not None:
             _kith.create_collection(path, shape)
@@ -182,14 +187,13 @@ def _opened(collection: Collection, path: str | None) -> Collection:
 
 
 def _open_options(read_only: bool, durability: str, background: bool, threads: int | None,
-                  head_bytes: int | None, cache_bytes: int | None) -> dict[str, Any]:
+                  **sizes: int | None) -> dict[str, Any]:
     if durability not in _DURABILITY:
         raise ArgumentError(f"durability {durability!r} is unknown: 'full' and 'relaxed' are")
     options = {"read_only": int(read_only), "durability": _DURABILITY.index(durability),
                "no_background": int(not background),
                "threads": whole(_kith.get_threads() if threads is None else threads, "threads", 1, _kith.THREADS_MAX)}
-    if head_bytes is not None:
-        options["head_bytes"] = whole(head_bytes, "head_bytes", 1, 2**63)
-    if cache_bytes is not None:
-        options["cache_bytes"] = whole(cache_bytes, "cache_bytes", 0, 2**63)
+    for name, size in sizes.items():
+        if size is not None:
+            options[name] = whole(size, name, int(name == "head_bytes"), 2**63)
     return options

@@ -229,7 +229,7 @@ def explained(told: dict[str, Any]) -> dict[str, Any]:
 
 
 _OF_PLAN = ("plan", "tier", "scanned_rows", "scanned_bytes", "probed_lists", "candidates", "reranked", "visited",
-            "unusual", "considered")
+            "hot", "unusual", "considered")
 
 
 def items(points: list[dict[str, Any]], strings: bool, specs: list[tuple[Any, ...]] | None) -> tuple[Any, ...]:

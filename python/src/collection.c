@@ -93,6 +93,7 @@ static const kpy_option open_options[] = {
     {"threads", offsetof(kith_collection_open_options, threads), KPY_NARROW},
     {"head_bytes", offsetof(kith_collection_open_options, head_bytes), KPY_WIDE},
     {"cache_bytes", offsetof(kith_collection_open_options, cache_bytes), KPY_WIDE},
+    {"resident_bytes", offsetof(kith_collection_open_options, resident_bytes), KPY_WIDE},
 };
 
 /* Collection(path or None, options, made): made None opens what is there; else a tuple that kpy_made_of() takes, for a
@@ -211,6 +212,7 @@ static PyObject *collection_info(PyObject *self, PyObject *none) {
         {"profile_cache_bytes", kpy_u64(info.profile_cache_bytes)},
         {"profile_cache_hits", kpy_u64(info.profile_cache_hits)},
         {"profile_cache_misses", kpy_u64(info.profile_cache_misses)},
+        {"resident_bytes", kpy_u64(info.resident_bytes)},
         {"work", PyUnicode_FromString(info.work)},
         {"work_done", kpy_u64(info.work_done)},
         {"work_total", kpy_u64(info.work_total)},

@@ -23,7 +23,7 @@ uint64_t ks_now_ns(void) {
 
 const char *ks_call_header(const ks_call *call, const char *name) {
     for (size_t i = 0; i < call->wire->header_count; i++)
-        if (strcasecmp(call->wire->headers[i].name, name) == 0) return call->wire->headers[i].value;
+        if (ks_is_called(&call->wire->headers[i], name)) return call->wire->headers[i].value;
     return NULL;
 }
 
@@ -197,6 +197,15 @@ void ks_call_no_memory(ks_call *call) {
 
 /* ---- The end */
 
+static void put_into_inbox(struct ks_wire *wire) {
+    ks_loop *loop = wire->loop;
+    pthread_mutex_lock(&loop->lock);
+    wire->next = loop->inbox;
+    loop->inbox = wire;
+    pthread_mutex_unlock(&loop->lock);
+    ks_loop_wake(loop);
+}
+
 void ks_call_done(ks_call *call) {
     struct ks_wire *wire = call->wire;
     ks_loop *loop = wire->loop;
@@ -209,9 +218,9 @@ void ks_call_done(ks_call *call) {
         }
         return;
     }
-    pthread_mutex_lock(&loop->lock);
-    wire->next = loop->inbox;
-    loop->inbox = wire;
-    pthread_mutex_unlock(&loop->lock);
-    ks_loop_wake(loop);
+    put_into_inbox(wire);
+}
+
+void ks_call_more(ks_call *call) {
+    put_into_inbox(call->wire);
 }

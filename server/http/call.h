@@ -38,14 +38,15 @@ typedef struct ks_reply {
     ks_text body;
     const char *etag, *cache_control, *location, *allow; /* headers; NULL: none */
     unsigned retry_after_s;                              /* 0: not said */
-    /* Piece by piece: write up to `room` bytes to `to`, return how many, 0 at the end, -1 to break the connection off.
-     * Called by the loop's thread. free_stream is called at the end, however it comes. */
+    /* Piece by piece: write up to `room` bytes to `to`, return how many, 0 at the end, -1 to break the connection off,
+     * or KS_STREAM_LATER when somebody makes the next piece, who says ks_call_more() once. Called by the loop's thread,
+     * and not before that is said. free_stream is called at the end, however it comes. */
     ptrdiff_t (*stream)(void *context, char *to, size_t room);
     void (*free_stream)(void *context);
     void *stream_context;
 } ks_reply;
 
-enum { KS_PARTS_MAX = 6 };
+enum { KS_PARTS_MAX = 6, KS_STREAM_LATER = -2 };
 
 struct ks_call {
     /* The request. All texts end in a zero and are UTF-8 without control characters; parts of the path are decoded, and
@@ -59,6 +60,7 @@ struct ks_call {
     uint64_t arrived_ns,
         deadline_ns;   /* of a clock that only goes forward; the deadline is arrival + the limit of time */
     unsigned loop;     /* number of the loop, 0 and up */
+    int alone;         /* nothing else has come with it: an answer at once keeps nobody waiting */
     const ks_key *key; /* who asks; never NULL in a handler */
     const struct ks_route *route;
     void *app; /* of ks_http_options */
@@ -98,6 +100,9 @@ int ks_http_status(kith_status status);
 int ks_call_gone(const ks_call *call);
 /* The reply is written: send it. Any thread; nothing of the call may be touched afterwards. */
 void ks_call_done(ks_call *call);
+/* The next piece of the stream is there. Any thread but the loop's, once for each KS_STREAM_LATER, which it may
+ * overtake; nothing of the call may be touched afterwards. */
+void ks_call_more(ks_call *call);
 
 uint64_t ks_now_ns(void);
 

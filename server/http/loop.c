@@ -23,7 +23,7 @@
 
 #include "http/wire.h"
 
-enum { EVENTS = 128, SWEEP_MS = 100, PASSES = 4 };
+enum { EVENTS = 128, SWEEP_MS = 100, SWEEP_MAX = 64, PASSES = 4 };
 
 /* ---- Connections */
 
@@ -134,8 +134,11 @@ static uint64_t request_ns(const ks_loop *loop) {
     return loop->http->options.request_ms * 1000000;
 }
 
+/* Some at a time: very many connections that were opened together and said nothing are over the limit together, and the
+ * kernel is asked of each. */
 static void sweep(ks_loop *loop, uint64_t now_ns) {
-    while (loop->coming_first && loop->coming_first->since_ns + request_ns(loop) <= now_ns) {
+    for (int i = 0; i < SWEEP_MAX && loop->coming_first; i++) {
+        if (loop->coming_first->since_ns + request_ns(loop) > now_ns) return;
         ks_connection *connection = loop->coming_first;
         ks_connection_came(connection, loop);
         if (is_getting_on(loop, connection)) {
@@ -212,6 +215,7 @@ static void listen_again(ks_loop *loop, uint64_t now_ns) {
 
 static void look(ks_loop *loop, const struct epoll_event *events, int count) {
     const uint64_t now_ns = count ? ks_now_ns() : 0;
+    int connections = 0;
     for (int i = 0; i < count; i++) {
         void *what = events[i].data.ptr;
         if (what == &loop->event) {
@@ -220,8 +224,10 @@ static void look(ks_loop *loop, const struct epoll_event *events, int count) {
             if (!ks_deal(loop->http)) rest_listening(loop, now_ns);
         } else if (what != loop->daemon) {
             noticed(loop, what, events[i].events, now_ns);
+            connections++;
         }
     }
+    loop->quiet = connections <= 1;
 }
 
 /* How long the loop may sleep, in nanoseconds, when its turn asked for another one after so long. */
@@ -298,6 +304,7 @@ static uint64_t work(ks_loop *loop) {
         loop->handed = 0;
         MHD_run(loop->daemon);
         if (options->turn && (pass == 0 || loop->handed)) turn_ns = options->turn(options->app, loop->number);
+        loop->quiet = 0; /* what came during the turn is yet to be noticed */
         resumed = ks_take_ended(loop);
         if (!resumed && (MHD_get_timeout(loop->daemon, &daemon_ms) != MHD_YES || daemon_ms)) break;
     }

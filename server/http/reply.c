@@ -27,6 +27,12 @@ static ssize_t read_stream(void *context, uint64_t place, char *to, size_t room)
     (void)place;
     const ptrdiff_t count = wire->call.reply.stream(wire->call.reply.stream_context, to, room);
     if (count == 0) return MHD_CONTENT_READER_END_OF_STREAM;
+    if (count == KS_STREAM_LATER) {
+        MHD_suspend_connection(wire->mhd);
+        wire->suspended = 1;
+        wire->loop->out++;
+        return 0;
+    }
     if (count < 0 || (size_t)count > room) return MHD_CONTENT_READER_END_WITH_ERROR;
     wire->sent_bytes += (uint64_t)count;
     return (ssize_t)count;

@@ -90,8 +90,13 @@ void *ks_request_line(void *context, const char *uri, struct MHD_Connection *mhd
 
 /* Whether it is what a header may be called. Others might take "Content-Length " for what it is not to us. */
 static int is_header_name(const char *name) {
-    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$%&'*+-.^_`|~";
-    return name[0] && strspn(name, good) == strlen(name);
+    static const char others[] = "!#$%&'*+-.^_`|~";
+    const char *at = name;
+    for (; *at; at++) {
+        const int letter = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z');
+        if (!letter && !(*at >= '0' && *at <= '9') && !strchr(others, *at)) return 0;
+    }
+    return at != name;
 }
 
 /* A header is kept: what it says outlives the connection. */
@@ -201,9 +206,9 @@ static int read_framing(struct ks_wire *wire) {
     wire->announced = UINT64_MAX;
     for (size_t i = 0; i < wire->header_count; i++) {
         const ks_argument *header = &wire->headers[i];
-        if (strcasecmp(header->name, "Content-Length") == 0) length = header->value, lengths++;
-        if (strcasecmp(header->name, "Transfer-Encoding") == 0) coding = header->value, codings++;
-        if (strcasecmp(header->name, "Host") == 0) hosts++;
+        if (ks_is_called(header, "Content-Length")) length = header->value, lengths++;
+        if (ks_is_called(header, "Transfer-Encoding")) coding = header->value, codings++;
+        if (ks_is_called(header, "Host")) hosts++;
     }
     if (hosts > 1 || lengths + codings > 1 || (coding && strcasecmp(coding, "chunked") != 0)) return 0;
     if (length && (!length[0] || strlen(length) > 19 || strspn(length, "0123456789") != strlen(length))) return 0;
@@ -324,6 +329,7 @@ static enum MHD_Result hand_over(struct ks_wire *wire) {
     call->body = wire->body ? wire->body : "";
     call->arrived_ns = ks_now_ns();
     call->deadline_ns = call->arrived_ns + patience_ms(call, loop->http->options.answer_ms) * 1000000;
+    call->alone = loop->quiet && !loop->handed;
     wire->stage = KS_STAGE_OUT;
     loop->out++;
     loop->handed++;
@@ -397,17 +403,26 @@ void ks_request_over(void *context, struct MHD_Connection *mhd, void **wire_cont
     if (wire->stage != KS_STAGE_OUT) finish(wire);
 }
 
+/* What was made is sent by the next run. */
+static void go_on(struct ks_wire *wire) {
+    struct MHD_Connection *mhd = wire->mhd;
+    wire->suspended = 0;
+    MHD_resume_connection(mhd);
+}
+
 static void take_one(struct ks_wire *wire) {
     wire->loop->out--;
+    if (wire->stage == KS_STAGE_ANSWERED) {
+        go_on(wire);
+        return;
+    }
     wire->stage = KS_STAGE_ENDED;
     if (!wire->mhd) {
         finish(wire);
     } else if (wire->suspended) {
-        wire->suspended = 0;
-        struct MHD_Connection *mhd = wire->mhd;
         /* What cannot be queued is tried again, and then closed, by ks_request(). */
         ks_reply_queue(wire);
-        MHD_resume_connection(mhd);
+        go_on(wire);
     }
 }
 

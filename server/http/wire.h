@@ -8,7 +8,9 @@
  *     call has ended. A client that goes takes its connection with it at once, not the wire of a call that is out:
  *     what a call may be asked for has been copied from libmicrohttpd.
  * I3. A call is out from the moment its handler is called until the loop has taken notice of its end. Its connection is
- *     suspended only when it is still out after a turn: suspending costs three system calls. */
+ *     suspended only when it is still out after a turn: suspending costs three system calls.
+ * I4. One whose stream waits for its next piece is out again, and always suspended: libmicrohttpd closes no such
+ *     connection, so that the call lives until the piece is there. */
 #ifndef KITH_SERVER_HTTP_WIRE_H
 #define KITH_SERVER_HTTP_WIRE_H
 
@@ -16,6 +18,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 #include "http/http.h"
@@ -120,6 +123,7 @@ struct ks_loop {
     size_t spare_count;
     size_t out;               /* calls that are out */
     size_t handed;            /* calls that were given to handlers since the last turn */
+    int quiet;                /* no more than one connection has sent something: ks_call.alone */
     struct ks_wire *handling; /* its handler is being called */
     int deaf;                 /* the first loop, draining: nothing listens any more */
     uint64_t listen_again_ns; /* accepting rests until then; 0: it does not */
@@ -143,6 +147,11 @@ struct ks_http {
     atomic_size_t body_bytes, reply_bytes;
     atomic_ullong requests, refused;
 };
+
+/* Names of headers, in any case: a dozen are looked for among some ten, and most differ in the first letter. */
+static inline int ks_is_called(const ks_argument *header, const char *name) {
+    return ((header->name[0] ^ name[0]) & 0x5f) == 0 && strcasecmp(header->name, name) == 0;
+}
 
 /* path.c */
 /* Decode `count` bytes of a path or query in place at `to` (room for count + 1): how many, or -1: a bad escape, a

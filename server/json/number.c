@@ -23,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum {
     DIGITS_MAX = 19,
     EXACT = 22,  /* the largest power of ten that is exact as a double */
@@ -43,23 +45,37 @@ static int is_digit(char c) {
     return (unsigned char)(c - '0') <= 9;
 }
 
-/* Eight digits at once, where bytes are read in the order of their worth: pairs, fours and eights are summed side by
- * side within a word. 1, and *digits is led on; 0 when they are not all digits. */
-static int take_eight(const char *at, uint64_t *digits) {
-    uint64_t word;
-    memcpy(&word, at, sizeof word);
-    if (((word + 0x4646464646464646) | (word - 0x3030303030303030)) & 0x8080808080808080) return 0;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+/* How many of eight bytes are digits up to the first one that is none. Sums may carry into the bytes behind that one,
+ * which do not count. */
+static unsigned digits_in(uint64_t word) {
+    const uint64_t other = ((word + 0x4646464646464646) | (word - 0x3030303030303030)) & 0x8080808080808080;
+    return other ? (unsigned)__builtin_ctzll(other) / 8 : 8;
+}
+
+/* The number that eight digits are: pairs, fours and eights are summed side by side within a word. */
+static uint64_t sum_eight(uint64_t word) {
     word &= 0x0f0f0f0f0f0f0f0f;
     word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ff;
     word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffff;
-    word = (word * 10000 + (word >> 32)) & 0xffffffff;
-    *digits = *digits * 100000000 + word;
-    return 1;
+    return (word * 10000 + (word >> 32)) & 0xffffffff;
 }
+#endif
 
-static const char *scan_digits(const char *at, const char *end, uint64_t *digits) {
+/* Numbers of a vector have different lengths, which no branch can foresee: so less than eight digits are summed as
+ * eight with zeros before them. */
+INLINE const char *scan_digits(const char *at, const char *end, uint64_t *digits) {
 #if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    while (end - at >= 8 && take_eight(at, digits)) at += 8;
+    static const uint32_t ten[] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    while (end - at >= 8) {
+        uint64_t word;
+        memcpy(&word, at, sizeof word);
+        const unsigned count = digits_in(word),
+                       half = 4 * (8 - count); /* a shift by all 64 bits at once is undefined */
+        *digits = *digits * ten[count] + sum_eight(word << half << half);
+        at += count;
+        if (count < 8) return at;
+    }
 #endif
     for (; at < end && is_digit(*at); at++) *digits = *digits * 10 + (uint64_t)(*at - '0');
     return at;
@@ -84,11 +100,13 @@ static const char *scan_exponent(const char *at, const char *end, decimal *numbe
 }
 
 /* The end of JSON's number at `at`, or NULL. digits may have overflowed where it is truncated. */
-static const char *scan(const char *at, const char *end, decimal *number) {
-    if (at < end && *at == '-') number->negative = 1, at++;
+INLINE const char *scan(const char *at, const char *end, decimal *number) {
+    number->negative = at < end && *at == '-';
+    at += number->negative;
     if (at >= end || !is_digit(*at)) return NULL;
     const char *whole = at, *part = NULL;
-    at = scan_digits(at, end, &number->digits);
+    /* Most numbers of vectors are less than one. */
+    at = *at == '0' && end - at > 1 && at[1] == '.' ? at + 1 : scan_digits(at, end, &number->digits);
     if (*whole == '0' && at - whole > 1) return NULL;
     ptrdiff_t count = at - whole, behind = 0;
     if (at < end && *at == '.') {
@@ -105,7 +123,7 @@ static const char *scan(const char *at, const char *end, decimal *number) {
 }
 
 /* The float nearest to a decimal, without its sign: 1; 0 when that is not sure. */
-static int nearest(const decimal *number, float *value) {
+INLINE int nearest(const decimal *number, float *value) {
     if (number->truncated || number->exponent > EXACT || number->exponent < -2 * EXACT) return 0;
     if (number->digits == 0) {
         *value = 0;
@@ -132,11 +150,9 @@ int ks_number_float(const char *at, const char *end, float *value, const char **
     const char *after = scan(at, end, &number);
     if (!after) return 0;
     float near;
-    if (!nearest(&number, &near))
-        near = strtof(at, NULL);
-    else if (number.negative)
-        near = -near;
-    *value = near;
+    const int found = nearest(&number, &near);
+    /* Half of a vector's numbers are negative, and no branch can foresee which. */
+    *value = found ? copysignf(near, number.negative ? -1.0f : 1.0f) : strtof(at, NULL);
     *next = after;
     return 1;
 }

@@ -14,15 +14,14 @@ static const void *rows_of(ks_call *call) {
     return copy;
 }
 
-static int check_finite(ks_call *call, const kith_queries *queries) {
+/* Say which number it was, where it was one that a row was refused for. */
+static void name_number(ks_call *call, const kith_queries *queries) {
     const float *numbers = queries->data;
-    for (size_t i = 0; queries->dtype == KITH_F32 && i < queries->count * queries->dim; i++) {
-        if (isfinite(numbers[i])) continue;
+    size_t i = 0;
+    while (i < queries->count * queries->dim && isfinite(numbers[i])) i++;
+    if (i < queries->count * queries->dim)
         ks_call_fail(call, 400, "the body: query %zu: number %zu is not finite", i / queries->dim + 1,
                      i % queries->dim + 1);
-        return -1;
-    }
-    return 0;
 }
 
 static int set_queries(ks_call *call, ks_v1_asking *asking, uint32_t generation) {
@@ -48,8 +47,9 @@ static int set_queries(ks_call *call, ks_v1_asking *asking, uint32_t generation)
     if (!queries->data) return -1;
     asking->legs[0] = (kith_leg){.vector = spec.name, .queries = queries};
     asking->search.ask.leg_count = 1;
-    if (check_finite(call, queries) != 0) return -1;
-    return ks_v1_ask_rows(call, &spec, queries, "the body");
+    if (ks_v1_ask_rows(call, &spec, queries, "the body") == 0) return 0;
+    name_number(call, queries);
+    return -1;
 }
 
 static int read_numbers(ks_call *call, ks_v1_asking *asking) {

@@ -48,6 +48,7 @@ static void add_explain(ks_json *json, const ks_found *found) {
     ks_json_uint(json, "candidates", explain->candidates);
     ks_json_uint(json, "reranked", explain->reranked);
     ks_json_uint(json, "visited", explain->visited);
+    ks_json_bool(json, "hot", explain->hot);
     ks_json_uint(json, "unusual", explain->unusual);
     ks_json_uint(json, "filter_ns", report->filter_ns);
     ks_json_uint(json, "segments_ns", report->segments_ns);
@@ -128,6 +129,7 @@ void ks_v1_ask(ks_call *call, ks_v1_read_fn *read, void (*finished)(ks_search *s
     asking->search.ask = (kith_ask)KITH_ASK_INIT;
     asking->search.ask.legs = asking->legs;
     asking->search.ask.target_recall = app->limits.target_recall;
+    asking->search.only = 1;
     asking->search.finish = finished;
     asking->search.context = asking;
     if (read(call, asking) == 0) {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by the thread
- * that sends them: so the pages are small, and what is written meanwhile behind the place that was reached is seen,
- * once. Ids only ascend, so nothing comes twice. */
+ * Scrolling: a page, or all of it as a line an item. The lines are read page by page while they are sent, by a worker,
+ * as a filter that lets little through may take long to find a page. What is written meanwhile behind the place that
+ * was reached is seen, once. Ids only ascend, so nothing comes twice. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "native/inner.h"
 
-/* Items of a page that is sent as lines: fewer where they are large, so that a page takes some hundred microseconds. */
+/* Items of a page that is sent as lines: fewer where they are large, so that a slow reader holds little memory. */
 enum { PAGE_FIRST = 16, PAGE_MAX = 128, PAGE_SMALL_BYTES = 32 * 1024, PAGE_LARGE_BYTES = 256 * 1024 };
 
 static void add_point(ks_json *json, const ks_v1_items *items, size_t at) {
@@ -62,7 +62,9 @@ struct lines {
     size_t sent;
     uint64_t left; /* of the limit */
     size_t page;
-    int ended;
+    int ended, failed;
+    ks_call *call;
+    ks_more more;
     ks_v1_items items;
 };
 
@@ -96,11 +98,17 @@ static int next_page(struct lines *lines) {
     return lines->text.failed ? -1 : 0;
 }
 
+static void make_page(ks_call *call, void *context) {
+    struct lines *lines = context;
+    lines->failed = ks_call_gone(call) || next_page(lines) != 0;
+}
+
 static ptrdiff_t send_lines(void *context, char *to, size_t room) {
     struct lines *lines = context;
+    if (lines->failed) return -1;
     if (lines->sent == lines->text.used) {
         if (lines->ended) return 0;
-        if (next_page(lines) != 0) return -1;
+        return ks_run_more(ks_app_of(lines->call)->run, lines->call, &lines->more) == 0 ? KS_STREAM_LATER : -1;
     }
     size_t bytes = lines->text.used - lines->sent;
     if (bytes > room) bytes = room;
@@ -118,6 +126,8 @@ static void begin_lines(ks_call *call, ks_shop *shop, const kith_scroll *scroll,
         return;
     }
     lines->shop = shop;
+    lines->call = call;
+    lines->more = (ks_more){make_page, lines, NULL};
     lines->scroll = *scroll;
     lines->scroll.limit = 1;
     lines->left = limit;

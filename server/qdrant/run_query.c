@@ -171,6 +171,7 @@ static void begin_leg(ks_qd_leg *leg) {
     search->ask.legs = &leg->leg;
     search->ask.leg_count = 1;
     search->ask.filter = leg->where;
+    search->only = all->count == 1 && !leg->query->legs;
     search->finish = finish;
     search->context = leg;
     leg->deeper = 0;

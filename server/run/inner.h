@@ -39,6 +39,8 @@ typedef struct ks_lane {
     int has_thread;
     pthread_mutex_t finishing;
     ks_desk desk;
+    int answering;      /* the loop's thread is at the desk */
+    double slice_ns;    /* that the last turn was to take, at most the budget */
     double gap_ns;      /* that passes between two turns though searches wait: calls are read and written then */
     uint64_t turned_ns; /* when the last turn was over */
     uint64_t second, busy_ns[2]; /* the last second with a turn; what turns took in it and in the one before */
@@ -87,10 +89,10 @@ static inline void ks_count(atomic_uint_fast64_t *counter, uint64_t more) {
 
 /* ---- lane.c */
 
-int ks_lane_init(ks_lane *lane, size_t max); /* -1: no memory */
+int ks_lane_init(ks_lane *lane, const ks_run_options *options); /* -1: no memory */
 void ks_lane_free(ks_lane *lane);
 /* How long one that comes now will wait; and, when a turn begins, what is learnt of that. Under the lane's lock. */
-double ks_lane_wait(const ks_lane *lane, const ks_search *search, uint64_t budget_ns);
+double ks_lane_wait(const ks_lane *lane, const ks_search *search);
 void ks_lane_turns(ks_lane *lane, const ks_search *leader, uint64_t now_ns);
 void ks_lane_was_busy(ks_lane *lane, uint64_t from_ns, uint64_t to_ns);
 double ks_lane_busy(ks_lane *lane, uint64_t now_ns); /* share of the last second */

@@ -9,7 +9,7 @@
 
 enum { SECOND_NS = 1000000000 };
 
-int ks_lane_init(ks_lane *lane, size_t max) {
+int ks_lane_init(ks_lane *lane, const ks_run_options *options) {
     pthread_mutexattr_t recursive;
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
@@ -17,7 +17,8 @@ int ks_lane_init(ks_lane *lane, size_t max) {
     pthread_mutexattr_destroy(&recursive);
     pthread_mutex_init(&lane->lock, NULL);
     pthread_cond_init(&lane->came, NULL);
-    return ks_queue_init(&lane->queue, max);
+    lane->slice_ns = (double)options->budget_ns;
+    return ks_queue_init(&lane->queue, options->queue_max);
 }
 
 void ks_lane_free(ks_lane *lane) {
@@ -42,15 +43,18 @@ void ks_desk_free(ks_desk *desk) {
 }
 
 /* What others cost that come before it, in as many turns as that takes, and the gaps between those. */
-double ks_lane_wait(const ks_lane *lane, const ks_search *search, uint64_t budget_ns) {
+double ks_lane_wait(const ks_lane *lane, const ks_search *search) {
     const double cost = ks_queue_wait(&lane->queue, search);
-    return cost > 0 ? cost + (1 + cost / (double)budget_ns) * lane->gap_ns : 0;
+    return cost > 0 ? cost + (1 + cost / lane->slice_ns) * lane->gap_ns : 0;
 }
 
-/* Some twenty turns are remembered: a guess. */
+/* Some twenty turns are remembered, and five where gaps have become shorter: one that is thought too long refuses
+ * searches, and then there are few turns to learn from. Guesses. */
 void ks_lane_turns(ks_lane *lane, const ks_search *leader, uint64_t now_ns) {
     const uint64_t since = lane->turned_ns > leader->queued_ns ? lane->turned_ns : leader->queued_ns;
-    if (!leader->budget_ns && now_ns > since) lane->gap_ns += 0.05 * ((double)(now_ns - since) - lane->gap_ns);
+    if (leader->budget_ns || now_ns <= since) return;
+    const double more = (double)(now_ns - since) - lane->gap_ns;
+    lane->gap_ns += more * (more > 0 ? 0.05 : 0.2);
 }
 
 /* Two whole seconds are kept, the running one and the one before. */

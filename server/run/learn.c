@@ -10,6 +10,10 @@
 static const double LAST = 0.2;
 /* What takes so many times as long as usual was held up by something else. */
 static const double HELD_UP = 8;
+/* How fast the best of a size is forgotten: a collection that grows is known after some hundred batches. A guess. */
+static const double BEST = 0.01;
+/* A larger batch is worth waiting for when it saves a seventh of what each costs. A guess. */
+static const double FLAT = 0.85;
 /* Of the first ones the quickest counts: what is not in memory yet is read but once. */
 enum { FIRST = 4 };
 
@@ -55,6 +59,8 @@ void ks_learnt_tell(ks_learnt *learnt, unsigned number, size_t queries, double n
     const unsigned told = kind->told[size];
     if (told >= FIRST && each > HELD_UP * kind->each_ns[size]) each = HELD_UP * kind->each_ns[size];
     kind->each_ns[size] = told < FIRST ? least(kind->each_ns[size], each, told) : mean(kind->each_ns[size], each, LAST);
+    if (!told || each < kind->best_ns[size]) kind->best_ns[size] = each;
+    kind->best_ns[size] = mean(kind->best_ns[size], each, BEST);
     kind->told[size] = told + 1 ? told + 1 : told;
     if (wall > HELD_UP * kind->lately_ns) wall = HELD_UP * kind->lately_ns;
     kind->lately_ns = kind->batches++ < FIRST ? least(kind->lately_ns, wall, 1) : mean(kind->lately_ns, wall, LAST);
@@ -94,4 +100,16 @@ size_t ks_learnt_fit(ks_learnt *learnt, unsigned number, double ns, size_t max) 
     }
     pthread_mutex_unlock(&learnt->lock);
     return fit < max ? fit : max ? max : 1;
+}
+
+int ks_learnt_flat(ks_learnt *learnt, unsigned number, size_t queries) {
+    int small = size_of(queries), large = KS_SIZES - 1;
+    pthread_mutex_lock(&learnt->lock);
+    const ks_learnt_kind *kind = find(learnt, number);
+    while (kind && small > 0 && kind->told[small] < FIRST) small--;
+    while (kind && large > small && kind->told[large] < FIRST) large--;
+    const int flat = kind && large > size_of(queries) && kind->told[small] >= FIRST &&
+                     kind->best_ns[large] > FLAT * kind->best_ns[small];
+    pthread_mutex_unlock(&learnt->lock);
+    return flat;
 }

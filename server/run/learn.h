@@ -20,7 +20,9 @@ typedef struct ks_learnt_kind {
     int used;
     unsigned told[KS_SIZES], batches;
     double each_ns[KS_SIZES]; /* of a query */
-    double lately_ns;         /* of a query by the clock, whatever size its batch had */
+    double
+        best_ns[KS_SIZES]; /* of one, when nothing held it up: sizes are compared by it, whose means differ by chance */
+    double lately_ns;      /* of a query by the clock, whatever size its batch had */
 } ks_learnt_kind;
 
 typedef struct ks_learnt {
@@ -37,5 +39,8 @@ double ks_learnt_expect(ks_learnt *learnt, unsigned kind, size_t queries);
 double ks_learnt_lately(ks_learnt *learnt, unsigned kind);
 /* As many queries as are expected to be answered within that time, 1..max; nothing known: 1. */
 size_t ks_learnt_fit(ks_learnt *learnt, unsigned kind, double ns, size_t max);
+/* Whether a query is known to cost about as much in batches of so many as in larger ones, so that larger ones gain
+ * nobody anything: a walk over a graph does, a scan does not. */
+int ks_learnt_flat(ks_learnt *learnt, unsigned kind, size_t queries);
 
 #endif

@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+/* A short turn is such a part of the budget. */
+enum { SHORT = 4 };
+
 /* Longer nobody waits for company, whatever he says. */
 static const uint64_t COMPANY_NS = 1000000000;
 
@@ -38,13 +41,41 @@ static void prepare(ks_run *run, ks_search *search) {
     search->cost_ns = each * (double)search->queries;
 }
 
+/* Answer what is in desk->batch, on the loop's thread. */
+static void answer(ks_run *run, ks_lane *lane, size_t count) {
+    const uint64_t began = ks_now_ns();
+    lane->answering = 1;
+    const size_t left = ks_drop_some(run, &lane->desk, count, count > 1);
+    if (left) ks_answer(run, &lane->desk, left);
+    lane->answering = 0;
+    const uint64_t now = ks_now_ns();
+    pthread_mutex_lock(&lane->lock);
+    ks_lane_was_busy(lane, began, now);
+    pthread_mutex_unlock(&lane->lock);
+}
+
+/* Whether a search need not wait for a turn: nobody else waits, and none came with it. */
+static int is_at_once(ks_run *run, ks_lane *lane, const ks_search *search) {
+    if (!search->only || !search->call->alone || search->budget_ns) return 0;
+    pthread_mutex_lock(&lane->lock);
+    const int free =
+        lane->has_thread && pthread_equal(lane->thread, pthread_self()) && !lane->answering && !lane->queue.queued;
+    pthread_mutex_unlock(&lane->lock);
+    return free && !ks_is_slow(run, search);
+}
+
 void ks_run_search(ks_run *run, ks_search *search) {
     const unsigned loop = search->call->loop % run->options.loops;
     ks_lane *lane = &run->lanes[loop];
     ks_search *shed = NULL;
     prepare(run, search);
+    if (is_at_once(run, lane, search)) {
+        lane->desk.batch[0] = search;
+        answer(run, lane, 1);
+        return;
+    }
     pthread_mutex_lock(&lane->lock);
-    const int hopeless = ks_is_hopeless(search, search->queued_ns, ks_lane_wait(lane, search, run->options.budget_ns));
+    const int hopeless = ks_is_hopeless(search, search->queued_ns, ks_lane_wait(lane, search));
     const int full = !hopeless && ks_queue_push(&lane->queue, search, &shed) != 0;
     const int elsewhere = !lane->has_thread || !pthread_equal(lane->thread, pthread_self());
     pthread_mutex_unlock(&lane->lock);
@@ -92,9 +123,13 @@ static int next_leader(ks_run *run, ks_lane *lane, uint64_t *when) {
 }
 
 /* The budget; where more waits than two of them take, half of what waits, up to four budgets: those behind wait anyway,
- * and a query costs less in a larger batch. */
-static double turn_ns(const ks_run *run, const ks_queue *queue) {
-    const double budget = (double)run->options.budget_ns, half = queue->lines[KS_INTERACTIVE].cost_ns / 2;
+ * and a query costs less in a larger batch. Where it does not, a quarter of the budget: the answers leave sooner, and
+ * who comes meanwhile is sooner told that there is no room for him. */
+static double turn_ns(ks_run *run, const ks_lane *lane) {
+    const double budget = (double)run->options.budget_ns, half = lane->queue.lines[KS_INTERACTIVE].cost_ns / 2;
+    const unsigned kind = lane->desk.batch[0]->kind;
+    const size_t few = ks_learnt_fit(&run->learnt, kind, budget / SHORT, run->options.batch_max);
+    if (ks_learnt_flat(&run->learnt, kind, few)) return budget / SHORT;
     if (half <= budget) return budget;
     return half < KS_LOOP_TURNS * budget ? half : KS_LOOP_TURNS * budget;
 }
@@ -109,14 +144,13 @@ uint64_t ks_run_turn(ks_run *run, unsigned loop) {
         pthread_mutex_unlock(&lane->lock);
         return when;
     }
-    const size_t count = ks_gather(run, &lane->queue, &lane->desk, turn_ns(run, &lane->queue));
+    const double turn = turn_ns(run, lane);
+    const size_t count = ks_gather(run, &lane->queue, &lane->desk, turn);
+    lane->slice_ns = turn < (double)run->options.budget_ns ? turn : (double)run->options.budget_ns;
     pthread_mutex_unlock(&lane->lock);
-    const uint64_t began = ks_now_ns();
-    const size_t left = ks_drop_some(run, &lane->desk, count, count > 1);
-    if (left) ks_answer(run, &lane->desk, left);
+    answer(run, lane, count);
     pthread_mutex_lock(&lane->lock);
-    const uint64_t now = ks_now_ns(), ready = ks_queue_ready(&lane->queue);
-    ks_lane_was_busy(lane, began, now);
+    const uint64_t now = lane->turned_ns, ready = ks_queue_ready(&lane->queue);
     pthread_mutex_unlock(&lane->lock);
     return ready == UINT64_MAX ? UINT64_MAX : ready > now ? ready - now : 0;
 }
@@ -136,9 +170,9 @@ static kith_status start(ks_run *run, kith_error *error) {
     const ks_run_options *options = &run->options;
     run->lanes = calloc(options->loops, sizeof(*run->lanes));
     if (!run->lanes) return ks_run_fail(error, KITH_E_NOMEM, "out of memory");
-    int failed = ks_lane_init(&run->slow, options->queue_max);
+    int failed = ks_lane_init(&run->slow, options);
     for (unsigned i = 0; i < options->loops; i++) {
-        failed |= ks_lane_init(&run->lanes[i], options->queue_max);
+        failed |= ks_lane_init(&run->lanes[i], options);
         failed |= ks_desk_init(&run->lanes[i].desk, options->batch_max, error);
     }
     if (failed) return ks_run_fail(error, KITH_E_NOMEM, "out of memory");

@@ -6,14 +6,18 @@
  * filter, segment, target, plan, what comes with the items, generation and model), the most urgent first, and has them
  * answered by one kith_collection_search(). How many: what is there, as long as the batch is expected to take no longer
  * than the budget (2 ms unless said); so one alone goes at once, and what comes meanwhile goes next. Where more waits
- * than two budgets take, a turn takes half of it, up to four. Searches that said they have time (budget_ns) wait for
- * company as long as nothing else does.
+ * than two budgets take, a turn takes half of it, up to four; but a quarter of the budget where larger batches are
+ * known to gain nothing (walks over graphs). Searches that said they have time (budget_ns) wait for company as long as
+ * nothing else does.
  *
  * Between keys turns are dealt by weighted fair queueing: next is the one that has had the least time for its share. A
  * search whose deadline will have passed before its turn is refused at once (503), as is one that comes when the queue
  * is full, unless somebody else has more than his share of it: then his last one goes. One whose client has gone is
  * dropped. Searches that are expected to take longer than four turns (many queries at once, exact ones over much), or
  * that may have to wait for a version, go to the workers.
+ *
+ * A search that is the only one of a call that came alone does not wait for the turn: it is answered before
+ * ks_run_search() returns, which saves a round of the loop (some ten microseconds beside a walk of fifty).
  *
  * A call may have several searches: all of them are made before the first is queued. Those of one call never finish at
  * the same time, so that what they share needs no lock. */
@@ -53,6 +57,7 @@ struct ks_search {
     kith_ask ask;  /* report, timeout_ns, cancelled: run sets them */
     ks_priority priority;
     uint64_t budget_ns; /* may wait so long for company; 0: not at all */
+    int only;           /* non-zero: the call has no other search */
     /* On a loop's or a worker's thread; must not block. Ends the call when it is the last of its searches; its memory,
      * and so the search, may be gone then. A refused one may say Retry-After: a second. */
     void (*finish)(ks_search *search, const ks_found *found);
@@ -86,13 +91,22 @@ void ks_run_destroy(ks_run *run);
 void ks_run_wake_by(ks_run *run, void (*wake)(void *context, unsigned loop), void *context);
 
 /* Queue a search. On the loop's thread of its call, or a worker's. finish is called once, perhaps before this returns
- * (refused). */
+ * (refused, or answered at once). */
 void ks_run_search(ks_run *run, ks_search *search);
 /* Have a worker do what blocks: `work` writes the reply, and run ends the call. */
 void ks_run_work(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *context), void *context);
 /* Writes: as ks_run_work, but for calls that change something; several at a time, so that they share
  * synchronisations. */
 void ks_run_write(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *context), void *context);
+/* Have a worker that reads make the next piece of the call's stream, whose callback then returns KS_STREAM_LATER. It
+ * waits behind others, but is never refused: there are no more of them than connections. `more` lies in the call's
+ * memory, zeroed but for the first two. */
+typedef struct ks_more {
+    void (*work)(ks_call *call, void *context);
+    void *context;
+    struct ks_work *item; /* run's own */
+} ks_more;
+int ks_run_more(ks_run *run, ks_call *call, ks_more *more); /* -1: no memory, and nothing is done */
 /* Of ks_http_options.turn. */
 uint64_t ks_run_turn(ks_run *run, unsigned loop);
 

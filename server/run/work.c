@@ -14,6 +14,7 @@ struct ks_work {
     void (*work)(ks_call *call, void *context);
     void *context;
     uint64_t queued_ns;
+    int more; /* a piece of the call's stream */
     ks_work *next;
 };
 
@@ -27,7 +28,12 @@ static void refuse(ks_run *run, ks_call *call, const char *sentence) {
 static void run_one(ks_run *run, const ks_work *work) {
     ks_call *call = work->call;
     const uint64_t now = ks_now_ns();
-    if (ks_call_gone(call)) {
+    if (work->more) {
+        ks_count(&run->working, 1);
+        work->work(call, work->context);
+        ks_call_more(call);
+        atomic_fetch_sub_explicit(&run->working, 1, memory_order_relaxed);
+    } else if (ks_call_gone(call)) {
         ks_count(&run->gone, 1);
         ks_call_fail(call, 499, "The client has gone.");
         ks_call_done(call);
@@ -64,6 +70,14 @@ static void *run_works(void *context) {
     return NULL;
 }
 
+/* Under its lock. */
+static void append(ks_crew *crew, ks_work *item) {
+    *(crew->last ? &crew->last->next : &crew->first) = item;
+    crew->last = item;
+    crew->waiting++;
+    pthread_cond_signal(&crew->came);
+}
+
 static void enqueue(ks_crew *crew, ks_call *call, void (*work)(ks_call *call, void *context), void *context) {
     ks_work *item = ks_call_alloc(call, sizeof(*item));
     if (!item) {
@@ -74,18 +88,23 @@ static void enqueue(ks_crew *crew, ks_call *call, void (*work)(ks_call *call, vo
     *item = (ks_work){.call = call, .work = work, .context = context, .queued_ns = ks_now_ns()};
     pthread_mutex_lock(&crew->lock);
     const int full = crew->waiting >= crew->max;
-    if (!full) {
-        *(crew->last ? &crew->last->next : &crew->first) = item;
-        crew->last = item;
-        crew->waiting++;
-        pthread_cond_signal(&crew->came);
-    }
+    if (!full) append(crew, item);
     pthread_mutex_unlock(&crew->lock);
     if (full) refuse(crew->run, call, "The server is busy: too many calls wait already. Try again later.");
 }
 
 void ks_run_work(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *context), void *context) {
     enqueue(&run->readers, call, work, context);
+}
+
+int ks_run_more(ks_run *run, ks_call *call, ks_more *more) {
+    if (!more->item) more->item = ks_call_alloc(call, sizeof(*more->item));
+    if (!more->item) return -1;
+    *more->item = (ks_work){.call = call, .work = more->work, .context = more->context, .more = 1};
+    pthread_mutex_lock(&run->readers.lock);
+    append(&run->readers, more->item);
+    pthread_mutex_unlock(&run->readers.lock);
+    return 0;
 }
 
 void ks_run_write(ks_run *run, ks_call *call, void (*work)(ks_call *call, void *context), void *context) {

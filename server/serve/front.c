@@ -48,6 +48,13 @@ static void write_metrics(void *context, ks_text *text, int open) {
     ks_fleet_metrics(context, text, open);
 }
 
+/* Calls go out nevertheless, since all may be thought unfit wrongly; but another front may know better ones. */
+static const char *trouble(void *context) {
+    ks_fleet_state now;
+    ks_fleet_state_of(context, &now);
+    return now.fit ? NULL : "not ready: none of the backends is fit for calls";
+}
+
 kith_status ks_serve_open_front(ks_serve_state *state, kith_error *error) {
     const ks_serve_options *options = &state->options;
     const ks_fleet_options fleet = {.backends = options->backends,
@@ -59,7 +66,8 @@ kith_status ks_serve_open_front(ks_serve_state *state, kith_error *error) {
                                     .tell = tell,
                                     .tell_context = state->app.watch};
     const kith_status status = ks_fleet_start(&fleet, &state->app.fleet, error);
-    if (status == KITH_OK) ks_watch_also(state->app.watch, write_metrics, state->app.fleet);
+    const ks_watch_more more = {write_metrics, trouble, state->app.fleet};
+    if (status == KITH_OK) ks_watch_also(state->app.watch, &more);
     return status;
 }
 

@@ -70,6 +70,7 @@ static kith_status open_shelf(ks_serve_state *state, kith_error *error) {
     const ks_shelf_options shelf = {.read_only = options->read_only,
                                     .durability = options->durability,
                                     .cache_bytes = options->cache_bytes,
+                                    .resident_bytes = options->resident_bytes,
                                     .pool = state->pool};
     return ks_shelf_open(options->path, &shelf, tell_trouble, &told, &state->app.shelf, error);
 }
@@ -276,7 +277,7 @@ static void drain(ks_serve_state *state, const sigset_t *before) {
 
 static void close_all(ks_serve_state *state) {
     if (state->app.watch) ks_watch_follow(state->app.watch, NULL, NULL);
-    if (state->app.watch) ks_watch_also(state->app.watch, NULL, NULL);
+    if (state->app.watch) ks_watch_also(state->app.watch, NULL);
     ks_fleet_stop(state->app.fleet);
     ks_run_destroy(state->app.run);
     ks_http_stop(state->app.http);

@@ -21,6 +21,7 @@ typedef struct ks_serve_options {
     int create; /* non-zero: make the folder when it is not there */
     kith_durability durability;
     uint64_t cache_bytes;             /* of each collection */
+    uint64_t resident_bytes;          /* of each collection: copies of graphs */
     size_t body_max, connections_max; /* 0: as ks_http_options */
     uint64_t budget_ns;               /* 0: as ks_run_options */
     double recall_share;              /* of searches that are checked exactly */

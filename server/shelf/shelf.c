@@ -101,6 +101,7 @@ static kith_status open_collection(const ks_shelf *shelf, const char *path, ks_s
     options.durability = shelf->options.durability;
     options.cache_bytes = shelf->options.cache_bytes;
     options.head_bytes = shelf->options.head_bytes;
+    options.resident_bytes = shelf->options.resident_bytes;
     options.pool = shelf->options.pool;
     kith_status status = kith_collection_open(path, &options, &slot->shop.collection, error);
     if (status != KITH_OK) return status;

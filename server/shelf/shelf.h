@@ -33,7 +33,8 @@ typedef struct ks_shelf_options {
     kith_durability durability;
     uint64_t cache_bytes; /* of each collection */
     uint64_t head_bytes;
-    kith_pool *pool; /* borrowed */
+    uint64_t resident_bytes; /* of each collection: kith_collection_open_options */
+    kith_pool *pool;         /* borrowed */
 } ks_shelf_options;
 
 /* Open all that lies there. A collection that cannot be opened is told to `trouble` and left out; that nothing is there

@@ -23,7 +23,7 @@ static void look_at(const ks_shop *shop, ks_shop_figures *figures) {
     snprintf(figures->name, sizeof(figures->name), "%s", shop->name);
     figures->number = shop->number;
     if (kith_collection_get_info(shop->collection, &info) != KITH_OK) return;
-    const uint64_t apart = info.head_memory_bytes + info.cache_bytes + info.profile_cache_bytes;
+    const uint64_t apart = info.head_memory_bytes + info.cache_bytes + info.profile_cache_bytes + info.resident_bytes;
     figures->items = info.items;
     figures->segments = info.segments;
     figures->live_rows = info.segment_rows - info.dead_rows;
@@ -33,6 +33,7 @@ static void look_at(const ks_shop *shop, ks_shop_figures *figures) {
     figures->head_bytes = info.head_memory_bytes;
     figures->cache_bytes = info.cache_bytes;
     figures->profile_cache_bytes = info.profile_cache_bytes;
+    figures->resident_bytes = info.resident_bytes;
     figures->other_bytes = info.memory_bytes > apart ? info.memory_bytes - apart : 0;
     figures->cache_hits = info.cache_hits;
     figures->cache_misses = info.cache_misses;
@@ -57,6 +58,7 @@ static void add_up(const ks_shop_figures *from, ks_shop_figures *sum) {
     sum->head_bytes += from->head_bytes;
     sum->cache_bytes += from->cache_bytes;
     sum->profile_cache_bytes += from->profile_cache_bytes;
+    sum->resident_bytes += from->resident_bytes;
     sum->other_bytes += from->other_bytes;
     sum->cache_hits += from->cache_hits;
     sum->cache_misses += from->cache_misses;

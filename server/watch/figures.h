@@ -15,7 +15,7 @@ typedef struct ks_shop_figures {
     char name[KS_NAME_MAX + 1];
     unsigned number;
     uint64_t items, segments, live_rows, dead_rows, head_rows, disk_bytes;
-    uint64_t head_bytes, cache_bytes, profile_cache_bytes, other_bytes; /* memory */
+    uint64_t head_bytes, cache_bytes, profile_cache_bytes, resident_bytes, other_bytes; /* memory */
     uint64_t cache_hits, cache_misses, cache_evictions, profile_hits, profile_misses;
     char work[24]; /* what is being done in the background; "" */
     double progress;

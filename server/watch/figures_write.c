@@ -63,10 +63,11 @@ static void write_memory(const ks_figures *figures, uint64_t body_bytes, ks_scra
     static const ks_column components[] = {{"head", AT(head_bytes)},
                                            {"answers", AT(cache_bytes)},
                                            {"profiles", AT(profile_cache_bytes)},
+                                           {"graphs", AT(resident_bytes)},
                                            {"catalog", AT(other_bytes)}};
     ks_scrape_family(scrape, "kith_memory_bytes", KS_GAUGE, "bytes",
-                     "Memory of collections: head, kept answers and profiles, catalog with bit sets; and bodies of "
-                     "calls. What is mapped of segment files is the system's, and not counted.");
+                     "Memory of collections: head, kept answers and profiles, copies of graphs, catalog with bit sets; "
+                     "and bodies of calls. What is mapped of segment files is the system's, and not counted.");
     for (size_t c = 0; c < sizeof(components) / sizeof(*components); c++) {
         const ks_shop_figures *shop;
         uint64_t sum = 0;

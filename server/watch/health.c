@@ -3,8 +3,9 @@
  * GET /metrics, /healthz, /livez and /readyz.
  *
  * Liveness says that the process answers, which is reason enough to leave it alone; readiness, that it should be sent
- * calls: not while it starts and stops, and not after an I/O error, which refuses all later writes of a collection. A
- * full disk, and other trouble that passes, is none of that: reads go on.
+ * calls: not while it starts and stops, not after an I/O error, which refuses all later writes of a collection, and not
+ * where it only forwards and no backend is fit. A full disk, and other trouble that passes, is none of that: reads go
+ * on.
  *
  * Both are told to everybody, and nothing else is: metrics name collections, so they need a key that may read, and that
  * is bound to nothing less than all. */
@@ -38,7 +39,7 @@ const char *ks_watch_trouble(ks_watch *watch) {
     if (atomic_load(&watch->broken))
         return "not ready: a collection refuses writes after an I/O error until the server is started anew; "
                "kith_collection_trouble names it";
-    return NULL;
+    return watch->more.trouble ? watch->more.trouble(watch->more.context) : NULL;
 }
 
 static void show_ready(ks_call *call) {

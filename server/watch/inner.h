@@ -20,8 +20,7 @@ struct ks_watch {
     _Atomic(ks_run *) run;
     _Atomic(ks_http *) http;
     _Atomic int ready;
-    void (*also)(void *context, ks_text *text, int open);
-    void *also_context;
+    ks_watch_more more;
     _Atomic int doubted; /* a write ended in status 500: collections are looked at closely, until none is broken */
     _Atomic int broken;  /* one refuses writes after an I/O error */
     ks_log_to log;

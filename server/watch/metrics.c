@@ -88,6 +88,6 @@ void ks_watch_write(ks_watch *watch, ks_scrape *scrape) {
     pthread_mutex_unlock(&watch->mutex);
     ks_scrape_family(scrape, "kith_ready", KS_GAUGE, NULL, "1 while /readyz says so.");
     ks_scrape_uint(scrape, NULL, 0, (uint64_t)(ks_watch_trouble(watch) == NULL));
-    if (watch->also) watch->also(watch->also_context, scrape->text, scrape->open);
+    if (watch->more.write) watch->more.write(watch->more.context, scrape->text, scrape->open);
     ks_scrape_end(scrape);
 }

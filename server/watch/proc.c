@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,8 +51,12 @@ static void read_stat(const ks_proc *proc, ks_process_figures *figures) {
                        (double)strtoull(at + 1, NULL, 10) / (double)ticks;
 }
 
-/* Our own look at the folder is one of them, and is not counted. */
+/* Since Linux 6.2 the folder's size is how many there are. Before, its entries are counted: 10,000 connections take
+ * some ten milliseconds, for which a call may wait that is answered on the same core. Our own look at the folder is one
+ * of them, and is not counted. */
 static uint64_t count_files(const ks_proc *proc) {
+    struct stat told;
+    if (proc->files >= 0 && fstat(proc->files, &told) == 0 && told.st_size > 0) return (uint64_t)told.st_size;
     const int again = proc->files < 0 ? -1 : openat(proc->files, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const int copy = again >= 0 ? again : proc->files < 0 ? -1 : dup(proc->files);
     DIR *folder = copy < 0 ? NULL : fdopendir(copy);

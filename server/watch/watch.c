@@ -134,9 +134,8 @@ void ks_watch_follow(ks_watch *watch, ks_run *run, ks_http *http) {
     atomic_store(&watch->http, http);
 }
 
-void ks_watch_also(ks_watch *watch, void (*write)(void *context, ks_text *text, int open), void *context) {
-    watch->also = write;
-    watch->also_context = context;
+void ks_watch_also(ks_watch *watch, const ks_watch_more *more) {
+    watch->more = more ? *more : (ks_watch_more){0};
 }
 
 void ks_watch_ready(ks_watch *watch, int ready) {

@@ -22,10 +22,16 @@ kith_status ks_watch_create(const ks_watch_options *options, ks_watch **watch, k
 void ks_watch_destroy(ks_watch *watch); /* NULL is fine */
 /* The processor and HTTP, once they are there, for what they count. */
 void ks_watch_follow(ks_watch *watch, ks_run *run, ks_http *http);
-/* What else is to stand in /metrics: `write` adds families, open: as OpenMetrics names them. NULL: nothing more; not
- * while calls are answered. */
-void ks_watch_also(ks_watch *watch, void (*write)(void *context, ks_text *text, int open), void *context);
-void ks_watch_ready(ks_watch *watch, int ready); /* /readyz: 200 or 503 */
+/* What else there is to be told; not while calls are answered. */
+typedef struct ks_watch_more {
+    /* NULL, or adds families to /metrics; open: as OpenMetrics names them. */
+    void (*write)(void *context, ks_text *text, int open);
+    /* NULL, or says why /readyz is to say no: a sentence, static; NULL: it is not. Any thread. */
+    const char *(*trouble)(void *context);
+    void *context;
+} ks_watch_more;
+void ks_watch_also(ks_watch *watch, const ks_watch_more *more); /* NULL: nothing */
+void ks_watch_ready(ks_watch *watch, int ready);                /* /readyz: 200 or 503 */
 
 /* Of ks_http_options.observe and ks_run_options.observe (context: the watch). */
 void ks_watch_call(const ks_call *call, uint64_t total_ns, size_t sent_bytes);

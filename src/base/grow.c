@@ -37,11 +37,11 @@ static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_TUNE_OPTIONS] = SHAPE(kith_tune_options, KITH_TUNE_OPTIONS_INIT, progress_context),
     [KI_GROWN_COLLECTION_OPTIONS] = SHAPE(kith_collection_options, KITH_COLLECTION_OPTIONS_INIT, model),
     [KI_GROWN_COLLECTION_OPEN_OPTIONS] =
-        SHAPE(kith_collection_open_options, KITH_COLLECTION_OPEN_OPTIONS_INIT, cache_bytes),
+        SHAPE(kith_collection_open_options, KITH_COLLECTION_OPEN_OPTIONS_INIT, resident_bytes),
     [KI_GROWN_ITEMS] = SHAPE(kith_items, KITH_ITEMS_INIT, if_version),
     [KI_GROWN_WRITE_REPORT] = SHAPE(kith_write_report, KITH_WRITE_REPORT_INIT, unmet),
     [KI_GROWN_SCROLL] = SHAPE(kith_scroll, KITH_SCROLL_INIT, reserved),
-    [KI_GROWN_COLLECTION_INFO] = SHAPE(kith_collection_info, KITH_COLLECTION_INFO_INIT, generations),
+    [KI_GROWN_COLLECTION_INFO] = SHAPE(kith_collection_info, KITH_COLLECTION_INFO_INIT, resident_bytes),
     [KI_GROWN_REPAIR_REPORT] = SHAPE(kith_repair_report, KITH_REPAIR_REPORT_INIT, segments),
     [KI_GROWN_HITS] = SHAPE(kith_hits, KITH_HITS_INIT, expires_ms),
     [KI_GROWN_ASK] = SHAPE(kith_ask, KITH_ASK_INIT, user),

@@ -19,6 +19,7 @@ static void add_segments(const ki_snapshot *snapshot, kith_collection_info *info
         info->segment_rows += in->alive->rows;
         info->dead_rows += in->alive->rows - in->alive->set;
         info->segment_bytes += in->sealed->disk_bytes;
+        info->resident_bytes += ki_sealed_hot_bytes(in->sealed, 0);
         info->memory_bytes += in->alive->words * sizeof(uint64_t);
         for (size_t v = 0; v < snapshot->specs; v++)
             if (in->positions[v]) info->memory_bytes += in->positions[v]->words * sizeof(uint64_t);
@@ -30,7 +31,7 @@ static void add_heads(const ki_snapshot *snapshot, kith_collection_info *info) {
         info->head_rows += snapshot->head[h].live->set;
         info->head_memory_bytes += ki_head_memory_bytes(snapshot->head[h].head);
     }
-    info->memory_bytes += info->head_memory_bytes;
+    info->memory_bytes += info->head_memory_bytes + info->resident_bytes;
 }
 
 static void add_cache(const kith_collection *collection, kith_collection_info *info) {

@@ -60,6 +60,8 @@ static inline const uint8_t *ki_index_hot_rows(const kith_index *index) {
 kith_status ki_index_view_graph(kith_index *index, kith_error *error);
 /* Begin to copy what searches read most, before anybody else has the index: kith_open_options.copy_hot. */
 void ki_index_copy_hot(kith_index *index);
+/* How much that is; 0: there is no graph. */
+uint64_t ki_index_hot_size(const kith_index *index);
 /* Every row, and that walks can come to each. */
 kith_status ki_index_check_graph(const kith_index *index, kith_pool *pool, kith_progress_fn progress,
                                  void *progress_context, kith_error *error);

@@ -228,6 +228,7 @@ static kith_status edit(struct change *change, kith_error *error) {
     ki_bits *alive = status == KITH_OK ? ki_bits_create(load->rows, 1) : NULL;
     if (status == KITH_OK && !alive) status = ki_fail(error, KITH_E_NOMEM, "out of memory for a load");
     if (status == KITH_OK) status = ki_edit_add_sealed(change->edit, load->sealed, alive, error);
+    if (status == KITH_OK) ki_edit_copy_hot(change->edit, load->sealed);
     if (status != KITH_OK) return status;
     ki_edit_touch_all(change->edit);
     if (expires_ms && (!next_ms || expires_ms < next_ms)) ki_edit_set_next_expiry(change->edit, expires_ms);

@@ -188,6 +188,7 @@ static kith_status add_segment(void *context, uint64_t number, ki_bytes body, ki
         return status;
     }
     status = ki_edit_add_sealed(segments->edit, sealed, alive, error);
+    if (status == KITH_OK) ki_edit_copy_hot(segments->edit, sealed);
     ki_sealed_release(sealed);
     return status;
 }

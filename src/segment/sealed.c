@@ -211,6 +211,27 @@ void ki_sealed_release(ki_sealed *sealed) {
     free(sealed);
 }
 
+/* ---- Copies of graphs -------------------------------------------------------------------------------------------- */
+
+uint64_t ki_sealed_hot_bytes(const ki_sealed *sealed, int whole) {
+    uint64_t sum = 0;
+    for (size_t s = 0; s < sealed->specs; s++) {
+        const kith_index *index = sealed->index[s];
+        if (index && index->hot) sum += whole ? ki_index_hot_size(index) : ki_hot_copy_bytes(index->hot);
+    }
+    return sum;
+}
+
+void ki_sealed_copy_hot(ki_sealed *sealed, uint64_t room) {
+    for (size_t s = 0; s < sealed->specs; s++) {
+        kith_index *index = sealed->index[s];
+        const uint64_t bytes = index && !index->hot ? ki_index_hot_size(index) : 0;
+        if (!bytes || bytes > room) continue;
+        ki_index_copy_hot(index);
+        if (index->hot) room -= bytes;
+    }
+}
+
 /* ---- Positions --------------------------------------------------------------------------------------------------- */
 
 int ki_sealed_position(const ki_sealed *sealed, size_t spec, uint64_t key, uint32_t *position) {

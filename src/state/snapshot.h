@@ -91,6 +91,9 @@ kith_status ki_edit_freeze(ki_edit *edit, kith_error *error);
 kith_status ki_edit_remove_sealed(ki_edit *edit, uint64_t number, kith_error *error);
 kith_status ki_edit_remove_head(ki_edit *edit, const ki_head *head, kith_error *error);
 kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* Let a segment of the edit that nobody has searched yet copy its graphs, as far as kith_collection_open_options'
+ * resident_bytes leave room beside the state's other segments. */
+void ki_edit_copy_hot(ki_edit *edit, ki_sealed *sealed);
 /* What the edit does may have changed any item: it reads a state anew. */
 void ki_edit_touch_all(ki_edit *edit);
 /* Other declared fields from now on: rows are appended with the values of these. What the head holds is frozen. */

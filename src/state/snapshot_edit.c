@@ -370,6 +370,14 @@ kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive,
     return KITH_OK;
 }
 
+void ki_edit_copy_hot(ki_edit *edit, ki_sealed *sealed) {
+    const ki_snapshot *state = edit->state;
+    uint64_t room = edit->collection->options.resident_bytes;
+    for (size_t i = 0; i < state->sealed_count && room; i++)
+        room -= ki_min_u64(room, ki_sealed_hot_bytes(state->sealed[i].sealed, 1));
+    ki_sealed_copy_hot(sealed, room);
+}
+
 kith_status ki_edit_schema(ki_edit *edit, const ki_schema *schema, kith_error *error) {
     ki_snapshot *state = edit->state;
     const ki_schema *old = state->schema;

@@ -168,6 +168,7 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
     }
     if (status == KITH_OK && job->sealed && job->alive->set)
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
+    if (status == KITH_OK && job->sealed && job->alive->set) ki_edit_copy_hot(edit, job->sealed);
     if (heads || !job->origins) change->left = ki_edit_state(edit)->head[0].head;
     return status;
 }

@@ -62,6 +62,7 @@ static kith_status publish(ki_job *job, ki_job_put_fn more, kith_error *error) {
             status = ki_edit_add_sealed(edit, job->sealed, alive, error);
         else
             ki_bits_release(alive);
+        if (status == KITH_OK) ki_edit_copy_hot(edit, job->sealed);
     }
     if (status == KITH_OK)
         status = ki_bodies_encode(ki_edit_state(edit), job->sealed, 0, job->collection->version, &change.bodies, error);

@@ -356,6 +356,25 @@ def test_not_ready_gets_no_calls(backend, start):
     assert len(resting.seen) == before
 
 
+def test_a_front_without_a_fit_backend_is_not_ready(backend, start):
+    one, two = backend(), backend()
+    front = start(both(one, two))
+    front.wait_until(lambda metrics: metrics[up(one)] and metrics[up(two)])
+    assert front.get("/readyz")[0] == 200
+    one.ready = False
+    front.wait_until(lambda metrics: not metrics[up(one)])
+    assert front.get("/readyz")[0] == 200
+    two.ready = False
+    front.wait_until(lambda metrics: not metrics[up(two)])
+    status, text, _ = front.get("/readyz")
+    assert status == 503 and b"none of the backends" in text
+    assert front.get("/livez")[0] == 200
+    assert front.get()[0] == 200  # it is tried: they may be thought unfit wrongly
+    one.ready = True
+    front.wait_until(lambda metrics: metrics[up(one)])
+    assert front.get("/readyz")[0] == 200
+
+
 def test_failing_calls_put_out(backend, start):
     failing, alive = backend(lambda handler, body: handler.reply(500, b"no")), backend()
     front = start(both(failing, alive), "--policy", "round-robin", "--hedges", "0")

@@ -23,7 +23,7 @@ struct fake_block {
 struct fake_call {
     ks_call call;
     struct fake_block *blocks;
-    atomic_int gone, done;
+    atomic_int gone, done, more;
     char sentence[512];
 };
 
@@ -82,6 +82,13 @@ void ks_call_no_memory(ks_call *call) {
 void ks_call_done(ks_call *call) {
     pthread_mutex_lock(&fake_lock);
     ((struct fake_call *)call)->done++;
+    pthread_cond_broadcast(&fake_changed);
+    pthread_mutex_unlock(&fake_lock);
+}
+
+void ks_call_more(ks_call *call) {
+    pthread_mutex_lock(&fake_lock);
+    ((struct fake_call *)call)->more++;
     pthread_cond_broadcast(&fake_changed);
     pthread_mutex_unlock(&fake_lock);
 }

@@ -2,7 +2,7 @@
  *
  * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured
  * survives an opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its
- * segment.
+ * segment. And since these are the collections with graphs: copies of graphs that are kept in memory.
  *
  * tiers: any */
 #define _GNU_SOURCE
@@ -51,14 +51,19 @@ static void row_of(uint64_t id, float to[DIM]) {
     for (size_t d = 0; d < DIM; d++) to[d] = (float)(ki_rng_normal(&centre) + 0.15 * ki_rng_normal(&own));
 }
 
-static kith_collection *open_as(const char *name, int read_only) {
+static kith_collection *open_with(const char *name, int read_only, uint64_t resident_bytes) {
     kith_collection *collection = NULL;
     kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
     options.read_only = read_only;
+    options.resident_bytes = resident_bytes;
     options.no_background = 1;
     options.threads = 1;
     OK(kith_collection_open(data_path(name), &options, &collection, &error));
     return collection;
+}
+
+static kith_collection *open_as(const char *name, int read_only) {
+    return open_with(name, read_only, 0);
 }
 
 static void write_rows(kith_collection *collection, uint64_t first, size_t count) {
@@ -260,6 +265,58 @@ static void test_goes_with_its_segment(void **state) {
     kith_collection_close(collection);
 }
 
+/* The size of the only segment's graph. */
+static uint64_t graph_bytes(kith_collection *collection) {
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    const uint64_t bytes = ki_index_hot_size(now->sealed[0].sealed->index[0]);
+    ki_snapshot_release(now);
+    return bytes;
+}
+
+static uint64_t resident_bytes(kith_collection *collection) {
+    kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    OK(kith_collection_get_info(collection, &info));
+    assert_true(info.memory_bytes >= info.resident_bytes);
+    return info.resident_bytes;
+}
+
+/* Whether walks read a copy. */
+static int is_resident(kith_collection *collection) {
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    const int is = ki_index_hot_rows(now->sealed[0].sealed->index[0]) != NULL;
+    ki_snapshot_release(now);
+    return is;
+}
+
+static void wait_until_resident(kith_collection *collection) {
+    while (resident_bytes(collection) < graph_bytes(collection)) usleep(1000);
+    while (!is_resident(collection)) usleep(1000);
+}
+
+/* Graphs are copied where there is room for them, also of what takes the place of a segment, and for a reader. */
+static void test_resident(void **state) {
+    (void)state;
+    kith_collection *collection = open_as("goes", 0);
+    const uint64_t bytes = graph_bytes(collection);
+    assert_true(bytes > 0);
+    assert_int_equal(resident_bytes(collection), 0);
+    assert_int_equal(is_resident(collection), 0);
+    kith_collection_close(collection);
+    collection = open_with("goes", 0, bytes - 1);
+    assert_int_equal(resident_bytes(collection), 0);
+    kith_collection_close(collection);
+    collection = open_with("goes", 0, bytes);
+    kith_collection *reader = open_with("goes", 1, bytes);
+    wait_until_resident(collection);
+    wait_until_resident(reader);
+    const kith_field field = {"size", KITH_FIELD_INT, 0};
+    OK(kith_collection_declare(collection, &field, &error));
+    wait_until_resident(collection);
+    wait_until_resident(reader);
+    kith_collection_close(reader);
+    kith_collection_close(collection);
+}
+
 /* Of a segment whose rows die searches with a target find what lives: walks go through the dead. */
 static void test_dead_rows(void **state) {
     enum { DEAD = ROWS * 2 / 5 };
@@ -348,6 +405,7 @@ int main(void) {
         cmocka_unit_test(test_measured_once), cmocka_unit_test(test_goes_with_its_segment),
         cmocka_unit_test(test_damaged),       cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_in_memory),     cmocka_unit_test(test_dead_rows),
+        cmocka_unit_test(test_resident),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

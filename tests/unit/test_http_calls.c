@@ -112,6 +112,49 @@ static void stream(ks_call *call) {
     ks_call_done(call);
 }
 
+/* A stream whose pieces another thread makes, each after the loop has asked for it. */
+struct pieces {
+    ks_call *call;
+    size_t made, sent;
+    int ended;
+};
+enum { PIECES = 20, PIECE_BYTES = 40000 };
+
+static void *make_piece(void *context) {
+    struct pieces *pieces = context;
+    if (pieces->made == (size_t)PIECES * PIECE_BYTES)
+        pieces->ended = 1;
+    else
+        pieces->made += PIECE_BYTES;
+    ks_call_more(pieces->call);
+    return NULL;
+}
+
+static ptrdiff_t write_pieces(void *context, char *to, size_t room) {
+    struct pieces *pieces = context;
+    pthread_t thread;
+    if (pieces->ended) return 0;
+    if (pieces->sent == pieces->made) {
+        assert_int_equal(pthread_create(&thread, NULL, make_piece, pieces), 0);
+        pthread_detach(thread);
+        return KS_STREAM_LATER;
+    }
+    const size_t left = pieces->made - pieces->sent, count = room < left ? room : left;
+    memset(to, 'z', count);
+    pieces->sent += count;
+    return (ptrdiff_t)count;
+}
+
+static void stream_of_pieces(ks_call *call) {
+    struct pieces *pieces = calloc(1, sizeof(*pieces));
+    assert_non_null(pieces);
+    pieces->call = call;
+    call->reply.stream = write_pieces;
+    call->reply.free_stream = free_stream;
+    call->reply.stream_context = pieces;
+    ks_call_done(call);
+}
+
 static ptrdiff_t break_stream(void *context, char *to, size_t room) {
     int *times = context;
     if ((*times)++) return -1;
@@ -172,11 +215,17 @@ static void say_error(ks_call *call, int status, const char *sentence) {
 }
 
 static const ks_route routes[] = {
-    {KS_GET, "/echo/{}", KS_READ, "echo", echo},     {KS_POST, "/mirror", KS_WRITE, "mirror", mirror},
-    {KS_GET, "/turn", KS_READ, "turn", by_turn},     {KS_GET, "/thread", KS_READ, "thread", by_thread},
-    {KS_GET, "/stream", KS_READ, "stream", stream},  {KS_GET, "/broken", KS_READ, "broken", broken_stream},
-    {KS_GET, "/memory", KS_READ, "memory", memory},  {KS_GET, "/half", KS_READ, "half", out_of_memory},
-    {KS_GET, "/nomem", KS_READ, "nomem", no_memory}, {KS_GET, "/full", KS_READ, "full", unready},
+    {KS_GET, "/echo/{}", KS_READ, "echo", echo},
+    {KS_POST, "/mirror", KS_WRITE, "mirror", mirror},
+    {KS_GET, "/turn", KS_READ, "turn", by_turn},
+    {KS_GET, "/thread", KS_READ, "thread", by_thread},
+    {KS_GET, "/stream", KS_READ, "stream", stream},
+    {KS_GET, "/broken", KS_READ, "broken", broken_stream},
+    {KS_GET, "/pieces", KS_READ, "pieces", stream_of_pieces},
+    {KS_GET, "/memory", KS_READ, "memory", memory},
+    {KS_GET, "/half", KS_READ, "half", out_of_memory},
+    {KS_GET, "/nomem", KS_READ, "nomem", no_memory},
+    {KS_GET, "/full", KS_READ, "full", unready},
 };
 
 static const ks_family family = {"", say_error, routes, sizeof(routes) / sizeof(*routes)};
@@ -366,6 +415,25 @@ static void streams(void **state) {
     assert_int_equal(atomic_load(&server->app.observed_bytes), STREAM_BYTES + 10);
 }
 
+/* Pieces that another thread makes; and a client that goes while one is made. */
+static void streams_of_pieces(void **state) {
+    struct server *server = *state;
+    atomic_store(&streams_freed, 0);
+    int fd = client_open(server->port);
+    for (int round = 0; round < 2; round++) {
+        client_say(fd, "GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n");
+        char *answer = client_read_until(fd, is_end_of_chunks);
+        size_t count = 0;
+        for (const char *at = strstr(answer, "\r\n\r\n"); *at; at++) count += *at == 'z';
+        assert_int_equal(count, PIECES * PIECE_BYTES);
+        free(answer);
+    }
+    client_say(fd, "GET /pieces HTTP/1.1\r\nHost: a\r\n\r\n");
+    close(fd);
+    while (atomic_load(&streams_freed) < 3) usleep(500);
+    assert_int_equal(client_asks(server->port, "GET /echo/1 HTTP/1.1\r\nHost: a\r\n\r\n"), 200);
+}
+
 static int is_head(const char *text, size_t count) {
     (void)count;
     return strstr(text, "\r\n\r\n") != NULL;
@@ -472,6 +540,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(notices_who_leaves, start, stop),
         cmocka_unit_test_setup_teardown(sends_bodies_back, start, stop),
         cmocka_unit_test_setup_teardown(streams, start, stop),
+        cmocka_unit_test_setup_teardown(streams_of_pieces, start, stop),
         cmocka_unit_test_setup_teardown(answers_head, start, stop),
         cmocka_unit_test_setup_teardown(knows_what_the_client_has, start, stop),
         cmocka_unit_test_setup_teardown(gives_memory_and_errors, start, stop),

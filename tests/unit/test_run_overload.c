@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * More than a server can do, over real connections: who is refused is told 503 with Retry-After and is never searched,
- * all others are answered, nothing is lost, and the server is as before when it is over. The server's loop is a thread
- * (pthread_create).
+ * all others are answered, nothing is lost, and the server is as before when it is over; and while all workers stand
+ * still, who is one too many for them is told so, and searches go on. The server's loop is a thread (pthread_create).
  * tiers: any */
 #define _GNU_SOURCE
 #include <setjmp.h>
@@ -20,7 +20,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-enum { CLIENTS = 60, EACH = 5, QUEUE = 8, BATCH = 4 };
+enum { CLIENTS = 60, EACH = 5, QUEUE = 8, BATCH = 4, WORKERS = 2, WORK_QUEUE = 3 };
 
 static ks_run *run;
 static ks_http *http;
@@ -30,7 +30,7 @@ static atomic_uint searched, handled, wrong; /* wrong: failures that are no refu
 /* The loop stands still in its first batch until the test lets it go on: then more has come than it has room for. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int held, open_gate;
+static int held, open_gate, standing, searches_pass;
 
 static void observe(void *context, ks_search *const *searches, const ks_found *found, size_t count) {
     (void)context, (void)searches, (void)found;
@@ -38,7 +38,7 @@ static void observe(void *context, ks_search *const *searches, const ks_found *f
     pthread_mutex_lock(&lock);
     held = 1;
     pthread_cond_broadcast(&changed);
-    while (!open_gate) pthread_cond_wait(&changed, &lock);
+    while (!open_gate && !searches_pass) pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
 }
 
@@ -78,6 +78,21 @@ static void handle(ks_call *call) {
     ks_run_search(run, &asked->search);
 }
 
+/* A worker stands still at the same gate as the loop. */
+static void stand(ks_call *call, void *context) {
+    (void)context;
+    pthread_mutex_lock(&lock);
+    standing++;
+    pthread_cond_broadcast(&changed);
+    while (!open_gate) pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    ks_text_add_line(&call->reply.body, "3");
+}
+
+static void handle_work(ks_call *call) {
+    ks_run_work(run, call, stand, NULL);
+}
+
 static uint64_t turn(void *app, unsigned loop) {
     (void)app;
     return ks_run_turn(run, loop);
@@ -99,8 +114,9 @@ static int authenticate(ks_call *call) {
     return 0;
 }
 
-static const ks_route routes[] = {{KS_POST, "/search", KS_READ, "search", handle}};
-static const ks_family family = {"", write_failure, routes, 1};
+static const ks_route routes[] = {{KS_POST, "/search", KS_READ, "search", handle},
+                                  {KS_POST, "/work", KS_READ, "work", handle_work}};
+static const ks_family family = {"", write_failure, routes, 2};
 static ks_router *router;
 
 static int start(void **state) {
@@ -108,8 +124,13 @@ static int start(void **state) {
     shop.name = "shop";
     shop.collection = make_at(fresh(), KITH_ID_U64);
     for (uint64_t id = 0; id < 50; id++) must(put(shop.collection, id, (float)id, NULL, KITH_UPSERT, NULL));
-    const ks_run_options options = {
-        .loops = 1, .budget_ns = UINT64_C(3600000000000), .batch_max = BATCH, .queue_max = QUEUE, .observe = observe};
+    const ks_run_options options = {.loops = 1,
+                                    .budget_ns = UINT64_C(3600000000000),
+                                    .batch_max = BATCH,
+                                    .queue_max = QUEUE,
+                                    .workers = WORKERS,
+                                    .work_max = WORK_QUEUE,
+                                    .observe = observe};
     must(ks_run_create(&options, &run, &error));
     must(ks_router_create(&family, 1, &router, &error));
     const ks_http_options served = {.address = "127.0.0.1",
@@ -125,8 +146,9 @@ static int start(void **state) {
 }
 
 static int stop(void **state) {
-    ks_http_stop(http);
+    (void)ks_http_drain(http, 1);
     ks_run_destroy(run);
+    ks_http_stop(http); /* last, as workers wake its loops */
     ks_router_destroy(router);
     kith_collection_close(shop.collection);
     return data_folder_remove(state);
@@ -218,10 +240,43 @@ static void test_clients_that_leave(void **state) {
     assert_int_equal(wrong, 0);
 }
 
+/* Refusals do not wait behind what they are refused for. */
+static void test_refusals_while_workers_are_held(void **state) {
+    static const char WORK[] = "POST /work HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx";
+    enum { TAKEN = WORKERS + WORK_QUEUE };
+    (void)state;
+    int clients[TAKEN + 5];
+    for (size_t i = 0; i < TAKEN + 5; i++) clients[i] = client_open(ks_http_port(http));
+    set_gate(0);
+    pthread_mutex_lock(&lock);
+    searches_pass = 1;
+    pthread_mutex_unlock(&lock);
+    for (size_t i = 0; i < WORKERS; i++) client_say(clients[i], WORK);
+    pthread_mutex_lock(&lock);
+    while (standing < WORKERS) pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    for (size_t i = WORKERS; i < TAKEN; i++) client_say(clients[i], WORK);
+    ks_run_state now;
+    do ks_run_state_of(run, &now);
+    while (now.work_queued < WORK_QUEUE);
+    for (size_t i = TAKEN; i < TAKEN + 5; i++) {
+        client_say(clients[i], WORK);
+        assert_int_equal(answered(clients[i]), 0);
+        client_say(clients[i], REQUEST);
+        assert_int_equal(answered(clients[i]), 1);
+    }
+    assert_int_equal(standing, WORKERS);
+    set_gate(1);
+    for (size_t i = 0; i < TAKEN; i++) assert_int_equal(answered(clients[i]), 1);
+    for (size_t i = 0; i < TAKEN + 5; i++) close(clients[i]);
+    searches_pass = 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_twice_the_load_and_more),
         cmocka_unit_test(test_clients_that_leave),
+        cmocka_unit_test(test_refusals_while_workers_are_held),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

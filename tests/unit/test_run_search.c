@@ -499,6 +499,70 @@ static void test_gaps_between_turns_are_foreseen(void **state) {
     ks_run_destroy(run);
 }
 
+/* One that came alone is answered before ks_run_search() returns, unless others wait, it has time, or it is one of
+ * several of its call. */
+static void test_who_comes_alone_is_answered_at_once(void **state) {
+    (void)state;
+    ks_run *run = run_of((ks_run_options){.budget_ns = AMPLE_NS});
+    struct asker *askers[6];
+    for (size_t i = 0; i < 6; i++) {
+        askers[i] = asker_new(NULL);
+        askers[i]->search.only = i != 2;
+        askers[i]->fake->call.alone = i != 3;
+    }
+    ks_run_search(run, &askers[0]->search);
+    assert_int_equal(askers[0]->finished, 0); /* whose thread the loop is, is not known yet */
+    turn_until_idle(run);
+    ks_run_search(run, &askers[1]->search);
+    assert_int_equal(askers[1]->finished, 1);
+    assert_int_equal(askers[1]->batch, 1);
+    ks_run_search(run, &askers[2]->search);
+    assert_int_equal(askers[2]->finished, 0);
+    turn_until_idle(run);
+    ks_run_search(run, &askers[3]->search);
+    ks_run_search(run, &askers[4]->search); /* another one waits */
+    assert_int_equal(askers[3]->finished + askers[4]->finished, 0);
+    turn_until_idle(run);
+    assert_int_equal(askers[4]->batch, 2);
+    askers[5]->search.budget_ns = 1000;
+    ks_run_search(run, &askers[5]->search);
+    assert_int_equal(askers[5]->finished, 0);
+    while (!askers[5]->finished) (void)ks_run_turn(run, 0);
+    for (size_t i = 0; i < 6; i++) {
+        assert_int_equal(askers[i]->status, KITH_OK);
+        asker_free(askers[i]);
+    }
+    ks_run_destroy(run);
+}
+
+static void ask_again(ks_search *search, const ks_found *found) {
+    struct asker *asker = search->context, *next = (struct asker *)(uintptr_t)search->ask.cancelled_context;
+    (void)found;
+    asker->finished = 1;
+    ks_call_done(search->call);
+    ks_run_search(asker->fake->call.app, &next->search);
+    assert_int_equal(next->finished, 0); /* the desk is not free */
+}
+
+/* Who asks for another one while he is told of the first waits for the turn. */
+static void test_who_asks_while_he_is_answered_waits(void **state) {
+    (void)state;
+    ks_run *run = run_of((ks_run_options){.budget_ns = AMPLE_NS});
+    struct asker *first = asker_new(NULL), *next = asker_new(NULL);
+    (void)ks_run_turn(run, 0);
+    first->search.only = next->search.only = first->fake->call.alone = next->fake->call.alone = 1;
+    first->search.finish = ask_again;
+    first->search.ask.cancelled_context = next;
+    first->fake->call.app = run;
+    ks_run_search(run, &first->search);
+    assert_int_equal(first->finished, 1);
+    turn_until_idle(run);
+    assert_int_equal(next->status, KITH_OK);
+    asker_free(first);
+    asker_free(next);
+    ks_run_destroy(run);
+}
+
 /* Whose time is over sooner goes first. */
 static void test_the_most_urgent_goes_first(void **state) {
     (void)state;
@@ -670,6 +734,8 @@ int main(void) {
         cmocka_unit_test(test_deadlines),
         cmocka_unit_test(test_the_hopeless_are_refused_at_once),
         cmocka_unit_test(test_gaps_between_turns_are_foreseen),
+        cmocka_unit_test(test_who_comes_alone_is_answered_at_once),
+        cmocka_unit_test(test_who_asks_while_he_is_answered_waits),
         cmocka_unit_test(test_the_most_urgent_goes_first),
         cmocka_unit_test(test_who_has_gone_is_dropped),
         cmocka_unit_test(test_long_ones_leave_the_loop),

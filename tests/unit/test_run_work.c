@@ -70,6 +70,41 @@ static void test_calls_beyond_the_limit_are_refused(void **state) {
     }
 }
 
+static void make_piece(ks_call *call, void *context) {
+    (void)call;
+    *(int *)context += 1;
+}
+
+/* Pieces of streams that are being sent are made though their time is over and the queue is full, each once, and the
+ * call is not ended by them. */
+static void test_pieces_of_streams(void **state) {
+    (void)state;
+    ks_run *run = run_of((ks_run_options){.workers = 1, .work_max = 1});
+    struct fake_call *calls[3], *stream = fake_new(NULL);
+    int done[3] = {0}, made = 0;
+    ks_more more = {make_piece, &made, NULL};
+    begun = gate = 0;
+    for (size_t i = 0; i < 3; i++) {
+        calls[i] = fake_new(NULL);
+        ks_run_work(run, &calls[i]->call, work_that_waits, &done[i]);
+        if (!i) fake_wait(&begun, 1);
+    }
+    assert_int_equal(calls[2]->call.reply.status, 503);
+    stream->call.deadline_ns = 1;
+    assert_int_equal(ks_run_more(run, &stream->call, &more), 0);
+    assert_int_equal(made, 0);
+    fake_tell(&gate, 1);
+    fake_wait(&stream->more, 1);
+    assert_int_equal(made, 1);
+    assert_int_equal(ks_run_more(run, &stream->call, &more), 0);
+    fake_wait(&stream->more, 2);
+    ks_run_destroy(run);
+    assert_int_equal(made, 2);
+    assert_int_equal(stream->done, 0);
+    for (size_t i = 0; i < 3; i++) fake_free(calls[i]);
+    fake_free(stream);
+}
+
 static void test_writes_do_not_hold_up_reads(void **state) {
     (void)state;
     ks_run *run = run_of((ks_run_options){.workers = 2});
@@ -287,6 +322,18 @@ static void test_learning(void **state) {
     ks_learnt_tell(learnt, 5, 10, 1e15, 1e15);
     for (int i = 0; i < 60; i++) ks_learnt_tell(learnt, 5, 1, 8000, 8000);
     assert_true(ks_learnt_expect(learnt, 5, 10) < 90000);
+    /* Batches that gain nothing, and such that do; and what was not tried often enough is not known. */
+    for (int i = 0; i < 4; i++) ks_learnt_tell(learnt, 6, 1, 1000, 1000);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
+    for (int i = 0; i < 3; i++) ks_learnt_tell(learnt, 6, 64, 64 * 950, 64 * 950);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
+    ks_learnt_tell(learnt, 6, 64, 64 * 950, 64 * 950);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 1);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 64), 0);                   /* of larger ones nothing is known */
+    for (int i = 0; i < 5; i++) ks_learnt_tell(learnt, 6, 1, 3000, 3000); /* what holds up small ones by chance */
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 1);
+    for (int i = 0; i < 20; i++) ks_learnt_tell(learnt, 6, 64, 64 * 600, 64 * 600);
+    assert_int_equal(ks_learnt_flat(learnt, 6, 8), 0);
     /* A kind that falls on another's place takes it. */
     ks_learnt_tell(learnt, 5 + KS_KINDS, 1, 7, 7);
     assert_true(ks_learnt_expect(learnt, 5, 1) < 0);
@@ -298,6 +345,7 @@ static void test_learning(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_calls_beyond_the_limit_are_refused),
+        cmocka_unit_test(test_pieces_of_streams),
         cmocka_unit_test(test_writes_do_not_hold_up_reads),
         cmocka_unit_test(test_calls_whose_time_is_over_are_not_begun),
         cmocka_unit_test(test_jobs),

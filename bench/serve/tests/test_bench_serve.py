@@ -70,8 +70,9 @@ def test_data_that_is_none_is_refused(tmp_path):
 def result_of(values):
     curve = [{"offered": rate, "rate": rate, "kept": 1.0, "p50_ms": 0.2, "p90_ms": 0.5, "p99_ms": 1 + rate / 100,
               "p999_ms": 20.0} for rate in (100.0, 500.0, 900.0)]
-    return {"data": "a < b", "date": "2026-01-01", "machine": {"processor": "p & q", "tier": "avx2"}, "values": values,
-            "curve": curve, "failed": {"idle": "why not"}}
+    machine = {"processor": "p & q", "tier": "avx2", "kernel": "6.1"}
+    return {"data": "a < b", "date": "2026-01-01", "machine": machine, "effort": {"seconds": 5, "rounds": 3},
+            "values": values, "curve": curve, "failed": {"idle": "why not"}}
 
 
 def test_marks_are_judged():
@@ -96,6 +97,25 @@ def test_the_picture_is_one():
         tree = xml.fromstring(report.picture(result))
         lines = tree.findall(".//{http://www.w3.org/2000/svg}polyline")
         assert len(lines) == (4 if result["curve"] else 0)
+
+
+def test_the_page_has_what_was_measured(tmp_path):
+    page = tmp_path / "benchmarks.md"
+    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    result = result_of({"recall": 0.97, "wrk raw.rate": 29_999.0})
+    (tmp_path / "serve.json").write_text(json.dumps({**result, "command": "make bench-serve"}))
+    words = [sys.executable, "-m", "serve", "--json", tmp_path / "serve.json", "--docs", page]
+    told = {**os.environ, "PYTHONPATH": str(ROOT / "bench")}
+    subprocess.run(words, env=told, check=True)
+    text = page.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert f'"{result["machine"]["processor"]}"' in text and "\nmake bench-serve\n" in text
+    assert "| recall at a target of .95 | 0.970 | >= .95 | **reached** |" in text
+    assert "| raw f32 bodies | 29,999/s | >= 30,000/s | missed |" in text
+    assert "- not measured: idle: why not" in text
+    assert (tmp_path / "images" / "serve.svg").read_text().startswith("<svg")
+    page.write_text("no place")
+    assert subprocess.run(words, env=told, stderr=subprocess.DEVNULL, check=False).returncode == 1
 
 
 # ---- The loader
