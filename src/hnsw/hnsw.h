@@ -79,6 +79,7 @@ typedef struct ki_hnsw_search {
     uint64_t allowed_count; /* with `allowed`: how many numbers it has bits of */
     uint64_t visits_max;    /* with `allowed`: vertices that may be looked at before the search gives up; 0: all */
     int gave_up;            /* set */
+    uint64_t visited;       /* set: vertices that were compared */
 } ki_hnsw_search;
 kith_status ki_hnsw_find(ki_hnsw *graph, ki_hnsw_searcher *searcher, ki_hnsw_search *search, ki_hit *hits,
                          size_t *count);
