@@ -103,6 +103,11 @@ kith_status ki_hnsw_save(const ki_hnsw *graph, void **model, size_t *model_bytes
 int ki_hnsw_view_model(const void *model, size_t bytes, uint64_t rows, kith_metric metric, size_t dim,
                        ki_hnsw_view *out);
 
+/* Whether a number below the view's rows is a vertex, and what it has edges to in layer 0: ids below rows, room for
+ * 2 m. */
+int ki_hnsw_view_is_vertex(const ki_view *view, uint32_t number);
+size_t ki_hnsw_view_neighbours(const ki_view *view, uint32_t number, uint32_t *ids);
+
 /* As ki_hnsw_find(): labels and positions are the view's. */
 kith_status ki_hnsw_find_view(const ki_view *view, ki_hnsw_searcher *searcher, ki_hnsw_search *search, ki_hit *hits,
                               size_t *count, ki_counts *counts);
