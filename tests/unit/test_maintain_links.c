@@ -63,12 +63,11 @@ static kith_collection *open_it(const char *path) {
 
 static void write_rows(kith_collection *collection, uint64_t first, uint64_t count) {
     uint64_t ids[BATCH];
-    for (uint64_t at = first, end = first + count; at < end; at += BATCH) {
-        const uint64_t now = end - at < BATCH ? end - at : BATCH;
-        for (uint64_t i = 0; i < now; i++) ids[i] = at + i;
+    for (uint64_t at = first; at < first + count; at += BATCH) {
+        for (uint64_t i = 0; i < BATCH; i++) ids[i] = at + i;
         const kith_item_vectors vectors = {.data = rows[at], .dtype = KITH_I8, .dim = WIDE};
         kith_items items = KITH_ITEMS_INIT;
-        items.ids = (kith_ids){.count = now, .ids = ids};
+        items.ids = (kith_ids){.count = BATCH, .ids = ids};
         items.vectors = &vectors, items.vector_count = 1;
         must(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
     }
