@@ -41,6 +41,7 @@ static int32_t sum_of(const uint8_t *codes, const uint8_t *table, size_t steps, 
 static uint64_t estimate_scalar(const ki_edges *e, float *out) {
     uint64_t mask = 0;
     const size_t block_bytes = e->steps * 32, plane_bytes = block_bytes * e->blocks;
+    for (size_t at = 0; at < e->planes * plane_bytes; at += 64) __builtin_prefetch(e->fetch + at, 0, 2);
     for (unsigned n = 0; n < 16 * e->blocks; n++) {
         int32_t sum = 0;
         for (unsigned b = 0; b < e->planes; b++)

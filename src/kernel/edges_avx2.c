@@ -32,14 +32,17 @@ INLINE void add_bytes(struct sums *sums, __m256i bytes) {
     sums->odd = _mm256_add_epi16(sums->odd, _mm256_srli_epi16(bytes, 8));
 }
 
-/* `count` blocks from `codes` on, block_bytes apart: 16 sums each as words, even neighbours, then odd ones. */
+/* `count` blocks from `codes` on, block_bytes apart: 16 sums each as words, even neighbours, then odd ones. As many bytes
+ * from `fetch` on are asked for. */
 INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *table, size_t steps, unsigned count,
-                       struct sums *sums) {
+                       const uint8_t *fetch, struct sums *sums) {
     const __m256i nibble = _mm256_set1_epi8(15);
 #pragma GCC unroll 4
     for (unsigned i = 0; i < count; i++) sums[i].words = sums[i].odd = _mm256_setzero_si256();
     for (size_t s = 0; s < steps; s++, codes += 32, table += KI_EDGES_STEP_BYTES) {
         const __m256i low = load(table), high = load(table + 32);
+        _mm_prefetch((const char *)fetch, _MM_HINT_T1);
+        fetch += 32 * count;
 #pragma GCC unroll 4
         for (unsigned i = 0; i < count; i++) {
             const __m256i c = load(codes + i * block_bytes);
@@ -75,13 +78,13 @@ INLINE unsigned finish(const ki_edges *e, unsigned n, __m256i total, float *out)
 
 INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned first, unsigned count, unsigned planes, float *out) {
     const size_t block_bytes = e->steps * 32, plane_bytes = block_bytes * e->blocks;
-    const uint8_t *codes = e->codes + first * block_bytes;
+    const uint8_t *codes = e->codes + first * block_bytes, *fetch = e->fetch + first * block_bytes;
     __m256i totals[2][2];
     uint64_t mask = 0;
     for (unsigned i = 0; i < count; i++) totals[i][0] = totals[i][1] = _mm256_setzero_si256();
-    for (unsigned b = 0; b < planes; b++, codes += plane_bytes) {
+    for (unsigned b = 0; b < planes; b++, codes += plane_bytes, fetch += plane_bytes) {
         struct sums sums[2];
-        sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
+        sum_blocks(codes, block_bytes, e->table, e->steps, count, fetch, sums);
 #pragma GCC unroll 2
         for (unsigned i = 0; i < count; i++) add_totals(&sums[i], e->steps, b, totals[i]);
     }

@@ -48,16 +48,18 @@ INLINE void look_up(struct sums *sums, __m512i codes, __m512i low, __m512i high)
 
 /* `count` blocks from `codes` on, block_bytes apart. */
 INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *table, size_t steps, unsigned count,
-                       struct sums *sums) {
+                       const uint8_t *fetch, struct sums *sums) {
     size_t s = 0;
 #pragma GCC unroll 4
     for (unsigned i = 0; i < count; i++) sums[i].words = sums[i].odd = _mm512_setzero_si512();
-    for (; s + 2 <= steps; s += 2, codes += 64, table += 2 * KI_EDGES_STEP_BYTES) {
+    for (; s + 2 <= steps; s += 2, codes += 64, fetch += 64, table += 2 * KI_EDGES_STEP_BYTES) {
         const __m512i low = load_both(table, table + KI_EDGES_STEP_BYTES);
         const __m512i high = load_both(table + HALF_STEP, table + KI_EDGES_STEP_BYTES + HALF_STEP);
 #pragma GCC unroll 4
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count; i++) {
+            _mm_prefetch((const char *)fetch + i * block_bytes, _MM_HINT_T1);
             look_up(&sums[i], _mm512_loadu_si512((const void *)(codes + i * block_bytes)), low, high);
+        }
     }
     if (s == steps) return;
     const __m512i low = load_one(table), high = load_one(table + HALF_STEP);
@@ -98,7 +100,7 @@ INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned count, float *out) {
     for (unsigned i = 0; i < count; i++) totals[i] = _mm512_setzero_si512();
     for (unsigned b = 0; b < e->planes; b++, codes += count * block_bytes) {
         struct sums sums[BLOCKS_MAX];
-        sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
+        sum_blocks(codes, block_bytes, e->table, e->steps, count, e->fetch + (codes - e->codes), sums);
 #pragma GCC unroll 4
         for (unsigned i = 0; i < count; i++) totals[i] = _mm512_add_epi32(totals[i], total_of(&sums[i], e->steps, b));
     }

@@ -31,16 +31,18 @@ INLINE void add_half(struct sums *sums, const uint8_t *codes, uint8x16_t low, ui
 
 /* `count` blocks from `codes` on, block_bytes apart. */
 INLINE void sum_blocks(const uint8_t *codes, size_t block_bytes, const uint8_t *table, size_t steps, unsigned count,
-                       struct sums *sums) {
+                       const uint8_t *fetch, struct sums *sums) {
 #pragma GCC unroll 2
     for (unsigned i = 0; i < count; i++) sums[i].low = sums[i].high = vdupq_n_u16(0);
-    for (size_t s = 0; s < steps; s++, codes += 32, table += KI_EDGES_STEP_BYTES)
+    for (size_t s = 0; s < steps; s++, codes += 32, fetch += 32 * count, table += KI_EDGES_STEP_BYTES) {
+        __builtin_prefetch(fetch, 0, 2);
 #pragma GCC unroll 2
         for (unsigned half = 0; half < 2; half++) {
             const uint8x16_t low = vld1q_u8(table + 16 * half), high = vld1q_u8(table + 32 + 16 * half);
 #pragma GCC unroll 2
             for (unsigned i = 0; i < count; i++) add_half(&sums[i], codes + i * block_bytes + 16 * half, low, high);
         }
+    }
 }
 
 /* Add 2^plane times the sums of a block, less the 60s (E1), to its 16 totals. */
@@ -67,14 +69,14 @@ INLINE unsigned finish(const ki_edges *e, unsigned n, int32x4_t total, float *ou
 
 INLINE uint64_t estimate_blocks(const ki_edges *e, unsigned first, unsigned count, float *out) {
     const size_t block_bytes = e->steps * 32, plane_bytes = block_bytes * e->blocks;
-    const uint8_t *codes = e->codes + first * block_bytes;
+    const uint8_t *codes = e->codes + first * block_bytes, *fetch = e->fetch + first * block_bytes;
     int32x4_t totals[2][PARTS];
     uint64_t mask = 0;
     for (unsigned i = 0; i < count; i++)
         for (unsigned p = 0; p < PARTS; p++) totals[i][p] = vdupq_n_s32(0);
-    for (unsigned b = 0; b < e->planes; b++, codes += plane_bytes) {
+    for (unsigned b = 0; b < e->planes; b++, codes += plane_bytes, fetch += plane_bytes) {
         struct sums sums[2];
-        sum_blocks(codes, block_bytes, e->table, e->steps, count, sums);
+        sum_blocks(codes, block_bytes, e->table, e->steps, count, fetch, sums);
 #pragma GCC unroll 2
         for (unsigned i = 0; i < count; i++) add_totals(&sums[i], e->steps, b, totals[i]);
     }

@@ -170,6 +170,7 @@ static void estimate_one(ki_rng *rng, enum kind kind, size_t steps, unsigned blo
         mul[n] = kind == HOSTILE && one_in(rng, 3) ? hostile(rng) : draw(rng, 0.1f);
     }
     const ki_edges edges = {.codes = codes,
+                            .fetch = codes,
                             .table = table,
                             .add = add,
                             .mul = mul,
