@@ -134,7 +134,7 @@ static int build(const struct arguments *arguments, const char *input, const cha
     kith_reader_options reading = source_options(arguments);
     kith_index_info info = KITH_INDEX_INFO_INIT;
     kith_reader *reader = NULL;
-    kith_index *index = NULL;
+    kith_index *index = NULL, *links = NULL;
     struct progress progress;
     const bool quiet = option_given(arguments, OPTION_QUIET);
     progress_start(&progress, quiet);
@@ -144,9 +144,12 @@ static int build(const struct arguments *arguments, const char *input, const cha
     int failed = source_open_with(arguments, input, &reading, &reader, &about);
     if (failed) return failed;
     set_index(arguments, about.dtype, &options);
-    const kith_status status = kith_build(reader, output, &options, &report, &error);
+    if (option_given(arguments, OPTION_LINKS))
+        failed = index_open(option_text(arguments, OPTION_LINKS, ""), &links, &info);
+    options.links = links;
+    const kith_status status = failed ? KITH_OK : kith_build(reader, output, &options, &report, &error);
     progress_end(&progress);
-    failed = status == KITH_OK ? index_open(output, &index, &info) : fail_status(status, &error);
+    if (!failed) failed = status == KITH_OK ? index_open(output, &index, &info) : fail_status(status, &error);
     if (!failed && option_given(arguments, OPTION_JSON)) {
         summary_json(input, output, &about, &report, &info);
     } else if (!failed && !quiet) {
@@ -154,6 +157,7 @@ static int build(const struct arguments *arguments, const char *input, const cha
     }
     kith_reader_close(reader); /* `about` borrows from it */
     kith_index_close(index);
+    kith_index_close(links);
     return failed;
 }
 
@@ -167,6 +171,7 @@ static int check_index(const struct arguments *arguments) {
         {OPTION_GRAPH_DEGREE, KITH_INDEX_GRAPH, "graph-degree", "graph"},
         {OPTION_GRAPH_BITS, KITH_INDEX_GRAPH, "graph-bits", "graph"},
         {OPTION_LEAN, KITH_INDEX_GRAPH, "lean", "graph"},
+        {OPTION_LINKS, KITH_INDEX_GRAPH, "links", "graph"},
         {OPTION_HNSW_M, KITH_INDEX_HNSW, "hnsw-m", "hnsw"},
         {OPTION_HNSW_EF, KITH_INDEX_HNSW, "hnsw-ef", "hnsw"},
         {OPTION_LSH_TABLES, KITH_INDEX_LSH, "lsh-tables", "lsh"},

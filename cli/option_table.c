@@ -119,6 +119,8 @@ const struct option option_table[] = {
      "Edges that an insertion into hnsw makes in each layer, 2 to 128 (default: 16)"},
     {OPTION_HNSW_EF, OPTION_KIND_NUMBER, false, 0, "hnsw-ef", "COUNT", NULL, 2, 10000, ON(BUILD),
      "Vectors among which an insertion into hnsw chooses its edges, hnsw-m to 10000 (default: 200)"},
+    {OPTION_LINKS, OPTION_KIND_FILE, false, 0, "links", "INDEX", NULL, 0, 0, ON(BUILD),
+     "An index of the same vectors of type hnsw, whose links a graph is made of, in place of a search for neighbours"},
     {OPTION_LSH_TABLES, OPTION_KIND_NUMBER, false, 0, "lsh-tables", "COUNT", NULL, 1, 1024, ON(BUILD),
      "Hash tables of lsh, 1 to 1024 (default: by the number of rows)"},
     {OPTION_LSH_FUNCTIONS, OPTION_KIND_NUMBER, false, 0, "lsh-functions", "COUNT", NULL, 1, 64, ON(BUILD),

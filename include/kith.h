@@ -467,6 +467,10 @@ typedef struct kith_build_options {
     unsigned hnsw_ef;       /* ef_construction, hnsw_m..10,000; 0: 200 */
     unsigned lsh_tables;    /* 1..1,024; 0: by rows */
     unsigned lsh_functions; /* of a table's key, 1..64; 0: by rows */
+    /* NULL, or an open index with an HNSW over these very vectors, as they are stored, under the same metric: its links
+     * become the candidates of a graph's edges, and none are searched for. Borrowed. KITH_E_ARG where it has none, or
+     * other vectors; ignored where no graph is made. */
+    const struct kith_index *links;
 } kith_build_options;
 #define KITH_BUILD_OPTIONS_INIT                                                                                        \
     { .struct_size = sizeof(kith_build_options) }

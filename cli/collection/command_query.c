@@ -130,6 +130,7 @@ static void explain_json(const kith_ask_report *report, const kith_explain *expl
     emit_text(&json, "filter", report->filter_how);
     emit_text(&json, "plan", explain->plan_name ? explain->plan_name : "");
     emit_uint(&json, "scanned_rows", explain->scanned_rows);
+    emit_uint(&json, "visited", explain->visited);
     emit_uint(&json, "reranked", explain->reranked);
     emit_uint(&json, "filter_ns", report->filter_ns);
     emit_uint(&json, "segments_ns", report->segments_ns);

@@ -182,6 +182,21 @@ kith_status ki_build_check_hnsw(ki_build *b);
 /* Make the HNSW that was asked for, if one was; when all else but calibration is in the segment. */
 kith_status ki_build_hnsw(ki_build *b, const ki_segment_head *head);
 
+/* ---- frozen.c ---------------------------------------------------------------------------------------------------- */
+
+/* Links of an HNSW as candidates of a graph's edges. */
+typedef struct ki_build_frozen {
+    const ki_view *view;   /* of the index that has them; NULL: nobody gave one */
+    uint32_t *number_of;   /* by position: the vertex there */
+    uint32_t *position_of; /* by vertex: UINT32_MAX, or a position with its vector */
+} ki_build_frozen;
+/* Find the vectors of the segment, which are written, among those of options.links, if that is given. Freed either
+ * way. */
+kith_status ki_build_frozen_start(ki_build *b, ki_build_frozen *frozen);
+void ki_build_frozen_free(ki_build_frozen *frozen);
+/* As ki_graph_input.near. */
+void ki_build_frozen_near(const ki_build_frozen *frozen, uint64_t first, size_t count, size_t each, uint32_t *found);
+
 /* ---- second_lists.c ---------------------------------------------------------------------------------------------- */
 
 /* Code the rows of second lists; after ki_build_code_lists(). */

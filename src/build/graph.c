@@ -101,6 +101,7 @@ struct graph_files {
     uint64_t *label; /* positions: in a preview vectors have no ids yet */
     uint64_t *ids;
     float *distances;
+    ki_build_frozen frozen; /* or links that were given */
 };
 
 static kith_status read_rows(void *context, uint64_t first, size_t count, float *to, kith_error *error) {
@@ -127,6 +128,7 @@ static kith_status write_rows(void *context, uint64_t first, size_t count, const
 enum { ASK = 4096, LISTS = 40 };
 
 static void close_preview(struct graph_files *files) {
+    ki_build_frozen_free(&files->frozen);
     kith_scratch_destroy(files->scratch);
     kith_index_close(files->index);
     free(files->label);
@@ -134,10 +136,15 @@ static void close_preview(struct graph_files *files) {
     free(files->distances);
 }
 
-/* The lists that a vector lies near to hold most of its neighbours: asked for as searches ask. */
+/* The lists that a vector lies near to hold most of its neighbours: asked for as searches ask. Or the links of an HNSW
+ * that was given. */
 static kith_status search_near(void *context, uint64_t first, size_t count, size_t each, uint32_t *found,
                                kith_error *error) {
     struct graph_files *files = context;
+    if (files->frozen.view) {
+        ki_build_frozen_near(&files->frozen, first, count, each, found);
+        return KITH_OK;
+    }
     const ki_view *view = &files->index->view;
     const size_t k = each + 1;
     kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
@@ -217,7 +224,8 @@ static void forget_rows(ki_build *b) {
 static kith_status put_graph(ki_build *b, const ki_graph_input *input, struct graph_files *files) {
     ki_graph_build *graph = NULL;
     size_t bytes = 0, row_bytes = 0;
-    kith_status status = lists_tell(b) ? open_preview(files) : KITH_OK;
+    kith_status status = ki_build_frozen_start(b, &files->frozen);
+    if (status == KITH_OK && !files->frozen.view && lists_tell(b)) status = open_preview(files);
     if (status == KITH_OK) status = ki_graph_build_start(input, &graph, b->error);
     close_preview(files);
     if (status != KITH_OK) return status;
@@ -237,7 +245,7 @@ kith_status ki_build_make_graph(ki_build *b) {
     forget_rows(b);
     input.read = read_rows;
     input.write = write_rows;
-    input.near = lists_tell(b) ? search_near : NULL;
+    input.near = b->options.links || lists_tell(b) ? search_near : NULL;
     input.context = &files;
     if (b->lists.count) {
         first_row = ki_alloc_array_zeroed((uint64_t)b->lists.count + 1, sizeof(*first_row));

@@ -27,6 +27,7 @@ void ki_search_work_destroy(void *memory) {
     for (size_t i = 0; i < work->workers; i++) {
         ki_desk_destroy(work->worker[i].desk);
         free(work->worker[i].area.data);
+        ki_hnsw_searcher_destroy(work->worker[i].walker);
     }
     free(work->worker);
     ki_match_destroy(work->match);
@@ -149,7 +150,7 @@ static uint64_t looked_at(const kith_explain *e) {
 static void tell_segment(kith_explain *sum, const kith_explain *e) {
     const kith_explain before = *sum;
     if (!sum->plan_name || looked_at(e) > looked_at(sum)) *sum = *e;
-    sum->exact = e->exact && (before.exact || !before.plan_name);
+    sum->exact = e->exact && (before.exact || (!before.plan_name && !before.visited)); /* heads were walked to */
     sum->threads = e->threads > before.threads ? e->threads : before.threads;
     sum->rows = before.rows + e->rows;
     sum->allowed = before.allowed + e->allowed;
@@ -230,8 +231,11 @@ static void head_piece(void *context, size_t piece, unsigned worker) {
     struct head_run *h = context;
     const struct run *run = h->run;
     const ki_leg_search *leg = run->leg;
+    ki_head_worker *own = &run->work->worker[worker];
+    const double target = leg->terms->plan == KITH_PLAN_AUTO ? leg->terms->target_recall : 0;
     const size_t first = piece * HEAD_QUERIES;
     if (atomic_load(&h->stop)) return;
+    if (target > 0 && target < 1 && !own->walker) own->walker = ki_hnsw_searcher_create();
     const ki_limits limits = {.deadline_ns = leg->terms->deadline_ns,
                               .stop = &h->stop,
                               .cancelled = worker == 0 ? leg->terms->cancelled : NULL,
@@ -244,9 +248,11 @@ static void head_piece(void *context, size_t piece, unsigned worker) {
                                    .query_count = ki_min_size(HEAD_QUERIES, run->count - first),
                                    .k = leg->k,
                                    .limits = limits,
-                                   .desk = run->work->worker[worker].desk,
-                                   .area = &run->work->worker[worker].area,
-                                   .counts = &run->work->worker[worker].counts};
+                                   .desk = own->desk,
+                                   .area = &own->area,
+                                   .counts = &own->counts,
+                                   .target_recall = target,
+                                   .walker = own->walker};
     const kith_status status = ki_head_run(&search, h->hits + first * leg->k, h->hit_count + first, NULL);
     int none = 0;
     if (status != KITH_OK) (void)atomic_compare_exchange_strong(&h->stop, &none, (int)status);
@@ -269,6 +275,8 @@ static void tell_heads(const struct run *run, const ki_leg_search *leg, size_t h
         explain->level1_survivors += counts->level1_survivors;
         explain->candidates += counts->candidates;
         explain->reranked += counts->reranked;
+        explain->visited += counts->visited;
+        if (counts->visited) explain->exact = 0;
         for (int i = 0; i < KITH_STAGES; i++) explain->stage_ns[i] += counts->stage_ns[i];
     }
     if (heads > report->heads) report->heads = heads;

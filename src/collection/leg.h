@@ -21,6 +21,7 @@ enum { KI_POOL_QUERIES = 16 }; /* so many queries in one call are worth a pool *
 typedef struct ki_head_worker {
     ki_desk *desk;
     ki_area area;
+    ki_hnsw_searcher *walker; /* made at need; NULL: heads are scanned */
     ki_counts counts;
 } ki_head_worker;
 

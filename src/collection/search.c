@@ -412,10 +412,10 @@ static void tell(struct search *s, uint64_t start) {
     if (!s->report) return;
     kith_explain *search = &s->explain;
     if (!search->plan_name) { /* no segment was looked at */
-        search->plan = KITH_PLAN_PLAIN;
-        search->plan_name = kith_plan_name(KITH_PLAN_PLAIN);
+        search->plan = search->visited ? KITH_PLAN_HNSW : KITH_PLAN_PLAIN;
+        search->plan_name = kith_plan_name(search->plan);
         search->tier = "";
-        search->exact = 1;
+        search->exact = !search->visited;
         search->threads = ki_pool_threads(s->terms.pool);
     }
     search->queries = s->queries;

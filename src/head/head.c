@@ -82,6 +82,7 @@ uint64_t ki_head_memory_bytes(const ki_head *head) {
     uint64_t bytes = rows * sizeof(*head->entries) + ki_head_keys_bytes(&head->keys, rows);
     for (size_t s = 0; s < head->specs; s++)
         if (head->blocks[s].memory) bytes += ki_head_block_bytes(&head->blocks[s], rows);
+    bytes += ki_head_links_bytes(head);
     return bytes + atomic_load_explicit(&head->arena_bytes, memory_order_relaxed);
 }
 

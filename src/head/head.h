@@ -10,8 +10,11 @@
  * H1. One writer appends; any number of readers search what was published to them as a count. What lies below a
  *     published count never changes, so readers take no lock. Memory never moves while the head lives.
  * H2. Appended rows are nothing to readers before a count beyond them is published; ki_head_cut forgets them again.
- * H3. Answers equal those of a plain scan over the live rows to the bit, ties by key.
- * H4. Who holds a reference (ki_head_hold) may read; the last to let go frees it. */
+ * H3. Answers equal those of a plain scan over the live rows to the bit, ties by key; with a target recall below 1 some
+ *     of the nearest may be missing, never their number: min(k, matches), with the distances of that scan.
+ * H4. Who holds a reference (ki_head_hold) may read; the last to let go frees it.
+ * H5. One thread at a time links (ki_head_link), beside the writer and the readers. Whatever it did not come to is
+ *     scanned: nothing depends on it but time. */
 #ifndef KI_HEAD_HEAD_H
 #define KI_HEAD_HEAD_H
 
@@ -19,6 +22,7 @@
 #include "filter/schema.h"
 #include "flat/flat.h"
 #include "head/bits.h"
+#include "hnsw/hnsw.h"
 
 typedef struct ki_head ki_head;
 
@@ -50,6 +54,7 @@ void ki_head_cut(ki_head *head, size_t count);
 size_t ki_head_count(const ki_head *head); /* appended, published or not: for the writer */
 size_t ki_head_capacity(const ki_head *head);
 uint64_t ki_head_memory_bytes(const ki_head *head);
+uint64_t ki_head_links_bytes(const ki_head *head); /* that links take of these */
 const ki_schema *ki_head_schema(const ki_head *head);
 /* Whether rows may have vectors like these at number `spec`; of others no row has one. */
 int ki_head_takes(const ki_head *head, size_t spec, const kith_vector_spec *like);
@@ -76,8 +81,9 @@ int ki_head_values(const ki_head *head, uint32_t serial, ki_values *values);
 
 /* Find the k nearest live rows (`live`: bits by serial, NULL: all of the first `count`) that have vector `spec`, for
  * each query. queries: count x dim floats, checked; for bits count x row bytes. Hits carry keys as labels and serials
- * as positions; query q's begin at hits + q * k, hit_count[q] of them, ascending. k is at least 1. On failure hits and
- * counts are unspecified; a stop status comes without a text. */
+ * as positions; query q's begin at hits + q * k, hit_count[q] of them, ascending. k is at least 1. Vectors that are
+ * linked may be walked to where a target recall allows it: counts->visited tells. On failure hits and counts are
+ * unspecified; a stop status comes without a text. */
 typedef struct ki_head_search {
     const ki_head *head;
     size_t spec, count;
@@ -88,7 +94,20 @@ typedef struct ki_head_search {
     ki_desk *desk;
     ki_area *area; /* kept from search to search, as the desk */
     ki_counts *counts;
+    double target_recall;     /* 0, or 1: exact */
+    ki_hnsw_searcher *walker; /* kept likewise; NULL: all is scanned */
 } ki_head_search;
 kith_status ki_head_run(const ki_head_search *search, ki_hit *hits, size_t *hit_count, kith_error *error);
+
+/* ---- Links (head_graph.c) ---------------------------------------------------------------------------------------- */
+
+/* Whether the vectors of a name among the first `count` rows should be linked: they are too few, or nearly all are;
+ * once enough searches have scanned what they might have walked; now. Any thread. */
+typedef enum ki_head_want { KI_HEAD_LINK_NOT, KI_HEAD_LINK_LATER, KI_HEAD_LINK_NOW } ki_head_want;
+ki_head_want ki_head_wants_links(const ki_head *head, size_t spec, size_t count);
+/* Link the vectors of the first `count` rows, published, that live; let go of those that died; measure what walks find.
+ * *stop non-zero ends it early, as KITH_E_CANCELLED; that and KITH_E_NOMEM leave what was there and may be continued. */
+kith_status ki_head_link(ki_head *head, size_t spec, size_t count, const ki_bits *live, const atomic_int *stop,
+                         kith_error *error);
 
 #endif

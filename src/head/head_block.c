@@ -77,6 +77,7 @@ kith_status ki_head_block_create(const kith_vector_spec *spec, size_t capacity, 
 }
 
 void ki_head_block_destroy(ki_head_block *block) {
+    ki_head_graph_destroy(atomic_load(&block->graph));
     ki_run_free(&block->run);
     ki_recipe_free(&block->recipe);
     free(block->memory);

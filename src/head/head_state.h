@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A head from the inside: what head.c (rows), head_keys.c, head_block.c (vectors and their codes) and head_search.c
- * share.
+ * A head from the inside: what head.c (rows), head_keys.c, head_block.c (vectors and their codes), head_search.c,
+ * head_graph.c and head_measure.c (links between vectors) and head_walk.c share.
  *
  * Memory is reserved for the whole capacity when a head is made, and the system gives pages as they are first written:
  * so nothing ever moves, and a search sees one run of blocks. */
@@ -10,6 +10,22 @@
 
 #include "flat/build.h"
 #include "head/head.h"
+
+/* What walks find and cost is known for these depths, and so many candidates a result (head_measure.c). */
+enum { KI_HEAD_DEPTHS = 2, KI_HEAD_RATIOS = 12 };
+
+/* An HNSW over the vectors of one name. Its numbers are places. */
+typedef struct ki_head_graph {
+    ki_hnsw *hnsw;
+    ki_hnsw_searcher *searcher; /* who links has these five */
+    ki_desk *desk;
+    uint64_t *in;          /* by place: is in the graph */
+    size_t tried;          /* of the places below all that lived then are in */
+    size_t measured;       /* `tried` when walks were measured last */
+    _Atomic size_t linked; /* for searches: whole blocks below `tried`; 0 until walks are measured */
+    _Atomic uint32_t found[KI_HEAD_DEPTHS][KI_HEAD_RATIOS]; /* of a million true neighbours; 0: not measured */
+    _Atomic uint32_t visits[KI_HEAD_DEPTHS][KI_HEAD_RATIOS];
+} ki_head_graph;
 
 /* The vectors of one name. Row r of the head has its vector at place[r], or, with KI_HEAD_ABSENT set there, has none
  * and place[r] says how many vectors the rows before it have. */
@@ -33,6 +49,8 @@ typedef struct ki_head_block {
     int uncodable;        /* a row did not fit: what comes stays plain */
     _Atomic size_t coded; /* blocks 0..coded are coded: stored with release, so that who loads it with acquire may read
                            * them. Blocks that a reader's count takes in are never coded anew (head.h H1) */
+    _Atomic(ki_head_graph *) graph; /* NULL: nobody linked; stays from then on */
+    _Atomic uint64_t asked;         /* queries that scanned what they might have walked, since it was linked last */
 } ki_head_block;
 
 #define KI_HEAD_ABSENT (UINT32_C(1) << 31)
@@ -111,5 +129,53 @@ void ki_head_block_cut(ki_head_block *block, size_t count);
 /* How many vectors the first `count` rows have. */
 size_t ki_head_block_places(const ki_head_block *block, size_t count);
 uint64_t ki_head_block_bytes(const ki_head_block *block, size_t rows);
+
+/* ---- head_search.c ----------------------------------------------------------------------------------------------- */
+
+/* Search the blocks first..end of the first `rows` places exactly: the best of the places in `allowed` (NULL: all) are
+ * merged into what each of at most ki_flat_group() queries has. Hits have places as positions. */
+typedef struct ki_head_scan {
+    const ki_head_block *block;
+    ki_view view;            /* of the first `rows` places */
+    size_t coded;            /* blocks before are scanned by their codes; the rest is scored */
+    const uint64_t *allowed; /* by place */
+    size_t k;
+    ki_limits limits;
+    ki_desk *desk;
+    ki_counts *counts;
+} ki_head_scan;
+void ki_head_scan_view(const ki_head_block *block, size_t rows, ki_head_scan *scan); /* fills the first three */
+kith_status ki_head_scan_run(const ki_head_scan *scan, size_t first, size_t end, const void *queries, size_t count,
+                             ki_hit *hits, size_t *hit_count);
+
+/* ---- head_graph.c, head_measure.c -------------------------------------------------------------------------------- */
+
+void ki_head_graph_destroy(ki_head_graph *graph); /* NULL is fine */
+/* What a row costs a scan, in units of a twentieth of a nanosecond, about. */
+uint64_t ki_head_row_cost(const ki_head_block *block);
+/* Rows of that cost are worth links, and so many vectors at the end of them. */
+int ki_head_worth_links(const ki_head_block *block, size_t rows, size_t linked);
+/* Measure walks with the vectors of so many places, none of which is linked yet, of the first `rows`. */
+kith_status ki_head_measure(const ki_head_block *block, ki_head_graph *graph, size_t rows, const uint32_t *places,
+                            size_t count, const atomic_int *stop);
+/* Candidates that find a share `target` of the k nearest, and how many vertices such walks look at; 0: none that was
+ * measured does. */
+size_t ki_head_effort(const ki_head_graph *graph, size_t k, double target, double *visits);
+
+/* ---- head_walk.c ------------------------------------------------------------------------------------------------- */
+
+/* How a search walks. */
+typedef struct ki_head_walk {
+    ki_head_graph *graph;
+    size_t linked; /* places before are walked to; 0: no walk pays, all is scanned */
+    size_t ef, matches;
+    uint64_t visits_max;
+    const uint64_t *allowed; /* by place */
+} ki_head_walk;
+/* Decide, and note that links would have been used. allowed: bits by place, or NULL. */
+void ki_head_walk_plan(const ki_head_search *search, const uint64_t *allowed, size_t rows, ki_head_walk *walk);
+/* The k nearest of what is linked; 0: fewer than there are were found, or there was no memory. */
+int ki_head_walk_run(const ki_head_search *search, const ki_head_walk *walk, const void *query, ki_hit *hits,
+                     size_t *count);
 
 #endif

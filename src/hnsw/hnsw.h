@@ -79,6 +79,7 @@ typedef struct ki_hnsw_search {
     uint64_t allowed_count; /* with `allowed`: how many numbers it has bits of */
     uint64_t visits_max;    /* with `allowed`: vertices that may be looked at before the search gives up; 0: all */
     int gave_up;            /* set */
+    uint64_t visited;       /* set: vertices that were compared */
 } ki_hnsw_search;
 kith_status ki_hnsw_find(ki_hnsw *graph, ki_hnsw_searcher *searcher, ki_hnsw_search *search, ki_hit *hits,
                          size_t *count);
@@ -101,6 +102,11 @@ kith_status ki_hnsw_save(const ki_hnsw *graph, void **model, size_t *model_bytes
 /* Read a model; 0: the bytes are none for such vectors. out->rows stays to be set: rows x ki_hnsw_row_bytes(). */
 int ki_hnsw_view_model(const void *model, size_t bytes, uint64_t rows, kith_metric metric, size_t dim,
                        ki_hnsw_view *out);
+
+/* Whether a number below the view's rows is a vertex, and what it has edges to in layer 0: ids below rows, room for
+ * 2 m. */
+int ki_hnsw_view_is_vertex(const ki_view *view, uint32_t number);
+size_t ki_hnsw_view_neighbours(const ki_view *view, uint32_t number, uint32_t *ids);
 
 /* As ki_hnsw_find(): labels and positions are the view's. */
 kith_status ki_hnsw_find_view(const ki_view *view, ki_hnsw_searcher *searcher, ki_hnsw_search *search, ki_hit *hits,

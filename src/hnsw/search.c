@@ -102,8 +102,10 @@ static kith_status find(ki_hnsw *h, ki_hnsw_searcher *s, ki_hnsw_search *search,
 
 kith_status ki_hnsw_find(ki_hnsw *h, ki_hnsw_searcher *s, ki_hnsw_search *search, ki_hit *hits, size_t *count) {
     const unsigned phase = ki_hnsw_enter(h);
+    const uint64_t before = s->visited;
     const kith_status status = find(h, s, search, hits, count);
     ki_hnsw_leave(h, phase);
+    search->visited = s->visited - before;
     return status;
 }
 
@@ -147,9 +149,10 @@ kith_status ki_hnsw_find_view(const ki_view *view, ki_hnsw_searcher *s, ki_hnsw_
     if (!all) return KITH_E_NOMEM;
     score_view(view, &net, search, s->ids, found, all);
     *count = keep(s, &net, search, view->labels, all, found, hits);
-    counts->visited += s->visited - visited;
-    counts->scanned_rows += s->visited - visited;
-    counts->scanned_bytes += (s->visited - visited) * net.ids_at;
+    search->visited = s->visited - visited;
+    counts->visited += search->visited;
+    counts->scanned_rows += search->visited;
+    counts->scanned_bytes += search->visited * net.ids_at;
     counts->reranked += found;
     return KITH_OK;
 }

@@ -38,6 +38,20 @@ size_t ki_hnsw_neighbours(const ki_hnsw_net *net, uint32_t number, uint32_t laye
     return kept;
 }
 
+int ki_hnsw_view_is_vertex(const ki_view *view, uint32_t number) {
+    _Atomic(uint8_t *) memory[2];
+    ki_hnsw_net net;
+    ki_hnsw_net_of_view(view, memory, &net);
+    return ki_hnsw_load(ki_hnsw_row(&net, number) + KI_HNSW_STATE_AT) == KI_HNSW_VERTEX;
+}
+
+size_t ki_hnsw_view_neighbours(const ki_view *view, uint32_t number, uint32_t *ids) {
+    _Atomic(uint8_t *) memory[2];
+    ki_hnsw_net net;
+    ki_hnsw_net_of_view(view, memory, &net);
+    return ki_hnsw_neighbours(&net, number, 0, (uint32_t)view->rows, ids);
+}
+
 void ki_hnsw_begin_walk(ki_hnsw_searcher *s) {
     if (++s->epoch) return;
     memset(s->seen, 0, s->seen_count);

@@ -60,6 +60,7 @@ void ki_maintain_stop(kith_collection *collection) {
     pthread_cond_broadcast(&maintainer->changed);
     pthread_mutex_unlock(&maintainer->mutex);
     if (maintainer->has_thread) pthread_join(maintainer->thread, NULL);
+    ki_link_stop(maintainer);
     collection->maintainer = NULL;
     destroy(maintainer);
 }

@@ -46,6 +46,16 @@ typedef struct ki_at_work {
     ki_watch *watched; /* of who works */
 } ki_at_work;
 
+/* Rows of the head that grows, being linked (link.c). */
+typedef struct ki_linker {
+    pthread_t thread;
+    int has_thread;
+    atomic_int stop, done;
+    ki_head *head; /* held by the thread; known to others by its address alone */
+    size_t spec, count;
+    ki_bits *live; /* held by the thread */
+} ki_linker;
+
 struct ki_maintainer {
     kith_collection *collection;
     pthread_t thread;
@@ -64,6 +74,8 @@ struct ki_maintainer {
     atomic_int dozing; /* the thread sleeps until it is woken: any write wakes it */
     unsigned threads;  /* of builds; constant */
 
+    ki_linker linker; /* the thread's */
+
     uint64_t seen_version, seen_ns;      /* the thread's: when the version last changed, about */
     uint64_t unmerged_ns, unmeasured_ns; /* the thread's: since when segments wait for that, 0: none does */
     uint64_t tidied_stamp, tidy_ns;      /* the thread's: of the catalog when it was tidy; when to look again, 0: now */
@@ -81,6 +93,13 @@ void ki_maintain_release(ki_maintainer *maintainer, ki_claim claim);
 kith_status ki_maintain_seal(ki_maintainer *maintainer, ki_seal_what what, ki_watch *watch, kith_error *error);
 /* What the job is called from now on. */
 void ki_maintain_name(ki_maintainer *maintainer, ki_claim claim, const char *name);
+
+/* ---- link.c ------------------------------------------------------------------------------------------------------ */
+
+/* Begin to link rows of the head of a state that grows, if that is due, or let it end. Whether to look again soon. Only
+ * by the background thread. */
+int ki_link_look(ki_maintainer *maintainer, const ki_snapshot *snapshot);
+void ki_link_stop(ki_maintainer *maintainer); /* and wait until it has */
 
 /* ---- slots.c ----------------------------------------------------------------------------------------------------- */
 

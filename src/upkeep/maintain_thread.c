@@ -14,6 +14,7 @@
  *   tidy     the catalog gives back what it does not need, when nobody writes
  *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
  *            This also where nothing else is to be done in the background
+ *   link     rows of the head that grows, where searches ask for it: begun here, and done beside all else (link.c)
  *
  * While files of segments that are merged, or tables with new fields, are built by a helper, it goes on sealing.
  *
@@ -36,6 +37,7 @@ static const uint64_t IDLE_NS = UINT64_C(1000000000);        /* nobody wrote for
 static const uint64_t UNMERGED_NS = UINT64_C(5000000000);    /* a load may well be over by then. A guess */
 static const uint64_t UNMEASURED_NS = UINT64_C(20000000000); /* a segment that stays so long is worth it. A guess */
 static const uint64_t TIDY_NS = UINT64_C(50000000);          /* steps between two looks around */
+static const uint64_t LINK_NS = UINT64_C(1000000000);        /* until searches may have asked for links. A guess */
 static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits wait for the disk, and others for them */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
@@ -73,7 +75,9 @@ static int must_seal(const kith_collection *collection, struct look *look) {
     const uint64_t deaths = ki_seal_unsaved(look->snapshot);
     if (deaths >= DEATHS_MANY || (look->idle && deaths >= DEATHS_SOME)) return 1;
     if (!last->count) return 0; /* an empty head takes memory too */
-    if (last->count >= capacity || ki_head_memory_bytes(last->head) > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
+    if (last->count >= capacity) return 1;
+    const uint64_t links = ki_head_links_bytes(last->head); /* grow with rows, not with payloads */
+    if (ki_head_memory_bytes(last->head) - links > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
     return look->idle && last->count >= capacity / IDLE_PART;
 }
 
@@ -285,6 +289,11 @@ static void sync_commits(ki_maintainer *maintainer, struct look *look) {
     maintainer->unsynced_ns = 0;
 }
 
+static void link_rows(ki_maintainer *maintainer, struct look *look) {
+    if (!maintainer->collection->options.no_background && ki_link_look(maintainer, look->snapshot))
+        due_in(look, LINK_NS);
+}
+
 static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
@@ -312,6 +321,7 @@ static void seal_meanwhile(void *context) {
     struct look look;
     look_around(maintainer, &look);
     sync_commits(maintainer, &look);
+    link_rows(maintainer, &look);
     const int due = is_due(maintainer, &look, KI_WORK_SEAL);
     ki_snapshot_release(look.snapshot);
     if (due) (void)try_work(maintainer, KI_WORK_SEAL, &look);
@@ -324,6 +334,7 @@ static uint64_t work(ki_maintainer *maintainer) {
     int due = KI_WORKS;
     look_around(maintainer, &look);
     sync_commits(maintainer, &look);
+    link_rows(maintainer, &look);
     for (int w = KI_WORKS; w-- > 0 && !maintainer->collection->options.no_background;)
         if (is_due(maintainer, &look, (ki_work)w)) due = w;
     ki_snapshot_release(look.snapshot); /* or what is replaced could not be let go of */

@@ -832,9 +832,24 @@ def test_types_of_index(listed, tmp_path, options, plan, parameter, told):
     assert plan in good("bench", "items.kith", "queries.npy", "-p", plan, "--seconds", 0.01, "--quiet", cwd=tmp_path).stdout
 
 
+def test_a_graph_of_links(listed, tmp_path):
+    shutil.copy(listed / "queries.npy", tmp_path / "queries.npy")
+    build = ["build", listed / "items.npy", "--no-calibration", "--quiet", "-o"]
+    good(*build, "linked.kith", "--index", "hnsw", cwd=tmp_path)
+    good(*build, "items.kith", "--index", "graph", "--links", "linked.kith", cwd=tmp_path)
+    good("verify", "items.kith", "--quiet", cwd=tmp_path)
+    answers, _ = found(tmp_path, "--explain", "--plan", "graph", "--effort", 400)
+    truth, _ = found(tmp_path, "--explain")
+    assert sum(len(a & t) for a, t in zip(answers, truth)) >= 0.9 * sum(map(len, truth))
+    assert "has no HNSW" in refused(USAGE, "build", listed / "items.npy", "-o", "x.kith", "--index", "graph", "--links", "items.kith",
+                                    cwd=tmp_path)
+    assert not (tmp_path / "x.kith").exists()
+
+
 @pytest.mark.parametrize("options, words", [
     (["--index", "tree"], "--index"),
     (["--index", "hnsw", "--lean"], "--lean is an option of --index graph"),
+    (["--index", "ivf", "--links", "items.kith"], "--links is an option of --index graph"),
     (["--index", "graph", "--hnsw-m", 8], "--hnsw-m is an option of --index hnsw"),
     (["--index", "graph", "--lean", "--graph-bits", 2], "--graph-bits"),
     (["--no-graph", "--index", "graph"], "opposites"),
