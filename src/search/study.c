@@ -27,7 +27,7 @@ enum { SETTINGS_MAX = (1 + RIVALS_MAX * STEPS * (1 + BETWEEN)) * BATCHES, KEPT =
 
 /* What searches pay for a study, and what it may cost at most; what it costs a sample beside answers. Recall that is enough, and recall from which on lists are halved to begin with. The share of thin queries from
  * which on it is worth knowing what finding them exactly costs. Times what it was thought to cost, where it ends. */
-static const double PART = 0.25, DEAREST_NS = 1e9, BEGINNING_NS = 3e5, ENOUGH = 0.996, HIGH = 0.82, THIN = 0.03,
+static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.996, HIGH = 0.82, THIN = 0.03,
                     TOO_LONG = 4;
 
 /* Plans that this knows how to measure. */
@@ -188,6 +188,18 @@ static int is_dear(const struct study *s, const struct point *p) {
     return dear;
 }
 
+/* Whether something that was measured before finds as much and costs half as much, in each batch. */
+static int is_beaten(const struct study *s, const struct point *p) {
+    int beaten[BATCHES] = {0};
+    for (int t = 0; t < 2; t++)
+        for (size_t i = 0; i < s->table[t].count; i++) {
+            const kith_tuned *other = &s->table[t].settings[i];
+            const size_t b = i % BATCHES;
+            beaten[b] |= other->recall >= p->recall && 2 * other->query_ns < p->query_ns[b];
+        }
+    return beaten[0] && beaten[1] && beaten[2];
+}
+
 /* Lists or effort double until recall is enough or exact answers cost less. Settings that find no more than others of
  * less are dropped. */
 static kith_status climb(struct study *s, const ki_choice *rival) {
@@ -206,7 +218,9 @@ static kith_status climb(struct study *s, const ki_choice *rival) {
             keep(s, rival, &p);
             last = p;
         }
-        if (p.recall >= ENOUGH || is_dear(s, &p) || nprobe == most || ki_thread_ns() > s->end_ns) break;
+        if (p.recall >= ENOUGH || is_dear(s, &p) || (step && is_beaten(s, &p)) || nprobe == most ||
+            ki_thread_ns() > s->end_ns)
+            break;
         nprobe = ki_min_size(2 * nprobe, most);
     }
     return KITH_OK;
@@ -337,7 +351,7 @@ static double exact_ns_of(const ki_answer *answer) {
 
 /* What a sample costs in a study, about: some exact answers, which in batches cost less. */
 static double sample_ns(const ki_answer *answer, size_t queries) {
-    return (queries < KI_GATHER_BATCH ? 4 : 12) * exact_ns_of(answer) + BEGINNING_NS;
+    return (queries < KI_GATHER_BATCH ? 1.5 : 6) * exact_ns_of(answer) + BEGINNING_NS;
 }
 
 /* Whether this is a search that a study might serve: there are plans that might cost less than the exact one. */

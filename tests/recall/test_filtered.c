@@ -172,7 +172,9 @@ static unsigned check(struct subject *s, const char *kind, enum how how, double 
             (void)search_all(s, batches[b], filter, targets[t], KITH_PLAN_AUTO, &explain, &planned);
             const double recall = check_recall(s, name, targets[t], hits, &explain);
             /* Met, not overshot, where neither few lists nor queries that are searched exactly give more. */
-            if (how == RANDOM && explain.nprobe >= 20 && t == 0) assert_true(recall <= targets[t] + 0.025);
+            if (how == RANDOM && explain.nprobe >= 20 && recall > targets[t] + 0.03)
+                fail_msg("%s: recall is %.4f, asked for was %.2f, nprobe %zu", name, recall, targets[t],
+                         explain.nprobe);
         }
     kith_filter_destroy(filter);
     return planned;
