@@ -27,7 +27,7 @@ enum { SETTINGS_MAX = (1 + RIVALS_MAX * STEPS * (1 + BETWEEN)) * BATCHES, KEPT =
 
 /* What searches pay for a study, and what it may cost at most; what it costs a sample beside answers. Recall that is enough, and recall from which on lists are halved to begin with. The share of thin queries from
  * which on it is worth knowing what finding them exactly costs. Times what it was thought to cost, where it ends. */
-static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.996, HIGH = 0.82, THIN = 0.03,
+static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.991, HIGH = 0.82, THIN = 0.03,
                     TOO_LONG = 4;
 
 /* Plans that this knows how to measure. */
@@ -60,7 +60,7 @@ struct study {
 static int take_room(ki_filter_notes *notes, size_t dim) {
     const size_t fit = KEPT_BYTES / (dim * sizeof(float));
     if (notes->asked) return 1;
-    notes->asked_room = fit < SAMPLES_LEAST ? SAMPLES_LEAST : ki_min_size(fit, SAMPLES_MOST);
+    notes->asked_room = fit < SAMPLES_MANY ? SAMPLES_MANY : ki_min_size(fit, SAMPLES_MOST);
     notes->asked = ki_alloc_array(notes->asked_room, dim * sizeof(float));
     return notes->asked != NULL;
 }
@@ -188,6 +188,11 @@ static int is_dear(const struct study *s, const struct point *p) {
     return dear;
 }
 
+/* Whether it can be counted on for any target that is usual, or there is nothing left to find. */
+static int is_enough(const struct point *p) {
+    return p->recall - 1.5 * p->error >= ENOUGH || p->recall >= 1;
+}
+
 /* Whether something that was measured before finds as much and costs half as much, in each batch. */
 static int is_beaten(const struct study *s, const struct point *p) {
     int beaten[BATCHES] = {0};
@@ -203,13 +208,14 @@ static int is_beaten(const struct study *s, const struct point *p) {
 /* Lists or effort double until recall is enough or exact answers cost less. Settings that find no more than others of
  * less are dropped. */
 static kith_status climb(struct study *s, const ki_choice *rival) {
-    const size_t most = rival->plan == KITH_PLAN_IVF ? s->question->lists : KI_CALIBRATION_EFFORT_MAX;
+    const int lists = rival->plan == KITH_PLAN_IVF;
+    const size_t most = lists ? s->question->lists : KI_CALIBRATION_EFFORT_MAX;
     struct point last = {0}, p;
-    size_t nprobe = rival->nprobe > 1 ? rival->nprobe / 2 : 1;
+    size_t nprobe = lists && rival->nprobe > 1 ? rival->nprobe / 2 : rival->nprobe;
     for (int step = 0; step < STEPS; step++) {
         const kith_status status = measure(s, rival, nprobe, &p);
         if (status != KITH_OK) return status;
-        if (step == 0 && p.recall > HIGH && nprobe > 1) {
+        if (step == 0 && p.recall > HIGH && lists && nprobe > 1) {
             nprobe = (nprobe + 3) / 4;
             continue;
         }
@@ -218,15 +224,25 @@ static kith_status climb(struct study *s, const ki_choice *rival) {
             keep(s, rival, &p);
             last = p;
         }
-        if (p.recall >= ENOUGH || is_dear(s, &p) || (step && is_beaten(s, &p)) || nprobe == most ||
-            ki_thread_ns() > s->end_ns)
-            break;
+        if (is_enough(&p) || is_dear(s, &p) || is_beaten(s, &p) || nprobe == most || ki_thread_ns() > s->end_ns) break;
         nprobe = ki_min_size(2 * nprobe, most);
     }
     return KITH_OK;
 }
 
 /* ---- The whole --------------------------------------------------------------------------------------------------- */
+
+/* Walks before lists: where they win, lists are soon seen to lose. */
+static int compare_rivals(const void *a, const void *b) {
+    const ki_choice *x = a, *y = b;
+    return x->plan != y->plan ? (x->plan < y->plan) - (x->plan > y->plan) : (x->code > y->code) - (x->code < y->code);
+}
+
+/* Whether queries may seem thin: then lists are measured without searching such exactly, too, which saves most where they
+ * win, and it is seen at once that others lose. */
+static int follows_places(const ki_question *question) {
+    return ki_thin_share(question) > THIN;
+}
 
 /* The choices that compete when a target is asked for, one a plan and code. */
 static size_t find_rivals(const ki_question *question, double target, ki_choice rivals[RIVALS_MAX], size_t count) {
@@ -274,15 +290,15 @@ static kith_status run(struct study *s) {
     size_t count = 0;
     if (!take_memory(s)) return KITH_E_NOMEM;
     for (int i = 0; i < 4; i++) count = find_rivals(s->question, targets[i], rivals, count);
+    qsort(rivals, count, sizeof(*rivals), compare_rivals);
     kith_status status = find_truth(s);
     const struct point exact = {.recall = 1, .query_ns = {s->exact_ns[0], s->exact_ns[1], s->exact_ns[2]}};
-    keep(s, &(ki_choice){.plan = KITH_PLAN_SCAN}, &exact);
-    for (size_t i = 0; i < count && status == KITH_OK; i++) status = climb(s, &rivals[i]);
-    if (s->count < SAMPLES_MANY || !(ki_thin_share(s->question) > THIN)) return status;
-    s->unguarded = 1;
-    keep(s, &(ki_choice){.plan = KITH_PLAN_SCAN}, &exact);
-    for (size_t i = 0; i < count && status == KITH_OK; i++)
+    for (s->unguarded = 0; s->unguarded < 2; s->unguarded++) keep(s, &(ki_choice){.plan = KITH_PLAN_SCAN}, &exact);
+    s->unguarded = follows_places(s->question);
+    for (size_t i = 0; i < count && status == KITH_OK && s->unguarded; i++)
         if (rivals[i].plan == KITH_PLAN_IVF) status = climb(s, &rivals[i]);
+    s->unguarded = 0;
+    for (size_t i = 0; i < count && status == KITH_OK; i++) status = climb(s, &rivals[i]);
     return status;
 }
 
@@ -313,7 +329,7 @@ static int make(const ki_job *job, const kith_search_options *options, const ki_
                 double budget_ns) {
     const uint64_t start = ki_thread_ns();
     struct study s = {.job = job, .question = question, .k = job->k, .count = samples};
-    s.end_ns = start + (uint64_t)(TOO_LONG * budget_ns);
+    s.end_ns = start + (uint64_t)fmin(TOO_LONG * budget_ns, DEAREST_NS);
     s.batch[0] = 1;
     s.batch[1] = 16;
     s.batch[2] = samples;
@@ -372,13 +388,14 @@ int ki_study_make(const ki_job *job, const kith_search_options *options, const k
     const ki_filter_study *before = ki_filter_notes_find(notes, job->k);
     const double budget_ns = budget_of(job, options, answer);
     const double fit = fmin(budget_ns / sample_ns(answer, question->count), SAMPLES_MOST);
-    if (fit < SAMPLES_LEAST / 2) return 0;
+    const size_t least = follows_places(question) ? SAMPLES_MANY : SAMPLES_LEAST;
+    if (fit < (double)least / 2) return 0;
     if (atomic_flag_test_and_set(&notes->busy)) return 0;
     keep_queries(job);
     const size_t samples = ki_min_size((size_t)fit, ki_min_size(notes->asked_count, notes->asked_room));
     int made = 0;
     const uint64_t spent_ns = atomic_load_explicit(&notes->spent_ns, memory_order_relaxed);
-    if (samples >= SAMPLES_LEAST && (!before || spent_ns / REFINE >= before->spent_ns)) {
+    if (samples >= least && (!before || spent_ns / REFINE >= before->spent_ns)) {
         made = make(job, options, question, samples, budget_ns);
     }
     atomic_flag_clear(&notes->busy);
