@@ -11,8 +11,10 @@
 #include <string.h>
 #include <xxhash.h>
 
-/* SAMPLES: queries. STEPS: settings of a plan, whose lists or effort double; between two of them BETWEEN are told from
- * both. So MANY must be found well before queries that seem thin are left to lists. BATCHES: sizes that are timed, the last of them all samples. KEPT: queries of one call; their BYTES in all. */
+/* SAMPLES: queries; where some seem thin, at least MANY, or what is found by leaving those to lists is chance. STEPS:
+ * settings of a plan, whose lists or effort double; between two of them BETWEEN are told from both. BATCHES: sizes that
+ * are timed, the last of them all samples. REFINE: times what searches had taken, when a filter is studied again. KEPT:
+ * queries of one call; KEPT_BYTES: of all, about. */
 enum {
     SAMPLES_LEAST = 64,
     SAMPLES_MANY = 128,
@@ -25,8 +27,9 @@ enum {
 };
 enum { SETTINGS_MAX = (1 + RIVALS_MAX * STEPS * (1 + BETWEEN)) * BATCHES, KEPT = 64, KEPT_BYTES = 256 << 10 };
 
-/* What searches pay for a study, and what it may cost at most; what it costs a sample beside answers. Recall that is enough, and recall from which on lists are halved to begin with. The share of thin queries from
- * which on it is worth knowing what finding them exactly costs. Times what it was thought to cost, where it ends. */
+/* What searches pay for a study, and what it may cost at most; what a sample costs beside answers; times what was
+ * thought, when it ends. The share of queries that may be thin from which on a filter follows places. Recall that is
+ * enough, and recall from which on lists are lessened to begin with. Guesses, all but the last two. */
 static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.991, HIGH = 0.82, THIN = 0.03,
                     TOO_LONG = 4;
 
@@ -238,8 +241,8 @@ static int compare_rivals(const void *a, const void *b) {
     return x->plan != y->plan ? (x->plan < y->plan) - (x->plan > y->plan) : (x->code > y->code) - (x->code < y->code);
 }
 
-/* Whether queries may seem thin: then lists are measured without searching such exactly, too, which saves most where they
- * win, and it is seen at once that others lose. */
+/* Whether queries may seem thin. Then lists are measured without searching such exactly, too: that saves most where it
+ * wins, and shows at once that others lose. */
 static int follows_places(const ki_question *question) {
     return ki_thin_share(question) > THIN;
 }
@@ -329,7 +332,7 @@ static int make(const ki_job *job, const kith_search_options *options, const ki_
                 double budget_ns) {
     const uint64_t start = ki_thread_ns();
     struct study s = {.job = job, .question = question, .k = job->k, .count = samples};
-    s.end_ns = start + (uint64_t)fmin(TOO_LONG * budget_ns, DEAREST_NS);
+    s.end_ns = start + (uint64_t)(options->timeout_ns ? budget_ns : fmin(TOO_LONG * budget_ns, DEAREST_NS));
     s.batch[0] = 1;
     s.batch[1] = 16;
     s.batch[2] = samples;
