@@ -6,10 +6,10 @@
  * assumed about how a filter's vectors lie, nor where its callers' queries do.
  *
  * S1. A study begins when all of them are thought to come to a quarter of what searches with the filter have taken, or
- *     the present one is going to, and what they took counts: a filter that is used a few times pays nothing. Where they have taken four times as much it is studied again, with
- *     more and with other queries.
- * S2. A study ends after TOO_LONG times what was thought or after DEAREST_NS; it is thought to take a fourth of a search's
- *     time limit at most. Its memory is what its queries take.
+ *     the present one is going to, and what they took counts: a filter that is used a few times pays nothing. Where
+ *     searches have taken four times as much it is studied again, with more and with other queries.
+ * S2. A study ends after TOO_LONG times what was thought or after DEAREST_NS, and is thought to take a fourth of a
+ *     search's time limit at most. Its memory is what its queries take.
  * S3. Queries are kept from when half of a first study is paid for: some of each call, in the place of older ones.
  *
  * Any thread; see index/filter_notes.h. */
