@@ -8,14 +8,16 @@ static kith_filter *empty_filter(const kith_index *index, kith_error *error) {
     kith_filter *filter = ki_alloc_array_zeroed(1, sizeof(*filter));
     const uint64_t words = index->view.rows / 64 + 2;
     uint64_t *allowed = ki_alloc_array_zeroed(words, sizeof(*allowed));
-    if (!filter || !allowed) {
+    ki_filter_notes *notes = ki_filter_notes_create();
+    if (!filter || !allowed || !notes) {
+        ki_filter_notes_destroy(notes);
         free(filter);
         free(allowed);
         (void)!ki_fail(error, KITH_E_NOMEM, "out of memory for a filter over %llu rows",
                        (unsigned long long)index->view.rows);
         return NULL;
     }
-    *filter = (kith_filter){.index = index, .words = words, .allowed = allowed};
+    *filter = (kith_filter){.index = index, .words = words, .allowed = allowed, .notes = notes};
     return filter;
 }
 
@@ -69,6 +71,7 @@ uint64_t kith_filter_count(const kith_filter *filter) {
 
 void kith_filter_destroy(kith_filter *filter) {
     if (!filter) return;
+    ki_filter_notes_destroy(filter->notes);
     free(filter->allowed);
     free(filter);
 }

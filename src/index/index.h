@@ -5,6 +5,7 @@
 #define KI_INDEX_INDEX_H
 
 #include "index/calibration.h"
+#include "index/filter_notes.h"
 #include "index/hot_copy.h"
 #include "view/view.h"
 #include "store/segment.h"
@@ -34,7 +35,8 @@ struct kith_filter {
      * Where allowed is NULL they are so few that nothing as long as the index may be touched: only plans that score all
      * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
     const uint32_t *few;
-    int absent; /* what is left out is to be thought absent: walks do not pass through it. For measuring */
+    int absent;             /* what is left out is to be thought absent: walks do not pass through it. For measuring */
+    ki_filter_notes *notes; /* what searches have found out about it; NULL: nothing is kept. Owned */
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */

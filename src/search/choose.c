@@ -2,6 +2,7 @@
 #include "search/choose.h"
 
 #include "base/status.h"
+#include "search/study.h"
 
 #include <math.h>
 #include <string.h>
@@ -34,16 +35,26 @@ static double count_touched(const uint64_t *allowed, uint64_t rows) {
     return share < 1 ? share : 1;
 }
 
+/* The same, counted once where it can be kept. */
+static double touched_noted(ki_filter_notes *notes, const uint64_t *allowed, uint64_t rows) {
+    double touched = notes ? atomic_load_explicit(&notes->touched, memory_order_relaxed) : -1;
+    if (touched >= 0) return touched;
+    touched = count_touched(allowed, rows);
+    if (notes) atomic_store_explicit(&notes->touched, touched, memory_order_relaxed);
+    return touched;
+}
+
 /* The share of blocks that a filter leaves something of. Where it leaves so few that scoring all of them costs less
  * than a scan does before its first block, what chance would make of it will do. */
 static double touched_share(const ki_job *job, const uint64_t *allowed) {
     const ki_view *view = &job->index->view;
+    ki_filter_notes *notes = job->filter ? job->filter->notes : NULL;
     const size_t queries = job->queries->count;
     const double row = ki_gather_ns(view->dim, queries), share = (double)job->allowed / (double)view->rows;
     if (!allowed) return 1;
     if (row * (double)job->allowed >
         ki_begin_ns(view->lists.count, queries) + row * ki_filtered_survivors(job->allowed))
-        return count_touched(allowed, view->rows);
+        return touched_noted(notes, allowed, view->rows);
     return 1 - pow(1 - share, KI_BLOCK);
 }
 
@@ -87,7 +98,8 @@ static unsigned plans_that_run(const ki_plan_case *at, kith_plan asked) {
 /* Leaves job->answer zero where the options say all. */
 static void ask_planner(ki_job *job, const kith_search_options *options, kith_plan exact, const ki_plan_case *at) {
     const ki_view *view = at->view;
-    if (says_all(options)) return;
+    if (job->given) job->answer = *job->given;
+    if (job->given || says_all(options)) return;
     ki_question question;
     memset(&question, 0, sizeof(question)); /* its padding too is compared */
     question.calibration = &job->index->calibration;
@@ -106,7 +118,8 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
     question.plans = plans_that_run(at, options->plan);
     question.must = options->plan;
     question.code = options->code;
-    job->answer = *answer_to(job->scratch, &question);
+    job->answer = *ki_study_answer(job, &question, answer_to);
+    if (ki_study_make(job, options, &question, &job->answer)) job->answer = *ki_study_answer(job, &question, answer_to);
 }
 
 kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_error *error) {

@@ -15,7 +15,9 @@ typedef struct ki_job {
     const kith_index *index;
     kith_scratch *scratch;
     const kith_queries *queries;
-    const uint32_t *which; /* the queries that this is about, or NULL: all */
+    const kith_filter *filter; /* NULL: none */
+    const ki_answer *given;    /* what the planner is to have said; NULL: it is asked */
+    const uint32_t *which;     /* the queries that this is about, or NULL: all */
     size_t k, group, groups, ranges, stride;
     uint64_t allowed;              /* vectors that may be found */
     size_t first;                  /* of the queries at work: pieces count from here */

@@ -20,6 +20,9 @@ static double scan_ns(const ki_question *q, size_t k) {
 static void look(const ki_question *q, size_t k, ki_survey *survey) {
     survey->scan_ns = survey->exact_ns = scan_ns(q, k);
     survey->has_exact = survey->scan_ns > 0 || q->exact == KITH_PLAN_GATHER;
+    ki_question alone = *q;
+    alone.count = 1;
+    survey->scan_alone_ns = scan_ns(&alone, k);
     if (ki_share_of(q) < 1) {
         survey->thin = ki_thin_share(q);
         /* What lies together is read as a scan reads. */
@@ -51,17 +54,27 @@ static void take_exact(const ki_question *q, double query_ns, const char *why, k
     consider(answer, answer->chosen, why);
 }
 
+/* What plan ivf is told beside its parameters. least: the fewest lists of a query; 0: not known. */
+static void tell_ivf(const ki_question *q, size_t least, ki_answer *answer) {
+    const ki_choice *choice = &answer->chosen;
+    if (choice->plan != KITH_PLAN_IVF) return;
+    answer->careful_below = q->calibration->unusual_below;
+    answer->careful_nprobe = ki_min_size(CAREFUL * choice->nprobe, q->lists);
+    if (q->allowed >= q->rows || q->unguarded) return;
+    answer->presumed = (double)q->allowed / (double)q->rows;
+    answer->least_nprobe = least ? ki_min_size(least, choice->nprobe) : choice->nprobe;
+}
+
+void ki_plan_as(const ki_question *q, const ki_choice *choice, ki_answer *answer) {
+    *answer = (ki_answer){.chosen = *choice};
+    tell_ivf(q, 0, answer);
+}
+
 static void take(const ki_question *q, size_t k, const ki_setting *s, const char *why, ki_answer *answer) {
     answer->chosen = s->choice;
     answer->chosen.why = why;
     consider(answer, s->choice, why);
-    if (s->choice.plan != KITH_PLAN_IVF) return;
-    answer->careful_below = q->calibration->unusual_below;
-    answer->careful_nprobe = ki_min_size(CAREFUL * s->choice.nprobe, q->lists);
-    if (q->allowed >= q->rows) return;
-    answer->presumed = (double)q->allowed / (double)q->rows;
-    answer->least_nprobe = ki_min_size(ki_fewest_lists(q, k, s->choice.code), s->choice.nprobe);
-    if (!answer->least_nprobe) answer->least_nprobe = s->choice.nprobe;
+    tell_ivf(q, q->studied ? 0 : ki_fewest_lists(q, k, s->choice.code), answer);
 }
 
 /* Whether all that a filter leaves is scored before lists would have begun well. */

@@ -11,7 +11,7 @@
  *     at most half of what the target leaves. All settings are measured with the same queries and err alike, so that
  *     choosing the cheapest of many picks few errors; and what is promised is the target, not more. One and a half are
  *     asked where few queries, or single neighbours, leave an error above 0.006, and with a filter, whose settings are
- *     told from those without.
+ *     told from those without; of the few queries of a study, nine tenths of what the target leaves.
  * P3. With a filter that lets a share f through at random, the k nearest of what is allowed have ranks up to about k/f
  *     among all: the lists that hold the k/f nearest of all hold them. So the settings of a calibrated k of at least
  *     k/f are taken; beyond the largest, lists grow in proportion. Candidates are counted among the allowed, of which
@@ -23,6 +23,8 @@
  *     Walks pass through all vertices and end by the k-th nearest of what is allowed: they are as those for k/f
  *     neighbours. One that comes to little of that gives up when it has cost what the exact plan does, which then
  *     answers.
+ *     All this is assumed, for as long as a filter was not studied (study.h): then settings were measured with it, and
+ *     are taken as they are.
  * P4. A target is met, not overshot: between two settings that differ by lists or by effort alone, recall and cost are
  *     interpolated, and the setting in between that just reaches the target competes; lists, where recall is known well
  *     enough. Where lists are few, some queries probe one more than others.
@@ -60,6 +62,9 @@ typedef struct ki_question {
     unsigned plans;      /* KI_PLAN_BIT() of those that are not exact and can run */
     kith_plan must;      /* the caller insists: what is nearest to the target is taken where nothing reaches it */
     kith_scan_code code; /* AUTO: any */
+    int studied;         /* the calibration's settings were measured with this filter (study.h) */
+    int unguarded;       /* and no query is thin */
+    uint64_t study;      /* its name, by which one question is told from another */
 } ki_question;
 
 typedef struct ki_answer {
@@ -94,5 +99,8 @@ double ki_begin_ns(size_t lists, size_t queries);
 double ki_filtered_survivors(uint64_t allowed);
 
 void ki_plan(const ki_question *question, ki_answer *answer);
+
+/* The answer that one choice makes, whatever it costs. */
+void ki_plan_as(const ki_question *question, const ki_choice *choice, ki_answer *answer);
 
 #endif

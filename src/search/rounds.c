@@ -6,6 +6,8 @@
 #include "search/plans.h"
 #include "search/poor.h"
 
+#include <stdlib.h>
+
 enum { FINISH_QUERIES = 64, SCAN_PIECES = 16, SEED_PROBES = 8 };
 
 /* One round at work. */
@@ -130,22 +132,42 @@ static void seed_from(ki_job *job, size_t nprobe) {
     job->ivf.first_lists_only = job->levels;
 }
 
-/* Allowed vectors of each list. */
-static int count_allowed(ki_job *job) {
-    const ki_lists *lists = &job->index->view.lists;
-    uint32_t *counts = ki_area_take(&job->scratch->list_counts, lists->count, sizeof(*counts));
-    for (size_t l = 0; counts && l < lists->count; l++) {
+static void count_in_lists(const ki_lists *lists, const uint64_t *allowed, uint32_t *counts) {
+    for (size_t l = 0; l < lists->count; l++) {
         const uint32_t end = lists->first_row[l + 1];
         counts[l] = 0;
         for (uint32_t at = lists->first_row[l]; at < end; at += at % 64 ? 64 - at % 64 : 64) {
-            uint64_t word = job->search.allowed[at / 64] >> at % 64;
+            uint64_t word = allowed[at / 64] >> at % 64;
             if (end - at < 64 - at % 64) word &= (UINT64_C(1) << (end - at)) - 1;
             counts[l] += (uint32_t)__builtin_popcountll(word);
             if (end - at <= 64 - at % 64) break;
         }
     }
-    job->ivf.share.list_counts = counts;
-    return counts != NULL;
+}
+
+/* Those of a filter that keeps them; NULL: out of memory. */
+static const uint32_t *noted_counts(ki_filter_notes *notes, const ki_lists *lists, const uint64_t *allowed) {
+    uint32_t *kept = atomic_load(&notes->list_counts);
+    if (kept) return kept;
+    uint32_t *counts = ki_alloc_array(lists->count, sizeof(*counts));
+    if (!counts) return NULL;
+    count_in_lists(lists, allowed, counts);
+    if (atomic_compare_exchange_strong(&notes->list_counts, &kept, counts)) return counts;
+    free(counts);
+    return kept;
+}
+
+/* Allowed vectors of each list. */
+static int count_allowed(ki_job *job) {
+    const ki_lists *lists = &job->index->view.lists;
+    if (job->filter && job->filter->notes) {
+        job->ivf.share.list_counts = noted_counts(job->filter->notes, lists, job->search.allowed);
+    } else {
+        uint32_t *counts = ki_area_take(&job->scratch->list_counts, lists->count, sizeof(*counts));
+        if (counts) count_in_lists(lists, job->search.allowed, counts);
+        job->ivf.share.list_counts = counts;
+    }
+    return job->ivf.share.list_counts != NULL;
 }
 
 kith_status ki_rounds_seed(ki_job *job) {

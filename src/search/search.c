@@ -9,6 +9,8 @@
 #include "search/choose.h"
 #include "search/exact.h"
 #include "search/explain.h"
+#include "search/search.h"
+#include "search/study.h"
 
 #include <math.h>
 
@@ -69,6 +71,7 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits};
     job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
     job->allowed = view->rows;
+    job->filter = options->filter;
     job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
     if (options->filter) {
         job->allowed = options->filter->count;
@@ -108,8 +111,21 @@ kith_status kith_search(const kith_index *index, const kith_queries *queries, si
     status = start_job(&job, options, error);
     if (status == KITH_OK && queries->count) status = run_job(&job, error);
     if (status != KITH_OK) return status;
+    ki_study_count(&job, ki_now_ns() - start);
     explain(&job, options, start);
     return KITH_OK;
+}
+
+kith_status ki_search_as(const ki_search_case *search, const ki_answer *answer, kith_error *error) {
+    ki_job job = {.index = search->index,
+                  .scratch = search->scratch,
+                  .queries = &search->queries,
+                  .k = search->k,
+                  .ids = search->ids,
+                  .distances = search->distances,
+                  .given = answer};
+    const kith_status status = start_job(&job, search->options, error);
+    return status == KITH_OK ? run_job(&job, error) : status;
 }
 
 /* Results of all queries, one after the other; false: out of memory. */

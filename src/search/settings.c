@@ -69,7 +69,8 @@ int ki_setting_precise(const kith_tuned *s) {
 
 double ki_setting_safe(const ki_question *q, const kith_tuned *s, size_t k) {
     const double errors = ki_share_of(q) < 1 || !ki_setting_precise(s) ? 1.5 : 0.75;
-    return ki_setting_recall(s, k) - fmin(errors * s->recall_error, (1 - q->target) / 2);
+    const double most = (q->studied ? 0.9 : 0.5) * (1 - q->target);
+    return ki_setting_recall(s, k) - fmin(errors * s->recall_error, most);
 }
 
 size_t ki_setting_rerank(const kith_tuned *s, size_t k) {
@@ -112,7 +113,7 @@ size_t ki_calibrated_below(const ki_calibration *c, double k) {
 /* ---- Filters (P3) ------------------------------------------------------------------------------------------------ */
 
 double ki_share_of(const ki_question *q) {
-    if (q->allowed >= q->rows) return 1;
+    if (q->allowed >= q->rows || q->studied) return 1;
     return (double)(q->allowed ? q->allowed : 1) / (double)q->rows;
 }
 

@@ -32,6 +32,7 @@ typedef struct ki_survey {
     ki_setting best[KI_RIVALS]; /* the cheapest of each rival that reaches the target */
     ki_setting nearest;         /* the one of largest safe recall that does not */
     double exact_ns, scan_ns;   /* of the exact plan; of the measured one without a filter, 0: none was */
+    double scan_alone_ns;       /* of that, one query a call */
     double growth;              /* times the lists that settings were measured with */
     double thin, thin_ns;       /* the share of thin queries, and what one costs plan ivf */
 } ki_survey;
@@ -62,7 +63,7 @@ size_t ki_calibrated_for(const ki_calibration *c, double k);
 /* The largest calibrated k that is less than another, 0: none is. */
 size_t ki_calibrated_below(const ki_calibration *c, double k);
 
-/* The share of vectors that a question's filter lets through, more than 0. */
+/* The share of vectors that a question's filter lets through, more than 0; 1 where settings were measured with it. */
 double ki_share_of(const ki_question *q);
 /* The rank among all vectors that the last of the question's neighbours has, about. */
 double ki_rank_of(const ki_question *q);

@@ -79,6 +79,7 @@ static struct point point_for(const ki_question *q, kith_plan plan) {
     const struct point high = solve(q, plan, above);
     if (!below || (double)above <= rank || !high.known) return high;
     const struct point low = solve(q, plan, below);
+    if (high.safe < q->target && low.safe >= q->target) return extend(q, plan, below, rank); /* measured no further */
     return low.known ? mix(&low, &high, rank) : high;
 }
 

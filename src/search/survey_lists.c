@@ -32,15 +32,30 @@ static int tells_rows(const ki_question *q, kith_scan_code code) {
     return q->second_lists == KITH_SCAN_AUTO || q->second_lists == code;
 }
 
+/* What a list costs a query whose allowed vectors are scored by themselves. Its own and those whose second list it is,
+ * of which four in five were not met before, are each scored by fours, so that few of them cost as many more. They come
+ * from memory for the first query that probes the list, and from the cache for others. */
+static double rows_list_ns(const ki_question *q, size_t nprobe, const ki_survey *survey) {
+    static const double MEETING_NS = 40;
+    const double allowed = (double)q->rows / (double)q->lists * ki_share_of(q), twice = allowed * 0.8;
+    const double share_a_list = fmax(1, (double)q->count * (double)nprobe / (double)q->lists);
+    const double together_ns = ki_row_ns(q, survey->scan_ns);
+    const double alone_ns = fmax(fmax(together_ns, ki_gather_ns(q->dim, 1)), ki_row_ns(q, survey->scan_alone_ns));
+    const double row_ns = together_ns + (alone_ns - together_ns) / share_a_list;
+    const double own_ns = MEETING_NS + row_ns * allowed + together_ns * 1.5 * (1 - exp(-allowed));
+    if (q->second_lists == KITH_SCAN_AUTO) return own_ns;
+    return own_ns + MEETING_NS + row_ns * twice + together_ns * 1.5 * (1 - exp(-twice));
+}
+
 /* The setting of KITH_SCAN_ROWS that a measured one tells of. */
-static ki_setting rows_setting(const ki_question *q, const ki_setting *s, const kith_tuned *measured, double exact_ns) {
-    const double met_twice = q->second_lists == KITH_SCAN_AUTO ? 1 : 1.8;
-    const double rows = (double)s->choice.nprobe * (double)q->rows / (double)q->lists * met_twice * ki_share_of(q);
+static ki_setting rows_setting(const ki_question *q, const ki_setting *s, const kith_tuned *measured,
+                               const ki_survey *survey) {
     ki_setting made = *s;
     made.choice.code = KITH_SCAN_ROWS;
     made.choice.rerank = q->k;
     made.choice.recall = fmin(1, measured->recall + measured->lost);
-    made.choice.query_ns = ki_begin_ns(q->lists, q->count) + rows * ki_row_ns(q, exact_ns);
+    made.choice.query_ns =
+        ki_begin_ns(q->lists, q->count) + (double)s->choice.nprobe * rows_list_ns(q, s->choice.nprobe, survey);
     made.safe = made.choice.recall - (measured->recall - ki_setting_safe(q, measured, measured->k));
     return made;
 }
@@ -66,7 +81,7 @@ static void look_at(const ki_question *q, const kith_tuned *measured, double few
                                .query_ns = measured->query_ns},
                     .safe = ki_setting_safe(q, measured, k)};
     if (!heed_filter(q, measured, survey->growth, &s)) return;
-    ki_setting rows = rows_setting(q, &s, measured, survey->scan_ns);
+    ki_setting rows = rows_setting(q, &s, measured, survey);
     if (ki_share_of(q) < 1) s.choice.query_ns = with_thin_ns(survey, s.choice.query_ns);
     ki_survey_take(q, &s, survey);
     if (ki_share_of(q) >= 1 || !(q->row_bytes > 0) || !tells_rows(q, measured->code)) return;
@@ -78,7 +93,7 @@ static void look_at(const ki_question *q, const kith_tuned *measured, double few
 static void look_between(const ki_question *q, const kith_tuned *low, const kith_tuned *high, ki_survey *survey) {
     const double low_safe = ki_setting_safe(q, low, k_of(q, low));
     const double high_safe = ki_setting_safe(q, high, k_of(q, high));
-    if (!(low_safe < q->target) || !(high_safe >= q->target) || !ki_setting_precise(high)) return;
+    if (!(low_safe < q->target) || !(high_safe >= q->target) || (!q->studied && !ki_setting_precise(high))) return;
     kith_tuned s;
     const double fewer = ki_setting_between(low, low_safe, high, high_safe, q->target, &s);
     look_at(q, &s, fewer, survey);

@@ -141,8 +141,8 @@ static uint64_t search_all(struct subject *s, size_t batch, const kith_filter *f
     return work;
 }
 
-static void check_recall(const struct subject *s, const char *name, double target, size_t hits,
-                         const kith_explain *explain) {
+static double check_recall(const struct subject *s, const char *name, double target, size_t hits,
+                           const kith_explain *explain) {
     size_t found = 0;
     for (size_t i = 0; i < QUERIES; i++)
         for (size_t j = 0; j < hits; j++) {
@@ -153,6 +153,7 @@ static void check_recall(const struct subject *s, const char *name, double targe
     if (recall < target - 0.01)
         fail_msg("%s: recall is %.4f, asked for was %.2f; plan %s, code %s, nprobe %zu", name, recall, target,
                  explain->plan_name, kith_scan_code_name(explain->code), explain->nprobe);
+    return recall;
 }
 
 static unsigned check(struct subject *s, const char *kind, enum how how, double share) {
@@ -169,7 +170,11 @@ static unsigned check(struct subject *s, const char *kind, enum how how, double 
     for (size_t t = 0; t < 2; t++)
         for (size_t b = 0; b <= t; b++) { /* one by one at the higher target only: it takes long */
             (void)search_all(s, batches[b], filter, targets[t], KITH_PLAN_AUTO, &explain, &planned);
-            check_recall(s, name, targets[t], hits, &explain);
+            const double recall = check_recall(s, name, targets[t], hits, &explain);
+            /* Met, not overshot, where neither few lists nor queries that are searched exactly give more. */
+            if (how == RANDOM && explain.nprobe >= 20 && recall > targets[t] + 0.03)
+                fail_msg("%s: recall is %.4f, asked for was %.2f, nprobe %zu", name, recall, targets[t],
+                         explain.nprobe);
         }
     kith_filter_destroy(filter);
     return planned;
@@ -190,8 +195,6 @@ static void check_kind(data_kind kind, kith_metric metric) {
 static void test_filtered(void **state) {
     (void)state;
     check_kind(DATA_CLUSTERED, KITH_L2SQ);
-    check_kind(DATA_CLUSTERED, KITH_COSINE);
-    check_kind(DATA_LOW_RANK, KITH_L2SQ);
     check_kind(DATA_LOW_RANK, KITH_IP);
     check_kind(DATA_NORMAL, KITH_COSINE);
 }
@@ -212,7 +215,7 @@ static void check_work(data_kind kind, kith_metric metric) {
                 assert_int_equal(kith_filter_create(s.index, s.chosen, count, NULL, &filter, &error), KITH_OK);
                 search(&s, 0, QUERIES, filter, 0, KITH_PLAN_AUTO, s.truth, &explain);
                 const uint64_t work = search_all(&s, batches[b], filter, 0.99, KITH_PLAN_IVF, &explain, &planned);
-                check_recall(&s, data_kind_name(kind), 0.99, K, &explain);
+                (void)check_recall(&s, data_kind_name(kind), 0.99, K, &explain);
                 assert_int_equal(planned, 1);
                 assert_true(explain.unusual >= QUERIES / 4);
                 assert_true(work <= (uint64_t)QUERIES * (count + ROWS / 8));

@@ -193,6 +193,27 @@ static void test_filter(void **state) {
     assert_int_equal(plan(question).chosen.plan, KITH_PLAN_GATHER);
 }
 
+/* Settings that were measured with the filter are taken as they are. */
+static void test_studied(void **state) {
+    (void)state;
+    ki_question question = ask(10, 1, 0.9375);
+    for (size_t i = 0; i < calibration.count; i++) settings[i].recall_error = 0;
+    question.allowed = ROWS / 100;
+    question.studied = 1;
+    ki_answer answer = plan(question);
+    assert_int_equal(answer.chosen.plan, KITH_PLAN_IVF);
+    assert_int_equal(answer.chosen.nprobe, 16);
+    assert_int_equal(answer.least_nprobe, 16);
+    assert_true(answer.presumed == 0.01);
+    question.unguarded = 1;
+    assert_true(plan(question).presumed == 0);
+    /* Few queries: a margin of one and a half errors, up to nine tenths of what the target leaves. */
+    for (size_t i = 0; i < calibration.count; i++) settings[i].recall_error = 0.02;
+    assert_int_equal(plan(question).chosen.nprobe, lists_for(1, 0.9675));
+    for (size_t i = 0; i < calibration.count; i++) settings[i].recall_error = 1;
+    assert_int_equal(plan(question).chosen.nprobe, lists_for(1, 0.9375 + 0.9 * 0.0625));
+}
+
 /* An exact scan that a filter leaves few blocks of is cheaper than lists that are scanned whole. */
 static void test_filter_in_few_blocks(void **state) {
     (void)state;
@@ -353,6 +374,7 @@ int main(void) {
                                        cmocka_unit_test_setup(test_batch, make),
                                        cmocka_unit_test_setup(test_code, make),
                                        cmocka_unit_test_setup(test_filter, make),
+                                       cmocka_unit_test_setup(test_studied, make),
                                        cmocka_unit_test_setup(test_filter_in_few_blocks, make),
                                        cmocka_unit_test_setup(test_filter_rows, make),
                                        cmocka_unit_test_setup(test_graph, make),

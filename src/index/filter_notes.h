@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What searches find out about a filter and keep with it, so that the next one need not: how its vectors lie in lists
+ * and blocks, what it costs, and what a study of it has measured (search/study.h).
+ *
+ * F1. What is kept never changes once others can see it, and lives as long as the filter: who makes the same thing at
+ *     the same time as another drops his own.
+ * F2. Queries are kept, and a filter is studied, by one thread at a time; others search as before meanwhile.
+ *
+ * Any thread. */
+#ifndef KI_INDEX_FILTER_NOTES_H
+#define KI_INDEX_FILTER_NOTES_H
+
+#include "index/calibration.h"
+
+#include <stdatomic.h>
+
+/* What plans find and cost where this filter is: settings as of a calibration, measured with it. */
+typedef struct ki_filter_study {
+    size_t k, samples;
+    uint64_t spent_ns; /* that searches had taken by then */
+    uint64_t name;     /* a hash of all of it */
+    ki_calibration calibration;
+    ki_calibration
+        unguarded; /* of plan ivf where thin queries are not searched exactly (planner.h P3); count 0: none */
+    struct ki_filter_study *before;
+} ki_filter_study;
+
+typedef struct ki_filter_notes {
+    _Atomic(uint32_t *) list_counts;    /* allowed vectors of each list; NULL: not counted yet */
+    _Atomic double touched;             /* the share of blocks that hold some; negative: not counted yet */
+    _Atomic uint64_t spent_ns;          /* that searches took which the planner planned */
+    _Atomic uint64_t studied_ns;        /* that studies took */
+    _Atomic(ki_filter_study *) studies; /* the latest */
+    atomic_flag busy;                   /* F2: somebody studies, or keeps queries */
+    float *asked;                       /* queries of late, for studies; under `busy` */
+    size_t asked_room, asked_count;     /* how many fit, and have been kept so far */
+} ki_filter_notes;
+
+ki_filter_notes *ki_filter_notes_create(void); /* NULL: out of memory */
+void ki_filter_notes_destroy(ki_filter_notes *notes);
+
+/* The latest study that tells about k; NULL: there is none. */
+const ki_filter_study *ki_filter_notes_find(ki_filter_notes *notes, size_t k);
+/* By the thread that studies. Takes it over. */
+void ki_filter_notes_add(ki_filter_notes *notes, ki_filter_study *study);
+
+#endif
