@@ -130,8 +130,8 @@ class Index:
               originals: bool = True, lists: int | Literal["auto"] | None = None, code: str | None = None,
               first_level: bool | Literal["auto"] | None = None, index: _IndexType | None = None, graph: bool = True,
               graph_degree: int | None = None, graph_bits: int | Literal["auto"] | None = None, lean: bool = False,
-              hnsw_m: int | None = None, hnsw_ef: int | None = None, lsh_tables: int | None = None,
-              lsh_functions: int | None = None, spill: bool = True, calibrate: bool = True,
+              links: Index | None = None, hnsw_m: int | None = None, hnsw_ef: int | None = None,
+              lsh_tables: int | None = None, lsh_functions: int | None = None, spill: bool = True, calibrate: bool = True,
               threads: int | None = None, memory: int | None = None, seed: int = 0,
               progress: bool | _Report | None = None) -> Index: ...
     def search(self, Q: npt.ArrayLike, k: int = 10, *, exact: bool | None = None, target_recall: float | None = None,

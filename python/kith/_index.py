@@ -46,10 +46,11 @@ class Index(_kith.Index):
               path: str | os.PathLike[str] | None = None, names: Any = None, originals: bool = True,
               lists: int | str | None = None, code: str | None = None, first_level: bool | str | None = None,
               index: str | None = None, graph: bool = True, graph_degree: int | None = None,
-              graph_bits: int | str | None = None, lean: bool = False, hnsw_m: int | None = None,
-              hnsw_ef: int | None = None, lsh_tables: int | None = None, lsh_functions: int | None = None,
-              spill: bool = True, calibrate: bool = True, threads: int | None = None, memory: int | None = None,
-              seed: int = 0, progress: bool | Report | None = None) -> Index:
+              graph_bits: int | str | None = None, lean: bool = False, links: Index | None = None,
+              hnsw_m: int | None = None, hnsw_ef: int | None = None, lsh_tables: int | None = None,
+              lsh_functions: int | None = None, spill: bool = True, calibrate: bool = True,
+              threads: int | None = None, memory: int | None = None, seed: int = 0,
+              progress: bool | Report | None = None) -> Index:
         """Build an index from vectors, and open it.
 
         Parameters
@@ -98,6 +99,9 @@ class Index(_kith.Index):
             Bits of a dimension of an edge's code: 1, 2 or 4; None, ``"auto"``: as a sample says.
         lean
             True: a graph whose edges have no codes: a third of the memory, slower searches.
+        links
+            An open index of type ``"hnsw"`` of the same vectors: the graph is made of its links, and none are
+            searched for.
         hnsw_m, hnsw_ef
             Edges that an insertion makes in each layer, 2 to 128 (None: 16), and among how many vectors it chooses
             them, `hnsw_m` to 10,000 (None: 200).
@@ -144,16 +148,16 @@ class Index(_kith.Index):
                                  "calibrate": calibrate, "seed": seed,
                                  "threads": _kith.get_threads() if threads is None else threads})
         bits = options.get("dtype") == _kith.parse_dtype("b1")
-        leave_graph(options, graph, bits)
+        leave_graph(options, graph, bits, links is not None)
         with Progress(progress) as watcher:
             reader = make_reader(X, ids, names, "b1" if bits else None)
             if path is not None:
-                report = _kith.build(reader, path, options, watcher.report)
+                report = _kith.build(reader, path, options, watcher.report, links)
                 built = _open(cls, path)
             else:
                 private = _files.new_private()
                 try:
-                    report = _kith.build(reader, private, options, watcher.report)
+                    report = _kith.build(reader, private, options, watcher.report, links)
                     built = _open(cls, private, private=True)
                 except BaseException:
                     _files.remove_private(private, os.getpid())

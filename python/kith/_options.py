@@ -186,11 +186,11 @@ def build_options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 # Options of one type of index, which others have no use for.
-_OF_INDEX = {"graph_degree": "graph", "graph_bits": "graph", "lean": "graph", "hnsw_m": "hnsw", "hnsw_ef": "hnsw",
-             "lsh_tables": "lsh", "lsh_functions": "lsh"}
+_OF_INDEX = {"graph_degree": "graph", "graph_bits": "graph", "lean": "graph", "links": "graph", "hnsw_m": "hnsw",
+             "hnsw_ef": "hnsw", "lsh_tables": "lsh", "lsh_functions": "lsh"}
 
 
-def leave_graph(options: dict[str, Any], graph: Any, bits: bool) -> None:
+def leave_graph(options: dict[str, Any], graph: Any, bits: bool, links: bool) -> None:
     """Make of index="auto" what graph=False says, and refuse options of types of index that are not made."""
     auto = options.get("index", 0) == 0
     wanted = _flag("graph")(graph)
@@ -198,7 +198,8 @@ def leave_graph(options: dict[str, Any], graph: Any, bits: bool) -> None:
     if not wanted and made == "graph":
         raise ArgumentError("graph=False and index='graph' ask for opposites")
     for name, of in _OF_INDEX.items():
-        if options.get(name) and made != of and not (auto and of == "graph" and wanted):
+        given = links if name == "links" else options.get(name)
+        if given and made != of and not (auto and of == "graph" and wanted):
             raise ArgumentError(f"{name} is an option of index={of!r}")
     if options.get("lean") and options.get("graph_bits"):
         raise ArgumentError("lean leaves out the codes of edges that graph_bits is about")

@@ -46,12 +46,12 @@ static PyObject *report_dict(const kith_build_report *r) {
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }
 
-/* build(reader, path, options, report or None) */
+/* build(reader, path, options, report or None, links: an Index or None) */
 PyObject *kpy_build(PyObject *module, PyObject *args) {
     (void)module;
-    PyObject *object, *path, *dict, *function, *done = NULL;
-    if (!PyArg_ParseTuple(args, "O!O&O!O:build", kpy_reader_type, &object, PyUnicode_FSConverter, &path, &PyDict_Type,
-                          &dict, &function))
+    PyObject *object, *path, *dict, *function, *links, *done = NULL;
+    if (!PyArg_ParseTuple(args, "O!O&O!OO:build", kpy_reader_type, &object, PyUnicode_FSConverter, &path, &PyDict_Type,
+                          &dict, &function, &links))
         return NULL;
     kpy_reader *reader = (kpy_reader *)object;
     kith_build_options options = KITH_BUILD_OPTIONS_INIT;
@@ -61,7 +61,15 @@ PyObject *kpy_build(PyObject *module, PyObject *args) {
     options.progress = kpy_on_progress;
     options.progress_context = &watch;
     const char *name = PyBytes_AsString(path);
-    if (kpy_set_options(&options, build_options, sizeof(build_options) / sizeof(*build_options), dict) &&
+    kpy_handle *handle = NULL;
+    if (links != Py_None && !PyObject_TypeCheck(links, kpy_index_type))
+        PyErr_SetString(PyExc_TypeError, "links must be an Index or None");
+    else if (links != Py_None && (handle = kpy_index_handle((kpy_index *)links)) != NULL) {
+        handle->refs++;
+        options.links = handle->index;
+    }
+    if (!PyErr_Occurred() &&
+        kpy_set_options(&options, build_options, sizeof(build_options) / sizeof(*build_options), dict) &&
         kpy_reader_take(reader)) {
         watch.poll.saved = PyEval_SaveThread();
         const kith_status status = kith_build(reader->reader, name, &options, &report, &error);
@@ -69,6 +77,7 @@ PyObject *kpy_build(PyObject *module, PyObject *args) {
         kpy_reader_give(reader);
         if (kpy_work_done(&watch, status, &error, reader)) done = report_dict(&report);
     }
+    kpy_handle_drop(handle);
     Py_DECREF(path);
     return done;
 }

@@ -71,6 +71,20 @@ def test_hot_rows(tmp_path):
         assert index.search(Q, K, plan="graph").ids.shape == (100, K)
 
 
+def test_a_graph_from_the_links_of_an_hnsw(exact):
+    with kith.Index.build(X, index="hnsw", calibrate=False) as linked:
+        with kith.Index.build(X, index="graph", links=linked, calibrate=False) as index:
+            assert recall(index.search(Q, K, plan="graph").ids, exact) > 0.9
+        with pytest.raises(kith.ArgumentError, match="vectors"):
+            kith.Index.build(Q, index="graph", links=linked)
+        with pytest.raises(kith.ArgumentError, match="links is an option of index='graph'"):
+            kith.Index.build(X, index="ivf", links=linked)
+    with pytest.raises(TypeError, match="links must be an Index"):
+        kith.Index.build(X, index="graph", links=X)
+    with pytest.raises(ValueError, match="closed"):
+        kith.Index.build(X, index="graph", links=linked)
+
+
 @pytest.mark.parametrize(("options", "error", "words"), [
     ({"index": "tree"}, kith.ArgumentError, "index 'tree' is unknown"),
     ({"index": 3}, TypeError, "index"),

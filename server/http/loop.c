@@ -288,8 +288,8 @@ static void stop_listening(ks_loop *loop) {
 static int is_over(ks_loop *loop) {
     if (!atomic_load(&loop->http->draining)) return 0;
     stop_listening(loop);
+    close_idle(loop); /* also where the time to drain was over before this thread ran */
     if (atomic_load(&loop->http->stopping)) return loop->out == 0;
-    close_idle(loop);
     return loop->out == 0 && !loop->connections;
 }
 
