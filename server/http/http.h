@@ -54,6 +54,7 @@ void ks_http_wake(ks_http *http, unsigned loop);
 /* Take no more connections (the port is free at once), say "Connection: close" in replies, and wait until all calls are
  * answered or the time is up; then stop. Whether all were answered. */
 int ks_http_drain(ks_http *http, uint64_t limit_ms);
-void ks_http_stop(ks_http *http); /* NULL is fine */
+/* Only after threads that end calls, or say that there is more of them, have ended. NULL is fine. */
+void ks_http_stop(ks_http *http);
 
 #endif
