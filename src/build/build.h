@@ -206,6 +206,8 @@ kith_status ki_build_code_second_lists(ki_build *b);
 
 /* Whether there shall be a graph, and of what kind. */
 kith_status ki_build_check_graph(ki_build *b);
+/* Of a sample of the rows, as floats; cosine: of unit length. */
+void ki_build_choose_bits(ki_build *b, const float *sample, size_t count);
 void ki_build_plan_graph(const ki_build *b, ki_part_plan *plan, size_t *n);
 /* Make and write it, if there shall be one; all originals are in the segment. */
 kith_status ki_build_make_graph(ki_build *b);

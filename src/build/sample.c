@@ -102,6 +102,7 @@ kith_status ki_build_recipe(ki_build *b, ki_whole may_be) {
         status = ki_recipe_make(sample, count, b->source.rows, metric, dtype, dim, whole ? may_be : KI_WHOLE_NOT,
                                 b->options.first_level, b->options.seed, &b->recipe);
         if (status != KITH_OK) ki_fail(b->error, status, "out of memory while learning from the sample");
+        if (status == KITH_OK) ki_build_choose_bits(b, sample, count);
     }
     free(sample);
     b->report.train_ns += ki_now_ns() - start;

@@ -30,7 +30,7 @@ typedef struct ki_graph_input {
     const uint32_t *first_row; /* lists + 1 */
     const float *centroids;    /* lists x dim; NULL where lists is 1 */
     uint32_t degree;           /* 32, 48 or 64 */
-    uint32_t bits;             /* 0 (lean), 1, 2, 4; KI_GRAPH_BITS_AUTO: as a sample says */
+    uint32_t bits;             /* 0 (lean), 1, 2, 4 */
     uint64_t seed;
     kith_pool *pool;
     /* Fill `to` with vectors first..first+count as floats, packed, as they were given. Calls come from any thread of
@@ -46,11 +46,9 @@ typedef struct ki_graph_input {
     void *progress_context;
 } ki_graph_input;
 
-enum { KI_GRAPH_BITS_AUTO = 255 };
-
-/* What is known of a graph before it is built: the bits that AUTO stands for, other values as they are; and the size of
- * its model. */
-uint32_t ki_graph_bits(uint32_t bits, size_t dim);
+/* The bits that suit vectors of which this is a sample, count x dim: 1, 2 or 4. */
+uint32_t ki_graph_bits(const float *sample, size_t count, size_t dim);
+/* The size of a graph's model. */
 uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows);
 
 /* A graph under construction. */
@@ -62,7 +60,7 @@ void *ki_graph_first_model(size_t dim, uint64_t rows, uint32_t degree, uint32_t 
 /* Bytes of memory that a build takes, about. */
 uint64_t ki_graph_build_bytes(const ki_graph_input *input);
 
-/* Decide bits and make all but the rows' bytes: the model's are then known. */
+/* Make all but the rows' bytes: the model's are then known. */
 kith_status ki_graph_build_start(const ki_graph_input *input, ki_graph_build **build, kith_error *error);
 /* Its model, and the size of a row; borrowed. */
 const void *ki_graph_build_model(const ki_graph_build *build, size_t *bytes, size_t *row_bytes);

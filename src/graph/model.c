@@ -41,11 +41,6 @@ uint64_t ki_graph_model_bytes(size_t dim, uint64_t rows) {
     return model_bytes(dim, ki_graph_entries(rows));
 }
 
-uint32_t ki_graph_bits(uint32_t bits, size_t dim) {
-    if (bits != KI_GRAPH_BITS_AUTO) return bits;
-    return dim >= 256 ? 1 : dim >= 128 ? 2 : 4;
-}
-
 static void put_entry_rows(const ki_graph_build *build, uint8_t *to) {
     const ki_graph_codes *codes = &build->codes;
     for (uint32_t e = 0; e < build->entries; e++, to += ki_graph_entry_bytes(codes->width)) {
@@ -69,7 +64,7 @@ void *ki_graph_first_model(size_t dim, uint64_t rows, uint32_t degree, uint32_t 
 
 kith_status ki_graph_make_model(ki_graph_build *build, kith_error *error) {
     const size_t dim = build->in.dim;
-    build->bits = ki_graph_bits(build->in.bits, dim);
+    build->bits = build->in.bits;
     build->row_bytes = ki_graph_row_bytes(build->in.degree, build->bits, build->codes.width);
     build->model_bytes = model_bytes(dim, build->entries);
     build->model = ki_alloc_array_zeroed(build->model_bytes, 1);

@@ -130,7 +130,10 @@ static void learn_recall(const struct study *s, struct point *point) {
         squares += share * share;
     }
     point->recall = sum / n;
-    point->error = sqrt((fmax(0, squares / n - point->recall * point->recall) + 1 / (n * (double)s->wanted)) / n);
+    /* What none of so many missed, one of so many may: a true neighbour, or, where thin queries are left to lists, all
+     * that such a query has. */
+    const double least = 1 / (n * (double)(s->unguarded ? 1 : s->wanted));
+    point->error = sqrt((fmax(0, squares / n - point->recall * point->recall) + least) / n);
 }
 
 /* ---- Settings ---------------------------------------------------------------------------------------------------- */

@@ -228,6 +228,45 @@ static void test_recall(void **state) {
     }
 }
 
+/* ---- Bits -------------------------------------------------------------------------------------------------------- */
+
+/* Normal in `inner` directions of `dim`, or in all. */
+static float *plane(size_t rows, size_t inner, size_t dim) {
+    float *values = calloc(rows * dim, sizeof(float)), *basis = calloc(inner * dim, sizeof(float));
+    ki_rng rng = {77};
+    assert_non_null(values);
+    for (size_t i = 0; i < inner * dim; i++)
+        basis[i] = inner < dim ? (float)ki_rng_normal(&rng) : (float)(i % (dim + 1) == 0);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < inner; i++) {
+            const float x = (float)ki_rng_normal(&rng);
+            for (size_t j = 0; j < dim; j++) values[r * dim + j] += x * basis[i * dim + j];
+        }
+    free(basis);
+    return values;
+}
+
+/* Vectors that fill their dimensions need more bits than those that follow a few. */
+static void test_bits(void **state) {
+    static const struct {
+        size_t rows, inner, dim;
+        uint32_t bits;
+    } cases[] = {{2000, 8, 96, 1}, {2000, 24, 96, 2}, {2000, 96, 96, 4}, {200, 8, 96, 4}};
+    (void)state;
+    for (size_t c = 0; c < sizeof(cases) / sizeof(*cases); c++) {
+        float *values = plane(cases[c].rows, cases[c].inner, cases[c].dim);
+        assert_int_equal(ki_graph_bits(values, cases[c].rows, cases[c].dim), cases[c].bits);
+        free(values);
+    }
+    float *equal = calloc(300 * 8, sizeof(float));
+    assert_non_null(equal);
+    assert_int_equal(ki_graph_bits(equal, 300, 8), 1);
+    ki_rng rng = {3};
+    for (size_t i = 0; i < 300 * 8; i++) equal[i] = ki_rng_normal(&rng) > 0 ? 3e38f : -3e38f; /* squares are infinite */
+    assert_int_equal(ki_graph_bits(equal, 300, 8), 4);
+    free(equal);
+}
+
 /* ---- Failing ----------------------------------------------------------------------------------------------------- */
 
 static kith_status refuse_read(void *context, uint64_t first, size_t count, float *to, kith_error *e) {
@@ -289,6 +328,7 @@ int main(void) {
         cmocka_unit_test(test_equal_vectors),
         cmocka_unit_test(test_nothing_but_equal_vectors),
         cmocka_unit_test(test_recall),
+        cmocka_unit_test(test_bits),
         cmocka_unit_test(test_failures_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
