@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "support/data.h"
+#include "support/unsynced.h"
 
 #include "base/rng.h"
 #include "log/measured.h"
@@ -33,17 +34,6 @@ static kith_error error;
         error = (kith_error){0};                                                                                       \
         if ((call) != KITH_OK) fail_msg("%s: %s", #call, error.text);                                                  \
     } while (0)
-
-/* Nobody cuts the power here. */
-int fsync(int fd) {
-    (void)fd;
-    return 0;
-}
-
-int fdatasync(int fd) {
-    (void)fd;
-    return 0;
-}
 
 /* Clusters of some hundred rows. */
 static void row_of(uint64_t id, float to[DIM]) {

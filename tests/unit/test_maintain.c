@@ -13,21 +13,11 @@
 #include <cmocka.h>
 
 #include "support/sealing.h"
+#include "support/unsynced.h"
 #include "upkeep/maintain.h"
 
 #include <time.h>
 #include <unistd.h>
-
-/* No power is cut here, and there are thousands of syncs. */
-int fsync(int fd) {
-    (void)fd;
-    return 0;
-}
-
-int fdatasync(int fd) {
-    (void)fd;
-    return 0;
-}
 
 static void rest(void) {
     nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);

@@ -15,19 +15,9 @@
 
 #include "base/rng.h"
 #include "support/shop.h"
+#include "support/unsynced.h"
 
 #include <time.h>
-
-/* No power is cut here. */
-int fsync(int fd) {
-    (void)fd;
-    return 0;
-}
-
-int fdatasync(int fd) {
-    (void)fd;
-    return 0;
-}
 
 enum { WIDE = 2048, ROWS = 1200, BATCH = 100, ASKED = 400, K = 5 };
 
