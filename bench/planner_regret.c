@@ -16,8 +16,8 @@
  *                       [--index FILE.kith] [--data FILE] [--queries FILE]
  * Filters let rows through at random or, with @, by their places: those around a few rows. Most queries lie elsewhere.
  * Without files, vectors are made up, around centres. With --data and no --queries the last rows of the data are held
- * out. An index must be calibrated. A filter is used
- * for USED queries before its choices are judged. Takes about two minutes as it stands. */
+ * out. An index must be calibrated. A filter is used for USED queries before its choices are judged. Takes about two
+ * minutes as it stands. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* CLOCK_THREAD_CPUTIME_ID, mkstemp */
 #endif

@@ -46,12 +46,12 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         if not program.exists():
             raise ValueError(f"{program} is not there: build it first")
     bench = rows.begin(tools, data_of(options), rows.QUICK if options.quick else rows.FULL)
-    todo = {**rows.ROWS, "chroma": peer.measure}
+    measures = {**rows.ROWS, "chroma": peer.measure}
     failed = {}
-    for name in options.only or todo:
+    for name in options.only or measures:
         say(f"measuring {name}")
         try:
-            todo[name](bench)
+            measures[name](bench)
         except (RuntimeError, OSError) as error:
             failed[name] = str(error)
             say(f"{name} failed: {error}")

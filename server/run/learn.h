@@ -20,9 +20,8 @@ typedef struct ks_learnt_kind {
     int used;
     unsigned told[KS_SIZES], batches;
     double each_ns[KS_SIZES]; /* of a query */
-    double
-        best_ns[KS_SIZES]; /* of one, when nothing held it up: sizes are compared by it, whose means differ by chance */
-    double lately_ns;      /* of a query by the clock, whatever size its batch had */
+    double best_ns[KS_SIZES]; /* when nothing held it up: sizes are compared by it, as means differ by chance */
+    double lately_ns;         /* of a query by the clock, whatever size its batch had */
 } ks_learnt_kind;
 
 typedef struct ks_learnt {

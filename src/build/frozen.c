@@ -121,12 +121,12 @@ static size_t add(uint32_t *found, size_t count, uint32_t position) {
 /* What a vertex has edges to; where that is less than a graph has, what these have edges to. */
 static size_t near_one(const ki_build_frozen *frozen, uint32_t number, size_t each, uint32_t *found) {
     uint32_t ids[2 * KI_HNSW_M_MAX], more[2 * KI_HNSW_M_MAX];
-    const size_t all = ki_hnsw_view_neighbours(frozen->view, number, ids), enough = each;
+    const size_t all = ki_hnsw_view_neighbours(frozen->view, number, ids);
     size_t count = 0;
     for (size_t i = 0; i < all && count < each; i++) count = add(found, count, frozen->position_of[ids[i]]);
-    for (size_t i = 0; i < all && count < enough; i++) {
+    for (size_t i = 0; i < all && count < each; i++) {
         const size_t theirs = ki_hnsw_view_neighbours(frozen->view, ids[i], more);
-        for (size_t j = 0; j < theirs && count < enough; j++)
+        for (size_t j = 0; j < theirs && count < each; j++)
             if (more[j] != number) count = add(found, count, frozen->position_of[more[j]]);
     }
     return count;

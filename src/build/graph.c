@@ -65,7 +65,6 @@ static kith_status check_graph(const ki_build *b) {
 }
 
 kith_status ki_build_check_graph(ki_build *b) {
-    enum { BITS_MOST = 4 };
     const kith_build_options *o = &b->options;
     b->graph = (ki_build_graph){0};
     if (o->index != KITH_INDEX_AUTO && o->index != KITH_INDEX_GRAPH) return KITH_OK;
@@ -77,17 +76,14 @@ kith_status ki_build_check_graph(ki_build *b) {
         return ki_fail(b->error, KITH_E_ARG, "a lean graph has no codes of edges: graph_bits cannot be %u",
                        o->graph_bits);
     b->graph.degree = o->graph_degree ? o->graph_degree : 32;
-    b->graph.bits = o->graph_lean   ? 0
-                    : o->graph_bits ? o->graph_bits
-                                    : BITS_MOST; /* the last until there is a sample */
     b->graph.wanted = o->index == KITH_INDEX_GRAPH || wants_graph(b);
     return o->index == KITH_INDEX_GRAPH ? check_graph(b) : KITH_OK;
 }
 
 void ki_build_choose_bits(ki_build *b, const float *sample, size_t count) {
     const kith_build_options *o = &b->options;
-    if (b->graph.wanted && !o->graph_lean && !o->graph_bits)
-        b->graph.bits = ki_graph_bits(sample, count, b->source.dim);
+    if (!b->graph.wanted || o->graph_lean) return;
+    b->graph.bits = o->graph_bits ? o->graph_bits : ki_graph_bits(sample, count, b->source.dim);
 }
 
 /* ---- Its parts --------------------------------------------------------------------------------------------------- */

@@ -201,9 +201,9 @@ static void fetch_row(struct walk *w, const ki_graph *graph, uint32_t vertex) {
 }
 
 /* Take the nearest out of the pool and ask for their rows. */
-static void look_ahead(struct walk *w, const ki_graph *graph, const ki_edges_kernels *kernels) {
+static void look_ahead(struct walk *w, const ki_graph *graph) {
     while (w->ahead_count < AHEAD && w->open) {
-        const size_t at = kernels->least(w->open_distance, w->open);
+        const size_t at = w->placed.kernels->least(w->open_distance, w->open);
         const float distance = w->open_distance[at];
         if (!(distance < w->below)) return;
         const struct met next = {distance, close_vertex(w, at)};
@@ -250,13 +250,15 @@ static inline void meet(struct walk *w, uint32_t vertex, float distance) {
     open_vertex(w, distance, slot);
 }
 
-static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t *row, float base,
-                        const ki_edges_kernels *kernels) {
+static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t *row, float base) {
     const ki_graph *graph = &s->view->graph;
+    const ki_edges_kernels *kernels = w->placed.kernels;
     const uint32_t degree = graph->degree;
     const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
     float distance[KI_EDGES_MAX];
-    ki_edges edges = {.codes = row + ki_graph_codes_at(degree, graph->bits, graph->width),
+    const uint8_t *codes = row + ki_graph_codes_at(degree, graph->bits, graph->width);
+    ki_edges edges = {.codes = codes,
+                      .fetch = w->later ? w->later : codes,
                       .table = w->placed.table,
                       .add = (const float *)(const void *)(ids + degree),
                       .mul = (const float *)(const void *)(ids + 2 * degree),
@@ -266,7 +268,6 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
                       .unit = w->placed.unit,
                       .base = base,
                       .below = w->below};
-    edges.fetch = w->later ? w->later : edges.codes;
     w->later = NULL;
     uint64_t mask = kernels->estimate(&edges, distance);
     if (base < NEAR * w->placed.norm2) {
@@ -276,7 +277,7 @@ static void score_edges(struct walk *w, const ki_graph_search *s, const uint8_t 
         edges.table = w->rest;
         edges.unit = w->rest_unit;
         edges.add = first;
-        edges.fetch = edges.codes;
+        edges.fetch = codes;
         edges.base = 0;
         mask = kernels->estimate(&edges, distance);
     }
@@ -318,7 +319,7 @@ static void score_neighbours(struct walk *w, const ki_graph_search *s, const uin
 }
 
 /* One step; 0: out of memory. */
-static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels *kernels) {
+static int step(struct walk *w, const ki_graph_search *s) {
     const ki_graph *graph = &s->view->graph;
     const struct met at = w->ahead[0];
     w->ahead_count--;
@@ -331,11 +332,11 @@ static int step(struct walk *w, const ki_graph_search *s, const ki_edges_kernels
         w->scale = fmaxf(w->scale, scale_of(ki_graph_row(graph, at.vertex)));
         keep(w, s, distance, at.vertex);
         if (graph->bits)
-            score_edges(w, s, ki_graph_row(graph, at.vertex), distance, kernels);
+            score_edges(w, s, ki_graph_row(graph, at.vertex), distance);
         else
             score_neighbours(w, s, ki_graph_row(graph, at.vertex));
     }
-    look_ahead(w, graph, kernels);
+    look_ahead(w, graph);
     w->ended = w->ahead_count == 0 || (s->patience && w->idle > s->patience && w->best_count >= s->k);
     if (s->visits_max && w->visits >= s->visits_max && !w->ended) w->ended = w->gave_up = 1;
     return 1;
@@ -387,7 +388,7 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->below = INFINITY;
     memset(w->marks, 0, w->mark_room * sizeof(*w->marks));
     if (ki_graph_query_make(s->view, query, placed, &w->placed)) enter(w, s);
-    look_ahead(w, graph, w->placed.kernels);
+    look_ahead(w, graph);
     w->ended = w->ahead_count == 0;
     return 1;
 }
@@ -427,7 +428,6 @@ static int finish(struct walk *w, const ki_graph_search *s, ki_walk_result *resu
 
 kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const float *queries, size_t stride,
                           size_t count, ki_walk_result *results, ki_counts *counts, unsigned worker) {
-    const ki_edges_kernels *kernels = ki_edges_kernel();
     for (size_t i = 0; i < count; i++)
         if (!begin(walker, &walker->walk[i], s, queries + i * stride)) return KITH_E_NOMEM;
     size_t walking = count;
@@ -436,7 +436,7 @@ kith_status ki_graph_walk(ki_walker *walker, const ki_graph_search *s, const flo
         for (size_t i = 0; i < count; i++) {
             struct walk *w = &walker->walk[i];
             if (w->ended) continue;
-            if (!step(w, s, kernels)) return KITH_E_NOMEM;
+            if (!step(w, s)) return KITH_E_NOMEM;
             walking += !w->ended;
         }
         const kith_status status = turn % POLL_STEPS ? KITH_OK : ki_limits_reached(&s->limits, worker);

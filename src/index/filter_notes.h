@@ -21,8 +21,7 @@ typedef struct ki_filter_study {
     uint64_t spent_ns; /* that searches had taken by then */
     uint64_t name;     /* a hash of all of it */
     ki_calibration calibration;
-    ki_calibration
-        unguarded; /* of plan ivf where thin queries are not searched exactly (planner.h P3); count 0: none */
+    ki_calibration unguarded; /* plan ivf, thin queries not searched exactly (planner.h P3); count 0: none */
     struct ki_filter_study *before;
 } ki_filter_study;
 

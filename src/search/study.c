@@ -401,9 +401,8 @@ int ki_study_make(const ki_job *job, const kith_search_options *options, const k
     const size_t samples = ki_min_size((size_t)fit, ki_min_size(notes->asked_count, notes->asked_room));
     int made = 0;
     const uint64_t spent_ns = atomic_load_explicit(&notes->spent_ns, memory_order_relaxed);
-    if (samples >= least && (!before || spent_ns / REFINE >= before->spent_ns)) {
+    if (samples >= least && (!before || spent_ns / REFINE >= before->spent_ns))
         made = make(job, options, question, samples, budget_ns);
-    }
     atomic_flag_clear(&notes->busy);
     return made;
 }

@@ -166,9 +166,10 @@ static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, k
         status = origin->head ? ki_edit_remove_head(edit, origin->head, error)
                               : ki_edit_remove_sealed(edit, origin->sealed->number, error);
     }
-    if (status == KITH_OK && job->sealed && job->alive->set)
+    if (status == KITH_OK && job->sealed && job->alive->set) {
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
-    if (status == KITH_OK && job->sealed && job->alive->set) ki_edit_copy_hot(edit, job->sealed);
+        if (status == KITH_OK) ki_edit_copy_hot(edit, job->sealed);
+    }
     if (heads || !job->origins) change->left = ki_edit_state(edit)->head[0].head;
     return status;
 }
