@@ -30,8 +30,10 @@ typedef struct ki_graph_search {
     size_t effort;           /* thousandths: reach = 1 + effort / 1000 */
     uint64_t patience;       /* vertices without a nearer result after which a walk that has k ends; 0: all */
     const uint64_t *allowed; /* bit per position, or NULL: what may be a result; walks pass through all */
-    int absent;              /* walks do not pass through what is not allowed, as if it were not in the graph */
-    uint64_t visits_max;     /* vertices that one query may come to before it gives up; 0: all */
+    /* Not 0: what is not allowed is thought not to be in the graph at all (patch.h), for measuring; a number of its own
+     * for each set of them. */
+    uint32_t absent;
+    uint64_t visits_max; /* vertices that one query may come to before it gives up; 0: all */
     ki_limits limits;
 } ki_graph_search;
 

@@ -15,6 +15,7 @@
 
 #include "base/area.h"
 #include "base/checked.h"
+#include "graph/patch.h"
 #include "graph/query.h"
 #include "view/query.h"
 
@@ -59,15 +60,17 @@ struct walk {
     uint64_t idle; /* visits since the k nearest changed */
     int gave_up, ended, has_rest;
     float rest_unit;
-    uint8_t *rest;        /* a second table, made when it is needed */
-    float *work;          /* to make it in */
-    const uint8_t *later; /* codes of edges to ask for, of the last one ahead */
+    uint8_t *rest;             /* a second table, made when it is needed */
+    float *work;               /* to make it in */
+    ki_graph_patches *patches; /* NULL: nothing is absent */
+    const uint8_t *later;      /* codes of edges to ask for, of the last one ahead */
     ki_area placed_area, rest_area, wide, table, distances, pool_area, mark_area, best_area, hits;
 };
 
 struct ki_walker {
     struct walk walk[KI_WALK_MAX];
     ki_area work;
+    ki_graph_patches *patches;
 };
 
 ki_walker *ki_walker_create(void) {
@@ -83,6 +86,7 @@ void ki_walker_destroy(ki_walker *walker) {
         for (size_t a = 0; a < sizeof(areas) / sizeof(*areas); a++) free(areas[a]->data);
     }
     free(walker->work.data);
+    ki_graph_patches_destroy(walker->patches);
     free(walker);
 }
 
@@ -331,10 +335,12 @@ static int step(struct walk *w, const ki_graph_search *s) {
         w->idle++;
         w->scale = fmaxf(w->scale, scale_of(ki_graph_row(graph, at.vertex)));
         keep(w, s, distance, at.vertex);
+        const uint8_t *row = w->patches ? ki_graph_patched(w->patches, s, at.vertex) : ki_graph_row(graph, at.vertex);
+        if (!row) return 0;
         if (graph->bits)
-            score_edges(w, s, ki_graph_row(graph, at.vertex), distance);
+            score_edges(w, s, row, distance);
         else
-            score_neighbours(w, s, ki_graph_row(graph, at.vertex));
+            score_neighbours(w, s, row);
     }
     look_ahead(w, graph);
     w->ended = w->ahead_count == 0 || (s->patience && w->idle > s->patience && w->best_count >= s->k);
@@ -365,8 +371,11 @@ static void enter(struct walk *w, const ki_graph_search *s) {
 
 static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, const float *query) {
     const ki_graph *graph = &s->view->graph;
+    const int absent = s->absent && s->allowed;
     float *placed = ki_area_take(&w->placed_area, graph->width, sizeof(float));
     w->work = ki_area_take(&walker->work, graph->width, sizeof(float));
+    if (absent && !walker->patches) walker->patches = ki_graph_patches_create();
+    w->patches = absent ? walker->patches : NULL;
     w->rest = ki_area_take(&w->rest_area, graph->width, 4);
     w->placed.wide = ki_area_take(&w->wide, graph->width, sizeof(int16_t));
     w->placed.table = ki_area_take(&w->table, graph->width, 4);
@@ -377,7 +386,7 @@ static int begin(ki_walker *walker, struct walk *w, const ki_graph_search *s, co
     w->pool = ki_area_take(&w->pool_area, w->open_room, sizeof(*w->pool));
     w->best = ki_area_take(&w->best_area, s->rerank, sizeof(*w->best));
     if (!placed || !w->work || !w->rest || !w->placed.wide || !w->placed.table || !w->marks || !w->open_distance ||
-        !w->pool || !w->best)
+        !w->pool || !w->best || (absent && !w->patches))
         return 0;
     w->query = query;
     w->open = w->mark_count = w->best_count = w->ahead_count = 0;

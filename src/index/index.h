@@ -35,7 +35,7 @@ struct kith_filter {
      * Where allowed is NULL they are so few that nothing as long as the index may be touched: only plans that score all
      * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
     const uint32_t *few;
-    int absent;             /* what is left out is to be thought absent: walks do not pass through it. For measuring */
+    uint32_t absent;        /* not 0: what is left out is to be thought absent (graph/graph.h) */
     ki_filter_notes *notes; /* what searches have found out about it; NULL: nothing is kept. Owned */
 };
 

@@ -58,7 +58,7 @@ void ki_search_graph_prepare(ki_job *job, const kith_search_options *options) {
                                    .effort = ki_min_size(effort, EFFORT_MAX),
                                    .patience = patience_of(job, effort),
                                    .allowed = job->search.allowed,
-                                   .absent = options->filter && options->filter->absent,
+                                   .absent = options->filter ? options->filter->absent : 0,
                                    .visits_max = visits_max(job),
                                    .limits = job->search.limits};
 }

@@ -34,6 +34,7 @@ static void set_held(ki_tuning *t, size_t fold, int held) {
 }
 
 void ki_tune_hold(ki_tuning *t, size_t fold) {
+    t->unheld.absent = (uint32_t)fold + 1;
     set_held(t, fold, 1);
 }
 

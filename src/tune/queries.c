@@ -169,7 +169,7 @@ static int allocate_holding(ki_tuning *t) {
     const uint64_t words = view->rows / 64 + 2;
     t->self = ki_alloc_array(t->count, sizeof(*t->self));
     t->folds = ki_alloc_array(t->count, sizeof(*t->folds));
-    t->unheld = (kith_filter){.index = t->index, .count = view->rows, .words = words, .absent = 1};
+    t->unheld = (kith_filter){.index = t->index, .count = view->rows, .words = words};
     t->unheld.allowed = ki_alloc_array_zeroed(words, sizeof(uint64_t));
     if (!t->self || !t->folds || !t->unheld.allowed) return 0;
     for (uint64_t i = 0; i < view->rows; i++) t->unheld.allowed[i / 64] |= UINT64_C(1) << (i % 64);

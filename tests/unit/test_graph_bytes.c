@@ -12,6 +12,7 @@
 #include "support/graph.h"
 
 #include "base/rng.h"
+#include "graph/patch.h"
 
 #include <float.h>
 #include <math.h>
@@ -109,6 +110,57 @@ static void test_edges(void **state) {
     free(values);
 }
 
+/* Of few dimensions in truth, so that edges strike others out. */
+static float *flat_values(uint64_t seed) {
+    enum { TRUE_DIM = 12 };
+    float *values = normal_values(seed), axes[TRUE_DIM * DIM];
+    memcpy(axes, values, sizeof(axes));
+    for (size_t i = 0; i < ROWS; i++) {
+        float place[TRUE_DIM];
+        memcpy(place, values + i * DIM, sizeof(place));
+        for (size_t j = 0; j < DIM; j++) values[i * DIM + j] = 0;
+        for (size_t a = 0; a < TRUE_DIM; a++)
+            for (size_t j = 0; j < DIM; j++) values[i * DIM + j] += place[a] * axes[a * DIM + j];
+    }
+    return values;
+}
+
+/* Edges that stand in for those to absent vertices are coded as the build codes its own. */
+static void test_patched_edges(void **state) {
+    (void)state;
+    uint64_t there[ROWS / 64 + 1];
+    float *values = flat_values(4);
+    for (uint32_t bits = 1; bits <= 4; bits *= 2) {
+        graph_of_floats g = made(values, KITH_L2SQ, 32, bits);
+        const ki_view view = {.rows = ROWS, .dim = DIM, .graph = g.graph};
+        ki_graph_search search = {.view = &view, .allowed = there};
+        ki_graph_patches *patches = ki_graph_patches_create();
+        uint8_t *kept = malloc(g.row_bytes);
+        size_t filled = 0;
+        assert_true(patches && kept);
+        for (uint32_t at = 0; at < 12 * ROWS; at++) {
+            const uint32_t x = at / 12, n = at % 12, gone = row_of(&g, x).id[n];
+            uint8_t *row = g.bytes + x * g.row_bytes;
+            memset(there, 0xff, sizeof(there));
+            there[gone / 64] ^= UINT64_C(1) << gone % 64;
+            search.absent = at + 1;
+            memcpy(kept, row, g.row_bytes);
+            memcpy(row, ki_graph_patched(patches, &search, x), g.row_bytes);
+            assert_true(row_of(&g, x).id[n] != gone);
+            if (row_of(&g, x).id[n] != x) {
+                edge_holds(&g, x, n);
+                filled++;
+            }
+            memcpy(row, kept, g.row_bytes);
+        }
+        assert_true(filled >= 10);
+        ki_graph_patches_destroy(patches);
+        free(kept);
+        graph_free(&g);
+    }
+    free(values);
+}
+
 /* The norm is that of the code: D(x, x) is next to nothing. */
 static void test_selves(void **state) {
     (void)state;
@@ -188,7 +240,7 @@ static void refused(const graph_of_floats *g, uint32_t v, size_t at, uint32_t wo
 static void test_damaged_rows(void **state) {
     (void)state;
     enum { SELF_AT = 448, CODES_AT = SELF_AT + 128, V = 123 };
-    float *values = normal_values(4);
+    float *values = flat_values(4);
     graph_of_floats g = made(values, KITH_L2SQ, 32, 1);
     graph_is_sound(&g);
     const struct row row = row_of(&g, V);
@@ -230,8 +282,8 @@ static void test_unreached(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_edges),        cmocka_unit_test(test_selves),    cmocka_unit_test(test_damaged_models),
-        cmocka_unit_test(test_damaged_rows), cmocka_unit_test(test_unreached),
+        cmocka_unit_test(test_edges),          cmocka_unit_test(test_patched_edges), cmocka_unit_test(test_selves),
+        cmocka_unit_test(test_damaged_models), cmocka_unit_test(test_damaged_rows),  cmocka_unit_test(test_unreached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

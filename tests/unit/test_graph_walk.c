@@ -19,6 +19,7 @@
 
 #include "base/rng.h"
 #include "graph/graph.h"
+#include "graph/patch.h"
 #include "kernel/distance.h"
 
 enum { ROWS = 1500, DIM = 24, QUERIES = KI_WALK_MAX, K = 10, SCENES = 4 };
@@ -363,6 +364,84 @@ static void test_filters(void **state) {
     free(unfiltered);
 }
 
+/* ---- What is absent ---------------------------------------------------------------------------------------------- */
+
+static int is_in(const uint64_t *rows, uint32_t row) {
+    return rows[row / 64] >> row % 64 & 1;
+}
+
+/* Whether an absent vertex that u had an edge to leads to v, or one that it leads to does. */
+static int leads_to(const ki_view *view, const uint64_t *there, uint32_t u, uint32_t v, int depth) {
+    const uint32_t *ids = (const uint32_t *)(const void *)(ki_graph_row(&view->graph, u) + KI_GRAPH_IDS_AT);
+    for (uint32_t n = 0; n < view->graph.degree && depth < 4; n++) {
+        if (ids[n] == v && depth) return 1;
+        if (ids[n] != u && !is_in(there, ids[n]) && leads_to(view, there, ids[n], v, depth + 1)) return 1;
+    }
+    return 0;
+}
+
+/* The row keeps its edges to what is there; others are holes, or lead to where an absent vertex led. Returns how many of
+ * these are filled. */
+static size_t check_patched(const ki_view *view, const uint64_t *there, uint32_t u, const uint8_t *row) {
+    const ki_graph *graph = &view->graph;
+    const uint8_t *old_row = ki_graph_row(graph, u);
+    const uint32_t *ids = (const uint32_t *)(const void *)(row + KI_GRAPH_IDS_AT);
+    const uint32_t *old = (const uint32_t *)(const void *)(old_row + KI_GRAPH_IDS_AT);
+    const float *add = (const float *)(const void *)(ids + graph->degree);
+    size_t filled = 0, absent = 0;
+    assert_memory_equal(row, old_row, KI_GRAPH_IDS_AT);
+    for (uint32_t n = 0; n < graph->degree; n++) {
+        assert_true(ids[n] == u || is_in(there, ids[n]));
+        for (uint32_t m = 0; m < n; m++) assert_true(ids[n] == u || ids[m] != ids[n]);
+        if (old[n] == u || is_in(there, old[n])) {
+            assert_int_equal(ids[n], old[n]);
+            continue;
+        }
+        absent++;
+        if (ids[n] == u) {
+            if (graph->bits) assert_true(add[n] == INFINITY);
+            continue;
+        }
+        filled++;
+        assert_true(leads_to(view, there, u, ids[n], 0));
+        if (graph->bits) assert_true(isfinite(add[n]) && isfinite(add[graph->degree + n]));
+    }
+    if (!absent) assert_ptr_equal(row, old_row);
+    return filled;
+}
+
+static void test_absent(void **state) {
+    uint64_t there[ROWS / 64 + 2];
+    struct answer *answers = answers_make();
+    ki_walker *walker = ki_walker_create();
+    (void)state;
+    memset(there, 0, sizeof(there));
+    for (uint32_t row = 0; row < ROWS; row++)
+        if (row % 10) there[row / 64] |= UINT64_C(1) << row % 64;
+    for (int i = 0; i < SCENES; i++) {
+        const ki_view view = view_of(&graphs[i], scenes[i].metric);
+        atomic_int stop = 0;
+        ki_graph_search search = search_of(&view, K, 300, &stop);
+        ki_graph_patches *patches = ki_graph_patches_create();
+        size_t filled = 0, again = 0;
+        assert_non_null(patches);
+        search.allowed = there;
+        search.absent = 1;
+        for (uint32_t u = 0; u < ROWS; u++)
+            filled += check_patched(&view, there, u, ki_graph_patched(patches, &search, u));
+        for (uint32_t u = 0; u < ROWS; u++)
+            again += check_patched(&view, there, u, ki_graph_patched(patches, &search, u));
+        assert_int_equal(filled, again);
+        assert_true(filled > ROWS / 10);
+        ki_graph_patches_destroy(patches);
+        walk(walker, &search, 0, QUERIES, answers);
+        for (size_t q = 0; q < QUERIES; q++) check_hits(&answers[q], queries + q * DIM, scenes[i].metric, there);
+        assert_true(recall_of(answers, scenes[i].metric, K, there) >= 0.85);
+    }
+    ki_walker_destroy(walker);
+    free(answers);
+}
+
 /* ---- Limits ------------------------------------------------------------------------------------------------------ */
 
 static int at_once(void *context) {
@@ -531,11 +610,17 @@ static void test_queries_too_large(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_tiers_agree),     cmocka_unit_test(test_alone_and_together),
-        cmocka_unit_test(test_lean_graphs),     cmocka_unit_test(test_growth),
-        cmocka_unit_test(test_visits_max),      cmocka_unit_test(test_filters),
-        cmocka_unit_test(test_limits),          cmocka_unit_test(test_hostile_rows),
-        cmocka_unit_test(test_hostile_entries), cmocka_unit_test(test_queries_too_large),
+        cmocka_unit_test(test_tiers_agree),
+        cmocka_unit_test(test_alone_and_together),
+        cmocka_unit_test(test_lean_graphs),
+        cmocka_unit_test(test_growth),
+        cmocka_unit_test(test_visits_max),
+        cmocka_unit_test(test_filters),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_hostile_rows),
+        cmocka_unit_test(test_hostile_entries),
+        cmocka_unit_test(test_queries_too_large),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
