@@ -46,6 +46,7 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "generations", info->generations);
     emit_text(json, "segment_field", info->segment_field);
     emit_uint(json, "segments", info->segments);
+    emit_uint(json, "own_segments", info->own_segments);
     emit_uint(json, "segment_rows", info->segment_rows);
     emit_uint(json, "dead_rows", info->dead_rows);
     emit_uint(json, "head_rows", info->head_rows);

@@ -31,6 +31,8 @@ void ki_match_empty(ki_match *match); /* NULL is fine */
 
 uint64_t ki_match_count(const ki_match *match);
 int ki_match_read_payloads(const ki_match *match);
+/* Those of sealed segments that tenants share. */
+uint64_t ki_match_shared(const ki_match *match);
 /* Live rows of a sealed segment that match: bits by row (NULL: all alive ones of the snapshot). Borrowed. Not for
  * matches with a segment, whose rows may be a list. */
 const ki_bits *ki_match_rows(const ki_match *match, size_t sealed);

@@ -92,18 +92,6 @@ static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *ro
     return bits;
 }
 
-/* Bits of both, as long as b. */
-static ki_bits *both(const ki_bits *a, const ki_bits *b) {
-    ki_bits *bits = ki_bits_create(b->rows, 0);
-    if (!bits) return NULL;
-    const uint64_t words = ki_min_u64(ki_min_u64(a->words, b->words), bits->words);
-    for (uint64_t w = 0; w < words; w++) {
-        bits->word[w] = a->word[w] & b->word[w];
-        bits->set += (uint64_t)__builtin_popcountll(bits->word[w]);
-    }
-    return bits;
-}
-
 /* The sieve's positions, made at need. */
 static ki_bits *sieve_positions(ki_sieve *sieve, const ki_sealed *sealed, size_t spec) {
     ki_bits *known = atomic_load_explicit(&sieve->positions[spec], memory_order_acquire);
@@ -124,7 +112,7 @@ static void end_positions(ki_sieve_positions *positions) {
 static ki_sieve_positions *make_positions(ki_sieve *sieve, const ki_sealed *sealed, size_t spec, const ki_bits *live) {
     ki_bits *all = sieve_positions(sieve, sealed, spec);
     ki_sieve_positions *made = ki_alloc_array_zeroed(1, sizeof(*made));
-    ki_bits *bits = !all ? NULL : live->set == live->rows ? ki_bits_hold(all) : both(all, live);
+    ki_bits *bits = !all ? NULL : live->set == live->rows ? ki_bits_hold(all) : ki_bits_both(all, live);
     if (!bits || !made) goto failed;
     made->count = bits->set;
     made->bits = bits;
@@ -178,7 +166,7 @@ static ki_living *make_living(const ki_sieve *sieve, ki_bits *alive) {
     living->specs = sieve->specs;
     living->alive = ki_bits_hold(alive);
     living->rows = alive->set == alive->rows && alive->rows == sieve->rows->rows ? ki_bits_hold(sieve->rows)
-                                                                                 : both(sieve->rows, alive);
+                                                                                 : ki_bits_both(sieve->rows, alive);
     if (living->rows) return living;
     ki_living_release(living);
     return NULL;

@@ -203,8 +203,8 @@ static kith_status write_vectors(ki_job *job, size_t spec, kith_error *error) {
     struct vectors v;
     kith_status status = find_vectors(job, spec, &v, error);
     if (status == KITH_OK && v.count) {
-        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "%s%zu.kith",
-                 is_flat(job, &v) ? KI_FLAT_PREFIX : "vectors.", spec);
+        const char *prefix = is_flat(job, &v) ? KI_FLAT_PREFIX : job->own ? KI_OWN_PREFIX : "vectors.";
+        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "%s%zu.kith", prefix, spec);
         status = build_index(job, &v, error);
     }
     free(v.key);

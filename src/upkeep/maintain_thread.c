@@ -8,7 +8,8 @@
  *   fields   segments that lack a declared field
  *   slots    vectors of generations that were dropped
  *   expire   items whose time is up leave the catalog
- *   merge    as merge.c chooses; more of it when nobody writes
+ *   merge    as merge.c chooses; more of it when nobody writes. Large tenants whose searches ask for it come first, and
+ *            get segments of their own (split.c)
  *   measure  segments whose plans were not, when nobody writes, or they have waited for a while: what is merged soon is
  *            not worth it
  *   tidy     the catalog gives back what it does not need, when nobody writes
@@ -99,8 +100,9 @@ static int has_expired(const kith_collection *collection, struct look *look) {
 /* What costs much waits for a pause, though not for ever. */
 static int wants_merge(ki_maintainer *maintainer, struct look *look) {
     look->merge = look->idle ? KI_MERGE_IDLE : KI_MERGE_HASTE;
-    if (ki_merge_wanted(look->snapshot, look->merge)) return 1;
-    if (look->idle || !ki_merge_wanted(look->snapshot, KI_MERGE_BUSY)) {
+    const kith_collection *collection = maintainer->collection;
+    if (ki_merge_wanted(collection, look->snapshot, look->merge)) return 1;
+    if (look->idle || !ki_merge_wanted(collection, look->snapshot, KI_MERGE_BUSY)) {
         maintainer->unmerged_ns = 0;
         return 0;
     }
