@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "match/match.h"
 #include "state/tenants.h"
 #include "support/faulty_io.h"
 #include "support/faulty_malloc.h"
@@ -53,6 +54,27 @@ static size_t own_segments(kith_collection *collection) {
     for (size_t i = 0; i < snapshot->sealed_count; i++) count += ki_split_group(collection, snapshot, i) != 0;
     ki_snapshot_release(snapshot);
     return count;
+}
+
+/* Whether a tenant's searches, by the segment or by a filter, see no other rows in each place that has some of it. */
+static void check_alone(kith_collection *collection, const char *tenant, const char *filter) {
+    ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    ki_match *match = NULL;
+    size_t places = 0;
+    OK(ki_match_create(collection, snapshot, filter, tenant, &match, &error));
+    for (size_t i = 0; i < snapshot->sealed_count; i++) {
+        ki_match_positions positions;
+        OK(ki_match_positions_of(match, i, 0, &positions, &error));
+        if (!positions.count) continue;
+        const ki_bits *live = snapshot->sealed[i].positions[0];
+        assert_int_equal(positions.count, live->set);
+        assert_null(positions.few);
+        assert_ptr_equal(positions.bits, live->set < live->rows ? live : NULL);
+        places++;
+    }
+    assert_true(places > 0);
+    ki_match_destroy(match);
+    ki_snapshot_release(snapshot);
 }
 
 /* An exact search of a tenant for all that it has: exactly its items that have the vector, and how many segments were
@@ -133,6 +155,8 @@ static void splits(int texts, const char *name) {
     check_searches(collection);
     assert_int_equal(check_search(collection, 1), 1);
     assert_int_equal(check_search(collection, 2), 1);
+    check_alone(collection, "c1", NULL);
+    check_alone(collection, NULL, "color = \"c1\"");
     collection = open_again(collection, name);
     while (merge_once(collection, KI_MERGE_IDLE)) {
     }
