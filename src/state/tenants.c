@@ -66,13 +66,12 @@ static int name_it(ki_tenants *tenants, entry *at, const char *name, uint64_t ha
 }
 
 int ki_tenants_note(ki_tenants *tenants, const char *name, uint64_t queries) {
-    enum { STEP = KI_OWN_FROM / KI_OWN_ROWS_A_SEARCH };
     const uint64_t hash = XXH3_64bits(name, strlen(name));
     int look = 0;
     pthread_mutex_lock(&tenants->mutex);
     entry *at = find(tenants, name, hash);
     if (name_it(tenants, at, name, hash)) {
-        look = at->queries / STEP != (at->queries + queries) / STEP;
+        look = at->queries / KI_OWN_FROM != (at->queries + queries) / KI_OWN_FROM;
         at->queries += queries;
     }
     pthread_mutex_unlock(&tenants->mutex);

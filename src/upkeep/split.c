@@ -100,7 +100,7 @@ static uint64_t most_rows(const kith_collection *collection, const ki_snapshot *
 }
 
 static int has_paid(const kith_collection *collection, uint64_t rows, uint64_t surplus) {
-    return rows >= collection->own_from && rows <= KITH_ROWS_MAX && surplus >= rows / KI_OWN_ROWS_A_SEARCH;
+    return rows >= collection->own_from && rows <= KITH_ROWS_MAX && surplus >= rows;
 }
 
 /* The first tenant whose searches have paid; moved->tenant NULL: there is none. */
@@ -111,8 +111,7 @@ static kith_status find(const kith_collection *collection, const ki_snapshot *sn
     *moved = (struct moved){0};
     if (!segment_field(collection, snapshot)) return KITH_OK;
     for (size_t t = 0; status == KITH_OK && (moved->tenant = ki_tenants_get(collection->tenants, t, &surplus)); t++) {
-        if (surplus >= collection->own_from / KI_OWN_ROWS_A_SEARCH &&
-            most_rows(collection, snapshot, moved->tenant) >= collection->own_from)
+        if (surplus >= collection->own_from && most_rows(collection, snapshot, moved->tenant) >= collection->own_from)
             status = find_rows(collection, snapshot, moved, error);
         if (status == KITH_OK && has_paid(collection, moved->count, surplus)) return KITH_OK;
         end(moved, snapshot->sealed_count);

@@ -186,7 +186,7 @@ static void test_stays(void **state) {
     assert_false(ki_split_wanted(collection, snapshot));
     collection->own_from = items_of(3);
     assert_true(ki_split_wanted(collection, snapshot));
-    ki_tenants_note_all(collection->tenants, MANY - items_of(3) / KI_OWN_ROWS_A_SEARCH + 1);
+    ki_tenants_note_all(collection->tenants, MANY - items_of(3) + 1);
     assert_false(ki_split_wanted(collection, snapshot));
     (void)ki_tenants_note(collection->tenants, "c3", 1);
     assert_true(ki_split_wanted(collection, snapshot));
