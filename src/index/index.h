@@ -36,7 +36,8 @@ struct kith_filter {
      * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
     const uint32_t *few;
     int absent;             /* what is left out is to be thought absent: walks do not pass through it. For measuring */
-    ki_filter_notes *notes; /* what searches have found out about it; NULL: nothing is kept. Owned */
+    ki_filter_counts *counts; /* how its vectors lie; NULL: every search counts. Owned */
+    ki_filter_notes *notes;   /* what searches have found out about it; NULL: nothing is kept. Owned */
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */

@@ -519,7 +519,7 @@ static kith_status list_positions(ki_match *match, const place *at, const ki_sea
 
 /* What a search without a filter is told. */
 static ki_match_positions everything_of(const ki_bits *live) {
-    return (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set};
+    return (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set, NULL};
 }
 
 kith_status ki_match_positions_of(ki_match *match, size_t number, size_t spec, ki_match_positions *positions,
@@ -534,7 +534,13 @@ kith_status ki_match_positions_of(ki_match *match, size_t number, size_t spec, k
     if (at->listed) return list_positions(match, at, in->sealed, spec, positions, error);
     const ki_sieve_positions *known = ki_living_positions(at->living, at->sieve, in->sealed, spec, live);
     if (!known) return no_memory(error);
-    *positions =
-        known->count == live->set ? everything_of(live) : (ki_match_positions){known->bits, known->few, known->count};
+    *positions = known->count == live->set ? everything_of(live)
+                                           : (ki_match_positions){known->bits, known->few, known->count, known->counts};
     return KITH_OK;
+}
+
+ki_filter_notes *ki_match_notes(const ki_match *match, size_t sealed, size_t spec) {
+    const place *at = &match->places[sealed];
+    if (match->everything || at->all || at->listed) return NULL;
+    return ki_match_cache_notes(match->collection->matches, at->sieve, spec);
 }

@@ -41,9 +41,12 @@ typedef struct ki_match_positions {
     const ki_bits *bits; /* NULL: all positions, or those of `few` */
     const uint32_t *few; /* the positions in any order, where they are few; NULL: see bits */
     uint64_t count;
+    ki_filter_counts *counts; /* beside bits of a filter that is kept */
 } ki_match_positions;
 kith_status ki_match_positions_of(ki_match *match, size_t sealed, size_t spec, ki_match_positions *positions,
                                   kith_error *error);
+/* What searches find out about the filter in one index, held; NULL: nothing is kept of it. */
+ki_filter_notes *ki_match_notes(const ki_match *match, size_t sealed, size_t spec);
 /* Live rows of a head that match, by serial (NULL: all live ones of the snapshot). Borrowed. */
 const ki_bits *ki_match_serials(const ki_match *match, size_t head);
 

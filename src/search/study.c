@@ -65,7 +65,9 @@ static int take_room(ki_filter_notes *notes, size_t dim) {
     if (notes->asked) return 1;
     notes->asked_room = fit < SAMPLES_MANY ? SAMPLES_MANY : ki_min_size(fit, SAMPLES_MOST);
     notes->asked = ki_alloc_array(notes->asked_room, dim * sizeof(float));
-    return notes->asked != NULL;
+    if (!notes->asked) return 0;
+    atomic_fetch_add_explicit(&notes->bytes, notes->asked_room * dim * sizeof(float), memory_order_relaxed);
+    return 1;
 }
 
 /* S3. What the search is going to refuse is left out. */
