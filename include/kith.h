@@ -1412,7 +1412,7 @@ typedef struct kith_collection_info {
     int working;                                       /* background work is going on */
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
-                                     * "tidying", "": static */
+                                     * "studying a filter", "tidying", "": static */
     uint64_t work_done, work_total; /* rows */
     const char *trouble; /* why background work failed last and what happens now, ""; lives as long as the collection */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */

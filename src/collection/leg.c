@@ -121,6 +121,7 @@ static kith_status filter_of(const struct run *run, size_t place, kith_filter *f
     filter->counts = positions.counts;
     if (positions.counts && is_planned(leg, filter->index))
         filter->notes = ki_match_notes(leg->match, place, leg->spec);
+    filter->later = leg->collection->maintainer && !leg->collection->options.no_background;
     return KITH_OK;
 }
 
@@ -217,6 +218,7 @@ static kith_status search_segments(struct run *run, source *sources) {
         uint64_t *ids = (uint64_t *)run->work->ids.data + each * run->sources;
         float *distances = (float *)run->work->distances.data + each * run->sources;
         status = search_segment(run, place, &filter, filtered, ids, distances);
+        if (filter.notes) ki_match_searched(leg->match, place, leg->spec, filter.notes);
         ki_filter_notes_release(filter.notes);
         if (status != KITH_OK) return status;
         sources[run->sources++] = (source){.place = (uint32_t)place, .ids = ids, .distances = distances};

@@ -408,7 +408,7 @@ static void note_tenant(struct search *s) {
     if (!s->ask.segment)
         ki_tenants_note_all(collection->tenants, s->queries);
     else if (ki_match_shared(s->match) >= collection->own_from)
-        s->wake = ki_tenants_note(collection->tenants, s->ask.segment, s->queries);
+        s->wake |= ki_tenants_note(collection->tenants, s->ask.segment, s->queries);
 }
 
 /* Search the state: there is no kept answer. */
@@ -418,6 +418,7 @@ static kith_status search_state(struct search *s) {
     tell_state(s);
     status = run_rounds(s);
     if (status == KITH_OK) note_tenant(s);
+    s->wake |= s->match && ki_match_study_wanted(s->collection->matches);
     return status;
 }
 

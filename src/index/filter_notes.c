@@ -27,6 +27,7 @@ ki_filter_notes *ki_filter_notes_create(void) {
     atomic_init(&notes->spent_ns, 0);
     atomic_init(&notes->studies, NULL);
     atomic_init(&notes->studied_ns, 0);
+    atomic_init(&notes->due, KI_STUDY_NONE);
     atomic_flag_clear(&notes->busy);
     return notes;
 }

@@ -32,15 +32,21 @@ typedef struct ki_filter_counts {
     _Atomic double touched;    /* the share of blocks that hold some; negative: not counted yet */
 } ki_filter_counts;
 
+/* Where searches leave studies to others (kith_filter.later): whether one is wanted. */
+enum { KI_STUDY_NONE, KI_STUDY_WANTED, KI_STUDY_WAITS };
+
 typedef struct ki_filter_notes {
     _Atomic uint64_t references;
     _Atomic uint64_t bytes;             /* that they take, about */
     _Atomic uint64_t spent_ns;          /* that searches took which the planner planned */
     _Atomic uint64_t studied_ns;        /* that studies took */
     _Atomic(ki_filter_study *) studies; /* the latest */
-    atomic_flag busy;                   /* F2: somebody studies, or keeps queries */
-    float *asked;                       /* queries of late, for studies; under `busy` */
-    size_t asked_room, asked_count;     /* how many fit, and have been kept so far */
+    atomic_int due;                     /* KI_STUDY_... */
+    size_t due_k;                       /* of the search that wanted it, and its target; constant while due is not 0 */
+    double due_target;
+    atomic_flag busy;               /* F2: somebody studies, or keeps queries */
+    float *asked;                   /* queries of late, for studies; under `busy` */
+    size_t asked_room, asked_count; /* how many fit, and have been kept so far */
 } ki_filter_notes;
 
 ki_filter_counts *ki_filter_counts_create(void);         /* NULL: out of memory */

@@ -544,3 +544,8 @@ ki_filter_notes *ki_match_notes(const ki_match *match, size_t sealed, size_t spe
     if (match->everything || at->all || at->listed) return NULL;
     return ki_match_cache_notes(match->collection->matches, at->sieve, spec);
 }
+
+void ki_match_searched(const ki_match *match, size_t sealed, size_t spec, ki_filter_notes *notes) {
+    if (atomic_load_explicit(&notes->due, memory_order_relaxed) == KI_STUDY_WANTED)
+        ki_match_note_due(match->collection->matches, match->places[sealed].sieve, spec, notes);
+}

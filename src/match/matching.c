@@ -15,6 +15,7 @@ enum {
     PARSED_MAX = 32,
     HEADS_MAX = 4,
     PARSED_TEXT_MAX = 64 << 10,
+    DUE_MAX = 8,
     NOTED_MAX = 64, /* notes; each may take a third of a MiB */
     /* So few rows are best scored one by one, whatever the plans cost: as a list they cost nothing beside that. */
     FEW = 4096
@@ -29,6 +30,8 @@ struct ki_match_cache {
     ki_head_words *words[HEADS_MAX];
     const ki_head *head[HEADS_MAX]; /* whose words they are; never followed */
     size_t next_head;               /* the table that a new head takes */
+    ki_sieve *due[DUE_MAX];         /* whose studies wait, first come first; held */
+    size_t due_spec[DUE_MAX], due_count;
 };
 
 /* ---- Sieves ------------------------------------------------------------------------------------------------------ */
@@ -221,6 +224,7 @@ void ki_match_cache_destroy(ki_match_cache *cache) {
         next = sieve->older;
         ki_sieve_release(sieve);
     }
+    for (size_t i = 0; i < cache->due_count; i++) ki_sieve_release(cache->due[i]);
     for (size_t i = 0; i < PARSED_MAX; i++) ki_parsed_release(cache->parsed[i]);
     for (size_t i = 0; i < HEADS_MAX; i++) ki_head_words_destroy(cache->words[i]);
     pthread_mutex_destroy(&cache->mutex);
@@ -352,6 +356,38 @@ ki_filter_notes *ki_match_cache_notes(ki_match_cache *cache, ki_sieve *sieve, si
     pthread_mutex_unlock(&cache->mutex);
     ki_filter_notes_release(gone);
     return notes;
+}
+
+int ki_match_cache_put_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec) {
+    pthread_mutex_lock(&cache->mutex);
+    const int fits = cache->due_count < DUE_MAX;
+    if (fits) {
+        cache->due[cache->due_count] = ki_sieve_hold(sieve);
+        cache->due_spec[cache->due_count++] = spec;
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return fits;
+}
+
+ki_sieve *ki_match_cache_take_due(ki_match_cache *cache, size_t *spec) {
+    pthread_mutex_lock(&cache->mutex);
+    ki_sieve *sieve = cache->due_count ? cache->due[0] : NULL;
+    if (sieve) {
+        *spec = cache->due_spec[0];
+        cache->due_count--;
+        memmove(cache->due, cache->due + 1, cache->due_count * sizeof(*cache->due));
+        memmove(cache->due_spec, cache->due_spec + 1, cache->due_count * sizeof(*cache->due_spec));
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return sieve;
+}
+
+int ki_match_study_wanted(ki_match_cache *cache) {
+    if (!cache) return 0;
+    pthread_mutex_lock(&cache->mutex);
+    const int wanted = cache->due_count != 0;
+    pthread_mutex_unlock(&cache->mutex);
+    return wanted;
 }
 
 /* ---- Parsed filters ---------------------------------------------------------------------------------------------- */

@@ -123,6 +123,15 @@ const ki_sieve_positions *ki_living_positions(ki_living *living, ki_sieve *sieve
  * sieves that have such, only those that were used last keep it. */
 ki_filter_notes *ki_match_cache_notes(ki_match_cache *cache, ki_sieve *sieve, size_t spec);
 
+/* Kept sieves whose studies wait: put one there (0: there is no room), take the first one, held (NULL: none waits). */
+int ki_match_cache_put_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec);
+ki_sieve *ki_match_cache_take_due(ki_match_cache *cache, size_t *spec);
+
+/* ---- study.c ----------------------------------------------------------------------------------------------------- */
+
+/* Let a study wait that a search of the sieve may have wanted. */
+void ki_match_note_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec, ki_filter_notes *notes);
+
 /* Parsed filters by their texts, held. */
 ki_parsed *ki_match_cache_parsed(ki_match_cache *cache, const char *text, size_t bytes, uint64_t hash,
                                  const ki_schema *schema);
