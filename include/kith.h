@@ -1436,10 +1436,10 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_vector(const kith_collectio
 KITH_API KITH_MUST_CHECK kith_status kith_collection_field(kith_collection *collection, size_t number,
                                                            kith_field *field);
 
-/* Seal the head and merge all segments into one without dead rows, and one for each large value of the segment field that
- * has segments of its own or was asked for often; also indexes declared fields, measures plans, and
- * gives back what the catalog does not need. Searches and writes go on. Stages "sealing", "merging" and those of
- * kith_build() and kith_tune(). Since 0.3. */
+/* Seal the head and merge all segments into one without dead rows, and one for each large value of the segment field
+ * that has segments of its own or was asked for often; also indexes declared fields, measures plans, and gives back
+ * what the catalog does not need. Searches and writes go on. Stages "sealing", "merging" and those of kith_build() and
+ * kith_tune(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_compact(kith_collection *collection, kith_progress_fn progress,
                                                              void *progress_context, kith_error *error);
 

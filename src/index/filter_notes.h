@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What searches find out about a filter and keep with it, so that the next one need not: *counts*, how its vectors lie in
- * lists and blocks; and *notes*, what it costs, and what a study of it has measured (search/study.h). Counts are of these
- * vectors alone. Notes are true enough of a filter that lets a few more or less through: a collection keeps them while
- * items come and go.
+ * What searches find out about a filter and keep with it, so that the next one need not: *counts*, how its vectors lie
+ * in lists and blocks; and *notes*, what it costs, and what a study of it has measured (search/study.h). Counts are of
+ * these vectors alone. Notes are true enough of a filter that lets a few more or less through: a collection keeps them
+ * while items come and go.
  *
  * F1. What is kept never changes once others can see it, and lives as long as the counts or notes: who makes the same
  *     thing at the same time as another drops his own.

@@ -3,9 +3,10 @@
  * Which rows of a state a filter and a segment let through, place by place.
  *
  * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as
- * long as the place. One that has a place for itself (upkeep/split.c) is all that lives there. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field
- * is not declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads
- * row by row, and only the rows that came since the last time. */
+ * long as the place. One that has a place for itself (upkeep/split.c) is all that lives there. All else are sieves
+ * (matching.h): of sealed segments by their tables' columns, or, where a field is not declared or the table lacks its
+ * column yet, by the payloads in the catalog, one pass for all places; of heads row by row, and only the rows that came
+ * since the last time. */
 #include "match/matching.h"
 
 #include "base/checked.h"

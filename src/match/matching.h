@@ -11,8 +11,8 @@
  *     follower may see an item move from its head to a segment without a new version. So a kept answer is what a fresh
  *     one would be.
  * M2. Sieves and living sieves never change once they are shown to others, but for what is worked out later at need
- *     (the positions, and what searches find out): one of several equal answers is kept. How rows lie in lists is counted
- *     for a living sieve; what plans find and cost is noted for the sieve, whatever dies.
+ *     (the positions, and what searches find out): one of several equal answers is kept. How rows lie in lists is
+ *     counted for a living sieve; what plans find and cost is noted for the sieve, whatever dies.
  * M3. The cache holds at most its budget; what is in use lives on until it is let go of.
  * M4. Kept sieves hold no segment and no head: files and memory go when their time has come.
  *

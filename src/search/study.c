@@ -33,8 +33,8 @@ enum { SETTINGS_MAX = (1 + RIVALS_MAX * STEPS * (1 + BETWEEN)) * BATCHES, KEPT =
 static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.991, HIGH = 0.82, THIN = 0.03,
                     TOO_LONG = 4;
 /* What a setting costs of the one before, at least, whose lists or effort are half of its. By how much a plan must cost
- * less than another, of the same recall and in each batch, for the other to be left alone: codes of lists differ by more
- * than that, and in the same direction at every recall. */
+ * less than another, of the same recall and in each batch, for the other to be left alone: codes of lists differ by
+ * more than that, and in the same direction at every recall. */
 static const double GROWTH = 1.5, BEATEN = 1.25;
 
 /* Plans that this knows how to measure. */

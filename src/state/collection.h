@@ -96,9 +96,9 @@ struct kith_collection {
     ki_match_cache *matches;
     ki_tenants *tenants;
     uint64_t own_from; /* rows from which on a tenant may have segments of its own: KI_OWN_FROM, but in tests */
-    ki_pages *pages; /* NULL: no answers are kept */
-    ki_hot *hot;     /* NULL: no profiles are */
-    uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
+    ki_pages *pages;   /* NULL: no answers are kept */
+    ki_hot *hot;       /* NULL: no profiles are */
+    uint64_t stamp;    /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 
 /* KITH_E_ARG unless the collection takes writes: it is read only. */

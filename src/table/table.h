@@ -66,7 +66,7 @@ int ki_table_has(const ki_table *table, const ki_field *field);
 kith_status ki_table_match(const ki_table *table, const ki_schema *schema, const ki_filter *filter,
                            roaring_bitmap_t **rows, kith_error *error);
 
-/* ---- word.c: rows of one word of a tag field, for segment keys ---------------------------------------------------- */
+/* ---- word.c: rows of one word of a tag field, for segment keys -------------------------------------------------- */
 
 /* How many they are, ascending: *rows lives as long as the table, or is NULL where they are many, and then only
  * ki_table_match and ki_table_word_rows find them. 0 when the word is not there. Where the file is damaged the answer

@@ -4,8 +4,8 @@
  *
  * What writers wait for is short: the last deaths are carried over (those before were, without the lock), bodies are
  * encoded from bits, and the catalog commits. When heads go, the log goes that holds their rows, soon: so every segment
- * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log. So is
- * what gave rows to the new segment: each row lives in one place at any time, after a crash too.
+ * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log. So
+ * is what gave rows to the new segment: each row lives in one place at any time, after a crash too.
  *
  * Under `writing`, which these functions take. */
 #include "base/checked.h"

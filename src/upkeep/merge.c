@@ -15,8 +15,8 @@
  * While somebody writes, segments are made in haste (job_build.c), and merges that are worth more than that wait: see
  * maintain_thread.c. What was made in haste is made well when nobody writes.
  *
- * What belongs to one large tenant alone (split.c) is merged with its like only, never in haste: all this is said of such
- * a group, or of the segments that tenants share.
+ * What belongs to one large tenant alone (split.c) is merged with its like only, never in haste: all this is said of
+ * such a group, or of the segments that tenants share.
  *
  * Besides: a segment whose dead rows are DEAD_SHARE of it is written again alone; no more than LARGE_MOST large ones (a
  * LARGE_PART of all rows) stand beside each other; and no merge makes more rows than a segment may have. */

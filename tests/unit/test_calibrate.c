@@ -2,8 +2,8 @@
  *
  * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured
  * survives an opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its
- * segment. And since these are the collections with graphs: copies of graphs that are kept in memory, and filters that are
- * studied.
+ * segment. And since these are the collections with graphs: copies of graphs that are kept in memory, and filters that
+ * are studied.
  *
  * tiers: any */
 #define _GNU_SOURCE
