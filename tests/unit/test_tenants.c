@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Large tenants get segments of their own: who, when, and what becomes of their rows. Items are those of sealing.h; an
- * item's tenant is its color, c0 to c4.
+ * Large tenants get segments of their own: who, when, and what becomes of their rows.
  *
  * tiers: any */
 #define _GNU_SOURCE
@@ -12,121 +11,9 @@
 
 #include <cmocka.h>
 
-#include "match/match.h"
-#include "state/tenants.h"
-#include "support/faulty_io.h"
-#include "support/faulty_malloc.h"
-#include "support/sealing.h"
+#include "support/tenants.h"
 
 #include <pthread.h>
-
-enum { OWN_FROM = 20, MANY = 1000 };
-
-/* ---- Making and looking ------------------------------------------------------------------------------------------ */
-
-static kith_collection *make_shared(const char *name, ki_rng *rng, int texts, int segments) {
-    segment_field = "color";
-    kith_collection *collection = make_it(name, texts);
-    collection->own_from = OWN_FROM;
-    for (int i = 0; i < segments; i++) {
-        write_some(collection, rng, 250);
-        OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
-    }
-    return collection;
-}
-
-static kith_collection *open_again(kith_collection *collection, const char *name) {
-    collection = reopen(collection, name);
-    collection->own_from = OWN_FROM;
-    return collection;
-}
-
-static uint64_t items_of(unsigned tenant) {
-    uint64_t count = 0;
-    for (uint64_t id = 0; id < IDS; id++) count += stamps[id] && stamps[id] % 5 == tenant;
-    return count;
-}
-
-/* Segments of any one tenant, and of the first word's. */
-static size_t own_segments(kith_collection *collection) {
-    size_t count = 0;
-    ki_snapshot *snapshot = ki_snapshot_pin(collection);
-    for (size_t i = 0; i < snapshot->sealed_count; i++) count += ki_split_group(collection, snapshot, i) != 0;
-    ki_snapshot_release(snapshot);
-    return count;
-}
-
-/* Whether a tenant's searches, by the segment or by a filter, see no other rows in each place that has some of it. */
-static void check_alone(kith_collection *collection, const char *tenant, const char *filter) {
-    ki_snapshot *snapshot = ki_snapshot_pin(collection);
-    ki_match *match = NULL;
-    size_t places = 0;
-    OK(ki_match_create(collection, snapshot, filter, tenant, &match, &error));
-    for (size_t i = 0; i < snapshot->sealed_count; i++) {
-        ki_match_positions positions;
-        OK(ki_match_positions_of(match, i, 0, &positions, &error));
-        if (!positions.count) continue;
-        const ki_bits *live = snapshot->sealed[i].positions[0];
-        assert_int_equal(positions.count, live->set);
-        assert_null(positions.few);
-        assert_ptr_equal(positions.bits, live->set < live->rows ? live : NULL);
-        places++;
-    }
-    assert_true(places > 0);
-    ki_match_destroy(match);
-    ki_snapshot_release(snapshot);
-}
-
-/* An exact search of a tenant for all that it has: exactly its items that have the vector, and how many segments were
- * looked at. */
-static size_t check_search(kith_collection *collection, unsigned tenant) {
-    static unsigned char seen[IDS];
-    kith_result *result = NULL;
-    kith_hits hits = KITH_HITS_INIT;
-    kith_ask_report report = KITH_ASK_REPORT_INIT;
-    const float query[8] = {0.1f, 0.2f};
-    char name[16];
-    kith_queries queries = KITH_QUERIES_INIT;
-    queries.data = query;
-    queries.dtype = KITH_F32;
-    queries.count = 1;
-    queries.dim = 8;
-    const kith_leg leg = {.vector = "", .queries = &queries};
-    kith_ask ask = KITH_ASK_INIT;
-    snprintf(name, sizeof(name), "c%u", tenant);
-    ask.legs = &leg;
-    ask.leg_count = 1;
-    ask.k = IDS;
-    ask.segment = name;
-    ask.report = &report;
-    OK(kith_result_create(&result, &error));
-    OK(kith_collection_search(collection, &ask, result, &error));
-    OK(kith_result_hits(result, &hits));
-    memset(seen, 0, sizeof(seen));
-    for (uint64_t i = 0; i < hits.ends[0]; i++) {
-        char text[4] = {0};
-        if (with_texts) memcpy(text, hits.id_bytes + hits.id_ends[i] - 3, 3); /* "item 042" */
-        const uint64_t id = with_texts ? strtoull(text, NULL, 10) : hits.ids[i];
-        assert_true(id < IDS && !seen[id]++);
-        assert_int_equal(stamps[id] % 5, tenant);
-        if (i) assert_true(hits.distances[i] >= hits.distances[i - 1]);
-    }
-    for (uint64_t id = 0; id < IDS; id++)
-        if (stamps[id] && stamps[id] % 5 == tenant && has_vector(id, stamps[id], 0)) assert_true(seen[id]);
-    kith_result_destroy(result);
-    return report.segments;
-}
-
-static void check_searches(kith_collection *collection) {
-    check_all(collection);
-    for (unsigned tenant = 0; tenant < 5; tenant++) (void)check_search(collection, tenant);
-}
-
-static size_t merge_once(kith_collection *collection, ki_merge_when when) {
-    size_t merged = 0;
-    OK(ki_merge(collection, when, NULL, &merged, &error));
-    return merged;
-}
 
 /* ---- Who, and when ----------------------------------------------------------------------------------------------- */
 
@@ -391,58 +278,6 @@ static void test_searches_meanwhile(void **state) {
     kith_collection_close(collection);
 }
 
-/* ---- Faults ------------------------------------------------------------------------------------------------------ */
-
-/* Whatever fails leaves the state as it was, and no files; done again it goes well. */
-static void test_out_of_memory(void **state) {
-    (void)state;
-    ki_rng rng = {10};
-    kith_collection *collection = make_shared("memory", &rng, 0, 2);
-    int failed = 0;
-    (void)ki_tenants_note(collection->tenants, "c1", MANY);
-    for (long number = 0;; number += 1 + number / 12) {
-        size_t split = 0;
-        faulty_malloc_start(number, 0);
-        const kith_status status = ki_split(collection, NULL, &split, &error);
-        const long asked = faulty_malloc_stop();
-        check_all(collection);
-        assert_int_equal(own_segments(collection), split ? 1 : 0);
-        assert_int_equal(entries(collection->segments_path), segments_of(collection));
-        if (status == KITH_OK && (split || asked <= number)) break;
-        assert_true(status == KITH_E_NOMEM || status == KITH_OK);
-        failed++;
-    }
-    assert_true(failed > 10);
-    (void)check_search(collection, 1);
-    collection = open_again(collection, "memory");
-    kith_collection_close(collection);
-}
-
-static void test_full_disk(void **state) {
-    (void)state;
-    ki_rng rng = {11};
-    kith_collection *collection = make_shared("full", &rng, 0, 2);
-    int refused = 0;
-    for (long number = 0;; number += 1 + number / 24) {
-        size_t split = 0;
-        (void)ki_tenants_note(collection->tenants, "c1", MANY);
-        faulty_io_start(number, 0, ENOSPC);
-        const kith_status status = ki_split(collection, NULL, &split, &error);
-        const long asked = faulty_io_stop();
-        if (collection->poisoned != KITH_OK) collection = open_again(collection, "full");
-        check_searches(collection);
-        assert_int_equal(entries(collection->segments_path), segments_of(collection));
-        refused += status != KITH_OK;
-        if (asked <= number) break;
-        if (status != KITH_OK) continue;
-        write_some(collection, &rng, 200);
-        OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
-    }
-    assert_true(refused > 20);
-    collection = open_again(collection, "full");
-    kith_collection_close(collection);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_numbers),
@@ -454,8 +289,6 @@ int main(void) {
         cmocka_unit_test(test_memory_alone),
         cmocka_unit_test(test_writes_meanwhile),
         cmocka_unit_test(test_searches_meanwhile),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_full_disk),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }
