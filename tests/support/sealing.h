@@ -27,7 +27,7 @@ static const kith_field later_field = {"size", KITH_FIELD_INT, 0};
 static uint64_t stamps[IDS];
 static int with_texts;
 static uint64_t head_bytes = 1 << 20; /* a head holds more than most tests write */
-static const char *segment_field;        /* NULL: none */
+static const char *segment_field;     /* NULL: none */
 static kith_error error;
 
 #define OK(call)                                                                                                       \
