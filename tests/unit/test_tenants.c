@@ -266,7 +266,6 @@ static void test_searches_meanwhile(void **state) {
     assert_int_equal(pthread_create(&thread, NULL, search_on, &searcher), 0);
     for (int round = 0; round < 6; round++) {
         const unsigned before = atomic_load(&searcher.searches);
-        if (round % 3 == 0) collection->own_from = OWN_FROM;
         (void)ki_tenants_note(collection->tenants, round % 2 ? "c1" : "c3", MANY);
         OK(ki_merge_all(collection, NULL, &error));
         while (atomic_load(&searcher.searches) < before + 3) sched_yield();
