@@ -1412,7 +1412,7 @@ typedef struct kith_collection_info {
     int working;                                       /* background work is going on */
     int reserved;
     const char *work;               /* "sealing", "merging", "indexing fields", "expiring", "calibrating",
-                                     * "tidying", "": static */
+                                     * "studying a filter", "tidying", "": static */
     uint64_t work_done, work_total; /* rows */
     const char *trouble; /* why background work failed last and what happens now, ""; lives as long as the collection */
     uint64_t cache_bytes; /* of memory_bytes: answers that are kept */
@@ -1422,6 +1422,7 @@ typedef struct kith_collection_info {
     uint32_t generation;                               /* the current one, whose model and vectors these are */
     uint32_t generations;
     uint64_t resident_bytes; /* of memory_bytes: graphs that were copied so far */
+    size_t own_segments;     /* of segments: each holds items of one large value of the segment field alone */
 } kith_collection_info;
 #define KITH_COLLECTION_INFO_INIT                                                                                      \
     { .struct_size = sizeof(kith_collection_info) }
@@ -1435,9 +1436,10 @@ KITH_API KITH_MUST_CHECK kith_status kith_collection_vector(const kith_collectio
 KITH_API KITH_MUST_CHECK kith_status kith_collection_field(kith_collection *collection, size_t number,
                                                            kith_field *field);
 
-/* Seal the head and merge all segments into one without dead rows; also indexes declared fields, measures plans, and
- * gives back what the catalog does not need. Searches and writes go on. Stages "sealing", "merging" and those of
- * kith_build() and kith_tune(). Since 0.3. */
+/* Seal the head and merge all segments into one without dead rows, and one for each large value of the segment field
+ * that has segments of its own or was asked for often; also indexes declared fields, measures plans, and gives back
+ * what the catalog does not need. Searches and writes go on. Stages "sealing", "merging" and those of kith_build() and
+ * kith_tune(). Since 0.3. */
 KITH_API KITH_MUST_CHECK kith_status kith_collection_compact(kith_collection *collection, kith_progress_fn progress,
                                                              void *progress_context, kith_error *error);
 

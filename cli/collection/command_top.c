@@ -46,6 +46,7 @@ static void info_json(struct json *json, const struct shop *shop) {
     emit_uint(json, "generations", info->generations);
     emit_text(json, "segment_field", info->segment_field);
     emit_uint(json, "segments", info->segments);
+    emit_uint(json, "own_segments", info->own_segments);
     emit_uint(json, "segment_rows", info->segment_rows);
     emit_uint(json, "dead_rows", info->dead_rows);
     emit_uint(json, "head_rows", info->head_rows);
@@ -90,6 +91,7 @@ static void info_text(const struct shop *shop) {
                   info->generations);
     pair_line(stdout, "segments", "%zu, of %s rows, %s of them dead", info->segments,
               human_count(a, info->segment_rows), human_count(b, info->dead_rows));
+    if (info->own_segments) pair_line(stdout, "", "%zu of them of one segment key alone", info->own_segments);
     pair_line(stdout, "in memory", "%s rows not in a segment yet", human_count(a, info->head_rows));
     pair_line(stdout, "disk", "%s: catalog %s, segments %s", human_bytes(a, info->disk_bytes),
               human_bytes(b, info->catalog_bytes), human_bytes(c, info->segment_bytes));

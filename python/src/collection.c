@@ -213,6 +213,7 @@ static PyObject *collection_info(PyObject *self, PyObject *none) {
         {"profile_cache_hits", kpy_u64(info.profile_cache_hits)},
         {"profile_cache_misses", kpy_u64(info.profile_cache_misses)},
         {"resident_bytes", kpy_u64(info.resident_bytes)},
+        {"own_segments", kpy_u64(info.own_segments)},
         {"work", PyUnicode_FromString(info.work)},
         {"work_done", kpy_u64(info.work_done)},
         {"work_total", kpy_u64(info.work_total)},

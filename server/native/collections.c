@@ -59,6 +59,7 @@ static void add_numbers(ks_json *json, const kith_collection_info *info) {
         {"profile_cache_hits", info->profile_cache_hits},
         {"profile_cache_misses", info->profile_cache_misses},
         {"resident_bytes", info->resident_bytes},
+        {"own_segments", info->own_segments},
         {"work_done", info->work_done},
         {"work_total", info->work_total},
     };

@@ -8,14 +8,15 @@
 #include "state/generations.h"
 #include "state/hot.h"
 #include "state/pages.h"
-#include "upkeep/upkeep.h"
+#include "upkeep/seal.h"
 
 #include <string.h>
 
-static void add_segments(const ki_snapshot *snapshot, kith_collection_info *info) {
+static void add_segments(const kith_collection *collection, const ki_snapshot *snapshot, kith_collection_info *info) {
     info->segments = snapshot->sealed_count;
     for (size_t s = 0; s < snapshot->sealed_count; s++) {
         const ki_snapshot_sealed *in = &snapshot->sealed[s];
+        info->own_segments += ki_split_group(collection, snapshot, s) != 0;
         info->segment_rows += in->alive->rows;
         info->dead_rows += in->alive->rows - in->alive->set;
         info->segment_bytes += in->sealed->disk_bytes;
@@ -62,7 +63,7 @@ kith_status kith_collection_get_info(kith_collection *collection, kith_collectio
     info.version = snapshot->version;
     info.vectors = collection->made.vector_count;
     info.fields = snapshot->schema->count;
-    add_segments(snapshot, &info);
+    add_segments(collection, snapshot, &info);
     add_heads(snapshot, &info);
     const ki_generations *generations = snapshot->generations; /* which live as long as the collection */
     ki_snapshot_release(snapshot);

@@ -96,12 +96,19 @@ struct run {
     kith_error *error;
 };
 
-/* What may be found in a segment, as the filter of a search; count 0: nothing. */
+/* Whether its plans are weighed: for others there is nothing to learn. */
+static int is_planned(const ki_leg_search *leg, const kith_index *index) {
+    const ki_ask_terms *terms = leg->terms;
+    return terms->plan == KITH_PLAN_AUTO && terms->target_recall > 0 && terms->target_recall < 1 &&
+           index->calibration.count;
+}
+
+/* What may be found in a segment, as the filter of a search; count 0: nothing. Its notes are held. */
 static kith_status filter_of(const struct run *run, size_t place, kith_filter *filter, int *filtered) {
     const ki_leg_search *leg = run->leg;
     const ki_snapshot_sealed *at = &leg->snapshot->sealed[place];
     const ki_bits *live = at->positions[leg->spec];
-    ki_match_positions positions = {live->set < live->rows ? live : NULL, NULL, live->set};
+    ki_match_positions positions = {live->set < live->rows ? live : NULL, NULL, live->set, NULL};
     if (leg->match) {
         const kith_status status = ki_match_positions_of(leg->match, place, leg->spec, &positions, run->error);
         if (status != KITH_OK) return status;
@@ -111,6 +118,10 @@ static kith_status filter_of(const struct run *run, size_t place, kith_filter *f
     if (!positions.bits) return KITH_OK;
     filter->words = positions.bits->words;
     filter->allowed = (uint64_t *)(uintptr_t)positions.bits->word; /* searches only read it */
+    filter->counts = positions.counts;
+    if (positions.counts && is_planned(leg, filter->index))
+        filter->notes = ki_match_notes(leg->match, place, leg->spec);
+    filter->later = leg->collection->maintainer && !leg->collection->options.no_background;
     return KITH_OK;
 }
 
@@ -200,10 +211,15 @@ static kith_status search_segments(struct run *run, source *sources) {
         if (!leg->snapshot->sealed[place].sealed->index[leg->spec]) continue;
         kith_status status = filter_of(run, place, &filter, &filtered);
         if (status != KITH_OK) return status;
-        if (!filter.count) continue;
+        if (!filter.count) {
+            ki_filter_notes_release(filter.notes);
+            continue;
+        }
         uint64_t *ids = (uint64_t *)run->work->ids.data + each * run->sources;
         float *distances = (float *)run->work->distances.data + each * run->sources;
         status = search_segment(run, place, &filter, filtered, ids, distances);
+        if (filter.notes) ki_match_searched(leg->match, place, leg->spec, filter.notes);
+        ki_filter_notes_release(filter.notes);
         if (status != KITH_OK) return status;
         sources[run->sources++] = (source){.place = (uint32_t)place, .ids = ids, .distances = distances};
     }

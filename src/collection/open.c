@@ -18,6 +18,7 @@
 #include "state/generations.h"
 #include "state/hot.h"
 #include "state/pages.h"
+#include "state/tenants.h"
 #include "upkeep/upkeep.h"
 #include "write/commit.h"
 
@@ -39,6 +40,7 @@ void kith_collection_close(kith_collection *collection) {
     if (!collection) return;
     ki_maintain_stop(collection);
     if (collection->matches) ki_match_cache_destroy(collection->matches);
+    ki_tenants_destroy(collection->tenants);
     ki_snapshot_release(collection->current);
     ki_pages_destroy(collection->pages);
     ki_hot_destroy(collection->hot);
@@ -80,14 +82,16 @@ static kith_status begin(const char *path, const kith_collection_open_options *g
     made->options = options;
     made->pool = options.pool;
     made->now_ms = ki_wall_ms;
+    made->own_from = KI_OWN_FROM;
     made->wake = ki_maintain_wake;
     made->tell = ki_maintain_info;
     made->path = strdup(path);
     made->segments_path = ki_home_path(path, KI_HOME_SEGMENTS);
     made->queue = ki_commit_queue_create();
     made->matches = ki_match_cache_create();
+    made->tenants = ki_tenants_create();
     *out = made;
-    return made->path && made->segments_path && made->queue && made->matches
+    return made->path && made->segments_path && made->queue && made->matches && made->tenants
                ? KITH_OK
                : ki_fail(error, KITH_E_NOMEM, "out of memory");
 }

@@ -16,6 +16,7 @@
 #include "log/follow.h"
 #include "match/match.h"
 #include "search/plans.h"
+#include "state/tenants.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -39,6 +40,7 @@ struct search {
     ki_ask_terms terms;
     ki_page_search page;
     int pageable; /* its answer may be kept, or have been */
+    int wake;     /* background work may have something to do */
     ki_snapshot *snapshot;
     const ki_generation *generation; /* that is asked */
     ki_match *match;
@@ -399,12 +401,25 @@ static kith_status run_rounds(struct search *s) {
     return KITH_OK;
 }
 
+/* Searches of large tenants pay for graphs of their own, and those of everything are why others do without. */
+static void note_tenant(struct search *s) {
+    kith_collection *collection = s->collection;
+    if (!collection->made.segment_field[0] || collection->options.read_only) return;
+    if (!s->ask.segment)
+        ki_tenants_note_all(collection->tenants, s->queries);
+    else if (ki_match_shared(s->match) >= collection->own_from)
+        s->wake |= ki_tenants_note(collection->tenants, s->ask.segment, s->queries);
+}
+
 /* Search the state: there is no kept answer. */
 static kith_status search_state(struct search *s) {
-    const kith_status status = match_state(s);
+    kith_status status = match_state(s);
     if (status != KITH_OK) return status;
     tell_state(s);
-    return run_rounds(s);
+    status = run_rounds(s);
+    if (status == KITH_OK) note_tenant(s);
+    s->wake |= s->match && ki_match_study_wanted(s->collection->matches);
+    return status;
 }
 
 /* The report's sums are over rounds and legs; what is of the state is not. */
@@ -456,6 +471,7 @@ kith_status kith_collection_search(kith_collection *collection, const kith_ask *
     }
     ki_snapshot_release(s.snapshot);
     ki_recommend_end(&s.by);
+    if (s.wake && !collection->options.no_background) collection->wake(collection);
     if (status != KITH_OK) return status;
     tell(&s, start);
     if (s.pageable && !kept) ki_page_keep(&s.page, result, &s.told, &s.explain);

@@ -64,3 +64,23 @@ ki_bits *ki_bits_hold(ki_bits *bits) {
 void ki_bits_release(ki_bits *bits) {
     if (bits && atomic_fetch_sub_explicit(&bits->references, 1, memory_order_acq_rel) == 1) free(bits);
 }
+
+uint64_t ki_bits_take(ki_bits *bits, const ki_bits *gone) {
+    uint64_t taken = 0;
+    for (uint64_t w = 0; w * 64 < bits->rows && w * 64 < gone->rows; w++) {
+        taken += (uint64_t)__builtin_popcountll(bits->word[w] & gone->word[w]);
+        bits->word[w] &= ~gone->word[w];
+    }
+    bits->set -= taken;
+    return taken;
+}
+
+ki_bits *ki_bits_both(const ki_bits *a, const ki_bits *b) {
+    ki_bits *bits = ki_bits_create(b->rows, 0);
+    if (!bits) return NULL;
+    for (uint64_t w = 0; w < a->words && w < b->words && w < bits->words; w++) {
+        bits->word[w] = a->word[w] & b->word[w];
+        bits->set += (uint64_t)__builtin_popcountll(bits->word[w]);
+    }
+    return bits;
+}

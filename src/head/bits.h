@@ -23,6 +23,8 @@ ki_bits *ki_bits_copy(const ki_bits *bits);
 ki_bits *ki_bits_copy_with_room(const ki_bits *bits, uint64_t room);
 /* The same in a longer set, new bits 1 (a head that grew). */
 ki_bits *ki_bits_longer(const ki_bits *bits, uint64_t rows);
+/* What is in both, as long as b; a's own count need not be right. NULL: no memory. */
+ki_bits *ki_bits_both(const ki_bits *a, const ki_bits *b);
 ki_bits *ki_bits_hold(ki_bits *bits);
 void ki_bits_release(ki_bits *bits); /* NULL is fine */
 
@@ -38,6 +40,9 @@ static inline int ki_bits_clear(ki_bits *bits, uint64_t row) {
     bits->set--;
     return 1;
 }
+
+/* Only on one that was just made: clear what is set in `gone`, which is as long. Returns how many there were. */
+uint64_t ki_bits_take(ki_bits *bits, const ki_bits *gone);
 
 static inline void ki_bits_put(ki_bits *bits, uint64_t row) {
     const uint64_t bit = UINT64_C(1) << (row % 64);

@@ -8,16 +8,18 @@ static kith_filter *empty_filter(const kith_index *index, kith_error *error) {
     kith_filter *filter = ki_alloc_array_zeroed(1, sizeof(*filter));
     const uint64_t words = index->view.rows / 64 + 2;
     uint64_t *allowed = ki_alloc_array_zeroed(words, sizeof(*allowed));
+    ki_filter_counts *counts = ki_filter_counts_create();
     ki_filter_notes *notes = ki_filter_notes_create();
-    if (!filter || !allowed || !notes) {
-        ki_filter_notes_destroy(notes);
+    if (!filter || !allowed || !counts || !notes) {
+        ki_filter_counts_destroy(counts);
+        ki_filter_notes_release(notes);
         free(filter);
         free(allowed);
         (void)!ki_fail(error, KITH_E_NOMEM, "out of memory for a filter over %llu rows",
                        (unsigned long long)index->view.rows);
         return NULL;
     }
-    *filter = (kith_filter){.index = index, .words = words, .allowed = allowed, .notes = notes};
+    *filter = (kith_filter){.index = index, .words = words, .allowed = allowed, .counts = counts, .notes = notes};
     return filter;
 }
 
@@ -71,7 +73,8 @@ uint64_t kith_filter_count(const kith_filter *filter) {
 
 void kith_filter_destroy(kith_filter *filter) {
     if (!filter) return;
-    ki_filter_notes_destroy(filter->notes);
+    ki_filter_counts_destroy(filter->counts);
+    ki_filter_notes_release(filter->notes);
     free(filter->allowed);
     free(filter);
 }

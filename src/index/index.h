@@ -35,8 +35,10 @@ struct kith_filter {
      * Where allowed is NULL they are so few that nothing as long as the index may be touched: only plans that score all
      * of them can run. Lent by who made the filter; kith_filter_create() makes none. */
     const uint32_t *few;
-    uint32_t absent;        /* not 0: what is left out is to be thought absent (graph/graph.h) */
-    ki_filter_notes *notes; /* what searches have found out about it; NULL: nothing is kept. Owned */
+    uint32_t absent;          /* not 0: what is left out is to be thought absent (graph/graph.h) */
+    ki_filter_counts *counts; /* how its vectors lie; NULL: every search counts. Owned */
+    ki_filter_notes *notes;   /* what searches have found out about it; NULL: nothing is kept. Owned */
+    int later;                /* searches do not study it, and say in the notes that it is worth that */
 };
 
 /* The index of an open segment, which it owns from then on; closed on failure. */

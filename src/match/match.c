@@ -3,9 +3,10 @@
  * Which rows of a state a filter and a segment let through, place by place.
  *
  * A segment of vectors (a tenant's) that has few rows in a place is a list of them, which never touches anything as
- * long as the place. All else are sieves (matching.h): of sealed segments by their tables' columns, or, where a field
- * is not declared or the table lacks its column yet, by the payloads in the catalog, one pass for all places; of heads
- * row by row, and only the rows that came since the last time. */
+ * long as the place. One that has a place for itself (upkeep/split.c) is all that lives there. All else are sieves
+ * (matching.h): of sealed segments by their tables' columns, or, where a field is not declared or the table lacks its
+ * column yet, by the payloads in the catalog, one pass for all places; of heads row by row, and only the rows that came
+ * since the last time. */
 #include "match/matching.h"
 
 #include "base/checked.h"
@@ -24,6 +25,7 @@ typedef struct place {
     ki_bits *rows;     /* of a head, where a segment's were looked up; or NULL */
     int pending;       /* to be read from payloads */
     int listed;
+    int all;        /* what lives of a sealed place */
     size_t first;   /* listed: of match->rows */
     uint64_t count; /* rows */
 } place;
@@ -382,8 +384,12 @@ static kith_status match_segment(ki_match *match, size_t number, kith_error *err
     const uint32_t *rows;
     const uint64_t count =
         ki_table_word(match->snapshot->sealed[number].sealed->table, q->field, q->segment, q->segment_bytes, &rows);
+    const ki_snapshot_sealed *in = &match->snapshot->sealed[number];
     if (!count || (rows && (!q->parsed || count <= LISTED_MAX))) return list_rows(match, number, rows, count, error);
-    return match_sealed(match, number, error);
+    if (rows || q->parsed || count < 2 || count != in->alive->rows) return match_sealed(match, number, error);
+    match->places[number].all = 1; /* its own segment */
+    match->places[number].count = in->alive->set;
+    return KITH_OK;
 }
 
 /* ---- All together ------------------------------------------------------------------------------------------------ */
@@ -479,6 +485,13 @@ uint64_t ki_match_count(const ki_match *match) {
     return match->count;
 }
 
+uint64_t ki_match_shared(const ki_match *match) {
+    uint64_t sum = 0;
+    for (size_t i = 0; i < match->snapshot->sealed_count; i++)
+        if (!match->snapshot->sealed[i].sealed->own) sum += match->places[i].count;
+    return sum;
+}
+
 int ki_match_read_payloads(const ki_match *match) {
     return match->read_payloads;
 }
@@ -505,18 +518,35 @@ static kith_status list_positions(ki_match *match, const place *at, const ki_sea
     return KITH_OK;
 }
 
+/* What a search without a filter is told. */
+static ki_match_positions everything_of(const ki_bits *live) {
+    return (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set, NULL};
+}
+
 kith_status ki_match_positions_of(ki_match *match, size_t number, size_t spec, ki_match_positions *positions,
                                   kith_error *error) {
     const ki_snapshot_sealed *in = &match->snapshot->sealed[number];
     const place *at = &match->places[number];
     const ki_bits *live = in->positions[spec];
-    if (match->everything) {
-        *positions = (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set};
+    if (match->everything || at->all) {
+        *positions = everything_of(live);
         return KITH_OK;
     }
     if (at->listed) return list_positions(match, at, in->sealed, spec, positions, error);
     const ki_sieve_positions *known = ki_living_positions(at->living, at->sieve, in->sealed, spec, live);
     if (!known) return no_memory(error);
-    *positions = (ki_match_positions){known->bits, known->few, known->count};
+    *positions = known->count == live->set ? everything_of(live)
+                                           : (ki_match_positions){known->bits, known->few, known->count, known->counts};
     return KITH_OK;
+}
+
+ki_filter_notes *ki_match_notes(const ki_match *match, size_t sealed, size_t spec) {
+    const place *at = &match->places[sealed];
+    if (match->everything || at->all || at->listed) return NULL;
+    return ki_match_cache_notes(match->collection->matches, at->sieve, spec);
+}
+
+void ki_match_searched(const ki_match *match, size_t sealed, size_t spec, ki_filter_notes *notes) {
+    if (atomic_load_explicit(&notes->due, memory_order_relaxed) == KI_STUDY_WANTED)
+        ki_match_note_due(match->collection->matches, match->places[sealed].sieve, spec, notes);
 }

@@ -15,6 +15,8 @@ enum {
     PARSED_MAX = 32,
     HEADS_MAX = 4,
     PARSED_TEXT_MAX = 64 << 10,
+    DUE_MAX = 8,
+    NOTED_MAX = 64, /* notes; each may take a third of a MiB */
     /* So few rows are best scored one by one, whatever the plans cost: as a list they cost nothing beside that. */
     FEW = 4096
 };
@@ -23,11 +25,13 @@ struct ki_match_cache {
     pthread_mutex_t mutex; /* guards all below, and the sieves' `living` */
     ki_sieve *newest, *oldest, *bucket[BUCKETS];
     uint64_t bytes;
-    size_t count;
+    size_t count, noted;           /* noted: how many notes the sieves have */
     ki_parsed *parsed[PARSED_MAX]; /* newest first */
     ki_head_words *words[HEADS_MAX];
     const ki_head *head[HEADS_MAX]; /* whose words they are; never followed */
     size_t next_head;               /* the table that a new head takes */
+    ki_sieve *due[DUE_MAX];         /* whose studies wait, first come first; held */
+    size_t due_spec[DUE_MAX], due_count;
 };
 
 /* ---- Sieves ------------------------------------------------------------------------------------------------------ */
@@ -40,15 +44,17 @@ ki_sieve *ki_sieve_create(const ki_sieve_name *name, size_t specs, ki_bits *rows
     ki_sieve *sieve = rows ? ki_alloc_array_zeroed(1, sizeof(*sieve)) : NULL;
     char *question = ki_alloc_array(name->question_bytes + 1, 1);
     _Atomic(ki_bits *) *positions = ki_alloc_array_zeroed(specs, sizeof(*positions));
-    if (!sieve || !question || !positions) {
+    ki_filter_notes **notes = ki_alloc_array_zeroed(specs, sizeof(*notes));
+    if (!sieve || !question || !positions || !notes) {
         free(sieve);
         free(question);
         free(positions);
+        free(notes);
         ki_bits_release(rows);
         return NULL;
     }
     if (name->question_bytes) memcpy(question, name->question, name->question_bytes);
-    *sieve = (ki_sieve){.name = *name, .rows = rows, .specs = specs, .positions = positions};
+    *sieve = (ki_sieve){.name = *name, .rows = rows, .specs = specs, .positions = positions, .notes = notes};
     sieve->name.question = question;
     atomic_init(&sieve->references, 1);
     /* With positions and a living sieve of the same length, which most come to have. */
@@ -63,8 +69,12 @@ ki_sieve *ki_sieve_hold(ki_sieve *sieve) {
 
 void ki_sieve_release(ki_sieve *sieve) {
     if (!sieve || atomic_fetch_sub_explicit(&sieve->references, 1, memory_order_acq_rel) != 1) return;
-    for (size_t s = 0; s < sieve->specs; s++) ki_bits_release(atomic_load(&sieve->positions[s]));
+    for (size_t s = 0; s < sieve->specs; s++) {
+        ki_bits_release(atomic_load(&sieve->positions[s]));
+        ki_filter_notes_release(sieve->notes[s]);
+    }
     ki_living_release(sieve->living);
+    free(sieve->notes);
     ki_bits_release(sieve->rows);
     free((char *)(uintptr_t)sieve->name.question);
     free((void *)sieve->positions);
@@ -92,18 +102,6 @@ static ki_bits *map_rows(const ki_sealed *sealed, size_t spec, const ki_bits *ro
     return bits;
 }
 
-/* Bits of both, as long as b. */
-static ki_bits *both(const ki_bits *a, const ki_bits *b) {
-    ki_bits *bits = ki_bits_create(b->rows, 0);
-    if (!bits) return NULL;
-    const uint64_t words = ki_min_u64(ki_min_u64(a->words, b->words), bits->words);
-    for (uint64_t w = 0; w < words; w++) {
-        bits->word[w] = a->word[w] & b->word[w];
-        bits->set += (uint64_t)__builtin_popcountll(bits->word[w]);
-    }
-    return bits;
-}
-
 /* The sieve's positions, made at need. */
 static ki_bits *sieve_positions(ki_sieve *sieve, const ki_sealed *sealed, size_t spec) {
     ki_bits *known = atomic_load_explicit(&sieve->positions[spec], memory_order_acquire);
@@ -117,6 +115,7 @@ static ki_bits *sieve_positions(ki_sieve *sieve, const ki_sealed *sealed, size_t
 static void end_positions(ki_sieve_positions *positions) {
     if (!positions) return;
     ki_bits_release(positions->bits);
+    ki_filter_counts_destroy(positions->counts);
     free(positions->few);
     free(positions);
 }
@@ -124,9 +123,11 @@ static void end_positions(ki_sieve_positions *positions) {
 static ki_sieve_positions *make_positions(ki_sieve *sieve, const ki_sealed *sealed, size_t spec, const ki_bits *live) {
     ki_bits *all = sieve_positions(sieve, sealed, spec);
     ki_sieve_positions *made = ki_alloc_array_zeroed(1, sizeof(*made));
-    ki_bits *bits = !all ? NULL : live->set == live->rows ? ki_bits_hold(all) : both(all, live);
-    if (!bits || !made) goto failed;
+    ki_bits *bits = !all ? NULL : live->set == live->rows ? ki_bits_hold(all) : ki_bits_both(all, live);
+    ki_filter_counts *counts = ki_filter_counts_create();
+    if (!bits || !made || !counts) goto failed;
     made->count = bits->set;
+    made->counts = counts;
     made->bits = bits;
     if (bits->set > FEW && bits->set > bits->rows / 64) return made;
     made->few = ki_alloc_array(bits->set, sizeof(*made->few));
@@ -141,6 +142,7 @@ static ki_sieve_positions *make_positions(ki_sieve *sieve, const ki_sealed *seal
     return made;
 failed:
     ki_bits_release(bits);
+    ki_filter_counts_destroy(counts);
     free(made);
     return NULL;
 }
@@ -178,7 +180,7 @@ static ki_living *make_living(const ki_sieve *sieve, ki_bits *alive) {
     living->specs = sieve->specs;
     living->alive = ki_bits_hold(alive);
     living->rows = alive->set == alive->rows && alive->rows == sieve->rows->rows ? ki_bits_hold(sieve->rows)
-                                                                                 : both(sieve->rows, alive);
+                                                                                 : ki_bits_both(sieve->rows, alive);
     if (living->rows) return living;
     ki_living_release(living);
     return NULL;
@@ -222,6 +224,7 @@ void ki_match_cache_destroy(ki_match_cache *cache) {
         next = sieve->older;
         ki_sieve_release(sieve);
     }
+    for (size_t i = 0; i < cache->due_count; i++) ki_sieve_release(cache->due[i]);
     for (size_t i = 0; i < PARSED_MAX; i++) ki_parsed_release(cache->parsed[i]);
     for (size_t i = 0; i < HEADS_MAX; i++) ki_head_words_destroy(cache->words[i]);
     pthread_mutex_destroy(&cache->mutex);
@@ -231,7 +234,10 @@ void ki_match_cache_destroy(ki_match_cache *cache) {
 uint64_t ki_match_cache_bytes(ki_match_cache *cache) {
     if (!cache) return 0;
     pthread_mutex_lock(&cache->mutex);
-    const uint64_t bytes = cache->bytes;
+    uint64_t bytes = cache->bytes;
+    for (const ki_sieve *sieve = cache->noted ? cache->newest : NULL; sieve; sieve = sieve->older)
+        for (size_t s = 0; s < sieve->specs; s++)
+            if (sieve->notes[s]) bytes += atomic_load_explicit(&sieve->notes[s]->bytes, memory_order_relaxed);
     pthread_mutex_unlock(&cache->mutex);
     return bytes;
 }
@@ -239,6 +245,12 @@ uint64_t ki_match_cache_bytes(ki_match_cache *cache) {
 static ki_sieve **bucket_of(ki_match_cache *cache, const ki_sieve_name *name) {
     const uint64_t place = name->number + name->first_key * 31 + name->first_version;
     return &cache->bucket[(name->question_hash ^ place * UINT64_C(0x9e3779b97f4a7c15)) >> 32 & (BUCKETS - 1)];
+}
+
+static size_t notes_of(const ki_sieve *sieve) {
+    size_t count = 0;
+    for (size_t s = 0; s < sieve->specs; s++) count += sieve->notes[s] != NULL;
+    return count;
 }
 
 static void unlink_sieve(ki_match_cache *cache, ki_sieve *sieve) {
@@ -250,6 +262,7 @@ static void unlink_sieve(ki_match_cache *cache, ki_sieve *sieve) {
     sieve->newer = sieve->older = sieve->next = NULL;
     cache->bytes -= sieve->bytes;
     cache->count--;
+    cache->noted -= notes_of(sieve);
 }
 
 static void link_sieve(ki_match_cache *cache, ki_sieve *sieve) {
@@ -261,6 +274,7 @@ static void link_sieve(ki_match_cache *cache, ki_sieve *sieve) {
     cache->newest = sieve;
     cache->bytes += sieve->bytes;
     cache->count++;
+    cache->noted += notes_of(sieve);
 }
 
 static ki_sieve *find(ki_match_cache *cache, const ki_sieve_name *name) {
@@ -309,6 +323,71 @@ void ki_match_cache_keep(ki_match_cache *cache, ki_sieve *sieve) {
         next = gone->older;
         ki_sieve_release(gone);
     }
+}
+
+/* ---- Notes ------------------------------------------------------------------------------------------------------- */
+
+/* Those of the sieve that was used longest ago, taken out of it. */
+static ki_filter_notes *take_oldest(ki_match_cache *cache) {
+    ki_sieve *sieve = cache->oldest;
+    while (sieve && !notes_of(sieve)) sieve = sieve->newer;
+    for (size_t s = 0; sieve && s < sieve->specs; s++) {
+        ki_filter_notes *notes = sieve->notes[s];
+        if (!notes) continue;
+        sieve->notes[s] = NULL;
+        cache->noted--;
+        return notes;
+    }
+    return NULL;
+}
+
+ki_filter_notes *ki_match_cache_notes(ki_match_cache *cache, ki_sieve *sieve, size_t spec) {
+    ki_filter_notes *notes = NULL, *gone = NULL;
+    if (!cache || spec >= sieve->specs) return NULL;
+    pthread_mutex_lock(&cache->mutex);
+    if (find(cache, &sieve->name) == sieve) {
+        if (!sieve->notes[spec]) {
+            if (cache->noted >= NOTED_MAX) gone = take_oldest(cache);
+            sieve->notes[spec] = ki_filter_notes_create();
+            cache->noted += sieve->notes[spec] != NULL;
+        }
+        notes = sieve->notes[spec] ? ki_filter_notes_hold(sieve->notes[spec]) : NULL;
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    ki_filter_notes_release(gone);
+    return notes;
+}
+
+int ki_match_cache_put_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec) {
+    pthread_mutex_lock(&cache->mutex);
+    const int fits = cache->due_count < DUE_MAX;
+    if (fits) {
+        cache->due[cache->due_count] = ki_sieve_hold(sieve);
+        cache->due_spec[cache->due_count++] = spec;
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return fits;
+}
+
+ki_sieve *ki_match_cache_take_due(ki_match_cache *cache, size_t *spec) {
+    pthread_mutex_lock(&cache->mutex);
+    ki_sieve *sieve = cache->due_count ? cache->due[0] : NULL;
+    if (sieve) {
+        *spec = cache->due_spec[0];
+        cache->due_count--;
+        memmove(cache->due, cache->due + 1, cache->due_count * sizeof(*cache->due));
+        memmove(cache->due_spec, cache->due_spec + 1, cache->due_count * sizeof(*cache->due_spec));
+    }
+    pthread_mutex_unlock(&cache->mutex);
+    return sieve;
+}
+
+int ki_match_study_wanted(ki_match_cache *cache) {
+    if (!cache) return 0;
+    pthread_mutex_lock(&cache->mutex);
+    const int wanted = cache->due_count != 0;
+    pthread_mutex_unlock(&cache->mutex);
+    return wanted;
 }
 
 /* ---- Parsed filters ---------------------------------------------------------------------------------------------- */

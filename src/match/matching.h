@@ -11,7 +11,8 @@
  *     follower may see an item move from its head to a segment without a new version. So a kept answer is what a fresh
  *     one would be.
  * M2. Sieves and living sieves never change once they are shown to others, but for what is worked out later at need
- *     (the positions): one of several equal answers is kept.
+ *     (the positions, and what searches find out): one of several equal answers is kept. How rows lie in lists is
+ *     counted for a living sieve; what plans find and cost is noted for the sieve, whatever dies.
  * M3. The cache holds at most its budget; what is in use lives on until it is let go of.
  * M4. Kept sieves hold no segment and no head: files and memory go when their time has come.
  *
@@ -67,6 +68,7 @@ typedef struct ki_sieve_positions {
     ki_bits *bits; /* NULL: few are there */
     uint32_t *few; /* NULL: they are many */
     uint64_t count;
+    ki_filter_counts *counts; /* beside bits */
 } ki_sieve_positions;
 
 typedef struct ki_living {
@@ -95,6 +97,7 @@ struct ki_sieve {
     size_t specs;
     _Atomic(ki_bits *) *positions;  /* made at need */
     ki_living *living;              /* the last one; guarded by the cache */
+    ki_filter_notes **notes;        /* one a slot, NULL: there are none; guarded by the cache, once it is kept */
     ki_sieve *newer, *older, *next; /* of the cache; next: of one bucket */
     uint64_t bytes;
 };
@@ -115,6 +118,19 @@ ki_living *ki_match_cache_living(ki_match_cache *cache, ki_sieve *sieve, ki_bits
 /* The same as positions of one index; positions: those that live. NULL: no memory. */
 const ki_sieve_positions *ki_living_positions(ki_living *living, ki_sieve *sieve, const ki_sealed *sealed, size_t spec,
                                               const ki_bits *positions);
+
+/* What searches find out about a kept sieve as a filter of one index, held; NULL: it is not kept, or no memory. Of the
+ * sieves that have such, only those that were used last keep it. */
+ki_filter_notes *ki_match_cache_notes(ki_match_cache *cache, ki_sieve *sieve, size_t spec);
+
+/* Kept sieves whose studies wait: put one there (0: there is no room), take the first one, held (NULL: none waits). */
+int ki_match_cache_put_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec);
+ki_sieve *ki_match_cache_take_due(ki_match_cache *cache, size_t *spec);
+
+/* ---- study.c ----------------------------------------------------------------------------------------------------- */
+
+/* Let a study wait that a search of the sieve may have wanted. */
+void ki_match_note_due(ki_match_cache *cache, ki_sieve *sieve, size_t spec, ki_filter_notes *notes);
 
 /* Parsed filters by their texts, held. */
 ki_parsed *ki_match_cache_parsed(ki_match_cache *cache, const char *text, size_t bytes, uint64_t hash,

@@ -36,11 +36,11 @@ static double count_touched(const uint64_t *allowed, uint64_t rows) {
 }
 
 /* The same, counted once where it can be kept. */
-static double touched_noted(ki_filter_notes *notes, const uint64_t *allowed, uint64_t rows) {
-    double touched = notes ? atomic_load_explicit(&notes->touched, memory_order_relaxed) : -1;
+static double touched_kept(ki_filter_counts *counts, const uint64_t *allowed, uint64_t rows) {
+    double touched = counts ? atomic_load_explicit(&counts->touched, memory_order_relaxed) : -1;
     if (touched >= 0) return touched;
     touched = count_touched(allowed, rows);
-    if (notes) atomic_store_explicit(&notes->touched, touched, memory_order_relaxed);
+    if (counts) atomic_store_explicit(&counts->touched, touched, memory_order_relaxed);
     return touched;
 }
 
@@ -48,13 +48,13 @@ static double touched_noted(ki_filter_notes *notes, const uint64_t *allowed, uin
  * than a scan does before its first block, what chance would make of it will do. */
 static double touched_share(const ki_job *job, const uint64_t *allowed) {
     const ki_view *view = &job->index->view;
-    ki_filter_notes *notes = job->filter ? job->filter->notes : NULL;
+    ki_filter_counts *counts = job->filter ? job->filter->counts : NULL;
     const size_t queries = job->queries->count;
     const double row = ki_gather_ns(view->dim, queries), share = (double)job->allowed / (double)view->rows;
     if (!allowed) return 1;
     if (row * (double)job->allowed >
         ki_begin_ns(view->lists.count, queries) + row * ki_filtered_survivors(job->allowed))
-        return touched_noted(notes, allowed, view->rows);
+        return touched_kept(counts, allowed, view->rows);
     return 1 - pow(1 - share, KI_BLOCK);
 }
 

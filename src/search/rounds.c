@@ -146,13 +146,13 @@ static void count_in_lists(const ki_lists *lists, const uint64_t *allowed, uint3
 }
 
 /* Those of a filter that keeps them; NULL: out of memory. */
-static const uint32_t *noted_counts(ki_filter_notes *notes, const ki_lists *lists, const uint64_t *allowed) {
-    uint32_t *kept = atomic_load(&notes->list_counts);
+static const uint32_t *kept_counts(ki_filter_counts *of, const ki_lists *lists, const uint64_t *allowed) {
+    uint32_t *kept = atomic_load(&of->lists);
     if (kept) return kept;
     uint32_t *counts = ki_alloc_array(lists->count, sizeof(*counts));
     if (!counts) return NULL;
     count_in_lists(lists, allowed, counts);
-    if (atomic_compare_exchange_strong(&notes->list_counts, &kept, counts)) return counts;
+    if (atomic_compare_exchange_strong(&of->lists, &kept, counts)) return counts;
     free(counts);
     return kept;
 }
@@ -160,8 +160,8 @@ static const uint32_t *noted_counts(ki_filter_notes *notes, const ki_lists *list
 /* Allowed vectors of each list. */
 static int count_allowed(ki_job *job) {
     const ki_lists *lists = &job->index->view.lists;
-    if (job->filter && job->filter->notes) {
-        job->ivf.share.list_counts = noted_counts(job->filter->notes, lists, job->search.allowed);
+    if (job->filter && job->filter->counts) {
+        job->ivf.share.list_counts = kept_counts(job->filter->counts, lists, job->search.allowed);
     } else {
         uint32_t *counts = ki_area_take(&job->scratch->list_counts, lists->count, sizeof(*counts));
         if (counts) count_in_lists(lists, job->search.allowed, counts);

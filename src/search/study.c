@@ -32,6 +32,10 @@ enum { SETTINGS_MAX = (1 + RIVALS_MAX * STEPS * (1 + BETWEEN)) * BATCHES, KEPT =
  * enough, and recall from which on lists are lessened to begin with. Guesses, all but the last two. */
 static const double PART = 0.25, DEAREST_NS = 2e9, BEGINNING_NS = 3e5, ENOUGH = 0.991, HIGH = 0.82, THIN = 0.03,
                     TOO_LONG = 4;
+/* What a setting costs of the one before, at least, whose lists or effort are half of its. By how much a plan must cost
+ * less than another, of the same recall and in each batch, for the other to be left alone: codes of lists differ by
+ * more than that, and in the same direction at every recall. */
+static const double GROWTH = 1.5, BEATEN = 1.25;
 
 /* Plans that this knows how to measure. */
 static const unsigned PLANS = KI_PLAN_BIT(KITH_PLAN_IVF) | KI_PLAN_BIT(KITH_PLAN_GRAPH) | KI_PLAN_BIT(KITH_PLAN_HNSW);
@@ -52,6 +56,7 @@ struct study {
     ki_search_case search;
     double exact_ns[BATCHES];
     int unguarded; /* what is measured at the moment */
+    int over;      /* the time was up before all was measured */
     struct table {
         kith_tuned *settings;
         size_t count;
@@ -65,7 +70,9 @@ static int take_room(ki_filter_notes *notes, size_t dim) {
     if (notes->asked) return 1;
     notes->asked_room = fit < SAMPLES_MANY ? SAMPLES_MANY : ki_min_size(fit, SAMPLES_MOST);
     notes->asked = ki_alloc_array(notes->asked_room, dim * sizeof(float));
-    return notes->asked != NULL;
+    if (!notes->asked) return 0;
+    atomic_fetch_add_explicit(&notes->bytes, notes->asked_room * dim * sizeof(float), memory_order_relaxed);
+    return 1;
 }
 
 /* S3. What the search is going to refuse is left out. */
@@ -188,9 +195,10 @@ static kith_status measure(struct study *s, const ki_choice *rival, size_t nprob
     return status;
 }
 
+/* Whether the next setting will cost more than exact answers do, in each batch. */
 static int is_dear(const struct study *s, const struct point *p) {
     int dear = 1;
-    for (int b = 0; b < BATCHES; b++) dear = dear && p->query_ns[b] > s->exact_ns[b];
+    for (int b = 0; b < BATCHES; b++) dear = dear && GROWTH * p->query_ns[b] > s->exact_ns[b];
     return dear;
 }
 
@@ -199,14 +207,14 @@ static int is_enough(const struct point *p) {
     return p->recall - 1.5 * p->error >= ENOUGH || p->recall >= 1;
 }
 
-/* Whether something that was measured before finds as much and costs half as much, in each batch. */
+/* Whether something that was measured before finds as much and costs so much less, in each batch. */
 static int is_beaten(const struct study *s, const struct point *p) {
     int beaten[BATCHES] = {0};
     for (int t = 0; t < 2; t++)
         for (size_t i = 0; i < s->table[t].count; i++) {
             const kith_tuned *other = &s->table[t].settings[i];
             const size_t b = i % BATCHES;
-            beaten[b] |= other->recall >= p->recall && 2 * other->query_ns < p->query_ns[b];
+            beaten[b] |= other->recall >= p->recall && BEATEN * other->query_ns < p->query_ns[b];
         }
     return beaten[0] && beaten[1] && beaten[2];
 }
@@ -230,7 +238,9 @@ static kith_status climb(struct study *s, const ki_choice *rival) {
             keep(s, rival, &p);
             last = p;
         }
-        if (is_enough(&p) || is_dear(s, &p) || is_beaten(s, &p) || nprobe == most || ki_thread_ns() > s->end_ns) break;
+        if (is_enough(&p) || is_dear(s, &p) || is_beaten(s, &p) || nprobe == most) break;
+        s->over = ki_thread_ns() > s->end_ns;
+        if (s->over) break;
         nprobe = ki_min_size(2 * nprobe, most);
     }
     return KITH_OK;
@@ -238,10 +248,12 @@ static kith_status climb(struct study *s, const ki_choice *rival) {
 
 /* ---- The whole --------------------------------------------------------------------------------------------------- */
 
-/* Walks before lists: where they win, lists are soon seen to lose. */
+/* Walks before lists: where they win, lists are soon seen to lose. Then those that are thought to cost least. */
 static int compare_rivals(const void *a, const void *b) {
     const ki_choice *x = a, *y = b;
-    return x->plan != y->plan ? (x->plan < y->plan) - (x->plan > y->plan) : (x->code > y->code) - (x->code < y->code);
+    if (x->plan != y->plan) return (x->plan < y->plan) - (x->plan > y->plan);
+    if (x->query_ns < y->query_ns || x->query_ns > y->query_ns) return x->query_ns > y->query_ns ? 1 : -1;
+    return (x->code > y->code) - (x->code < y->code);
 }
 
 /* Whether queries may seem thin. Then lists are measured without searching such exactly, too: that saves most where it
@@ -301,10 +313,10 @@ static kith_status run(struct study *s) {
     const struct point exact = {.recall = 1, .query_ns = {s->exact_ns[0], s->exact_ns[1], s->exact_ns[2]}};
     for (s->unguarded = 0; s->unguarded < 2; s->unguarded++) keep(s, &(ki_choice){.plan = KITH_PLAN_SCAN}, &exact);
     s->unguarded = follows_places(s->question);
-    for (size_t i = 0; i < count && status == KITH_OK && s->unguarded; i++)
+    for (size_t i = 0; i < count && status == KITH_OK && s->unguarded && !s->over; i++)
         if (rivals[i].plan == KITH_PLAN_IVF) status = climb(s, &rivals[i]);
     s->unguarded = 0;
-    for (size_t i = 0; i < count && status == KITH_OK; i++) status = climb(s, &rivals[i]);
+    for (size_t i = 0; i < count && status == KITH_OK && !s->over; i++) status = climb(s, &rivals[i]);
     return status;
 }
 
@@ -331,6 +343,14 @@ static int publish(struct study *s) {
     return 1;
 }
 
+static void want(const ki_job *job, double target) {
+    ki_filter_notes *notes = job->filter->notes;
+    if (atomic_load(&notes->due) != KI_STUDY_NONE) return;
+    notes->due_k = job->k;
+    notes->due_target = target;
+    atomic_store(&notes->due, KI_STUDY_WANTED);
+}
+
 static int make(const ki_job *job, const kith_search_options *options, const ki_question *question, size_t samples,
                 double budget_ns) {
     const uint64_t start = ki_thread_ns();
@@ -347,7 +367,7 @@ static int make(const ki_job *job, const kith_search_options *options, const ki_
     s.search.queries = (kith_queries)KITH_QUERIES_INIT;
     s.search.queries.dtype = KITH_F32;
     s.search.queries.dim = job->index->view.dim;
-    const int made = run(&s) == KITH_OK && publish(&s);
+    const int made = run(&s) == KITH_OK && !s.over && publish(&s);
     give_memory(&s);
     atomic_fetch_add(&job->filter->notes->studied_ns, ki_thread_ns() - start);
     return made;
@@ -401,7 +421,10 @@ int ki_study_make(const ki_job *job, const kith_search_options *options, const k
     const size_t samples = ki_min_size((size_t)fit, ki_min_size(notes->asked_count, notes->asked_room));
     int made = 0;
     const uint64_t spent_ns = atomic_load_explicit(&notes->spent_ns, memory_order_relaxed);
-    if (samples >= least && (!before || spent_ns / REFINE >= before->spent_ns))
+    const int worth = samples >= least && (!before || spent_ns / REFINE >= before->spent_ns);
+    if (worth && job->filter->later)
+        want(job, question->target);
+    else if (worth)
         made = make(job, options, question, samples, budget_ns);
     atomic_flag_clear(&notes->busy);
     return made;

@@ -52,6 +52,10 @@ static kith_status check_index(const char *path, const kith_index_info *info, co
     return KITH_OK;
 }
 
+static int begins(const char *name, const char *prefix) {
+    return strncmp(name, prefix, strlen(prefix)) == 0;
+}
+
 static kith_status open_index(const ki_sealed_where *where, ki_sealed *sealed, size_t spec, const ki_body_file *file,
                               kith_error *error) {
     if (!file->name[0]) return KITH_OK;
@@ -64,7 +68,8 @@ static kith_status open_index(const ki_sealed_where *where, ki_sealed *sealed, s
     if (status == KITH_OK) {
         kith_index_get_info(sealed->index[spec], &info);
         sealed->disk_bytes += info.file_bytes;
-        sealed->flat |= strncmp(file->name, KI_FLAT_PREFIX, sizeof(KI_FLAT_PREFIX) - 1) == 0;
+        sealed->flat |= begins(file->name, KI_FLAT_PREFIX);
+        sealed->own |= begins(file->name, KI_OWN_PREFIX);
         sealed->tuned[spec].known = sealed->index[spec]->calibration.count != 0;
         status = check_file(path, file, info.file_bytes, info.file_hash, error);
     }

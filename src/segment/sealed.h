@@ -44,6 +44,7 @@ typedef struct ki_sealed {
     kith_index *index[KITH_VECTORS_MAX]; /* by slot; NULL: no row has it */
     ki_sealed_tuned *tuned;              /* one a slot; constant once others have the segment */
     int flat;                            /* made in haste: an index has one list where it may have more (job_build.c) */
+    int own;                             /* made of one large tenant's rows (upkeep/split.c) */
     uint64_t disk_bytes;
     /* Of the body that the catalog has: how many dead rows, at which version. Changed under kith_collection.writing. */
     _Atomic uint64_t saved_dead;
@@ -56,6 +57,8 @@ typedef struct ki_sealed {
 
 /* Names of indexes that were made in haste begin so. */
 #define KI_FLAT_PREFIX "flat."
+/* Of indexes that hold a large tenant's rows alone. */
+#define KI_OWN_PREFIX  "own."
 
 /* Where segments lie and what their indexes hold. */
 typedef struct ki_sealed_where {

@@ -6,7 +6,8 @@
  *   segment     sealed segments, what the catalog says of them, and the folder that all lies in (home)
  *   state       this struct; made: the settings and numbers; generations: which models' vectors there are; snapshot,
  *               snapshot_edit: states, and how the writer makes the next one; pages, touched: what writes changed
- *               since, for answers that are kept; hot: profiles in memory
+ *               since, for answers that are kept; hot: profiles in memory;
+ *               tenants: who is asked for how often
  *   match       which rows of a state a filter lets through
  *   log         what a write did as bytes; apply: doing it, by the writer, by readers and at opening; load: from the
  *               catalog to a state; follow: what others wrote, and what is over
@@ -53,6 +54,7 @@ typedef struct ki_maintainer ki_maintainer;     /* upkeep/maintain.h */
 typedef struct ki_match_cache ki_match_cache;   /* match/matching.c */
 typedef struct ki_pages ki_pages;               /* pages.h */
 typedef struct ki_hot ki_hot;                   /* hot.h */
+typedef struct ki_tenants ki_tenants;           /* tenants.h */
 
 /* Kinds of the catalog's records. */
 enum { KI_RECORD_PROFILE = 1 };
@@ -92,9 +94,11 @@ struct kith_collection {
     void (*wake)(kith_collection *collection);
     void (*tell)(kith_collection *collection, kith_collection_info *info);
     ki_match_cache *matches;
-    ki_pages *pages; /* NULL: no answers are kept */
-    ki_hot *hot;     /* NULL: no profiles are */
-    uint64_t stamp;  /* read only: of the catalog when the current snapshot was made; guarded by writing */
+    ki_tenants *tenants;
+    uint64_t own_from; /* rows from which on a tenant may have segments of its own: KI_OWN_FROM, but in tests */
+    ki_pages *pages;   /* NULL: no answers are kept */
+    ki_hot *hot;       /* NULL: no profiles are */
+    uint64_t stamp;    /* read only: of the catalog when the current snapshot was made; guarded by writing */
 };
 
 /* KITH_E_ARG unless the collection takes writes: it is read only. */

@@ -91,6 +91,10 @@ kith_status ki_edit_freeze(ki_edit *edit, kith_error *error);
 kith_status ki_edit_remove_sealed(ki_edit *edit, uint64_t number, kith_error *error);
 kith_status ki_edit_remove_head(ki_edit *edit, const ki_head *head, kith_error *error);
 kith_status ki_edit_add_sealed(ki_edit *edit, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* Rows of a segment live no longer in it, since another segment that this edit puts in has them. rows: bits by row;
+ * positions: by position of the index of each of its slots, NULL where there is no index. */
+kith_status ki_edit_take_rows(ki_edit *edit, uint64_t number, const ki_bits *rows, ki_bits *const *positions,
+                              kith_error *error);
 /* Let a segment of the edit that nobody has searched yet copy its graphs, as far as kith_collection_open_options'
  * resident_bytes leave room beside the state's other segments. */
 void ki_edit_copy_hot(ki_edit *edit, ki_sealed *sealed);

@@ -328,19 +328,39 @@ kith_status ki_edit_remove_head(ki_edit *edit, const ki_head *head, kith_error *
     return ki_fail(error, KITH_E_ARG, "ki_edit_remove_head: no frozen head of this collection");
 }
 
+/* Where a segment is in the state. */
+static kith_status place_of(const ki_edit *edit, uint64_t number, size_t *at, kith_error *error) {
+    for (*at = 0; *at < edit->state->sealed_count; ++*at)
+        if (edit->state->sealed[*at].sealed->number == number) return KITH_OK;
+    return ki_fail(error, KITH_E_ARG, "a change of the collection: it has no segment %llu", (unsigned long long)number);
+}
+
 kith_status ki_edit_remove_sealed(ki_edit *edit, uint64_t number, kith_error *error) {
     ki_snapshot *state = edit->state;
-    for (size_t i = 0; i < state->sealed_count; i++)
-        if (state->sealed[i].sealed->number == number) {
-            ki_snapshot_sealed gone = state->sealed[i];
-            take_out(state->sealed, edit->sealed, &state->sealed_count, i, sizeof(gone));
-            state->items -= gone.alive->set;
-            state->generation++;
-            ki_snapshot_release_sealed(&gone, state->specs);
-            return KITH_OK;
-        }
-    return ki_fail(error, KITH_E_ARG, "ki_edit_remove_sealed: the collection has no segment %llu",
-                   (unsigned long long)number);
+    size_t at;
+    const kith_status status = place_of(edit, number, &at, error);
+    if (status != KITH_OK) return status;
+    ki_snapshot_sealed gone = state->sealed[at];
+    take_out(state->sealed, edit->sealed, &state->sealed_count, at, sizeof(gone));
+    state->items -= gone.alive->set;
+    state->generation++;
+    ki_snapshot_release_sealed(&gone, state->specs);
+    return KITH_OK;
+}
+
+kith_status ki_edit_take_rows(ki_edit *edit, uint64_t number, const ki_bits *rows, ki_bits *const *positions,
+                              kith_error *error) {
+    ki_snapshot *state = edit->state;
+    size_t at;
+    const kith_status status = place_of(edit, number, &at, error);
+    if (status != KITH_OK) return status;
+    if (!own_sealed(edit, at)) return no_memory(error);
+    const ki_snapshot_sealed *in = &state->sealed[at];
+    state->items -= ki_bits_take(in->alive, rows);
+    for (size_t s = 0; s < in->sealed->specs; s++)
+        if (in->positions[s] && positions[s]) (void)ki_bits_take(in->positions[s], positions[s]);
+    state->generation++;
+    return KITH_OK;
 }
 
 /* Which positions of each index live; 0: no memory. */

@@ -109,6 +109,17 @@ bool ki_column_seek(const ki_column *column, const char *text, size_t bytes, uin
     return true;
 }
 
+bool ki_column_find(const ki_column *column, const char *text, size_t bytes, uint64_t *number, int *found) {
+    const char *word;
+    size_t word_bytes;
+    *found = 0;
+    if (!ki_column_seek(column, text, bytes, number)) return false;
+    if (*number == column->entry.words) return true;
+    if (!ki_column_word(column, *number, &word, &word_bytes)) return false;
+    *found = ki_compare_text(word, word_bytes, text, bytes) == 0;
+    return true;
+}
+
 bool ki_table_string(const ki_table *table, uint64_t row, const char **text, size_t *bytes) {
     if (!table->text_ends || row >= table->rows) return false;
     const uint64_t start = row ? table->text_ends[row - 1] : 0, end = table->text_ends[row];

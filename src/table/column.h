@@ -138,6 +138,8 @@ bool ki_column_word(const ki_column *column, uint64_t number, const char **text,
 bool ki_column_units(const ki_column *column, uint64_t number, const uint32_t **units, uint64_t *count);
 /* The first word that is not below `text`; words if there is none. false: damaged. */
 bool ki_column_seek(const ki_column *column, const char *text, size_t bytes, uint64_t *number);
+/* The number of a word; *found 0: there is none. false: damaged. */
+bool ki_column_find(const ki_column *column, const char *text, size_t bytes, uint64_t *number, int *found);
 /* The string id of a row, bounded. */
 bool ki_table_string(const ki_table *table, uint64_t row, const char **text, size_t *bytes);
 

@@ -125,18 +125,6 @@ static kith_status rows_of_words(const matching *m, const ki_column *column, con
     return gathered(m, &gather, good, KI_PART_COLUMN_DATA, out);
 }
 
-/* The number of a word; *found 0: there is none. false: damaged. */
-static bool find_word(const ki_column *column, const char *text, size_t bytes, uint64_t *number, int *found) {
-    const char *word;
-    size_t word_bytes;
-    *found = 0;
-    if (!ki_column_seek(column, text, bytes, number)) return false;
-    if (*number == column->entry.words) return true;
-    if (!ki_column_word(column, *number, &word, &word_bytes)) return false;
-    *found = ki_compare_text(word, word_bytes, text, bytes) == 0;
-    return true;
-}
-
 static kith_status equal_words(const matching *m, const ki_column *column, const ki_filter_node *node,
                                roaring_bitmap_t **out) {
     size_t ranges = 0;
@@ -146,7 +134,7 @@ static kith_status equal_words(const matching *m, const ki_column *column, const
     for (size_t i = 0; status == KITH_OK && i < node->count; i++) {
         uint64_t number;
         int found;
-        if (!find_word(column, node->operand[i].text, node->operand[i].text_bytes, &number, &found))
+        if (!ki_column_find(column, node->operand[i].text, node->operand[i].text_bytes, &number, &found))
             status = damaged(m, KI_PART_COLUMN_DATA);
         else if (found)
             range[ranges++] = (word_range){number, number + 1};
@@ -470,23 +458,4 @@ kith_status ki_table_match(const ki_table *table, const ki_schema *schema, const
     }
     *out = rows;
     return KITH_OK;
-}
-
-uint64_t ki_table_word(const ki_table *table, const ki_field *field, const char *word, size_t bytes,
-                       const uint32_t **rows) {
-    const ki_column *column = ki_table_column(table, field);
-    const uint32_t *units;
-    uint64_t number, count, set = 0;
-    int found;
-    *rows = NULL;
-    if (!column || !ki_type_is_text(column->entry.type)) return 0;
-    if (!find_word(column, word, bytes, &number, &found)) return 1; /* damaged: ki_table_match says so */
-    if (!found) return 0;
-    if (!ki_column_units(column, number, &units, &count)) return 1;
-    if (count < ki_bits_units(column->rows)) {
-        if (ki_rows_ascend(units, count, column->rows)) *rows = units;
-        return count;
-    }
-    for (uint64_t i = 0; i < count / 2; i++) set += (uint64_t)__builtin_popcountll(ki_load_u64(units + 2 * i));
-    return set;
 }

@@ -66,10 +66,17 @@ int ki_table_has(const ki_table *table, const ki_field *field);
 kith_status ki_table_match(const ki_table *table, const ki_schema *schema, const ki_filter *filter,
                            roaring_bitmap_t **rows, kith_error *error);
 
-/* The rows of one word of a tag field, ascending: *rows lives as long as the table, or is NULL where they are many, and
- * then only ki_table_match finds them. For segment keys; 0 when the word is not there. Where the file is damaged the
- * answer is not 0 and *rows NULL: ki_table_match says what is wrong. */
+/* ---- word.c: rows of one word of a tag field, for segment keys -------------------------------------------------- */
+
+/* How many they are, ascending: *rows lives as long as the table, or is NULL where they are many, and then only
+ * ki_table_match and ki_table_word_rows find them. 0 when the word is not there. Where the file is damaged the answer
+ * is not 0 and *rows NULL: these say what is wrong. */
 uint64_t ki_table_word(const ki_table *table, const ki_field *field, const char *word, size_t bytes,
                        const uint32_t **rows);
+/* Set their bits, in memory that has one for each row of the table. KITH_E_CORRUPT. */
+kith_status ki_table_word_rows(const ki_table *table, const ki_field *field, const char *word, size_t bytes,
+                               uint64_t *bits, kith_error *error);
+/* The word that all rows have, each as its only one; it lives as long as the table. 0: there is none. */
+int ki_table_only_word(const ki_table *table, const ki_field *field, const char **word, size_t *bytes);
 
 #endif

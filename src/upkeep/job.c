@@ -26,10 +26,23 @@ kith_status ki_job_add(ki_job *job, ki_head *head, ki_sealed *sealed, ki_bits *a
         return ki_fail(error, KITH_E_NOMEM, "out of memory for %s", job->stage);
     }
     if (job->origins) memcpy(grown, job->origin, job->origins * sizeof(*grown));
-    grown[job->origins++] = (ki_origin){head ? ki_head_hold(head) : NULL, sealed ? ki_sealed_hold(sealed) : NULL, bits};
+    grown[job->origins++] = (ki_origin){
+        .head = head ? ki_head_hold(head) : NULL, .sealed = sealed ? ki_sealed_hold(sealed) : NULL, .alive = bits};
     free(job->origin);
     job->origin = grown;
     return KITH_OK;
+}
+
+kith_status ki_job_take(ki_job *job, ki_sealed *sealed, ki_bits *rows, kith_error *error) {
+    kith_status status = ki_job_add(job, NULL, sealed, rows, error);
+    if (status != KITH_OK) return status;
+    ki_origin *origin = &job->origin[job->origins - 1];
+    origin->taken = ki_bits_hold(rows);
+    origin->positions = ki_alloc_array_zeroed(sealed->specs, sizeof(*origin->positions));
+    int done = origin->positions != NULL;
+    for (size_t s = 0; s < sealed->specs && done; s++)
+        if (sealed->index[s]) done = (origin->positions[s] = ki_sealed_positions(sealed, s, rows)) != NULL;
+    return done ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for %s", job->stage);
 }
 
 static void take_rows(const ki_origin *origin, uint32_t number, ki_job_row **to) {
@@ -65,12 +78,17 @@ kith_status ki_job_gather(ki_job *job, kith_error *error) {
     return KITH_OK;
 }
 
+static void end_origin(ki_origin *origin) {
+    for (size_t s = 0; origin->positions && s < origin->sealed->specs; s++) ki_bits_release(origin->positions[s]);
+    free(origin->positions);
+    ki_bits_release(origin->taken);
+    ki_bits_release(origin->alive);
+    ki_head_release(origin->head);
+    ki_sealed_release(origin->sealed);
+}
+
 void ki_job_end(ki_job *job) {
-    for (size_t o = 0; o < job->origins; o++) {
-        ki_bits_release(job->origin[o].alive);
-        ki_head_release(job->origin[o].head);
-        ki_sealed_release(job->origin[o].sealed);
-    }
+    for (size_t o = 0; o < job->origins; o++) end_origin(&job->origin[o]);
     ki_sealed_release(job->sealed);
     ki_bits_release(job->alive);
     if (job->has_folder) ki_sealed_remove_folder(job->collection->segments_path, job->number);

@@ -22,7 +22,6 @@ enum {
      * four times faster (280 to 70 us), and cost the build half as much again. Fewer rows gain nothing. */
     LISTS_FROM = 10000,
     LISTS_OF_BUILD = 16384,
-    NICE = 10,          /* a tenth of the time of a busy core: heads must not pile up for ever. A guess */
     ROWS_A_LOOK = 4096, /* rows of a table between two looks whether to stop */
     AHEAD = 8           /* rows fetched before they are copied, as in index/vectors.c */
 };
@@ -203,8 +202,8 @@ static kith_status write_vectors(ki_job *job, size_t spec, kith_error *error) {
     struct vectors v;
     kith_status status = find_vectors(job, spec, &v, error);
     if (status == KITH_OK && v.count) {
-        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "%s%zu.kith",
-                 is_flat(job, &v) ? KI_FLAT_PREFIX : "vectors.", spec);
+        const char *prefix = is_flat(job, &v) ? KI_FLAT_PREFIX : job->own ? KI_OWN_PREFIX : "vectors.";
+        snprintf(job->made.index[spec].name, KI_BODY_NAME_BYTES, "%s%zu.kith", prefix, spec);
         status = build_index(job, &v, error);
     }
     free(v.key);
@@ -336,7 +335,7 @@ static void do_work(void *context) {
 kith_status ki_job_politely(ki_job *job, ki_job_fn fn, kith_error *error) {
     struct work work = {.job = job, .fn = fn, .error = error};
     if (!job->watch || !job->watch->polite) return fn(job, error);
-    ki_help(do_work, &work, NICE, job->watch->meanwhile, job->watch->meanwhile_context);
+    ki_help(do_work, &work, KI_NICE, job->watch->meanwhile, job->watch->meanwhile_context);
     return work.status;
 }
 

@@ -4,7 +4,8 @@
  *
  * What writers wait for is short: the last deaths are carried over (those before were, without the lock), bodies are
  * encoded from bits, and the catalog commits. When heads go, the log goes that holds their rows, soon: so every segment
- * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log.
+ * whose dead rows are more than the catalog has of it is put again, because some of those deaths were in that log. So
+ * is what gave rows to the new segment: each row lives in one place at any time, after a crash too.
  *
  * Under `writing`, which these functions take. */
 #include "base/checked.h"
@@ -84,7 +85,8 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
     const ki_job *job = change->job;
     kith_status status = KITH_OK;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
-        if (job->origin[o].sealed) status = remove_segment(collection, job->origin[o].sealed, error);
+        if (job->origin[o].sealed && !job->origin[o].taken)
+            status = remove_segment(collection, job->origin[o].sealed, error);
     return status == KITH_OK ? ki_bodies_put(&change->bodies, collection->catalog, error) : status;
 }
 
@@ -156,15 +158,19 @@ uint64_t ki_job_take_number(kith_collection *collection) {
     return number;
 }
 
-/* Origins out, the new segment in, if anything of it lives. */
+static kith_status take_out(const ki_origin *origin, ki_edit *edit, kith_error *error) {
+    if (origin->head) return ki_edit_remove_head(edit, origin->head, error);
+    if (!origin->taken) return ki_edit_remove_sealed(edit, origin->sealed->number, error);
+    return ki_edit_take_rows(edit, origin->sealed->number, origin->taken, origin->positions, error);
+}
+
+/* Origins, or what is taken of them, out, the new segment in, if anything of it lives. */
 static kith_status exchange(ki_job *job, ki_edit *edit, struct change *change, kith_error *error) {
     kith_status status = KITH_OK;
     int heads = 0;
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++) {
-        const ki_origin *origin = &job->origin[o];
-        heads |= origin->head != NULL;
-        status = origin->head ? ki_edit_remove_head(edit, origin->head, error)
-                              : ki_edit_remove_sealed(edit, origin->sealed->number, error);
+        heads |= job->origin[o].head != NULL;
+        status = take_out(&job->origin[o], edit, error);
     }
     if (status == KITH_OK && job->sealed && job->alive->set) {
         status = ki_edit_add_sealed(edit, job->sealed, ki_bits_hold(job->alive), error);
@@ -185,9 +191,10 @@ static kith_status publish(ki_job *job, uint64_t *dropped, kith_error *error) {
         status = exchange(job, edit, &change, error);
     }
     if (status == KITH_OK && change.left) *dropped = ki_commit_version_before(job->collection, change.left);
+    /* Whose rows were taken has more dead ones, too. */
+    const int deaths = change.left != NULL || (job->origins && job->origin[0].taken);
     if (status == KITH_OK)
-        status =
-            ki_bodies_encode(ki_edit_state(edit), job->sealed, change.left != NULL, version, &change.bodies, error);
+        status = ki_bodies_encode(ki_edit_state(edit), job->sealed, deaths, version, &change.bodies, error);
     if (status == KITH_OK)
         status = ki_commit_edit(job->collection, edit, put, &change, error);
     else
@@ -208,7 +215,7 @@ static void settle(ki_job *job) {
     const int may_remove = ki_job_may_remove(job->collection);
     for (size_t o = 0; o < job->origins; o++) {
         ki_sealed *sealed = job->origin[o].sealed;
-        if (!sealed) continue;
+        if (!sealed || job->origin[o].taken) continue;
         if (may_remove) atomic_store(&sealed->retired, KI_RETIRED_ALL);
         job->origin[o].sealed = NULL;
         ki_maintain_bury(job->collection, sealed);

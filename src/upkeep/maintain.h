@@ -21,6 +21,7 @@ typedef enum ki_work {
     KI_WORK_EXPIRE,
     KI_WORK_MERGE,
     KI_WORK_CALIBRATE,
+    KI_WORK_STUDY,
     KI_WORK_TIDY,
     KI_WORKS
 } ki_work;

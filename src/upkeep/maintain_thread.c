@@ -8,9 +8,11 @@
  *   fields   segments that lack a declared field
  *   slots    vectors of generations that were dropped
  *   expire   items whose time is up leave the catalog
- *   merge    as merge.c chooses; more of it when nobody writes
+ *   merge    as merge.c chooses; more of it when nobody writes. Large tenants whose searches ask for it come first, and
+ *            get segments of their own (split.c)
  *   measure  segments whose plans were not, when nobody writes, or they have waited for a while: what is merged soon is
  *            not worth it
+ *   study    filters whose searches have paid for that (search/study.h)
  *   tidy     the catalog gives back what it does not need, when nobody writes
  *   sync     with relaxed durability: commits are on the disk, and seen by other processes, a tenth of a second later.
  *            This also where nothing else is to be done in the background
@@ -26,7 +28,9 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "log/follow.h"
+#include "match/match.h"
 #include "upkeep/calibrate.h"
+#include "upkeep/helper.h"
 #include "write/commit.h"
 
 #include <stdio.h>
@@ -99,8 +103,9 @@ static int has_expired(const kith_collection *collection, struct look *look) {
 /* What costs much waits for a pause, though not for ever. */
 static int wants_merge(ki_maintainer *maintainer, struct look *look) {
     look->merge = look->idle ? KI_MERGE_IDLE : KI_MERGE_HASTE;
-    if (ki_merge_wanted(look->snapshot, look->merge)) return 1;
-    if (look->idle || !ki_merge_wanted(look->snapshot, KI_MERGE_BUSY)) {
+    const kith_collection *collection = maintainer->collection;
+    if (ki_merge_wanted(collection, look->snapshot, look->merge)) return 1;
+    if (look->idle || !ki_merge_wanted(collection, look->snapshot, KI_MERGE_BUSY)) {
         maintainer->unmerged_ns = 0;
         return 0;
     }
@@ -148,6 +153,8 @@ static int is_there(ki_maintainer *maintainer, struct look *look, ki_work work) 
         return wants_merge(maintainer, look);
     case KI_WORK_CALIBRATE:
         return has_unmeasured(maintainer, look);
+    case KI_WORK_STUDY:
+        return ki_match_study_wanted(maintainer->collection->matches);
     default:
         return is_untidy(maintainer, look);
     }
@@ -204,6 +211,32 @@ static kith_status tidy(ki_maintainer *maintainer, ki_watch *watch, kith_error *
     return status;
 }
 
+struct studying {
+    kith_collection *collection;
+    ki_watch *watch;
+    kith_error *error;
+    kith_status status;
+};
+
+static int is_stopped(void *context) {
+    const ki_watch *watch = context;
+    return watch->progress(watch->progress_context, NULL);
+}
+
+static void do_study(void *context) {
+    struct studying *s = context;
+    atomic_int stop;
+    atomic_init(&stop, 0);
+    const ki_limits limits = {.stop = &stop, .cancelled = is_stopped, .cancelled_context = s->watch};
+    s->status = ki_match_study(s->collection, &limits, s->error);
+}
+
+static kith_status study(kith_collection *collection, ki_watch *watch, kith_error *error) {
+    struct studying s = {.collection = collection, .watch = watch, .error = error};
+    ki_help(do_study, &s, KI_NICE, watch->meanwhile, watch->meanwhile_context);
+    return s.status;
+}
+
 static kith_status perform(ki_maintainer *maintainer, ki_work work, ki_merge_when when, ki_watch *watch,
                            kith_error *error) {
     kith_collection *collection = maintainer->collection;
@@ -223,6 +256,8 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, ki_merge_whe
     case KI_WORK_CALIBRATE:
         maintainer->unmeasured_ns = 0;
         return ki_calibrate(collection, watch, &done, error);
+    case KI_WORK_STUDY:
+        return study(collection, watch, error);
     default:
         return tidy(maintainer, watch, error);
     }
@@ -230,8 +265,8 @@ static kith_status perform(ki_maintainer *maintainer, ki_work work, ki_merge_whe
 
 void ki_maintain_note(ki_maintainer *maintainer, ki_work work, kith_status status, const kith_error *error) {
     static const char *const names[KI_WORKS] = {
-        "sealing", "indexing fields", "dropping vectors",   "removing expired items",
-        "merging", "calibrating",     "tidying the catalog"};
+        "sealing", "indexing fields", "dropping vectors",  "removing expired items",
+        "merging", "calibrating",     "studying a filter", "tidying the catalog"};
     ki_trouble *trouble = &maintainer->trouble[work];
     pthread_mutex_lock(&maintainer->mutex);
     if (status == KITH_OK) {
@@ -298,8 +333,8 @@ static void seal_meanwhile(void *context);
 
 /* Returns how long to wait before looking again. */
 static uint64_t try_work(ki_maintainer *maintainer, ki_work work, const struct look *look) {
-    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors", "expiring",
-                                                "merging", "calibrating",     "tidying"};
+    static const char *const names[KI_WORKS] = {"sealing", "indexing fields", "dropping vectors",  "expiring",
+                                                "merging", "calibrating",     "studying a filter", "tidying"};
     const ki_claim claim = work == KI_WORK_SEAL ? KI_CLAIM_SEAL : KI_CLAIM_REST;
     kith_error error = {0};
     ki_watch watch = {.progress = work == KI_WORK_SEAL ? asked_sealing : asked_rest,

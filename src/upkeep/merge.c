@@ -15,6 +15,9 @@
  * While somebody writes, segments are made in haste (job_build.c), and merges that are worth more than that wait: see
  * maintain_thread.c. What was made in haste is made well when nobody writes.
  *
+ * What belongs to one large tenant alone (split.c) is merged with its like only, never in haste: all this is said of
+ * such a group, or of the segments that tenants share.
+ *
  * Besides: a segment whose dead rows are DEAD_SHARE of it is written again alone; no more than LARGE_MOST large ones (a
  * LARGE_PART of all rows) stand beside each other; and no merge makes more rows than a segment may have. */
 #include "base/checked.h"
@@ -151,10 +154,12 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
                          ki_merge_when when, ki_watch *watch, kith_error *error) {
     ki_job job;
     ki_job_begin(collection, snapshot, "merging", watch, &job);
+    for (size_t i = 0; i < snapshot->sealed_count && !job.own; i++)
+        job.own = chosen[i] && ki_split_group(collection, snapshot, i);
     kith_status status = add_chosen(&job, snapshot, chosen, error);
     ki_snapshot_release(snapshot);
     if (status == KITH_OK) status = ki_job_gather(&job, error);
-    job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW && !has_measured(&job);
+    job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW && !job.own && !has_measured(&job);
     if (status == KITH_OK) status = ki_job_build(&job, error);
     if (status == KITH_OK) status = ki_job_publish(&job, error);
     ki_job_end(&job);
@@ -166,53 +171,126 @@ static ki_merge_size size_of(const ki_snapshot_sealed *in) {
                            is_measured(in->sealed)};
 }
 
-/* How many are chosen of a snapshot; without memory none. */
-static size_t choose(const ki_snapshot *snapshot, ki_merge_when when, unsigned char *chosen) {
-    ki_merge_size *size = ki_alloc_array(snapshot->sealed_count, sizeof(*size));
-    if (!size) return 0;
-    for (size_t i = 0; i < snapshot->sealed_count; i++) size[i] = size_of(&snapshot->sealed[i]);
-    const size_t run = ki_merge_choose(size, snapshot->sealed_count, when, chosen);
-    free(size);
+/* The segments of a snapshot, apart by who may be merged with whom. */
+struct groups {
+    size_t count;
+    uint64_t *group; /* ki_split_group of each */
+    ki_merge_size *size;
+    unsigned char *chosen, *part; /* part: of one group */
+};
+
+static void end_groups(struct groups *g) {
+    free(g->group);
+    free(g->size);
+    free(g->chosen);
+    free(g->part);
+}
+
+/* 0: no memory. */
+static int begin_groups(const kith_collection *collection, const ki_snapshot *snapshot, struct groups *g) {
+    const size_t count = snapshot->sealed_count;
+    *g = (struct groups){.count = count,
+                         .group = ki_alloc_array(count, sizeof(*g->group)),
+                         .size = ki_alloc_array(count, sizeof(*g->size)),
+                         .chosen = ki_alloc_array(count, 1),
+                         .part = ki_alloc_array(count, 1)};
+    if (!g->group || !g->size || !g->chosen || !g->part) return 0;
+    for (size_t i = 0; i < count; i++) g->group[i] = ki_split_group(collection, snapshot, i);
+    return 1;
+}
+
+static int is_first(const struct groups *g, size_t at) {
+    for (size_t i = 0; i < at; i++)
+        if (g->group[i] == g->group[at]) return 0;
+    return 1;
+}
+
+/* Mark those of a group to be merged; their number. */
+static size_t choose_in(const ki_snapshot *snapshot, uint64_t group, ki_merge_when when, struct groups *g) {
+    size_t of = 0;
+    for (size_t i = 0; i < g->count; i++)
+        if (g->group[i] == group) g->size[of++] = size_of(&snapshot->sealed[i]);
+    const size_t run = group && when == KI_MERGE_HASTE ? 0 : ki_merge_choose(g->size, of, when, g->part);
+    of = 0;
+    for (size_t i = 0; i < g->count; i++) g->chosen[i] = g->group[i] == group && run && g->part[of++];
     return run;
 }
 
-int ki_merge_wanted(const ki_snapshot *snapshot, ki_merge_when when) {
-    unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
-    const int wanted = chosen && choose(snapshot, when, chosen);
-    free(chosen);
+/* Those of the first group that has something to merge; their number. */
+static size_t choose(const ki_snapshot *snapshot, ki_merge_when when, struct groups *g) {
+    size_t run = 0;
+    for (size_t i = 0; i < g->count && !run; i++)
+        if (is_first(g, i)) run = choose_in(snapshot, g->group[i], when, g);
+    return run;
+}
+
+int ki_merge_wanted(const kith_collection *collection, const ki_snapshot *snapshot, ki_merge_when when) {
+    struct groups g;
+    if (when != KI_MERGE_HASTE && ki_split_wanted(collection, snapshot)) return 1;
+    const int wanted = begin_groups(collection, snapshot, &g) && choose(snapshot, when, &g);
+    end_groups(&g);
     return wanted;
 }
 
 kith_status ki_merge(kith_collection *collection, ki_merge_when when, ki_watch *watch, size_t *merged,
                      kith_error *error) {
+    struct groups g;
+    size_t run = 0;
+    kith_status status = when == KI_MERGE_HASTE ? KITH_OK : ki_split(collection, watch, &run, error);
+    if (status == KITH_OK && run) *merged = run;
+    if (status != KITH_OK || run) return status;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
-    unsigned char *chosen = ki_alloc_array(snapshot->sealed_count, 1);
-    const size_t run = chosen ? choose(snapshot, when, chosen) : 0;
-    kith_status status = chosen ? KITH_OK : ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
+    if (!begin_groups(collection, snapshot, &g))
+        status = ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
+    else
+        run = choose(snapshot, when, &g);
     if (run)
-        status = merge(collection, snapshot, chosen, when, watch, error);
+        status = merge(collection, snapshot, g.chosen, when, watch, error);
     else
         ki_snapshot_release(snapshot);
     if (status == KITH_OK) *merged = run;
-    free(chosen);
+    end_groups(&g);
     return status;
 }
 
-kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error) {
+/* Mark all of a group, if they are not one whole already. */
+static int choose_all(const ki_snapshot *snapshot, uint64_t group, struct groups *g) {
+    size_t of = 0;
+    ki_merge_size last = {0};
+    for (size_t i = 0; i < g->count; i++) {
+        g->chosen[i] = g->group[i] == group;
+        of += g->chosen[i];
+        if (g->chosen[i]) last = size_of(&snapshot->sealed[i]);
+    }
+    return of > 1 || last.dead || last.flat;
+}
+
+static kith_status merge_group(kith_collection *collection, uint64_t group, ki_watch *watch, kith_error *error) {
+    struct groups g;
     ki_snapshot *snapshot = ki_snapshot_pin(collection);
-    const size_t count = snapshot->sealed_count;
-    const ki_merge_size only = count == 1 ? size_of(&snapshot->sealed[0]) : (ki_merge_size){0};
-    if (!count || (count == 1 && !only.dead && !only.flat)) {
+    kith_status status = KITH_OK;
+    if (!begin_groups(collection, snapshot, &g)) status = ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
+    if (status == KITH_OK && choose_all(snapshot, group, &g))
+        status = merge(collection, snapshot, g.chosen, KI_MERGE_IDLE, watch, error);
+    else
         ki_snapshot_release(snapshot);
-        return KITH_OK;
-    }
-    unsigned char *chosen = ki_alloc_array(count, 1);
-    if (!chosen) {
-        ki_snapshot_release(snapshot);
-        return ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
-    }
-    memset(chosen, 1, count);
-    const kith_status status = merge(collection, snapshot, chosen, KI_MERGE_IDLE, watch, error);
-    free(chosen);
+    end_groups(&g);
+    return status;
+}
+
+/* Each group once, whatever is written meanwhile. */
+kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error) {
+    struct groups g;
+    size_t split = 0;
+    kith_status status;
+    do status = ki_split(collection, watch, &split, error);
+    while (status == KITH_OK && split);
+    if (status != KITH_OK) return status;
+    ki_snapshot *snapshot = ki_snapshot_pin(collection);
+    if (!begin_groups(collection, snapshot, &g)) status = ki_fail(error, KITH_E_NOMEM, "out of memory for merging");
+    ki_snapshot_release(snapshot);
+    for (size_t i = 0; i < g.count && status == KITH_OK; i++)
+        if (is_first(&g, i)) status = merge_group(collection, g.group[i], watch, error);
+    end_groups(&g);
     return status;
 }

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Sealing and merging, inside: a *job* makes one new segment of rows that live in heads or segments (its *origins*),
- * and puts it in their place.
+ * and puts it in their place; or of some rows of
+ * segments, which stay without them.
  *
  * R1. What a job reads it holds: heads, segments and bits stay as they are, whatever is published meanwhile.
  * R2. A job that fails or is cancelled leaves the state as it was, and no files. Only when a commit failed so that
  *     nobody knows what the disk holds do they stay: the next opening finds out who names them.
  * R3. Rows of origins that die while files are built are dead in the new segment: most of these deaths are carried over
  *     before `writing` is taken, and the last ones under it.
- * R4. One job that seals and one other at a time in a collection: maintain.c sees to that. */
+ * R4. One job that seals and one other at a time in a collection: maintain.c sees to that.
+ * R5. Of segments that stay, the rows that are taken die there with the change that puts the new segment in, in memory
+ *     and in the catalog. */
 #ifndef KI_UPKEEP_SEAL_H
 #define KI_UPKEEP_SEAL_H
 
@@ -33,6 +36,9 @@ typedef struct ki_origin {
     ki_head *head; /* one of the two, held */
     ki_sealed *sealed;
     ki_bits *alive; /* held: its rows that lived when the job looked last */
+    /* Of a segment that stays and gives some of its rows: these, held, and beside them, one a slot, the same as
+     * positions of its indexes (NULL: none). NULL: it goes as a whole. */
+    ki_bits *taken, **positions;
 } ki_origin;
 
 typedef struct ki_job_row {
@@ -54,6 +60,7 @@ typedef struct ki_job {
     uint64_t number;
     int has_folder; /* one was made for the number */
     int hasty;      /* somebody waits: indexes are made that cost little, and searches of them a little more */
+    int own;        /* the rows are one large tenant's, and the files are named so */
     ki_body made;   /* names of the files */
     ki_sealed *sealed;
     ki_bits *alive; /* of its rows; nobody else's until it is published */
@@ -66,6 +73,8 @@ void ki_job_begin(kith_collection *collection, const ki_snapshot *snapshot, cons
                   ki_job *job);
 /* NULL alive: all rows, dead ones too. */
 kith_status ki_job_add(ki_job *job, ki_head *head, ki_sealed *sealed, ki_bits *alive, kith_error *error);
+/* Some rows of a segment, which stays without them. */
+kith_status ki_job_take(ki_job *job, ki_sealed *sealed, ki_bits *rows, kith_error *error);
 /* The origins' live rows in the order of their keys. */
 kith_status ki_job_gather(ki_job *job, kith_error *error);
 /* Lets go of everything; a segment that was made and not published goes with its files. */
@@ -111,7 +120,7 @@ kith_status ki_job_publish(ki_job *job, kith_error *error);
  * word of before back, so it is synced first. Where that fails they stay, and the next opening removes them. */
 int ki_job_may_remove(kith_collection *collection);
 
-/* ---- seal.c, merge.c, fields.c ----------------------------------------------------------------------------------- */
+/* ---- seal.c, merge.c, split.c, fields.c -------------------------------------------------------------------------- */
 
 /* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
@@ -135,12 +144,20 @@ typedef enum ki_merge_when {
     KI_MERGE_HASTE /* somebody writes, and only what costs little is to be done now */
 } ki_merge_when;
 size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when when, unsigned char *chosen);
-int ki_merge_wanted(const ki_snapshot *snapshot, ki_merge_when when);
+int ki_merge_wanted(const kith_collection *collection, const ki_snapshot *snapshot, ki_merge_when when);
 /* Do it in the current state; *merged: how many segments became one. */
 kith_status ki_merge(kith_collection *collection, ki_merge_when when, ki_watch *watch, size_t *merged,
                      kith_error *error);
-/* All segments become one without dead rows, if they are not. */
+/* Large tenants that asked for it get segments of their own; then all segments that tenants share become one without
+ * dead rows, if they are not, and likewise those of each tenant that has its own. */
 kith_status ki_merge_all(kith_collection *collection, ki_watch *watch, kith_error *error);
+
+/* A large tenant whose searches have paid for it gives the rows that it shares segments for: they become one of its
+ * own. *split: from how many segments they came, 0: there was nobody. */
+kith_status ki_split(kith_collection *collection, ki_watch *watch, size_t *split, kith_error *error);
+int ki_split_wanted(const kith_collection *collection, const ki_snapshot *snapshot);
+/* Which segments may become one: 0, those that tenants share; else those of one tenant, which is large still. */
+uint64_t ki_split_group(const kith_collection *collection, const ki_snapshot *snapshot, size_t sealed);
 
 /* Whether a segment's table lacks a declared field. */
 int ki_fields_lacking(const ki_sealed *sealed, const ki_schema *schema);

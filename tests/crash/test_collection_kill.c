@@ -2,7 +2,8 @@
  *
  * A process that writes to a collection is killed, and the collection is opened again: all that it acknowledged is
  * there, what it was at is there as a whole or not at all, searches find what they must, no file is left over, and the
- * whole verifies. Heads are tiny, so that segments are sealed and merged all the time.
+ * whole verifies. Heads are tiny, so that segments are sealed and merged, and tenants' rows moved to segments of their
+ * own, all the time.
  *
  *   - SIGKILL at random microseconds, many rounds on the same collection
  *   - what a crash of the machine could take, by the order of system calls: files of a segment, and their names, are
@@ -22,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "state/collection.h"
+#include "state/tenants.h"
 #include "support/data.h"
 #include "support/model.h"
 
@@ -151,7 +154,9 @@ static int child(char **arguments) {
         fprintf(stderr, "child: %s\n", error.text);
         return 2;
     }
+    collection->own_from = 4; /* so few items make a tenant large */
     for (uint64_t i = first; i < first + count; i++) {
+        if (i % 4 == 0) (void)ki_tenants_note(collection->tenants, i % 8 ? "red" : "blue", 100);
         struct operation *o = operation_make(i, kind);
         struct acknowledged done = {i, 0};
         const kith_status status = operation_do(o, collection, &done.version);
@@ -272,6 +277,7 @@ static const char *make(const char *name, kith_id_kind kind, model *m) {
     made.vector_count = 2;
     made.fields = condition_fields;
     made.field_count = 3;
+    made.segment_field = "color";
     model_make(m, &made);
     if (kith_collection_create(path, &made, &error) != KITH_OK) fail_msg("%s", error.text);
     return path;

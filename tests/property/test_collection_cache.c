@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "base/rng.h"
 #include "state/collection.h"
+#include "state/tenants.h"
 #include "support/data.h"
 
 #include <stdio.h>
@@ -202,6 +203,7 @@ static kith_collection *open_one(const char *path, int read_only, int background
     options.cache_bytes = 300000;
     must(kith_collection_open(path, &options, &collection, &error));
     if (!background) collection->now_ms = tell_time; /* nobody looks at it yet */
+    if (!background) collection->own_from = 8;
     return collection;
 }
 
@@ -275,6 +277,8 @@ static const char *change(struct world *w) {
         return "some time";
     }
     if (what == 9) {
+        (void)ki_tenants_note(w->collection->tenants, "u1",
+                              1000); /* who gets segments of their own, from some items on */
         must(kith_collection_compact(w->collection, NULL, NULL, &error));
         return "compaction";
     }

@@ -27,6 +27,7 @@ static const kith_field later_field = {"size", KITH_FIELD_INT, 0};
 static uint64_t stamps[IDS];
 static int with_texts;
 static uint64_t head_bytes = 1 << 20; /* a head holds more than most tests write */
+static const char *segment_field;     /* NULL: none */
 static kith_error error;
 
 #define OK(call)                                                                                                       \
@@ -84,6 +85,7 @@ static inline kith_collection *make_it(const char *name, int texts) {
     options.vector_count = SPECS;
     options.fields = fields;
     options.field_count = 2;
+    options.segment_field = segment_field;
     OK(kith_collection_create(data_path(name), &options, &error));
     memset(stamps, 0, sizeof(stamps));
     with_texts = texts;

@@ -2,7 +2,8 @@
  *
  * When segments are measured, and what is kept of it: a load is searched exactly until it was; what was measured
  * survives an opening, another table, and is seen by other readers; damage leaves exact searches; and it goes with its
- * segment. And since these are the collections with graphs: copies of graphs that are kept in memory.
+ * segment. And since these are the collections with graphs: copies of graphs that are kept in memory, and filters that
+ * are studied.
  *
  * tiers: any */
 #define _GNU_SOURCE
@@ -18,6 +19,7 @@
 
 #include "base/rng.h"
 #include "log/measured.h"
+#include "match/match.h"
 #include "upkeep/calibrate.h"
 #include "write/commit.h"
 
@@ -58,10 +60,18 @@ static kith_collection *open_as(const char *name, int read_only) {
 
 static void write_rows(kith_collection *collection, uint64_t first, size_t count) {
     static float rows[BATCH][DIM];
-    static uint64_t ids[BATCH];
+    static uint64_t ids[BATCH], ends[BATCH];
+    static char payloads[BATCH][12]; /* by id: a tenth of the items has each size */
     const kith_item_vectors vectors = {.data = rows, .dtype = KITH_F32, .dim = DIM};
     kith_items items = KITH_ITEMS_INIT;
-    for (size_t i = 0; i < count; i++) row_of(ids[i] = first + i, rows[i]);
+    for (size_t i = 0; i < count; i++) {
+        row_of(ids[i] = first + i, rows[i]);
+        snprintf(payloads[i], sizeof(payloads[i]), "{\"size\":%3d", (int)(ids[i] % 10));
+        payloads[i][11] = '}';
+        ends[i] = (i + 1) * sizeof(payloads[i]);
+    }
+    items.payload_bytes = payloads[0];
+    items.payload_ends = ends;
     items.ids = (kith_ids){count, ids, NULL, NULL};
     items.vectors = &vectors;
     items.vector_count = 1;
@@ -390,12 +400,83 @@ static void test_in_memory(void **state) {
     kith_collection_close(collection);
 }
 
+/* ---- Filters ----------------------------------------------------------------------------------------------------- */
+
+/* The notes of a filter in the only segment, held. */
+static ki_filter_notes *notes_of(kith_collection *collection, const char *filter) {
+    ki_match *match = NULL;
+    ki_match_positions positions;
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    OK(ki_match_create(collection, now, filter, NULL, &match, &error));
+    OK(ki_match_positions_of(match, 0, 0, &positions, &error));
+    assert_non_null(positions.bits);
+    ki_filter_notes *notes = ki_match_notes(match, 0, 0);
+    assert_non_null(notes);
+    ki_match_destroy(match);
+    ki_snapshot_release(now);
+    return notes;
+}
+
+/* Searches find ten items that the filter lets through. */
+static void search_filtered(kith_collection *collection, const char *filter, uint64_t least) {
+    kith_result *result = NULL;
+    kith_hits hits = KITH_HITS_INIT;
+    float row[16][DIM];
+    for (uint64_t i = 0; i < 16; i++) row_of(500000 + i, row[i]);
+    kith_queries queries = KITH_QUERIES_INIT;
+    queries.data = row, queries.dtype = KITH_F32, queries.count = 16, queries.dim = DIM;
+    const kith_leg leg = {"", &queries, 0};
+    kith_ask ask = KITH_ASK_INIT;
+    ask.legs = &leg, ask.leg_count = 1, ask.k = K, ask.filter = filter, ask.target_recall = 0.9;
+    OK(kith_result_create(&result, &error));
+    OK(kith_collection_search(collection, &ask, result, &error));
+    OK(kith_result_hits(result, &hits));
+    assert_int_equal(hits.count, 16 * K);
+    for (size_t i = 0; i < hits.count; i++) assert_in_range(hits.ids[i] % 10, least, least + 4);
+    kith_result_destroy(result);
+}
+
+/* A filter that comes again is studied: by the background thread, and where there is none by its searches. What was
+ * found stays while items die. */
+static void test_studied(void **state) {
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        kith_collection *collection = NULL;
+        kith_collection_open_options options = KITH_COLLECTION_OPEN_OPTIONS_INIT;
+        const char *filter = background ? "size < 5" : "size >= 5";
+        const uint64_t least = background ? 0 : 5; /* of five sizes */
+        options.no_background = !background;
+        options.threads = 1;
+        OK(kith_collection_open(data_path("goes"), &options, &collection, &error));
+        search_filtered(collection, filter, least);
+        ki_filter_notes *notes = notes_of(collection, filter);
+        assert_true(atomic_load(&notes->spent_ns) > 0);
+        assert_null(atomic_load(&notes->studies));
+        atomic_fetch_add(&notes->spent_ns, UINT64_C(1) << 40); /* as if it had been used for minutes */
+        for (int i = 0; i < 200 && !atomic_load(&notes->studies); i++) {
+            search_filtered(collection, filter, least);
+            if (background && i > 8) usleep(100000);
+        }
+        assert_non_null(atomic_load(&notes->studies));
+        const uint64_t gone = least, many = ki_match_cache_bytes(collection->matches);
+        assert_true(many > atomic_load(&notes->bytes));
+        const kith_ids ids = {1, &gone, NULL, NULL};
+        OK(kith_collection_delete(collection, &ids, NULL, NULL, &error));
+        search_filtered(collection, filter, least);
+        ki_filter_notes *after = notes_of(collection, filter);
+        assert_ptr_equal(after, notes);
+        ki_filter_notes_release(after);
+        kith_collection_close(collection);
+        ki_filter_notes_release(notes); /* which outlive it */
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_measured_once), cmocka_unit_test(test_goes_with_its_segment),
         cmocka_unit_test(test_damaged),       cmocka_unit_test(test_cancelled),
         cmocka_unit_test(test_in_memory),     cmocka_unit_test(test_dead_rows),
-        cmocka_unit_test(test_resident),
+        cmocka_unit_test(test_resident),      cmocka_unit_test(test_studied),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -620,7 +620,7 @@ static const struct given {
     GIVE(profile_options, threshold, 0),
     GIVE(profile_report, threshold, 1),
     GIVE(rebuild_report, skipped, 1),
-    GIVE(collection_info, resident_bytes, 1),
+    GIVE(collection_info, own_segments, 1),
     GIVE(repair_report, segments, 1),
     GIVE(generation_options, vector_count, 0),
     GIVE(generation_info, created_ms, 1),

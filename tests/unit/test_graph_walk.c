@@ -380,8 +380,8 @@ static int leads_to(const ki_view *view, const uint64_t *there, uint32_t u, uint
     return 0;
 }
 
-/* The row keeps its edges to what is there; others are holes, or lead to where an absent vertex led. Returns how many of
- * these are filled. */
+/* The row keeps its edges to what is there; others are holes, or lead to where an absent vertex led. Returns how many
+ * of these are filled. */
 static size_t check_patched(const ki_view *view, const uint64_t *there, uint32_t u, const uint8_t *row) {
     const ki_graph *graph = &view->graph;
     const uint8_t *old_row = ki_graph_row(graph, u);

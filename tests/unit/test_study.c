@@ -159,7 +159,7 @@ static void test_threads(void **state) {
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_create(&threads[i], NULL, search_alone, filter), 0);
     for (int i = 0; i < THREADS; i++) assert_int_equal(pthread_join(threads[i], NULL), 0);
     assert_non_null(atomic_load(&filter->notes->studies));
-    assert_non_null(atomic_load(&filter->notes->list_counts));
+    assert_non_null(atomic_load(&filter->counts->lists));
     kith_filter_destroy(filter);
 }
 
