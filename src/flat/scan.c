@@ -190,13 +190,16 @@ static void scan_blocks(ki_desk *desk, size_t level, const ki_panel *panel, cons
     }
 }
 
-/* The same where codes are relative to their list's centroid: what a panel needs changes from list to list. */
+/* The same where codes are relative to their list's centroid: what a panel needs changes from list to list. A query that
+ * its list cannot give anything has no product with the centroid, which costs as much as a list's own products. */
 static void scan_residual(ki_desk *desk, ki_panel *panel, const uint32_t *slot, const ki_block_bound *bounds,
                           size_t first, size_t end, const struct sample *already) {
     const ki_lists *lists = &desk->view->lists;
     for (size_t block = first; block < end;) {
-        const size_t next = ki_min_size(end, lists->first_block[lists->of_block[block] + 1]);
+        const size_t list = lists->of_block[block], next = ki_min_size(end, lists->first_block[list + 1]);
         for (unsigned i = 0; i < panel->count; i++) {
+            panel->need[i] = INFINITY;
+            if (desk->reach_known && !ki_desk_needs(desk, list, slot[i])) continue;
             const ki_list_terms terms = list_terms(desk, slot[i], block);
             panel->a[i] = terms.a;
             panel->need[i] = ki_desk_need(desk, slot[i], terms.base, desk->view->originals ? terms.c : 0);
