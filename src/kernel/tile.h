@@ -92,15 +92,17 @@ typedef struct ki_tile_ask {
     size_t step;
 } ki_tile_ask;
 
-static inline __attribute__((always_inline)) ki_tile_ask ki_tile_ask_nothing(const ki_panel *panel) {
-    return (ki_tile_ask){panel->packed, 0};
-}
-
 /* Beside `lines` rows, after `asked` rows of the same call: for all of them or for none. */
 static inline __attribute__((always_inline)) ki_tile_ask ki_tile_ask_beside(const ki_panel *panel, size_t asked,
                                                                             size_t lines) {
-    if (asked + lines > panel->ahead_lines) return ki_tile_ask_nothing(panel);
+    if (asked + lines > panel->ahead_lines) return (ki_tile_ask){panel->packed, 0};
     return (ki_tile_ask){(const char *)panel->ahead + asked * KI_QUAD_BYTES, KI_QUAD_BYTES};
+}
+
+/* One line, into the second cache. A kernel that never asks has NULL for this, and nothing is compiled. */
+static inline __attribute__((always_inline)) void ki_tile_ask_next(ki_tile_ask *beside) {
+    __builtin_prefetch(beside->at, 0, 2);
+    beside->at += beside->step;
 }
 
 typedef struct ki_tile_kernels {

@@ -380,9 +380,8 @@ INLINE size_t score_group(const step *s, unsigned group, const ki_level *level, 
 }
 
 /* Ask for so many lines. */
-INLINE ki_tile_ask ask(ki_tile_ask beside, size_t lines) {
-    for (size_t i = 0; i < lines && beside.step; i++, beside.at += beside.step) _mm_prefetch(beside.at, _MM_HINT_T1);
-    return beside;
+INLINE void ask(ki_tile_ask *beside, size_t lines) {
+    for (size_t i = 0; i < lines && beside->step; i++) ki_tile_ask_next(beside);
 }
 
 INLINE size_t score_tiles(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
@@ -406,7 +405,7 @@ INLINE size_t score_tiles(const ki_level *level, const ki_panel *panel, size_t f
                 multiply_two(packed, codes, t * TILE_BYTES);
             else
                 multiply_four(packed, codes, t * TILE_BYTES);
-            beside = ask(beside, blocks * ki_min_size(TILE_QUADS, level->quads - t * TILE_QUADS));
+            ask(&beside, blocks * ki_min_size(TILE_QUADS, level->quads - t * TILE_QUADS));
             for (unsigned i = 0; i < share && group < GROUPS; i++)
                 used = score_group(before, group++, level, panel, end, halves, hits, scores, used);
         }

@@ -124,12 +124,12 @@ INLINE void add_row_words(__m256i low, __m256i high, __m256i even, __m256i odd, 
 
 /* acc[i * HALVES + h] = dots of query i with half h of the block. */
 INLINE void products(enum form form, const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start,
-                     unsigned width, ki_tile_ask beside, __m256i *acc) {
+                     unsigned width, ki_tile_ask *beside, __m256i *acc) {
 #pragma GCC unroll 12
     for (unsigned a = 0; a < width * HALVES; a++) acc[a] = _mm256_set1_epi32(start[a / HALVES]);
-    for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES, beside.at += beside.step) {
+    for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES) {
         const __m256i low = load(codes), high = load(codes + 32);
-        _mm_prefetch(beside.at, _MM_HINT_T1);
+        if (beside) ki_tile_ask_next(beside);
         if (form == VNNI) {
 #pragma GCC unroll 6
             for (unsigned i = 0; i < width; i++, packed += 4) {
@@ -176,7 +176,7 @@ INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *
         unsigned mask[WIDE], any = 0;
         float need[8];
         products(form, level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start,
-                 width, ki_tile_ask_nothing(panel), acc);
+                 width, NULL, acc);
         needs(panel, bounds, need);
 #pragma GCC unroll 6
         for (unsigned i = 0; i < width; i++) {
@@ -220,7 +220,7 @@ INLINE unsigned reach_single(__m256i dots, const ki_panel *panel, const float *f
 /* The dots of one query with one block, to acc[0..1]. One query is a matter of reading: row after row in the order of
  * memory, in four chains that hide the latency of VPDPBUSD. */
 INLINE void single_dots(enum form form, const uint8_t *codes, size_t quads, const int8_t *query, int32_t start,
-                        ki_tile_ask beside, __m256i *dots) {
+                        ki_tile_ask *beside, __m256i *dots) {
     enum { CHAINS = 4 };
     const size_t query_bytes = form == VNNI ? 4 : 8;
     __m256i acc[CHAINS * HALVES];
@@ -230,9 +230,9 @@ INLINE void single_dots(enum form form, const uint8_t *codes, size_t quads, cons
     size_t j = 0;
     for (; j + CHAINS <= quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += CHAINS * query_bytes)
 #pragma GCC unroll 4
-        for (unsigned c = 0; c < CHAINS; c++, beside.at += beside.step) {
+        for (unsigned c = 0; c < CHAINS; c++) {
             add_packed(form, codes + c * KI_QUAD_BYTES, query + c * query_bytes, &acc[c * HALVES]);
-            _mm_prefetch(beside.at, _MM_HINT_T1);
+            if (beside) ki_tile_ask_next(beside);
         }
     for (; j < quads; j++, codes += KI_QUAD_BYTES, query += query_bytes) add_packed(form, codes, query, acc);
 #pragma GCC unroll 2
@@ -248,7 +248,7 @@ INLINE size_t scan_single(enum form form, const ki_level *level, const ki_panel 
     size_t used = *count, block = first;
     for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
         __m256i dots[HALVES];
-        single_dots(form, codes, level->quads, panel->packed, panel->start[0], ki_tile_ask_nothing(panel), dots);
+        single_dots(form, codes, level->quads, panel->packed, panel->start[0], NULL, dots);
         const float *factors = level->factors + block * KI_FACTORS;
         const unsigned mask = reach_single(dots[0], panel, factors) | reach_single(dots[1], panel, factors + 8) << 8;
         ki_tile_note(&hits[used], block, 0, mask);
@@ -304,13 +304,13 @@ INLINE size_t score_panel(enum form form, const ki_level *level, const ki_panel 
     const size_t quads = level->quads;
     size_t used = *count, block = first;
     for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
-        const ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * quads, quads);
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * quads, quads);
         const uint8_t *codes = level->codes + block * quads * KI_QUAD_BYTES;
         __m256i acc[WIDE * HALVES];
         if (width == 1)
-            single_dots(form, codes, quads, panel->packed, panel->start[0], beside, acc);
+            single_dots(form, codes, quads, panel->packed, panel->start[0], &beside, acc);
         else
-            products(form, codes, quads, panel->packed, panel->start, width, beside, acc);
+            products(form, codes, quads, panel->packed, panel->start, width, &beside, acc);
 #pragma GCC unroll 6
         for (unsigned i = 0; i < width; i++)
             used = append(&acc[i * HALVES], panel, i, level->factors + block * KI_FACTORS, block, hits, scores, used);

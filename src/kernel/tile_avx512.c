@@ -72,7 +72,7 @@ INLINE __m512i add_products(__m512i acc, __m512i codes, __m512i query) {
 
 /* acc[i * blocks + s] = dots of query i with block s. */
 INLINE void products(const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start, unsigned width,
-                     unsigned blocks, ki_tile_ask beside, __m512i *acc) {
+                     unsigned blocks, ki_tile_ask *beside, __m512i *acc) {
     const size_t block_bytes = quads * KI_QUAD_BYTES;
 #pragma GCC unroll 12
     for (unsigned i = 0; i < width; i++)
@@ -84,8 +84,7 @@ INLINE void products(const uint8_t *codes, size_t quads, const int8_t *packed, c
         for (unsigned s = 0; s < blocks; s++) {
             row[s] = _mm512_loadu_si512(codes + s * block_bytes);
             _mm_prefetch((const char *)codes + (blocks + s) * block_bytes, _MM_HINT_T0);
-            _mm_prefetch(beside.at, _MM_HINT_T1);
-            beside.at += beside.step;
+            if (beside) ki_tile_ask_next(beside);
         }
 #pragma GCC unroll 12
         for (unsigned i = 0; i < width; i++) {
@@ -114,7 +113,7 @@ INLINE size_t scan_panel(const ki_level *level, const ki_panel *panel, const ki_
         __m512i acc[24];
         float need[4][KI_BLOCK];
         products(level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start, width,
-                 blocks, ki_tile_ask_nothing(panel), acc);
+                 blocks, NULL, acc);
         __mmask16 mask[24];
         unsigned any = 0;
         const float *factors = level->factors + block * KI_FACTORS;
@@ -159,7 +158,8 @@ TARGET static size_t scan_narrow(const ki_level *level, const ki_panel *panel, c
 
 /* The dots of one query with one block. One query is a matter of reading: row after row in the order of memory, so that
  * the prefetcher sees one stream, in four chains that hide the latency of VPDPBUSD. */
-INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *query, int32_t start, ki_tile_ask beside) {
+INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *query, int32_t start,
+                           ki_tile_ask *beside) {
     enum { CHAINS = 4 };
     __m512i acc[CHAINS] = {_mm512_set1_epi32(start), _mm512_setzero_si512(), _mm512_setzero_si512(),
                            _mm512_setzero_si512()};
@@ -170,8 +170,7 @@ INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *que
             int32_t four;
             memcpy(&four, query + 4 * c, 4);
             acc[c] = add_products(acc[c], _mm512_loadu_si512(codes + c * KI_QUAD_BYTES), _mm512_set1_epi32(four));
-            _mm_prefetch(beside.at, _MM_HINT_T1);
-            beside.at += beside.step;
+            if (beside) ki_tile_ask_next(beside);
         }
     }
     for (; j < quads; j++, codes += KI_QUAD_BYTES, query += 4) {
@@ -191,8 +190,7 @@ TARGET static size_t scan_single(const ki_level *level, const ki_panel *panel, s
     const __m512 slack = _mm512_set1_ps(panel->norm2_slack);
     size_t used = *count, block = first;
     for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
-        const __m512i dots =
-            single_dots(codes, level->quads, panel->packed, panel->start[0], ki_tile_ask_nothing(panel));
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0], NULL);
         const float *factors = level->factors + block * KI_FACTORS;
         const __m512 norm = _mm512_loadu_ps(factors + KI_FACTOR_NORM);
         __m512 bound = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), query_scale);
@@ -244,10 +242,10 @@ INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t b
     size_t used = *count, block = first;
     const size_t quads = level->quads;
     for (; block + blocks <= end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks) {
-        const ki_tile_ask beside = ki_tile_ask_beside(panel, (block - begin) * quads, blocks * quads);
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - begin) * quads, blocks * quads);
         __m512i acc[24];
         products(level->codes + block * quads * KI_QUAD_BYTES, quads, panel->packed, panel->start, width, blocks,
-                 beside, acc);
+                 &beside, acc);
 #pragma GCC unroll 4
         for (unsigned s = 0; s < blocks; s++) {
             const float *factors = level->factors + (block + s) * KI_FACTORS;
@@ -283,8 +281,8 @@ TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, 
     const __m512 need = _mm512_set1_ps(panel->need[0]);
     size_t used = *count, block = first;
     for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
-        const ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * level->quads, level->quads);
-        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0], beside);
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * level->quads, level->quads);
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0], &beside);
         const __m512 score = score_block(dots, panel->scale[0], level->factors + block * KI_FACTORS);
         used = append(score, _mm512_cmp_ps_mask(score, need, _CMP_GE_OQ), block, 0, hits, scores, used);
     }
