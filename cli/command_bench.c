@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "approximate.h"
 #include "bench.h"
@@ -274,11 +275,24 @@ static int check_outputs(const struct arguments *arguments) {
     return refused || !svg ? refused : output_replace(arguments, svg, OUTPUT_SVG, KITH_FORMAT_AUTO);
 }
 
+/* Until what --resident copies is there, which is when nothing was added for a while. */
+static void wait_for_copy(struct workload *work) {
+    const struct timespec moment = {.tv_nsec = 250000000};
+    kith_index_info *info = &work->bench->info;
+    uint64_t before = UINT64_MAX;
+    while (before != info->hot_bytes) {
+        before = info->hot_bytes;
+        nanosleep(&moment, NULL);
+        kith_index_get_info(work->index, info);
+    }
+}
+
 static int open_indexes(struct workload *work) {
     struct bench *bench = work->bench;
     const uint64_t start_ns = now_ns();
-    int failed = index_open(bench->index_path, &work->index, &bench->info);
+    int failed = index_open_resident(work->arguments, bench->index_path, &work->index, &bench->info);
     bench->open_ns = now_ns() - start_ns;
+    if (!failed && option_number(work->arguments, OPTION_COPY, KITH_RESIDENT_NONE)) wait_for_copy(work);
     if (failed || !option_given(work->arguments, OPTION_AGAINST)) return failed;
     kith_index_info truth = KITH_INDEX_INFO_INIT;
     const char *path = option_text(work->arguments, OPTION_AGAINST, "");
