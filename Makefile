@@ -106,7 +106,8 @@ package_sources = $(shell find include src cli server web cmake python -type f -
 	VERSION CMakeLists.txt
 venv = $(BUILD)/venv
 pip = $(venv)/bin/python -m pip --quiet --disable-pip-version-check
-jobs = CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS)
+# The compiler by the name that CMake finds first: caches tell them apart by it.
+jobs = CC=$(CC) CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS)
 
 python: ## Build the Python package: a wheel in build/python/, and build/venv/ has it installed
 	@$(setup) python
@@ -272,7 +273,7 @@ test-arm: ## Cross-compile for 64-bit ARM, and run kernel and search tests under
 test-emulated: ## Run kernel and search tests of the avx512 and amx tiers on any x86-64 with AVX2
 	@$(setup) emulated
 	@if [ "$$(uname -m)" != x86_64 ]; then echo "test-emulated: not an x86-64 machine, nothing to do"; else \
-	    $(cmake) -B $(BUILD)/emulated -DCMAKE_C_COMPILER=gcc -DKITH_EMULATE=ON \
+	    $(cmake) -B $(BUILD)/emulated $(if $(filter default,$(origin CC)),,-DCMAKE_C_COMPILER=gcc) -DKITH_EMULATE=ON \
 	        -DKITH_CLI=OFF -DKITH_SERVER=OFF -DKITH_BENCH=OFF -DKITH_TESTS_ONLY='$(EMULATED_TESTS)' && \
 	    cmake --build $(BUILD)/emulated && \
 	    KITH_TEST_QUICK=1 tools/run_ctest $(BUILD)/emulated -j $(JOBS) -L avx512; fi
