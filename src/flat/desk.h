@@ -146,6 +146,9 @@ int ki_desk_collect(ki_desk *desk, size_t query, float distance, uint32_t positi
 /* Score all pending vectors that can still enter, and raise the threshold. False: memory refused. */
 int ki_desk_flush(ki_desk *desk, size_t query);
 
+/* Ask memory for the first of a query's pending vectors, which will be scored soon. */
+void ki_desk_expect(const ki_desk *desk, size_t query);
+
 /* Raise tau[query] from the floor and from other ranges. */
 void ki_desk_raise(ki_desk *desk, size_t query);
 
