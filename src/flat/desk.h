@@ -88,7 +88,7 @@ static inline size_t ki_group_blocks(size_t l2_bytes, size_t block_bytes) {
 
 /* query_bytes: of a query in its panel. */
 static inline size_t ki_group_queries(size_t l2_bytes, size_t query_bytes) {
-    const size_t fit = l2_bytes / 8 * 3 / query_bytes;
+    const size_t fit = l2_bytes / 4 / query_bytes;
     return fit < KI_GROUP_QUERIES_LEAST ? KI_GROUP_QUERIES_LEAST
            : fit > KI_GROUP_QUERIES_MAX ? KI_GROUP_QUERIES_MAX
                                         : fit;
