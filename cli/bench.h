@@ -21,6 +21,7 @@ struct bench {
     size_t queries, k;
     const char *plan; /* as asked for */
     uint64_t open_ns;
+    uint64_t first_ns;    /* of a query, before what it reads was read by this process */
     size_t truth_queries; /* 0: recall was not measured */
     double recall;
     bool identical; /* ids and distances are those of the plain scan, bit for bit */

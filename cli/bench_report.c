@@ -21,6 +21,8 @@ static void head(const struct bench *bench) {
     pair_line(stdout, "queries", "%s of %s, k = %zu, plan %s", human_count(a, bench->queries), bench->queries_path,
               bench->k, bench->plan);
     pair_line(stdout, "opened in", "%s", human_duration(a, (double)bench->open_ns * 1e-9));
+    pair_line(stdout, "first touch", "%s a query, of which the table knows nothing",
+              human_duration(a, (double)bench->first_ns * 1e-9));
     char label[32];
     snprintf(label, sizeof(label), "recall@%zu", bench->k);
     if (bench->truth_queries) {
@@ -85,6 +87,7 @@ static void write_json(const struct bench *bench, FILE *stream) {
     emit_uint(&json, "k", bench->k);
     emit_text(&json, "plan", bench->plan);
     emit_uint(&json, "open_ns", bench->open_ns);
+    emit_uint(&json, "first_touch_ns", bench->first_ns);
     emit_uint(&json, "truth_queries", bench->truth_queries);
     if (bench->truth_queries) {
         emit_real(&json, "recall", bench->recall);

@@ -65,7 +65,7 @@ static int check_outputs(const struct join *join) {
 
 static int open_inputs(struct join *join) {
     const struct arguments *arguments = join->arguments;
-    int failed = index_open(join->index_path, &join->index, &join->info);
+    int failed = index_open_resident(arguments, join->index_path, &join->index, &join->info);
     if (!failed && join->queries_path)
         failed =
             queries_open(arguments, join->queries_path, join->index_path, &join->info, &join->reader, &join->about);

@@ -402,7 +402,7 @@ static int open_workers(struct search *search) {
 static int prepare(struct search *search) {
     const struct arguments *arguments = search->arguments;
     int failed = results_check(arguments, search->results.kind);
-    if (!failed) failed = index_open(search->index_path, &search->index, &search->info);
+    if (!failed) failed = index_open_resident(arguments, search->index_path, &search->index, &search->info);
     if (!failed) failed = open_queries(search);
     if (!failed) failed = filter_open(arguments, search->index, &search->info, &search->filter);
     if (!failed && search->filter == NULL && option_number(arguments, OPTION_PLAN, 0) == KITH_PLAN_GATHER)

@@ -47,6 +47,12 @@ static const struct option_word index_types[] = {
     {"auto", KITH_INDEX_AUTO}, {"flat", KITH_INDEX_FLAT}, {"ivf", KITH_INDEX_IVF}, {"graph", KITH_INDEX_GRAPH},
     {"hnsw", KITH_INDEX_HNSW}, {"lsh", KITH_INDEX_LSH},   {"pq", KITH_INDEX_PQ},   {NULL, 0},
 };
+static const struct option_word residents[] = {
+    {"none", KITH_RESIDENT_NONE},
+    {"codes", KITH_RESIDENT_CODES},
+    {"all", KITH_RESIDENT_ALL},
+    {NULL, 0},
+};
 static const struct option_word graph_degrees[] = {{"32", 32}, {"48", 48}, {"64", 64}, {NULL, 0}};
 static const struct option_word graph_bits[] = {{"auto", 0}, {"1", 1}, {"2", 2}, {"4", 4}, {NULL, 0}};
 static const struct option_word list_counts[] = {{"auto", 0}, {NULL, 0}};
@@ -173,6 +179,9 @@ const struct option option_table[] = {
      "--target-recall, else middling)"},
     {OPTION_CODE, OPTION_KIND_WORD, false, 0, "code", "CODE", scan_codes, 0, 0, APPROXIMATES,
      "Plan ivf: codes to scan: int8, second (build --code), levels, first or rows (default: auto)"},
+    {OPTION_COPY, OPTION_KIND_WORD, false, 0, "resident", "WHAT", residents, 0, 0, APPROXIMATES,
+     "Copy codes and graphs of the index, or all of it, to memory with huge pages, which is read faster than the file; "
+     "searches begin on the file meanwhile (default: none)"},
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),
@@ -382,8 +391,8 @@ const struct option option_table[] = {
     {OPTION_CACHE, OPTION_KIND_SIZE, false, 0, "cache-bytes", "SIZE", NULL, 0, NO_LIMIT, ON(SERVE),
      "Memory of each collection for answers that are asked for often: 64M; 0: none (default: 64M)"},
     {OPTION_RESIDENT, OPTION_KIND_SIZE, false, 0, "resident-bytes", "SIZE", NULL, 0, NO_LIMIT, ON(SERVE),
-     "Memory of each collection for copies of its graphs, which searches read faster than files: 1G; 0: none (default: "
-     "1G)"},
+     "Memory of each collection for copies of its graphs and codes, which searches read faster than files: 1G; 0: none "
+     "(default: 1G)"},
     {OPTION_BODY_MAX, OPTION_KIND_SIZE, false, 0, "body-max", "SIZE", NULL, 1024, UINT64_C(16) << 30, ON(SERVE),
      "The largest body that a call may have (default: 64M)"},
     {OPTION_CONNECTIONS_MAX, OPTION_KIND_NUMBER, false, 0, "connections-max", "COUNT", NULL, 1, 1000000, ON(SERVE),

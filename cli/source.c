@@ -95,12 +95,24 @@ int source_open(const struct arguments *arguments, const char *path, kith_dtype 
     return source_open_with(arguments, path, &options, reader, info);
 }
 
-int index_open(const char *path, kith_index **index, kith_index_info *info) {
+static int index_open_with(const char *path, const kith_open_options *options, kith_index **index,
+                           kith_index_info *info) {
     kith_error error = {0};
-    const kith_status status = kith_index_open(path, NULL, index, &error);
+    const kith_status status = kith_index_open(path, options, index, &error);
     if (status != KITH_OK) return fail_status(status, &error);
     kith_index_get_info(*index, info);
     return EXIT_OK;
+}
+
+int index_open(const char *path, kith_index **index, kith_index_info *info) {
+    return index_open_with(path, NULL, index, info);
+}
+
+int index_open_resident(const struct arguments *arguments, const char *path, kith_index **index,
+                        kith_index_info *info) {
+    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
+    options.resident = (kith_resident)option_number(arguments, OPTION_COPY, KITH_RESIDENT_NONE);
+    return index_open_with(path, &options, index, info);
 }
 
 int queries_open(const struct arguments *arguments, const char *path, const char *index_path,

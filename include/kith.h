@@ -502,15 +502,24 @@ KITH_API KITH_MUST_CHECK kith_status kith_build(kith_reader *reader, const char 
 
 typedef struct kith_index kith_index;
 
+/* What of an index is copied into memory of the process that the system can back with huge pages, and read there: scans
+ * and walks find their next page sooner. A copy is memory that the system cannot take back, beside a file that it may
+ * keep too. Since 0.3. */
+typedef enum kith_resident {
+    KITH_RESIDENT_NONE = 0,  /* nothing: searches read the mapped file */
+    KITH_RESIDENT_CODES = 1, /* all that searches read but the vectors: codes, graphs, tables */
+    KITH_RESIDENT_ALL = 2    /* the vectors and their ids too */
+} kith_resident;
+
 typedef struct kith_open_options {
     size_t struct_size;
     int verify;            /* non-zero: check all bytes first, as kith_index_check() does */
     int no_sigbus_handler; /* non-zero: do not install the handler that survives truncation of a mapped file */
     int populate;          /* non-zero: ask the system to read the file into memory now */
     int reserved;          /* ignored */
-    int copy_hot;  /* non-zero: copy what searches of a graph read most into memory that the system can back with
+    int copy_hot; /* non-zero: copy what searches of a graph read most into memory that the system can back with
                             * huge pages, in the background; searches use the map until it is there. Since 0.3 */
-    int reserved2; /* ignored */
+    kith_resident resident; /* what is copied so, and more than that; KITH_E_ARG for other values. Since 0.3 */
 } kith_open_options;
 #define KITH_OPEN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_open_options) }
@@ -547,7 +556,7 @@ typedef struct kith_index_info {
     /* The following since 0.3; 0 where there is none. */
     unsigned graph_degree, graph_bits; /* graph_bits 0 beside a degree: lean */
     unsigned hnsw_m, lsh_tables;
-    uint64_t hot_bytes; /* what kith_open_options.copy_hot has copied so far; 0: not asked for, or not yet */
+    uint64_t hot_bytes; /* copied so far by kith_open_options.copy_hot or resident; 0: not asked for, or not yet */
 } kith_index_info;
 #define KITH_INDEX_INFO_INIT                                                                                           \
     { .struct_size = sizeof(kith_index_info) }
@@ -707,8 +716,8 @@ typedef struct kith_explain {
     uint64_t total_ns, stage_ns[KITH_STAGES]; /* stages: summed over threads */
     size_t effort;                            /* of plans graph, hnsw, lsh. Since 0.3 */
     uint64_t visited; /* (query, vector) pairs whose edges or buckets were looked at. Since 0.3 */
-    int hot;          /* plan graph: non-zero if what it read was the copy of kith_open_options.copy_hot. Since 0.3 */
-    int reserved;     /* 0 */
+    int hot;      /* non-zero if what the plan reads most was a copy: kith_open_options.copy_hot, resident. Since 0.3 */
+    int reserved; /* 0 */
 } kith_explain;
 #define KITH_EXPLAIN_INIT                                                                                              \
     { .struct_size = sizeof(kith_explain) }

@@ -99,7 +99,8 @@ def few_table(result: dict[str, Any]) -> list[str]:
     if not few:
         return []
     heads = [f"{mode.removeprefix('calls-')} a call @.{round(recall * 100)}" for mode in few for recall in RECALLS]
-    heads = ["index", "one query @.95: p50, us", "p99, us", "p99 / p50", f"over {runner.FEW} rows, us", *heads]
+    heads = ["index", "one query @.95: p50, us", "p99, us", "p99 / p50", f"over {runner.FEW} rows, us",
+             "all at once, first touch, us", *heads]
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     points = {mode: indexes(result, mode) for mode in few}
     for row in result["results"]:
@@ -108,6 +109,7 @@ def few_table(result: dict[str, Any]) -> list[str]:
         found, call = latency(row, 0.95), row.get("call_us")
         cells = [f"{found[0]:.1f}", f"{found[1]:.1f}", f"{found[1] / found[0]:.1f}"] if found else ["-"] * 3
         cells.append("-" if call is None else f"{call:.1f}")
+        cells.append(f"{row['first_us']:.1f}" if "first_us" in row else "-")
         cells += [_rate(frontier.speed_at(points[mode][row["entry"]], recall)) for mode in few for recall in RECALLS]
         lines.append(f"| {row['entry']} | {' | '.join(cells)} |")
     return lines

@@ -195,6 +195,11 @@ class Measurement:
     def round(self, worker: Process, result: dict[str, Any]) -> bool:
         """One sweep. False if the worker failed: the result then says so, and keeps the points it had."""
         try:
+            if "first_us" not in result:
+                count = len(self.data.queries)
+                touched = worker.ask("touch", setting=len(result["points"]) - 1, queries=self._queries(count),
+                                     k=self.options.k)
+                result["first_us"] = touched["seconds"] / count * 1e6
             for number, point in enumerate(result["points"]):
                 for mode in self.modes:
                     point[mode] = self._point(worker, number, mode, point[mode])

@@ -6,6 +6,7 @@ Commands and answers are JSON, one a line. Standard output belongs to the librar
   {"do": "create", "metric": m, "build_threads": b, "search_threads": s}  -> {"version", "name"}; with
                    "filtered": true the settings are those for filters
   {"do": "build", "base": file.npy}                 -> {"seconds", "memory": {...}}
+  {"do": "touch", "setting": i, "queries": file.npy, "k": k}  -> {"seconds"}: before the first of the next
   {"do": "batch", "setting": i, "queries": file.npy, "k": k, "ids": file.npy or null}  -> {"seconds", "cpu_seconds"}
   {"do": "single", as batch}                        -> the same, and "p50_us", "p99_us"
   {"do": "calls", as batch, "size": n}              -> as batch, of n queries a call
@@ -112,6 +113,13 @@ class Worker:
         del X
         pin(self.cpus[-self.algo.search_threads:])
         return {"seconds": seconds, "memory": {**self.memory(), "peak": peak}}
+
+    def touch(self, setting: int, queries: str, k: int) -> dict[str, Any]:
+        """All queries once, before anything is measured: what is read for the first time is slow."""
+        Q = self._prepare(setting, queries, k)
+        start = time.perf_counter()
+        self.algo.batch_query(Q, k)
+        return {"seconds": time.perf_counter() - start}
 
     def memory(self) -> dict[str, int]:
         """Above the baseline, which was taken when the library was loaded and no data was. The base is let go of

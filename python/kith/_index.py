@@ -13,7 +13,7 @@ import numpy as np
 from . import _files, _kith, _tune
 from ._errors import ArgumentError
 from ._filter import Filter, make_filter, ordered_ids
-from ._options import build_options, leave_graph
+from ._options import build_options, leave_graph, resident_code
 from ._progress import Progress, Report
 from ._result import RangeResult
 from ._rows import make_reader
@@ -408,8 +408,8 @@ class Index(_kith.Index):
 
 
 def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False, private: bool = False,
-          copy_hot: bool = False) -> Index:
-    index = cls(path, populate, copy_hot)
+          copy_hot: bool = False, resident: str = "none") -> Index:
+    index = cls(path, populate, copy_hot, resident_code(resident))
     index._path = os.path.abspath(os.fspath(path))
     index._private = weakref.finalize(index, _files.remove_private, index._path, os.getpid()) if private else None
     index.build_report = None
@@ -417,7 +417,7 @@ def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False
 
 
 def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool = False,
-         copy_hot: bool = False) -> Index:
+         copy_hot: bool = False, resident: str = "none") -> Index:
     """Open an index file by mapping it, whatever its size. The file must not be changed while it is open.
 
     verify
@@ -427,12 +427,15 @@ def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool =
     copy_hot
         True: copy what searches of a graph read most into memory that the system can back with huge pages, in the
         background. ``info["hot_bytes"]`` says how much is there.
+    resident
+        What is copied so: ``"none"``; ``"codes"``, all that searches read but the vectors; or ``"all"``. It takes as much
+        memory, and every kind of search reads it faster than a mapped file.
 
     MissingFileError, FileError, CorruptError, VersionError, LimitError (4,096 indexes are open).
     """
     if verify:
         _verify(path)
-    return _open(Index, path, populate, copy_hot=copy_hot)
+    return _open(Index, path, populate, copy_hot=copy_hot, resident=resident)
 
 
 def verify(path: str | os.PathLike[str], threads: int | None = None, *,

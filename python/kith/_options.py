@@ -74,6 +74,9 @@ def _word(name: str, words: tuple[str, ...]) -> Callable[[Any], int]:
     return parse
 
 
+resident_code = _word("resident", ("none", "codes", "all"))  # kith_resident
+
+
 def _lists(value: Any) -> int:
     if isinstance(value, str):
         if value != "auto":

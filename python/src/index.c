@@ -7,15 +7,17 @@
 
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *path = NULL;
-    int populate = 0, copy_hot = 0;
+    int populate = 0, copy_hot = 0, resident = KITH_RESIDENT_NONE;
     if (keywords && PyDict_Size(keywords)) {
         PyErr_SetString(PyExc_TypeError, "use kith.open() or kith.Index.build()");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O&|pp:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot)) return NULL;
+    if (!PyArg_ParseTuple(args, "O&|ppi:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot, &resident))
+        return NULL;
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.populate = populate;
     options.copy_hot = copy_hot;
+    options.resident = (kith_resident)resident;
     kith_index *opened = NULL;
     kith_error error = {0};
     kith_status status;

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Types of index: built, told of, searched by their plans, tuned; and options that do not belong together."""
 
+import time
+
 import kith
 import numpy as np
 import pytest
@@ -69,6 +71,18 @@ def test_hot_rows(tmp_path):
         assert cold.info["hot_bytes"] == 0
     with kith.open(path, copy_hot=True) as index:
         assert index.search(Q, K, plan="graph").ids.shape == (100, K)
+        expected = index.search(Q, K)
+    for what in ("codes", "all"):
+        with kith.open(path, resident=what) as index:
+            for _ in range(1000):
+                found = index.search(Q, K, explain=True)
+                if found.explain["hot"]:
+                    break
+                time.sleep(0.002)
+            assert found.explain["hot"] and index.info["hot_bytes"] > 0
+            assert (found.ids == expected.ids).all() and (found.distances == expected.distances).all()
+    with pytest.raises(kith.ArgumentError, match="resident"):
+        kith.open(path, resident="some")
 
 
 def test_a_graph_from_the_links_of_an_hnsw(exact):

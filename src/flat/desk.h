@@ -9,6 +9,8 @@
 #include "flat/flat.h"
 #include "view/query.h"
 
+#include <math.h>
+
 enum { KI_LEVELS = 2 }; /* 0: full codes, 1: first level */
 
 /* A vector whose upper bound reached the threshold: not yet scored. */
@@ -50,27 +52,47 @@ struct ki_desk {
     ki_tile_hit *found;  /* of one group of blocks, all panels; query: the desk's, not the panel's */
     ki_tile_hit *sorted; /* the same by block */
     size_t found_count;
-    uint8_t *needed;         /* needed[list * count + query]: the query cannot skip the list */
+    float *reach;            /* lists.c; reach[list * count + query] */
+    int reach_known;         /* of all queries */
     float *centroid_scores;  /* count + 1 rows of coarse blocks x 16; searches of the nearest lists only */
     uint32_t *gathered;      /* the queries that need one list */
     void *gathered_packed;   /* a panel of them */
-    size_t group_blocks;     /* KI_GROUP_BLOCKS, or KI_GROUP_BLOCKS_MAX for one panel */
+    size_t group_blocks;     /* ki_group_blocks(), or KI_GROUP_BLOCKS_ALONE for one panel */
     float *rows, *projected; /* query preparation */
     ki_area norm_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
-        panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, needed_buffer, gathered_buffer,
+        panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, reach_buffer, gathered_buffer,
         centroid_buffer;
     ki_area *grown; /* range search: one buffer a query, for results that are not bounded by k */
     size_t grown_count;
 };
 
 enum {
-    /* Blocks that meet all panels while they lie in cache: measured best, a third of the L1 cache at 192 dimensions.
-     * One panel reads every block once anyway, and longer stretches suit the prefetcher: 15 % faster than 16. */
-    KI_GROUP_BLOCKS = 12,
-    KI_GROUP_BLOCKS_MAX = 64,
+    KI_GROUP_BLOCKS_MAX = 128,
+    /* One panel reads every block once anyway, and longer stretches suit the prefetcher: 15 % faster than 16. */
+    KI_GROUP_BLOCKS_ALONE = 64,
     KI_TILE_HITS = 2048,
-    KI_GROUP_QUERIES = 512 /* most queries of a desk: a hit numbers them in 16 bits */
+    KI_GROUP_QUERIES_LEAST = 512,
+    KI_GROUP_QUERIES_MAX = 2048 /* a hit numbers them in 16 bits */
 };
+
+/* How many blocks meet all panels of a group in turn, and how many queries a group has at most: the more blocks, the
+ * less often the panels are read, and the more queries, the less often the codes are. Both lie in the L2 cache
+ * meanwhile. 512 KiB of it (Zen 3, 192 dimensions, queries of two bytes): 512 queries with 12 to 32 blocks and 1,024
+ * with 32 were within 3 %, 2,048 with 64 a tenth slower; 2 MiB (Sapphire Rapids, one byte): 2,048 with 64 to 128 were
+ * 24 % faster than 512 with 12 on tiles, 15 % on avx512. */
+static inline size_t ki_group_blocks(size_t l2_bytes, size_t block_bytes) {
+    enum { PART = 10, LEAST = 8 };
+    const size_t fit = l2_bytes / PART / block_bytes;
+    return fit < LEAST ? LEAST : fit > KI_GROUP_BLOCKS_MAX ? KI_GROUP_BLOCKS_MAX : fit;
+}
+
+/* query_bytes: of a query in its panel. */
+static inline size_t ki_group_queries(size_t l2_bytes, size_t query_bytes) {
+    const size_t fit = l2_bytes / 4 / query_bytes;
+    return fit < KI_GROUP_QUERIES_LEAST ? KI_GROUP_QUERIES_LEAST
+           : fit > KI_GROUP_QUERIES_MAX ? KI_GROUP_QUERIES_MAX
+                                        : fit;
+}
 
 /* What a score must reach to be looked at now. */
 static inline float ki_desk_threshold(const ki_desk *desk, size_t query) {
@@ -124,14 +146,25 @@ int ki_desk_collect(ki_desk *desk, size_t query, float distance, uint32_t positi
 /* Score all pending vectors that can still enter, and raise the threshold. False: memory refused. */
 int ki_desk_flush(ki_desk *desk, size_t query);
 
+/* Ask memory for the first of a query's pending vectors, which will be scored soon. */
+void ki_desk_expect(const ki_desk *desk, size_t query);
+
 /* Raise tau[query] from the floor and from other ranges. */
 void ki_desk_raise(ki_desk *desk, size_t query);
 
 /* ---- lists.c ----------------------------------------------------------------------------------------------------- */
 
-/* Find out which lists of the blocks first..end each query needs, by its threshold. 1: few enough that panels should be
- * gathered list by list; 0: not; -1: out of memory. */
+/* Find out how far each query reaches in the lists of the blocks first..end, unless a few queries say that it is of no
+ * use. 1: they need so few, by their thresholds, that panels should be gathered list by list; 0: not; -1: out of
+ * memory. Fills desk->reach, where reach_known says so. */
 int ki_desk_mark_lists(ki_desk *desk, size_t first, size_t end);
+
+/* Whether a query cannot do without a list, by its threshold of the moment. */
+static inline int ki_desk_needs(const ki_desk *desk, size_t list, size_t query) {
+    const float reach = desk->reach[list * desk->count + query], threshold = ki_desk_threshold(desk, query);
+    if (reach <= -INFINITY) return 0; /* none of the nearest */
+    return !(reach < threshold - 0x1p-20f * __builtin_fabsf(threshold));
+}
 
 /* The queries that need a list, into query[]; how many. */
 size_t ki_desk_needing(const ki_desk *desk, size_t list, uint32_t *query);

@@ -1,12 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Which lists a query cannot do without. With a threshold known, a list is skipped if the centroid's score, the
- * errors of its code and the list's radius together prove that none of its vectors reaches the threshold:
+ * errors of its code and the list's radius together prove that none of its vectors reaches the threshold. What no
+ * vector's score exceeds, by the defining kernel, is the *reach* of the query in the list. Data with clusters, or of
+ * few dimensions, loses most of its lists; in hundreds of dimensions hardly any, and then the standing panels scan
+ * everything.
  *
- *     ip, cosine   <q',x> <= <q',c> + |q'| R                    l2   |q-x| >= |q-c| - R
- *
- * Data with clusters, or of few dimensions, loses most of its lists; in hundreds of dimensions hardly any, and then
- * the standing panels scan everything. */
+ * L1. Reach. Let c be the list's centroid, R its radius (at least the longest |x - c|, as the file has it), q' the
+ *     query as its code stands for it (l2: less the centre; cosine: of unit length), s the score of c (<q',c> and so
+ *     on, B2 of quant/int8.h), and s+ = estimate + error of the centroid's int8 code, which B2 proves to be at least s:
+ *     the centroids are coded as vectors are. Then, for every x of the list,
+ *         ip, cosine   <q',x> = <q',c> + <q',x-c> <= s+ + |q'| R                           (Cauchy, Schwarz)
+ *         l2           |q-x| >= |q-c| - |x-c| >= sqrt(-2 s+) - R, and scores are -|q-x|^2/2  (triangle)
+ *     |q'| <= a + b: b is at least the length of the query's code, a that of what the code leaves out. Where the root
+ *     is no larger than R the reach is 0, which no score of l2 exceeds.
+ * L2. Rounding. 2^-18 of the product and of the root covers their few operations (2^-24 each); c and 4 g cover the
+ *     defining kernel's own sums, as in B2. What is compared with a threshold has 2^-20 of it to spare.
+ * L3. A reach is good for the whole search, whatever thresholds become: who needs a list is asked anew where it is
+ *     scanned. So lists that a threshold has ruled out meanwhile cost no exact product with their centroid. */
 #include "flat/desk.h"
 
 #include "base/checked.h"
@@ -16,8 +27,8 @@
 #include <math.h>
 #include <string.h>
 
-/* At most this score, by the defining kernel, for every vector of a list. centroid: an upper bound of its score. */
-static float best_of_list(const ki_desk *desk, const ki_query_code *code, float centroid, size_t list) {
+/* L1; centroid: s+. */
+static float reach_of(const ki_desk *desk, const ki_query_code *code, float centroid, size_t list) {
     const float g = ki_rounding(desk->view->dim), radius = desk->view->lists.radius[list];
     if (desk->view->metric != KITH_L2SQ) {
         const float reach = (code->a + code->b) * radius;
@@ -27,11 +38,11 @@ static float best_of_list(const ki_desk *desk, const ki_query_code *code, float 
     return apart > 0 ? -apart * apart / 2 * (1 - 4 * g) * (1 - 0x1p-18f) : 0;
 }
 
-/* Mark the lists of one block of coarse codes that a query needs. */
+/* The reach of a query in the lists of one block of coarse codes; how many of them it needs now. */
 static size_t mark_block(ki_desk *desk, size_t query, size_t block, const int32_t dot[KI_BLOCK]) {
     const ki_lists *lists = &desk->view->lists;
     const ki_query_code *code = &desk->code[0][query];
-    const float *factors = lists->coarse.factors + block * KI_FACTORS, tau = ki_desk_threshold(desk, query);
+    const float *factors = lists->coarse.factors + block * KI_FACTORS;
     size_t marked = 0;
     for (size_t v = 0; v < KI_BLOCK && block * KI_BLOCK + v < lists->count; v++) {
         const size_t list = block * KI_BLOCK + v;
@@ -41,9 +52,8 @@ static size_t mark_block(ki_desk *desk, size_t query, size_t block, const int32_
         const float error = code->a * norm + code->b * factors[KI_FACTOR_ERROR + v] + desk->norm2_slack * norm * norm +
                             code->c + 0x1p-20f * fabsf(score);
         if (desk->search->nprobe) desk->centroid_scores[query * lists->coarse.blocks * KI_BLOCK + list] = score;
-        const int needed = !(best_of_list(desk, code, score + error, list) < tau - 0x1p-20f * fabsf(tau));
-        desk->needed[list * desk->count + query] = (uint8_t)needed;
-        marked += (size_t)needed;
+        desk->reach[list * desk->count + query] = reach_of(desk, code, score + error, list);
+        marked += (size_t)ki_desk_needs(desk, list, query);
     }
     return marked;
 }
@@ -72,9 +82,9 @@ static size_t keep_nearest(ki_desk *desk, size_t query, size_t first, size_t end
     const float least = ki_pick_nth(spare, lists->count, probes_of(desk, query, scores, first == 0));
     size_t kept = 0;
     for (size_t list = 0; list < lists->count; list++) {
-        uint8_t *needed = &desk->needed[list * desk->count + query];
-        *needed &= (uint8_t)(scores[list] >= least);
-        kept += (size_t)(*needed && lists->first_block[list] >= first && lists->first_block[list] < end);
+        if (!(scores[list] >= least)) desk->reach[list * desk->count + query] = -INFINITY;
+        kept += (size_t)(ki_desk_needs(desk, list, query) && lists->first_block[list] >= first &&
+                         lists->first_block[list] < end);
     }
     return kept;
 }
@@ -86,54 +96,75 @@ static size_t count_probed(const ki_desk *desk, size_t first, size_t end, int ga
     size_t probed = 0;
     for (size_t list = 0; list < lists->count; list++) {
         if (lists->first_block[list] < first || lists->first_block[list] >= end) continue;
-        const uint8_t *needed = desk->needed + list * desk->count;
-        for (size_t i = 0; i < desk->count; i++) probed += gathered ? needed[i] : 1;
+        for (size_t i = 0; i < desk->count; i++) probed += gathered ? (size_t)ki_desk_needs(desk, list, i) : 1;
     }
     return probed;
 }
 
+/* The lists from..to of every stride-th query from `first` on; how many pairs are needed. */
+static size_t mark_some(ki_desk *desk, size_t from, size_t to, size_t first, size_t stride) {
+    const ki_level *coarse = &desk->view->lists.coarse;
+    const size_t quads = desk->view->full.quads, width = desk->tile->dots_width;
+    size_t marked = 0;
+    for (size_t block = from / KI_BLOCK; block * KI_BLOCK < to; block++)
+        for (size_t next = first; next < desk->count;) {
+            const int8_t *queries[KI_DOTS_MAX];
+            int32_t starts[KI_DOTS_MAX], dot[KI_DOTS_MAX][KI_BLOCK];
+            size_t query[KI_DOTS_MAX], taken = 0;
+            for (; taken < width && next < desk->count; next += stride, taken++) {
+                query[taken] = next;
+                queries[taken] = desk->bytes[0] + next * 4 * quads;
+                starts[taken] = desk->code[0][next].start;
+            }
+            desk->tile->dots(coarse, block, queries, starts, (unsigned)taken, dot);
+            for (size_t i = 0; i < taken; i++) marked += mark_block(desk, query[i], block, dot[i]);
+        }
+    return marked;
+}
+
+/* All queries; or, where they need not know their nearest lists, some from all over first, which stop it when they need
+ * most lists anyway. *pairs: of lists and queries that were looked at. Returns how many of them are needed. */
+static size_t mark_all(ki_desk *desk, size_t from, size_t to, size_t *pairs) {
+    enum { TRIED = 64 };
+    const size_t each = ki_round_up(to, KI_BLOCK) - from / KI_BLOCK * KI_BLOCK;
+    const size_t stride = (desk->count + TRIED - 1) / TRIED;
+    size_t marked = mark_some(desk, from, to, 0, stride);
+    *pairs = each * ((desk->count + stride - 1) / stride);
+    if (stride > 1 && !desk->search->nprobe && marked * 5 >= *pairs * 4) return marked;
+    for (size_t first = 1; first < stride; first++) marked += mark_some(desk, from, to, first, stride);
+    *pairs = each * desk->count;
+    desk->reach_known = 1;
+    return marked;
+}
+
 int ki_desk_mark_lists(ki_desk *desk, size_t first, size_t end) {
     const ki_lists *lists = &desk->view->lists;
-    const size_t quads = desk->view->full.quads, width = desk->tile->dots_width;
-    const int all = desk->search->nprobe != 0; /* to know the nearest, all must be looked at */
-    const size_t from = all ? 0 : lists->of_block[first], to = all ? lists->count : lists->of_block[end - 1] + 1;
-    desk->needed = ki_area_take(&desk->needed_buffer, lists->count, desk->count);
-    if (!desk->needed) return -1;
     const size_t nprobe = desk->search->nprobe;
+    const int all = nprobe != 0; /* to know the nearest, all must be looked at */
+    const size_t from = all ? 0 : lists->of_block[first], to = all ? lists->count : lists->of_block[end - 1] + 1;
+    size_t pairs;
+    desk->reach = ki_area_take(&desk->reach_buffer, (uint64_t)lists->count * desk->count, sizeof(float));
+    if (!desk->reach) return -1;
     if (nprobe) {
         desk->centroid_scores =
             ki_area_take(&desk->centroid_buffer, (desk->count + 1) * lists->coarse.blocks, KI_BLOCK * sizeof(float));
         if (!desk->centroid_scores) return -1;
     }
-    size_t marked = 0;
-    for (size_t block = from / KI_BLOCK; block * KI_BLOCK < to; block++)
-        for (size_t done = 0; done < desk->count; done += width) {
-            const int8_t *queries[KI_DOTS_MAX];
-            int32_t starts[KI_DOTS_MAX], dot[KI_DOTS_MAX][KI_BLOCK];
-            const size_t taken = ki_min_size(width, desk->count - done);
-            for (size_t i = 0; i < taken; i++) {
-                queries[i] = desk->bytes[0] + (done + i) * 4 * quads;
-                starts[i] = desk->code[0][done + i].start;
-            }
-            desk->tile->dots(&lists->coarse, block, queries, starts, (unsigned)taken, dot);
-            for (size_t i = 0; i < taken; i++) marked += mark_block(desk, done + i, block, dot[i]);
-        }
+    const size_t marked = mark_all(desk, from, to, &pairs);
     if (nprobe && nprobe < lists->count) {
         for (size_t i = 0; i < desk->count; i++) desk->counts->probed_lists += keep_nearest(desk, i, first, end);
         return 1;
     }
-    const size_t blocks = (to + KI_BLOCK - 1) / KI_BLOCK - from / KI_BLOCK;
-    const int gathered = marked * 5 < blocks * KI_BLOCK * desk->count * 3; /* which costs some: below, it pays */
+    const int gathered = marked * 5 < pairs * 3; /* which costs some: below, it pays */
     if (nprobe) desk->counts->probed_lists += count_probed(desk, first, end, gathered);
     return gathered;
 }
 
 size_t ki_desk_needing(const ki_desk *desk, size_t list, uint32_t *query) {
     size_t count = 0;
-    const uint8_t *needed = desk->needed + list * desk->count;
     for (size_t i = 0; i < desk->count; i++) {
         query[count] = (uint32_t)i;
-        count += needed[i];
+        count += (size_t)ki_desk_needs(desk, list, i);
     }
     return count;
 }

@@ -4,6 +4,7 @@
 #include "flat/desk.h"
 
 #include "base/checked.h"
+#include "cpu/cpu.h"
 
 #include <string.h>
 
@@ -17,7 +18,7 @@ void ki_desk_destroy(ki_desk *desk) {
                             &desk->collector_buffer, &desk->hits_buffer,     &desk->floor_buffer,
                             &desk->pending_buffer,   &desk->panel_buffer,    &desk->packed_buffer,
                             &desk->work_buffer,      &desk->bounds_buffer,   &desk->tile_hits_buffer,
-                            &desk->needed_buffer,    &desk->gathered_buffer, &desk->centroid_buffer};
+                            &desk->reach_buffer,     &desk->gathered_buffer, &desk->centroid_buffer};
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < desk->grown_count; i++) free(desk->grown[i].data);
     free(desk->grown);
@@ -31,12 +32,21 @@ static size_t pending_capacity(size_t k) {
     return 192 + 2 * ki_min_size(k, 1024);
 }
 
+/* What is read most: the first level where there is one. */
+static const ki_level *scanned_level(const ki_view *view) {
+    return view->level1.blocks ? &view->level1 : &view->full;
+}
+
 size_t ki_flat_group(const ki_view *view, size_t k) {
     enum { BYTES = 32 << 20 };
+    const ki_tile_kernels *tile = ki_tile();
     const size_t each = collector_capacity(k) * sizeof(ki_hit) + k * sizeof(float) +
-                        pending_capacity(k) * sizeof(ki_pending) + view->dim * 6 + view->row_bytes;
+                        pending_capacity(k) * sizeof(ki_pending) + view->dim * 6 + view->row_bytes +
+                        view->lists.count * sizeof(float);
+    const size_t packed = tile->packed_bytes(scanned_level(view)->quads, tile->width) / tile->width;
+    const size_t most = packed ? ki_group_queries(ki_cpu_l2_bytes(), packed) : KI_GROUP_QUERIES_LEAST;
     const size_t fit = BYTES / each;
-    return fit < 1 ? 1 : fit > KI_GROUP_QUERIES ? KI_GROUP_QUERIES : fit;
+    return fit < 1 ? 1 : ki_min_size(fit, most);
 }
 
 static int take_range_memory(ki_desk *desk) {
@@ -75,7 +85,8 @@ int ki_desk_take_scan(ki_desk *desk) {
     const size_t n = desk->count, k = desk->search->k, levels = view->level1.blocks ? 2 : 1;
     const size_t bytes[KI_LEVELS] = {4 * view->full.quads, levels == 2 ? 4 * view->level1.quads : 0};
     desk->pending_capacity = pending_capacity(k);
-    desk->group_blocks = n <= tile->width ? KI_GROUP_BLOCKS_MAX : KI_GROUP_BLOCKS;
+    const size_t block_bytes = scanned_level(view)->quads * KI_QUAD_BYTES + KI_FACTORS * sizeof(float);
+    desk->group_blocks = n <= tile->width ? KI_GROUP_BLOCKS_ALONE : ki_group_blocks(ki_cpu_l2_bytes(), block_bytes);
     desk->panels = (n + tile->width - 1) / tile->width;
     ki_query_code *codes = ki_area_take(&desk->code_buffer, n * KI_LEVELS, sizeof(*codes));
     int8_t *coded = ki_area_take(&desk->bytes_buffer, n, bytes[0] + bytes[1]);

@@ -119,6 +119,7 @@ kith_status ki_desk_prepare(ki_desk *desk, const ki_flat_search *search, const v
     if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
     if (!ki_desk_take_scan(desk)) return KITH_E_NOMEM;
     desk->found_count = 0;
+    desk->reach_known = 0;
     desk->norm2_slack = view->metric == KITH_L2SQ ? 2 * ki_rounding(view->dim) : 0;
     const float start = search->k ? -INFINITY : ki_score_below(view->metric, search->radius);
     for (size_t i = 0; i < count; i++) {

@@ -37,16 +37,35 @@ void ki_desk_raise(ki_desk *desk, size_t query) {
     ki_desk_renew(desk, query);
 }
 
+enum {
+    AHEAD = 8 /* vectors that are fetched before their turn: as many as in ivf/finish.c, and for the same reason */
+};
+
+/* Ask for those of the pending vectors first..end that there are and that will be scored. */
+static void fetch(const ki_desk *desk, const ki_pending *pending, size_t count, size_t first, size_t end) {
+    for (size_t i = first; i < ki_min_size(end, count); i++) {
+        if (pending[i].known) continue;
+        ki_query_prefetch(desk->view, pending[i].position);
+        __builtin_prefetch(desk->view->labels + pending[i].position);
+    }
+}
+
+void ki_desk_expect(const ki_desk *desk, size_t query) {
+    if (!desk->view->originals) return;
+    fetch(desk, desk->pending + query * desk->pending_capacity, desk->pending_count[query], 0, AHEAD);
+}
+
 static int score_all(ki_desk *desk, size_t query, const ki_pending *pending, size_t count) {
     const ki_view *view = desk->view;
     const float *q = ki_desk_query(desk, query), norm2 = ki_desk_norm2(desk, query);
     size_t i = 0;
     desk->counts->reranked += count;
+    fetch(desk, pending, count, 0, AHEAD);
     for (; i + 4 <= count; i += 4) {
         uint32_t position[4];
         float distance[4];
         for (int j = 0; j < 4; j++) position[j] = pending[i + (size_t)j].position;
-        for (size_t j = i + 4; j < i + 8 && j < count; j++) ki_query_prefetch(view, pending[j].position);
+        fetch(desk, pending, count, i + AHEAD, i + AHEAD + 4);
         ki_query_distances4(view, q, norm2, position, distance);
         for (int j = 0; j < 4; j++)
             if (!ki_desk_collect(desk, query, distance[j], position[j])) return 0;

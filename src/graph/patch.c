@@ -26,8 +26,8 @@ struct vertex {
     float apart; /* from the vertex whose row it is */
 };
 
-/* What stands in place of an edge: a vertex, or the row's own. key: of a set of absent vertices, a vertex, a place in its
- * row; never 0. */
+/* What stands in place of an edge: a vertex, or the row's own. key: of a set of absent vertices, a vertex, a place in
+ * its row; never 0. */
 struct slot {
     uint64_t key;
     uint32_t vertex;

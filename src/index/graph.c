@@ -27,18 +27,6 @@ kith_status ki_index_view_graph(kith_index *index, kith_error *error) {
     return KITH_OK;
 }
 
-/* The part of the file that it is has been found to be as long. */
-uint64_t ki_index_hot_size(const kith_index *index) {
-    const ki_graph *graph = &index->view.graph;
-    uint64_t bytes;
-    return graph->degree && ki_mul(index->view.rows, graph->row_bytes, &bytes) && bytes <= SIZE_MAX ? bytes : 0;
-}
-
-void ki_index_copy_hot(kith_index *index) {
-    const uint64_t bytes = ki_index_hot_size(index);
-    if (bytes) index->hot = ki_hot_copy_start(index->segment, index->view.graph.rows, (size_t)bytes);
-}
-
 /* ---- Checking ---------------------------------------------------------------------------------------------------- */
 
 /* Rows a piece: some milliseconds. */

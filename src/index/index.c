@@ -237,11 +237,22 @@ kith_status ki_index_of_segment(ki_segment *segment, kith_index **out, kith_erro
     return status;
 }
 
+/* What options ask to be copied. */
+static unsigned hot_parts(const kith_open_options *options) {
+    unsigned what = options->copy_hot ? KI_HOT_GRAPH : 0;
+    if (options->resident != KITH_RESIDENT_NONE) what |= KI_HOT_GRAPH | KI_HOT_CODES;
+    if (options->resident == KITH_RESIDENT_ALL) what |= KI_HOT_VECTORS;
+    return what;
+}
+
 kith_status kith_index_open(const char *path, const kith_open_options *options, kith_index **out, kith_error *error) {
     if (!path || !out) return ki_fail(error, KITH_E_ARG, "kith_index_open: path or index is NULL");
     kith_open_options today = KITH_OPEN_OPTIONS_INIT;
     kith_cpu cpu = KITH_CPU_INIT;
     kith_status status = ki_grown_read(KI_GROWN_OPEN_OPTIONS, options, &today, error);
+    if (status == KITH_OK && (unsigned)today.resident > KITH_RESIDENT_ALL)
+        status = ki_fail(error, KITH_E_ARG, "kith_index_open: resident is %d, one of kith_resident was expected",
+                         (int)today.resident);
     if (status == KITH_OK) status = kith_cpu_info(&cpu, error);
     if (status != KITH_OK) return status;
     ki_segment *segment = NULL;
@@ -253,7 +264,8 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
         kith_index_close(index);
         return status;
     }
-    if (today.copy_hot) ki_index_copy_hot(index);
+    const unsigned what = hot_parts(&today);
+    if (what) ki_index_copy_hot(index, what);
     *out = index;
     return KITH_OK;
 }

@@ -23,7 +23,9 @@ struct kith_index {
     uint32_t *list_first, *list_of_block, *super_ends; /* what view.lists points to: owned */
     uint32_t *second_list_first;                       /* and view.second_lists */
     ki_calibration calibration;                        /* count 0: none, or none that can be used */
-    ki_hot_copy *hot; /* of the graph's rows, where it was asked for; NULL: the map alone */
+    ki_hot_copy *hot;                                  /* where it was asked for; NULL: the map alone */
+    unsigned hot_what;                                 /* KI_HOT_ bits of what it holds */
+    ki_view hot_view;                                  /* the view, but for what the copy holds */
 };
 
 struct kith_filter {
@@ -53,19 +55,25 @@ int ki_index_find(const kith_index *index, uint64_t id, uint32_t *position);
 /* The same, and the id's place among all ids in ascending order. */
 int ki_index_find_place(const kith_index *index, uint64_t id, uint32_t *position, uint64_t *place);
 
-/* The rows of the graph in memory of their own; NULL: not yet, or never. */
-static inline const uint8_t *ki_index_hot_rows(const kith_index *index) {
-    return index->hot ? ki_hot_copy_data(index->hot) : NULL;
+/* ---- hot_view.c -------------------------------------------------------------------------------------------------- */
+
+/* What may be copied: rows of the graph; codes with their factors, rows of an HNSW, hash tables; vectors and ids. */
+enum { KI_HOT_GRAPH = 1, KI_HOT_CODES = 2, KI_HOT_VECTORS = 4 };
+
+/* Begin to copy, before anybody else has the index; once. */
+void ki_index_copy_hot(kith_index *index, unsigned what);
+/* How many bytes of the file that is; 0: there is none of it. */
+uint64_t ki_index_hot_size(const kith_index *index, unsigned what);
+
+/* What a search is to read: of the copy from the moment on that it is there. */
+static inline const ki_view *ki_index_hot_view(const kith_index *index) {
+    return ki_hot_copy_done(index->hot) ? &index->hot_view : &index->view;
 }
 
 /* ---- graph.c ----------------------------------------------------------------------------------------------------- */
 
 /* While opening. */
 kith_status ki_index_view_graph(kith_index *index, kith_error *error);
-/* Begin to copy what searches read most, before anybody else has the index: kith_open_options.copy_hot. */
-void ki_index_copy_hot(kith_index *index);
-/* How much that is; 0: there is no graph. */
-uint64_t ki_index_hot_size(const kith_index *index);
 /* Every row, and that walks can come to each. */
 kith_status ki_index_check_graph(const kith_index *index, kith_pool *pool, kith_progress_fn progress,
                                  void *progress_context, kith_error *error);

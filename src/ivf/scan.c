@@ -149,16 +149,30 @@ static void expect(const ki_ivf *ivf, const ki_ivf_worker *w, const ki_pair *pai
     }
 }
 
-static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s) {
+/* Codes that will be read: a part of the list's after this one, so large that its panels together ask for all. */
+struct ahead {
+    const uint8_t *codes;
+    size_t lines;
+};
+
+static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsigned count, const struct span *s,
+                       struct ahead ahead) {
     uint32_t query[KI_PANEL_MAX] = {0};
     ki_panel panel;
     for (unsigned i = 0; i < count; i++) query[i] = pair[i].query;
     ki_ivf_pack(ivf, w, 0, query, count, &panel);
+    panel.ahead = ahead.codes;
+    panel.ahead_lines = ahead.lines;
     for (unsigned i = 0; i < count; i++) panel.need[i] = need_of(ivf, &pair[i]);
     for (int which = 0; which < 2; which++, s++) {
         for (size_t block = s->first_block; block < s->end_block;) {
             size_t hits = 0;
-            block = ivf->tile->score(s->level, &panel, block, s->end_block, w->hits, w->scores, KI_IVF_HITS, &hits);
+            const size_t next =
+                ivf->tile->score(s->level, &panel, block, s->end_block, w->hits, w->scores, KI_IVF_HITS, &hits);
+            const size_t asked = ki_min_size((next - block) * s->level->quads, panel.ahead_lines);
+            panel.ahead = (const uint8_t *)panel.ahead + asked * KI_QUAD_BYTES;
+            panel.ahead_lines -= asked;
+            block = next;
             if (!hits) continue;
             consume(ivf, w, s, pair, count, hits);
             for (unsigned i = 0; i < count; i++) panel.need[i] = need_of(ivf, &pair[i]);
@@ -212,8 +226,20 @@ static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
                                 second_lists->entry};
 }
 
-/* All queries that probe a list. */
-static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
+/* Of the codes of the list that is scanned next, the part that the panel at `done` of `pairs` is to ask for. */
+static struct ahead part_ahead(const ki_ivf *ivf, size_t list, size_t done, size_t pairs, size_t width) {
+    const size_t panels = (pairs + width - 1) / width, panel = done / width;
+    if (list == SIZE_MAX) return (struct ahead){NULL, 0};
+    struct span span[2];
+    spans_of(ivf, list, span);
+    const size_t lines = (span[0].end_block - span[0].first_block) * span[0].level->quads;
+    const size_t first = lines * panel / panels, end = lines * (panel + 1) / panels;
+    const uint8_t *codes = span[0].level->codes + span[0].first_block * span[0].level->quads * KI_QUAD_BYTES;
+    return (struct ahead){codes + first * KI_QUAD_BYTES, end - first};
+}
+
+/* All queries that probe a list; next: the list after it, or SIZE_MAX. */
+static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list, size_t following) {
     const int second = ivf->search->code == KITH_SCAN_SECOND;
     const size_t width = second ? ki_min_size(ivf->view->second.width, KI_PANEL_MAX) : ivf->tile->width;
     const size_t pairs = ki_ivf_end_pair(ivf, list) - ki_ivf_first_pair(ivf, list);
@@ -224,7 +250,11 @@ static void scan_list(ki_ivf *ivf, ki_ivf_worker *w, size_t list) {
         const size_t at = ki_ivf_first_pair(ivf, list) + done, next = at + ki_min_size(width, pairs - done);
         const ki_pair *pair = ivf->pair + at;
         if (!second) expect(ivf, w, ivf->pair + next, ki_min_size(width, all - next));
-        (second ? scan_second : scan_tiles)(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span);
+        if (second)
+            scan_second(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span);
+        else
+            scan_tiles(ivf, w, pair, (unsigned)ki_min_size(width, pairs - done), span,
+                       part_ahead(ivf, following, done, pairs, width));
     }
 }
 
@@ -240,17 +270,23 @@ static void count_list(const ki_ivf *ivf, size_t list, ki_counts *counts) {
     if (!ivf->strip_blocks) counts->probed_lists += pairs;
 }
 
+/* The first list from `list` on that some query probes; `end`: none. */
+static size_t next_probed(const ki_ivf *ivf, size_t list, size_t end) {
+    while (list < end && ki_ivf_first_pair(ivf, list) == ki_ivf_end_pair(ivf, list)) list++;
+    return list;
+}
+
 kith_status ki_ivf_scan(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts) {
     enum { LISTS_BETWEEN_POLLS = 16 };
     const uint64_t start = ki_now_ns();
     size_t scanned = 0;
     if (ivf->search->code == KITH_SCAN_ROWS) return ki_ivf_scan_rows(ivf, worker, first, end, counts);
-    for (size_t list = first; list < end; list++) {
-        if (ki_ivf_first_pair(ivf, list) == ki_ivf_end_pair(ivf, list)) continue;
+    for (size_t list = next_probed(ivf, first, end), next; list < end; list = next) {
+        next = next_probed(ivf, list + 1, end);
         const int poll = scanned++ % LISTS_BETWEEN_POLLS == 0 || ivf->strip_blocks;
         const kith_status status = poll ? ki_limits_reached(&ivf->search->limits, worker) : KITH_OK;
         if (status != KITH_OK) return status;
-        scan_list(ivf, &ivf->worker[worker], list);
+        scan_list(ivf, &ivf->worker[worker], list, next < end ? next : SIZE_MAX);
         count_list(ivf, list, counts);
     }
     counts->stage_ns[KITH_STAGE_SCAN] += ki_now_ns() - start;

@@ -14,6 +14,8 @@ void ki_ivf_pack(const ki_ivf *ivf, const ki_ivf_worker *w, int full, const uint
     const int8_t *bytes = full ? ivf->bytes : ivf->scan_bytes, *rows[KI_PANEL_MAX];
     panel->packed = w->packed;
     panel->count = count;
+    panel->ahead = NULL;
+    panel->ahead_lines = 0;
     for (unsigned i = 0; i < KI_PANEL_MAX; i++) {
         panel->need[i] = i < count ? -INFINITY : INFINITY;
         panel->scale[i] = 0;

@@ -127,7 +127,7 @@ INLINE size_t scan_any(int bits, unsigned count, const ki_pq_scan *scan, size_t 
             const unsigned mask =
                 finish_half(scan, q, factors, _mm_unpacklo_epi16(even, odd), scores[n]) |
                 finish_half(scan, q, factors + LANES, _mm_unpackhi_epi16(even, odd), scores[n] + LANES) << LANES;
-            hits[n] = (ki_tile_hit){(uint32_t)block, (uint16_t)q, (uint16_t)mask};
+            ki_tile_note(&hits[n], block, q, mask);
             n += mask != 0;
         }
     }

@@ -117,7 +117,7 @@ INLINE size_t scan_any(int bits, unsigned count, const ki_pq_scan *scan, size_t 
             const __m512 score = _mm512_fmadd_ps(estimate, scale, bias);
             const unsigned mask = _mm512_cmp_ps_mask(score, _mm512_set1_ps(scan->need[q]), _CMP_GE_OQ);
             _mm512_storeu_ps(scores[n], score);
-            hits[n] = (ki_tile_hit){(uint32_t)block, (uint16_t)q, (uint16_t)mask};
+            ki_tile_note(&hits[n], block, q, mask);
             n += mask != 0;
         }
     }

@@ -107,7 +107,7 @@ INLINE size_t scan_any(int bits, unsigned count, const ki_pq_scan *scan, size_t 
                                   finish_part(scan, q, factors + 4, vget_high_u16(sums[q].low), scores[n] + 4) << 4 |
                                   finish_part(scan, q, factors + 8, vget_low_u16(sums[q].high), scores[n] + 8) << 8 |
                                   finish_part(scan, q, factors + 12, vget_high_u16(sums[q].high), scores[n] + 12) << 12;
-            hits[n] = (ki_tile_hit){(uint32_t)block, (uint16_t)q, (uint16_t)mask};
+            ki_tile_note(&hits[n], block, q, mask);
             n += mask != 0;
         }
     }

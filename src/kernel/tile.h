@@ -22,12 +22,16 @@
  * T4. score reports the pairs in which some vector has
  *         s = fma(fl(fl(dot) * b), a, bias) >= need        (each step rounded once)
  *     and all sixteen s: the same bits on every tier; a, b and the bounds' part of a panel are not read.
+ * T5. score may ask memory for ahead_lines lines of 64 bytes from `ahead` on, which will be read after this call: at most
+ *     one for each row of a block that it reads, so that asking never waits. Who calls it in turns moves `ahead` on.
  *
  * Any thread. */
 #ifndef KI_KERNEL_TILE_H
 #define KI_KERNEL_TILE_H
 
 #include "kith.h"
+
+#include <string.h>
 
 enum {
     KI_BLOCK = 16,      /* vectors of a block */
@@ -65,6 +69,8 @@ typedef struct ki_panel {
     float a[KI_PANEL_MAX], b[KI_PANEL_MAX];
     int32_t start[KI_PANEL_MAX]; /* -128 * sum of the query's code */
     float norm2_slack;           /* what ki_tile_bounds was given; read where bounds are NULL */
+    const void *ahead;           /* T5 */
+    size_t ahead_lines;          /* 0: nothing is known */
 } ki_panel;
 
 typedef struct ki_tile_hit {
@@ -72,6 +78,32 @@ typedef struct ki_tile_hit {
     uint16_t query; /* in the panel */
     uint16_t mask;  /* vectors of the block */
 } ki_tile_hit;
+
+/* One store: who reads a hit soon would wait for three. */
+static inline __attribute__((always_inline)) void ki_tile_note(ki_tile_hit *hit, size_t block, unsigned query,
+                                                               unsigned mask) {
+    const uint64_t bytes = (uint32_t)block | (uint64_t)(uint16_t)query << 32 | (uint64_t)mask << 48;
+    memcpy(hit, &bytes, sizeof(bytes));
+}
+
+/* What a kernel asks for beside each row of codes (T5); step 0: nothing, and `at` is in cache. */
+typedef struct ki_tile_ask {
+    const char *at;
+    size_t step;
+} ki_tile_ask;
+
+/* Beside `lines` rows, after `asked` rows of the same call: for all of them or for none. */
+static inline __attribute__((always_inline)) ki_tile_ask ki_tile_ask_beside(const ki_panel *panel, size_t asked,
+                                                                            size_t lines) {
+    if (asked + lines > panel->ahead_lines) return (ki_tile_ask){panel->packed, 0};
+    return (ki_tile_ask){(const char *)panel->ahead + asked * KI_QUAD_BYTES, KI_QUAD_BYTES};
+}
+
+/* One line, into the second cache. A kernel that never asks has NULL for this, and nothing is compiled. */
+static inline __attribute__((always_inline)) void ki_tile_ask_next(ki_tile_ask *beside) {
+    __builtin_prefetch(beside->at, 0, 2);
+    beside->at += beside->step;
+}
 
 typedef struct ki_tile_kernels {
     unsigned width;      /* queries of a full panel */

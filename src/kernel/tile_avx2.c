@@ -124,11 +124,12 @@ INLINE void add_row_words(__m256i low, __m256i high, __m256i even, __m256i odd, 
 
 /* acc[i * HALVES + h] = dots of query i with half h of the block. */
 INLINE void products(enum form form, const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start,
-                     unsigned width, __m256i *acc) {
+                     unsigned width, ki_tile_ask *beside, __m256i *acc) {
 #pragma GCC unroll 12
     for (unsigned a = 0; a < width * HALVES; a++) acc[a] = _mm256_set1_epi32(start[a / HALVES]);
     for (size_t j = 0; j < quads; j++, codes += KI_QUAD_BYTES) {
         const __m256i low = load(codes), high = load(codes + 32);
+        if (beside) ki_tile_ask_next(beside);
         if (form == VNNI) {
 #pragma GCC unroll 6
             for (unsigned i = 0; i < width; i++, packed += 4) {
@@ -175,7 +176,7 @@ INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *
         unsigned mask[WIDE], any = 0;
         float need[8];
         products(form, level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start,
-                 width, acc);
+                 width, NULL, acc);
         needs(panel, bounds, need);
 #pragma GCC unroll 6
         for (unsigned i = 0; i < width; i++) {
@@ -185,7 +186,7 @@ INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *
         }
         if (!any) continue;
         for (unsigned i = 0; i < width; i++) {
-            hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)i, (uint16_t)mask[i]};
+            ki_tile_note(&hits[used], block, i, mask[i]);
             used += mask[i] != 0;
         }
     }
@@ -219,7 +220,7 @@ INLINE unsigned reach_single(__m256i dots, const ki_panel *panel, const float *f
 /* The dots of one query with one block, to acc[0..1]. One query is a matter of reading: row after row in the order of
  * memory, in four chains that hide the latency of VPDPBUSD. */
 INLINE void single_dots(enum form form, const uint8_t *codes, size_t quads, const int8_t *query, int32_t start,
-                        __m256i *dots) {
+                        ki_tile_ask *beside, __m256i *dots) {
     enum { CHAINS = 4 };
     const size_t query_bytes = form == VNNI ? 4 : 8;
     __m256i acc[CHAINS * HALVES];
@@ -229,8 +230,10 @@ INLINE void single_dots(enum form form, const uint8_t *codes, size_t quads, cons
     size_t j = 0;
     for (; j + CHAINS <= quads; j += CHAINS, codes += CHAINS * KI_QUAD_BYTES, query += CHAINS * query_bytes)
 #pragma GCC unroll 4
-        for (unsigned c = 0; c < CHAINS; c++)
+        for (unsigned c = 0; c < CHAINS; c++) {
             add_packed(form, codes + c * KI_QUAD_BYTES, query + c * query_bytes, &acc[c * HALVES]);
+            if (beside) ki_tile_ask_next(beside);
+        }
     for (; j < quads; j++, codes += KI_QUAD_BYTES, query += query_bytes) add_packed(form, codes, query, acc);
 #pragma GCC unroll 2
     for (unsigned h = 0; h < HALVES; h++)
@@ -245,10 +248,10 @@ INLINE size_t scan_single(enum form form, const ki_level *level, const ki_panel 
     size_t used = *count, block = first;
     for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
         __m256i dots[HALVES];
-        single_dots(form, codes, level->quads, panel->packed, panel->start[0], dots);
+        single_dots(form, codes, level->quads, panel->packed, panel->start[0], NULL, dots);
         const float *factors = level->factors + block * KI_FACTORS;
         const unsigned mask = reach_single(dots[0], panel, factors) | reach_single(dots[1], panel, factors + 8) << 8;
-        hits[used] = (ki_tile_hit){(uint32_t)block, 0, (uint16_t)mask};
+        ki_tile_note(&hits[used], block, 0, mask);
         used += mask != 0;
     }
     *count = used;
@@ -291,21 +294,23 @@ INLINE size_t append(const __m256i *dots, const ki_panel *panel, unsigned query,
     const float scale = panel->scale[query], need = panel->need[query];
     const unsigned mask = score_half(dots[0], scale, factors, need, scores[used]) |
                           score_half(dots[1], scale, factors + 8, need, scores[used] + 8) << 8;
-    hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)query, (uint16_t)mask};
+    ki_tile_note(&hits[used], block, query, mask);
     return used + (mask != 0);
 }
 
 INLINE size_t score_panel(enum form form, const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                           ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count,
                           unsigned width) {
+    const size_t quads = level->quads;
     size_t used = *count, block = first;
     for (; block < end && used + 4 * KI_PANEL_MAX <= capacity; block++) {
-        const uint8_t *codes = level->codes + block * level->quads * KI_QUAD_BYTES;
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * quads, quads);
+        const uint8_t *codes = level->codes + block * quads * KI_QUAD_BYTES;
         __m256i acc[WIDE * HALVES];
         if (width == 1)
-            single_dots(form, codes, level->quads, panel->packed, panel->start[0], acc);
+            single_dots(form, codes, quads, panel->packed, panel->start[0], &beside, acc);
         else
-            products(form, codes, level->quads, panel->packed, panel->start, width, acc);
+            products(form, codes, quads, panel->packed, panel->start, width, &beside, acc);
 #pragma GCC unroll 6
         for (unsigned i = 0; i < width; i++)
             used = append(&acc[i * HALVES], panel, i, level->factors + block * KI_FACTORS, block, hits, scores, used);

@@ -72,7 +72,7 @@ INLINE __m512i add_products(__m512i acc, __m512i codes, __m512i query) {
 
 /* acc[i * blocks + s] = dots of query i with block s. */
 INLINE void products(const uint8_t *codes, size_t quads, const int8_t *packed, const int32_t *start, unsigned width,
-                     unsigned blocks, __m512i *acc) {
+                     unsigned blocks, ki_tile_ask *beside, __m512i *acc) {
     const size_t block_bytes = quads * KI_QUAD_BYTES;
 #pragma GCC unroll 12
     for (unsigned i = 0; i < width; i++)
@@ -84,6 +84,7 @@ INLINE void products(const uint8_t *codes, size_t quads, const int8_t *packed, c
         for (unsigned s = 0; s < blocks; s++) {
             row[s] = _mm512_loadu_si512(codes + s * block_bytes);
             _mm_prefetch((const char *)codes + (blocks + s) * block_bytes, _MM_HINT_T0);
+            if (beside) ki_tile_ask_next(beside);
         }
 #pragma GCC unroll 12
         for (unsigned i = 0; i < width; i++) {
@@ -112,7 +113,7 @@ INLINE size_t scan_panel(const ki_level *level, const ki_panel *panel, const ki_
         __m512i acc[24];
         float need[4][KI_BLOCK];
         products(level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start, width,
-                 blocks, acc);
+                 blocks, NULL, acc);
         __mmask16 mask[24];
         unsigned any = 0;
         const float *factors = level->factors + block * KI_FACTORS;
@@ -133,7 +134,7 @@ INLINE size_t scan_panel(const ki_level *level, const ki_panel *panel, const ki_
         if (!any) continue;
         for (unsigned s = 0; s < blocks; s++)
             for (unsigned i = 0; i < width; i++) {
-                hits[used] = (ki_tile_hit){(uint32_t)(block + s), (uint16_t)i, (uint16_t)mask[i * blocks + s]};
+                ki_tile_note(&hits[used], block + s, i, mask[i * blocks + s]);
                 used += mask[i * blocks + s] != 0;
             }
     }
@@ -157,7 +158,8 @@ TARGET static size_t scan_narrow(const ki_level *level, const ki_panel *panel, c
 
 /* The dots of one query with one block. One query is a matter of reading: row after row in the order of memory, so that
  * the prefetcher sees one stream, in four chains that hide the latency of VPDPBUSD. */
-INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *query, int32_t start) {
+INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *query, int32_t start,
+                           ki_tile_ask *beside) {
     enum { CHAINS = 4 };
     __m512i acc[CHAINS] = {_mm512_set1_epi32(start), _mm512_setzero_si512(), _mm512_setzero_si512(),
                            _mm512_setzero_si512()};
@@ -168,6 +170,7 @@ INLINE __m512i single_dots(const uint8_t *codes, size_t quads, const int8_t *que
             int32_t four;
             memcpy(&four, query + 4 * c, 4);
             acc[c] = add_products(acc[c], _mm512_loadu_si512(codes + c * KI_QUAD_BYTES), _mm512_set1_epi32(four));
+            if (beside) ki_tile_ask_next(beside);
         }
     }
     for (; j < quads; j++, codes += KI_QUAD_BYTES, query += 4) {
@@ -187,7 +190,7 @@ TARGET static size_t scan_single(const ki_level *level, const ki_panel *panel, s
     const __m512 slack = _mm512_set1_ps(panel->norm2_slack);
     size_t used = *count, block = first;
     for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
-        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0]);
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0], NULL);
         const float *factors = level->factors + block * KI_FACTORS;
         const __m512 norm = _mm512_loadu_ps(factors + KI_FACTOR_NORM);
         __m512 bound = _mm512_mul_ps(_mm512_cvtepi32_ps(dots), query_scale);
@@ -196,7 +199,7 @@ TARGET static size_t scan_single(const ki_level *level, const ki_panel *panel, s
         bound = _mm512_fmadd_ps(_mm512_fmadd_ps(slack, norm, a), norm, bound);
         bound = _mm512_fmadd_ps(b, _mm512_loadu_ps(factors + KI_FACTOR_ERROR), bound);
         const __mmask16 mask = _mm512_cmp_ps_mask(bound, need, _CMP_GE_OQ);
-        hits[used] = (ki_tile_hit){(uint32_t)block, 0, (uint16_t)mask};
+        ki_tile_note(&hits[used], block, 0, mask);
         used += mask != 0;
     }
     *count = used;
@@ -227,18 +230,22 @@ INLINE __m512 score_block(__m512i dots, float query_scale, const float *factors)
  * taken only by a hit. */
 INLINE size_t append(__m512 score, __mmask16 mask, size_t block, unsigned query, ki_tile_hit *hits,
                      float (*scores)[KI_BLOCK], size_t used) {
-    hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)query, (uint16_t)mask};
+    ki_tile_note(&hits[used], block, query, mask);
     _mm512_storeu_ps(scores[used], score);
     return used + (mask != 0);
 }
 
-INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t first, size_t end, ki_tile_hit *hits,
-                          float (*scores)[KI_BLOCK], size_t capacity, size_t *count, unsigned width, unsigned blocks) {
+/* begin: the block with which the caller began. */
+INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t begin, size_t first, size_t end,
+                          ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count, unsigned width,
+                          unsigned blocks) {
     size_t used = *count, block = first;
+    const size_t quads = level->quads;
     for (; block + blocks <= end && used + 4 * KI_PANEL_MAX <= capacity; block += blocks) {
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - begin) * quads, blocks * quads);
         __m512i acc[24];
-        products(level->codes + block * level->quads * KI_QUAD_BYTES, level->quads, panel->packed, panel->start, width,
-                 blocks, acc);
+        products(level->codes + block * quads * KI_QUAD_BYTES, quads, panel->packed, panel->start, width, blocks,
+                 &beside, acc);
 #pragma GCC unroll 4
         for (unsigned s = 0; s < blocks; s++) {
             const float *factors = level->factors + (block + s) * KI_FACTORS;
@@ -256,16 +263,16 @@ INLINE size_t score_panel(const ki_level *level, const ki_panel *panel, size_t f
 
 TARGET static size_t score_wide(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                                 ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
-    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, WIDE, 2);
+    const size_t next = score_panel(level, panel, first, first, end, hits, scores, capacity, count, WIDE, 2);
     if (next + 1 != end) return next;
-    return score_panel(level, panel, next, end, hits, scores, capacity, count, WIDE, 1);
+    return score_panel(level, panel, first, next, end, hits, scores, capacity, count, WIDE, 1);
 }
 
 TARGET static size_t score_narrow(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
                                   ki_tile_hit *hits, float (*scores)[KI_BLOCK], size_t capacity, size_t *count) {
-    const size_t next = score_panel(level, panel, first, end, hits, scores, capacity, count, NARROW, 4);
+    const size_t next = score_panel(level, panel, first, first, end, hits, scores, capacity, count, NARROW, 4);
     if (next + 4 <= end) return next;
-    return score_panel(level, panel, next, end, hits, scores, capacity, count, NARROW, 1);
+    return score_panel(level, panel, first, next, end, hits, scores, capacity, count, NARROW, 1);
 }
 
 TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, size_t first, size_t end,
@@ -274,7 +281,8 @@ TARGET static size_t score_single(const ki_level *level, const ki_panel *panel, 
     const __m512 need = _mm512_set1_ps(panel->need[0]);
     size_t used = *count, block = first;
     for (; block < end && used < capacity; block++, codes += level->quads * KI_QUAD_BYTES) {
-        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0]);
+        ki_tile_ask beside = ki_tile_ask_beside(panel, (block - first) * level->quads, level->quads);
+        const __m512i dots = single_dots(codes, level->quads, panel->packed, panel->start[0], &beside);
         const __m512 score = score_block(dots, panel->scale[0], level->factors + block * KI_FACTORS);
         used = append(score, _mm512_cmp_ps_mask(score, need, _CMP_GE_OQ), block, 0, hits, scores, used);
     }

@@ -170,7 +170,7 @@ INLINE size_t scan_panel(enum form form, const ki_level *level, const ki_panel *
             const float need =
                 panel->need[i] - panel->a[i] * bounds->norm - panel->b[i] * bounds->error - bounds->slack;
             const unsigned mask = reach(&acc[i * PARTS], panel->scale[i], level->factors + block * KI_FACTORS, need);
-            hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)i, (uint16_t)mask};
+            ki_tile_note(&hits[used], block, i, mask);
             used += mask != 0;
         }
     }
@@ -230,7 +230,7 @@ INLINE size_t score_panel(enum form form, const ki_level *level, const ki_panel 
         for (unsigned i = 0; i < width; i++) {
             const unsigned mask = score_block(&acc[i * PARTS], panel->scale[i], level->factors + block * KI_FACTORS,
                                               panel->need[i], scores[used]);
-            hits[used] = (ki_tile_hit){(uint32_t)block, (uint16_t)i, (uint16_t)mask};
+            ki_tile_note(&hits[used], block, i, mask);
             used += mask != 0;
         }
     }

@@ -34,6 +34,15 @@ static void tell_counts(const kith_scratch *scratch, kith_explain *e) {
     }
 }
 
+/* Whether what the plan reads most lies in the copy. */
+static int reads_copy(const ki_job *job) {
+    unsigned what = KI_HOT_CODES;
+    if (job->row->plan == KITH_PLAN_GRAPH) what = KI_HOT_GRAPH;
+    if (job->row->plan == KITH_PLAN_PLAIN || job->row->plan == KITH_PLAN_GATHER) what = KI_HOT_VECTORS;
+    if (job->row->plan == KITH_PLAN_IVF && job->ivf.code == KITH_SCAN_ROWS) what = KI_HOT_VECTORS;
+    return job->search.view == &job->index->hot_view && job->index->hot_what & what;
+}
+
 void ki_explain(const ki_job *job, uint64_t start_ns, kith_explain *out) {
     const kith_scratch *scratch = job->scratch;
     kith_explain e = KITH_EXPLAIN_INIT;
@@ -42,6 +51,7 @@ void ki_explain(const ki_job *job, uint64_t start_ns, kith_explain *out) {
     e.tier = ki_cpu_tier(ki_cpu_features());
     e.exact = job->row->exact && job->index->view.originals != NULL;
     if (job->row->explain) job->row->explain(job, &e);
+    e.hot = reads_copy(job);
     tell_considered(&job->answer, &e);
     e.threads = scratch->threads;
     e.queries = job->queries->count;

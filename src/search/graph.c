@@ -14,18 +14,6 @@ const char *ki_search_graph_obstacle(const ki_plan_case *at) {
 
 /* ---- Parameters -------------------------------------------------------------------------------------------------- */
 
-/* Where walks read rows: the map, or the copy once it is there. The scratch keeps the view that points to the copy. */
-static const ki_view *view_of(const ki_job *job) {
-    kith_scratch *scratch = job->scratch;
-    const uint8_t *hot = ki_index_hot_rows(job->index);
-    if (!hot) return &job->index->view;
-    if (!scratch->hot_view.rows) {
-        scratch->hot_view = job->index->view;
-        scratch->hot_view.graph.rows = hot;
-    }
-    return &scratch->hot_view;
-}
-
 /* H2: as many vertices as cost what the exact plan does for one query. */
 static uint64_t visits_max(const ki_job *job) {
     enum { LEAST = 256, VISIT_NS = 150, ROW_BYTES_A_NS = 16 };
@@ -52,7 +40,7 @@ void ki_search_graph_prepare(ki_job *job, const kith_search_options *options) {
     const size_t effort = wished && options->effort ? options->effort : planned ? chosen->nprobe : EFFORT;
     const size_t given = wished && options->rerank ? options->rerank : planned ? chosen->rerank : 0;
     const size_t rerank = given ? given : job->k + MORE + job->k / 2;
-    job->graph = (ki_graph_search){.view = view_of(job),
+    job->graph = (ki_graph_search){.view = job->search.view,
                                    .k = job->k,
                                    .rerank = ki_min_size(rerank > job->k ? rerank : job->k, RERANK_MAX),
                                    .effort = ki_min_size(effort, EFFORT_MAX),
@@ -66,7 +54,6 @@ void ki_search_graph_prepare(ki_job *job, const kith_search_options *options) {
 void ki_search_graph_explain(const ki_job *job, kith_explain *explain) {
     explain->effort = job->graph.effort;
     explain->rerank = job->graph.rerank;
-    explain->hot = job->graph.view == &job->scratch->hot_view;
 }
 
 /* ---- Running ----------------------------------------------------------------------------------------------------- */

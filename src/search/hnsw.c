@@ -38,7 +38,8 @@ static kith_status answer(ki_job *job, ki_worker *worker, size_t i, const void *
     size_t found;
     ki_hit *hits = ki_area_grow(&worker->hits, job->k, sizeof(ki_hit));
     if (!hits) return KITH_E_NOMEM;
-    const kith_status status = ki_hnsw_find_view(view, worker->hnsw, &search, hits, &found, &worker->counts);
+    const kith_status status =
+        ki_hnsw_find_view(job->search.view, worker->hnsw, &search, hits, &found, &worker->counts);
     if (status != KITH_OK) return status;
     worker->counts.unusual += search.gave_up != 0;
     ki_poor_seed(job, i, hits, view->dtype == KITH_B1 ? 0 : found); /* thresholds are scores, which bits have not */

@@ -17,7 +17,7 @@ void ki_search_lsh_prepare(ki_job *job, const kith_search_options *options) {
     const ki_choice *chosen = &job->answer.chosen;
     const int planned = chosen->plan == KITH_PLAN_LSH, wished = options->plan == KITH_PLAN_LSH;
     const size_t effort = wished && options->effort ? options->effort : planned ? chosen->nprobe : EFFORT;
-    job->lsh = (ki_lsh_search){.view = &job->index->view,
+    job->lsh = (ki_lsh_search){.view = job->search.view,
                                .k = job->k,
                                .effort = effort ? effort : EFFORT,
                                .allowed = job->search.allowed,

@@ -55,7 +55,6 @@ struct kith_scratch {
     ki_question question[KI_ANSWERS];        /* the last ones that the planner was asked; calibration NULL: none */
     ki_answer answer[KI_ANSWERS];
     size_t answers;
-    ki_view hot_view; /* the index's, with the copy of its graph; rows 0: not yet */
 };
 
 /* Make `pieces` pieces' hits ready, empty; false: out of memory. */

@@ -62,7 +62,7 @@ static ki_limits limits_of(ki_job *job, const kith_search_options *options) {
 }
 
 static kith_status start_job(ki_job *job, const kith_search_options *options, kith_error *error) {
-    const ki_view *view = &job->index->view;
+    const ki_view *view = ki_index_hot_view(job->index);
     job->stride = job->queries->stride_bytes ? job->queries->stride_bytes
                                              : kith_row_bytes(job->queries->dtype, job->queries->dim);
     atomic_init(&job->stop, 0);

@@ -216,13 +216,14 @@ void ki_sealed_release(ki_sealed *sealed) {
     free(sealed);
 }
 
-/* ---- Copies of graphs -------------------------------------------------------------------------------------------- */
+/* ---- Copies in memory -------------------------------------------------------------------------------------------- */
 
 uint64_t ki_sealed_hot_bytes(const ki_sealed *sealed, int whole) {
     uint64_t sum = 0;
     for (size_t s = 0; s < sealed->specs; s++) {
         const kith_index *index = sealed->index[s];
-        if (index && index->hot) sum += whole ? ki_index_hot_size(index) : ki_hot_copy_bytes(index->hot);
+        if (index && index->hot)
+            sum += whole ? ki_index_hot_size(index, index->hot_what) : ki_hot_copy_bytes(index->hot);
     }
     return sum;
 }
@@ -230,9 +231,12 @@ uint64_t ki_sealed_hot_bytes(const ki_sealed *sealed, int whole) {
 void ki_sealed_copy_hot(ki_sealed *sealed, uint64_t room) {
     for (size_t s = 0; s < sealed->specs; s++) {
         kith_index *index = sealed->index[s];
-        const uint64_t bytes = index && !index->hot ? ki_index_hot_size(index) : 0;
-        if (!bytes || bytes > room) continue;
-        ki_index_copy_hot(index);
+        if (!index || index->hot || !ki_index_hot_size(index, KI_HOT_GRAPH)) continue;
+        unsigned what = KI_HOT_GRAPH | KI_HOT_CODES;
+        if (ki_index_hot_size(index, what) > room) what = KI_HOT_GRAPH;
+        const uint64_t bytes = ki_index_hot_size(index, what);
+        if (bytes > room) continue;
+        ki_index_copy_hot(index, what);
         if (index->hot) room -= bytes;
     }
 }

@@ -96,9 +96,10 @@ void ki_sealed_remove_files(const char *path, const char *only);
 /* Remove files of its folder that are not its own: left by a process that died. Nobody else may use the folder. */
 void ki_sealed_sweep(const ki_sealed *sealed);
 
-/* What copies of its graphs take that were begun, whole (whole 0: what was copied so far). */
+/* What copies of its graphs and codes take that were begun, whole (whole 0: what was copied so far). */
 uint64_t ki_sealed_hot_bytes(const ki_sealed *sealed, int whole);
-/* Begin to copy its graphs, before anybody searches it, as long as they take no more than this. */
+/* Begin to copy its graphs, and their indexes' codes, before anybody searches it: what of that takes no more than this. An
+ * index without a graph is small or will be merged soon, and stays a map. */
 void ki_sealed_copy_hot(ki_sealed *sealed, uint64_t room);
 
 /* The rows that live as the positions of one index: bits for searches. NULL: no memory. */

@@ -631,6 +631,7 @@ def test_bench(home, tmp_path):
     assert "recall@10" in table and "1.0000" in table and "bit-identical" in table
     report = json.loads((tmp_path / "b.json").read_text())
     assert report["recall"] == 1 and report["identical"] is True
+    assert report["first_touch_ns"] > 0 and "first touch" in table
     assert [(run["threads"], run["batch"]) for run in report["runs"]] == [(1, 1), (1, 5), (2, 1), (2, 5)]
     for run in report["runs"]:
         times = run["call_ns"]
@@ -638,7 +639,7 @@ def test_bench(home, tmp_path):
     import xml.etree.ElementTree
     assert xml.etree.ElementTree.parse(tmp_path / "b.svg").getroot().tag.endswith("svg")
     only = good("bench", "items.kith", "queries.npy", "--batch", "3", "--seconds", "0.01", "--json", "-", "--truth", "0",
-                cwd=home).stdout
+                "--resident", "all", cwd=home).stdout
     assert json.loads(only)["recall"] is None
 
 

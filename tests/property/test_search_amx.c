@@ -76,7 +76,7 @@ static void compare(data_kind kind, kith_metric metric, size_t rows, size_t dim)
     uint64_t plain_ids[QUERIES * K], ids[QUERIES * K];
     float plain_distances[QUERIES * K], distances[QUERIES * K];
     search(index, queries, dim, QUERIES, KITH_PLAN_PLAIN, plain_ids, plain_distances);
-    static const size_t counts[] = {1, 4, 5, 16, 17, 32, QUERIES};
+    static const size_t counts[] = {1, 4, 5, 12, 13, 16, 17, 24, 32, QUERIES};
     for (size_t c = 0; c < sizeof(counts) / sizeof(*counts); c++)
         for (kith_plan plan = KITH_PLAN_SCAN; plan <= KITH_PLAN_LEVELS; plan++) {
             if (plan == KITH_PLAN_LEVELS && first_level == KITH_FIRST_LEVEL_NONE) continue;

@@ -268,7 +268,7 @@ static void test_goes_with_its_segment(void **state) {
 /* The size of the only segment's graph. */
 static uint64_t graph_bytes(kith_collection *collection) {
     ki_snapshot *now = ki_snapshot_pin(collection);
-    const uint64_t bytes = ki_index_hot_size(now->sealed[0].sealed->index[0]);
+    const uint64_t bytes = ki_index_hot_size(now->sealed[0].sealed->index[0], KI_HOT_GRAPH);
     ki_snapshot_release(now);
     return bytes;
 }
@@ -283,7 +283,7 @@ static uint64_t resident_bytes(kith_collection *collection) {
 /* Whether walks read a copy. */
 static int is_resident(kith_collection *collection) {
     ki_snapshot *now = ki_snapshot_pin(collection);
-    const int is = ki_index_hot_rows(now->sealed[0].sealed->index[0]) != NULL;
+    const int is = ki_hot_copy_done(now->sealed[0].sealed->index[0]->hot);
     ki_snapshot_release(now);
     return is;
 }
@@ -314,6 +314,10 @@ static void test_resident(void **state) {
     wait_until_resident(collection);
     wait_until_resident(reader);
     kith_collection_close(reader);
+    kith_collection_close(collection);
+    collection = open_with("goes", 0, 64 * bytes); /* room for codes too */
+    wait_until_resident(collection);
+    assert_true(resident_bytes(collection) > bytes);
     kith_collection_close(collection);
 }
 

@@ -65,8 +65,7 @@ static int remove_files(void **state) {
     return data_folder_remove(state) | test_folder_remove(state);
 }
 
-/* Search by the graph; every distance is one of the defining ones, as many come as there are, and none twice. */
-static void search(const kith_index *index, struct answer *answer, const kith_filter *filter) {
+static void search_by(const kith_index *index, struct answer *answer, const kith_filter *filter, kith_plan plan) {
     kith_scratch *scratch = NULL;
     kith_queries q = KITH_QUERIES_INIT;
     kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
@@ -74,7 +73,7 @@ static void search(const kith_index *index, struct answer *answer, const kith_fi
     q.dtype = KITH_F32;
     q.count = QUERIES;
     q.dim = DIM;
-    options.plan = KITH_PLAN_GRAPH;
+    options.plan = plan;
     options.filter = filter;
     options.explain = &answer->explain;
     answer->explain = (kith_explain)KITH_EXPLAIN_INIT;
@@ -82,6 +81,11 @@ static void search(const kith_index *index, struct answer *answer, const kith_fi
     if (kith_search(index, &q, K, &options, scratch, answer->ids, answer->distances, &error) != KITH_OK)
         fail_msg("%s", error.text);
     kith_scratch_destroy(scratch);
+}
+
+/* Search by the graph; every distance is one of the defining ones, as many come as there are, and none twice. */
+static void search(const kith_index *index, struct answer *answer, const kith_filter *filter) {
+    search_by(index, answer, filter, KITH_PLAN_GRAPH);
 }
 
 static void check_shape(const struct answer *answer) {
@@ -344,6 +348,49 @@ static void test_copy(void **state) {
     for (int i = 0; i < 20; i++) kith_index_close(open_hot()); /* before it is there */
 }
 
+/* Plans of all kinds find the same by the copy, with vectors in it or without. */
+static void compare_copy(const char *path, kith_resident resident, const kith_plan *plans, size_t count) {
+    static struct answer map, hot;
+    const struct timespec pause = {0, 1000000};
+    kith_open_options options = KITH_OPEN_OPTIONS_INIT;
+    kith_index *index = NULL, *cold = data_open(path);
+    options.resident = resident;
+    assert_int_equal(kith_index_open(path, &options, &index, &error), KITH_OK);
+    assert_non_null(index->hot);
+    while (!ki_hot_copy_done(index->hot)) nanosleep(&pause, NULL);
+    assert_int_equal(kith_index_get_info(index, &info), KITH_OK);
+    assert_int_equal(info.hot_bytes, ki_index_hot_size(index, index->hot_what));
+    assert_true(info.hot_bytes > ROWS * row_bytes);
+    for (size_t p = 0; p < count; p++) {
+        search_by(cold, &map, NULL, plans[p]);
+        search_by(index, &hot, NULL, plans[p]);
+        assert_true(same(&map, &hot));
+        assert_int_equal(map.explain.hot, 0);
+        assert_int_equal(hot.explain.hot, plans[p] != KITH_PLAN_PLAIN || resident == KITH_RESIDENT_ALL);
+    }
+    kith_index_close(index);
+    kith_index_close(cold);
+}
+
+static void test_copy_of_codes(void **state) {
+    static const kith_plan plans[] = {KITH_PLAN_GRAPH, KITH_PLAN_SCAN, KITH_PLAN_PLAIN, KITH_PLAN_IVF};
+    kith_build_options lists = KITH_BUILD_OPTIONS_INIT;
+    kith_open_options unknown = KITH_OPEN_OPTIONS_INIT;
+    kith_index *index = NULL;
+    (void)state;
+    lists.index = KITH_INDEX_GRAPH;
+    lists.lists = 12;
+    lists.no_calibration = 1;
+    data_build(&set, data_path("lists.kith"), &lists);
+    for (kith_resident resident = KITH_RESIDENT_CODES; resident <= KITH_RESIDENT_ALL; resident++) {
+        compare_copy(data_path("good.kith"), resident, plans, 3);
+        compare_copy(data_path("lists.kith"), resident, plans, 4);
+    }
+    unknown.resident = (kith_resident)3;
+    assert_int_equal(kith_index_open(data_path("good.kith"), &unknown, &index, &error), KITH_E_ARG);
+    assert_non_null(strstr(error.text, "resident is 3"));
+}
+
 /* An index without a graph has nothing to copy. */
 static void test_copy_of_nothing(void **state) {
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
@@ -421,6 +468,7 @@ int main(void) {
         cmocka_unit_test(test_hostile_models),
         cmocka_unit_test(test_hostile_sizes),
         cmocka_unit_test(test_copy),
+        cmocka_unit_test(test_copy_of_codes),
         cmocka_unit_test(test_copy_of_nothing),
 #if !defined(__SANITIZE_THREAD__)
         cmocka_unit_test(test_copy_after_fork),

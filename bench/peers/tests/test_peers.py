@@ -438,6 +438,7 @@ def test_a_library_that_works_is_measured_beside_those_that_fail(measured, alter
         assert all(len(point[mode]["rounds"]) == counts for point in good["points"])
         assert all(point[mode]["qps"] == max(point[mode]["rounds"]) for point in good["points"])
     assert good["points"][0]["single"]["p50_us"] <= good["points"][0]["single"]["p99_us"]
+    assert good["first_us"] > 0
     assert good["call_us"] > 0 and row(result, "breaks")["call_us"] > 0  # what breaks in search does so later
 
 
@@ -447,7 +448,7 @@ def test_single_queries_are_told_by_the_fastest_setting_that_finds_enough(measur
     assert report.latency(row(result, "works"), 0.95) == (single["p50_us"], single["p99_us"])
     assert report.latency({"points": []}, 0.95) is None
     line = next(line for line in report.few_table(result) if line.startswith("| works |"))
-    assert len(line.split("|")) == 2 + 5 + 9 and f"| {single['p50_us']:.1f} | {single['p99_us']:.1f} |" in line
+    assert len(line.split("|")) == 2 + 6 + 9 and f"| {single['p50_us']:.1f} | {single['p99_us']:.1f} |" in line
     assert report.few_table(made_up()) == []  # results of a time before calls of a few
 
 
