@@ -38,8 +38,8 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test bench-test \
-	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-docs \
+.PHONY: help setup build command demo test e2e client-test page-test deploy-test test-offline python python-test bench-test \
+	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-offline bench-docs \
 	soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
@@ -100,6 +100,13 @@ page-test: command $(BUILD)/venv-page/ready ## Look at the web page in a real br
 
 deploy-test: command $(BUILD)/venv-deploy/ready ## Hold the Kubernetes manifests against the schemas and the command
 	@$(call in_venv,deploy) tests/e2e/test_deploy.py
+
+# Ray with two nodes and Spark with two executors, on this machine: 1.1 GB of packages, and a Java runtime.
+test-offline: python $(BUILD)/venv-offline/ready ## Try joins and builds on clusters of Ray and of Spark
+	@$(setup) offline
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	    $(BUILD)/python/*.whl
+	@$(call in_venv,offline) tests/offline
 
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli server web cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
