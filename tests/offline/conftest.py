@@ -105,7 +105,7 @@ def ray_cluster():
 
     node = {"num_cpus": 1, "object_store_memory": 128 << 20}
     # Ray ends idle processes beyond one for each core, and begins others a moment later: five seconds each.
-    keep = {"num_workers_soft_limit": 4, "idle_worker_killing_time_threshold_ms": 600_000}
+    keep = {"num_workers_soft_limit": 16, "idle_worker_killing_time_threshold_ms": 600_000}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False, "_system_config": keep})
     try:
         cluster.add_node(**node)
@@ -117,7 +117,7 @@ def ray_cluster():
 
 
 # The quick compiler, no checks of Spark's own classes, a collector without threads: these JVMs live for a minute.
-JAVA = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto"
+JAVA = "-XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote -XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 
 
 @pytest.fixture(scope="session")
@@ -133,7 +133,7 @@ def spark_session(tmp_path_factory):
             "driver.bindAddress": "127.0.0.1", "driver.host": "127.0.0.1", "driver.memory": "512m",
             "executor.memory": "512m", "driver.extraJavaOptions": JAVA, "executor.extraJavaOptions": JAVA,
             "ui.enabled": "false", "ui.showConsoleProgress": "false", "sql.shuffle.partitions": "2",
-            "sql.adaptive.enabled": "false", "sql.codegen.wholeStage": "false",
+            "sql.adaptive.enabled": "false", "task.maxFailures": "2", "sql.codegen.wholeStage": "false",
             "sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))}.items():
         builder = builder.config(f"spark.{name}", value)
     session = builder.getOrCreate()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An engine of this process: lists of lists of Arrow tables. It divides rows otherwise than any cluster would, and works
-travel through pickle as they do there."""
+"""An engine of this process: lists of lists of Arrow tables. It divides rows otherwise than any cluster would, and
+works travel through pickle as they do there."""
 import pickle
 
 import pyarrow as pa

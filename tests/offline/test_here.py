@@ -231,19 +231,17 @@ def test_nothing_to_read(world, tmp_path):
                    tmp_path / "none", shards=2)
 
 
-@pytest.mark.parametrize("options, error", [
-    ({"k": 0}, kith.ArgumentError), ({"target_recall": 2}, kith.ArgumentError), ({"threads": 0}, kith.ArgumentError),
-    ({"by": "hash"}, kith.ArgumentError), ({"by": "segment", "segment": "country"}, kith.ArgumentError)])
-def test_arguments_of_a_join(world, options, error):
-    with pytest.raises(error):
+@pytest.mark.parametrize("options", [
+    {"k": 0}, {"target_recall": 2}, {"threads": 0}, {"by": "hash"}, {"by": "segment", "segment": "country"}])
+def test_arguments_of_a_join(world, options):
+    with pytest.raises(kith.ArgumentError):
         join_here(world.users_path, world.index.path, **options, **NAMES)
 
 
-@pytest.mark.parametrize("options, error", [
-    ({"shards": 0}, kith.ArgumentError), ({"by": "colour"}, kith.ArgumentError), ({"metric": "jaccard"}, kith.ArgumentError),
-    ({"by": "segment"}, kith.ArgumentError), ({"colour": 3}, kith.ArgumentError), ({"lists": 0}, kith.ArgumentError)])
-def test_arguments_of_a_build(world, tmp_path, options, error):
-    with pytest.raises(error):
+@pytest.mark.parametrize("options", [
+    {"shards": 0}, {"by": "colour"}, {"metric": "jaccard"}, {"by": "segment"}, {"colour": 3}, {"lists": 0}])
+def test_arguments_of_a_build(world, tmp_path, options):
+    with pytest.raises(kith.ArgumentError):
         build_here(world.items_path, tmp_path / "x", **options)
     assert not (tmp_path / "x").exists()
 

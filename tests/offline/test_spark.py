@@ -73,7 +73,6 @@ def test_a_worker_that_is_killed(world, engine, tmp_path):
                 os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
             except FileExistsError:
                 continue
-            os.kill(os.getppid(), signal.SIGKILL)
             os.kill(os.getpid(), signal.SIGKILL)
 
     found = engine.knn_join(world.users_path, world.index.path, K, **NAMES)

@@ -63,7 +63,7 @@ def _check(shards: int, by: str, names: Names, metric: str, threads: int, seed: 
     if by == "segment" and names.segment is None:
         raise ArgumentError("by='segment' needs segment=, the name of the column")
     if metric not in METRICS[:3]:
-        raise ArgumentError(f"metric is {metric!r}, {', '.join(map(repr, METRICS[:3]))} are possible: lists are numbers")
+        raise ArgumentError(f"metric is {metric!r}, {', '.join(map(repr, METRICS[:3]))} are possible")
     for name in options:
         if name not in OPTIONS:
             raise ArgumentError(f"{name} is no option of a build of shards; {', '.join(OPTIONS)} are")

@@ -20,6 +20,7 @@ except ImportError:
 from .._sources.arrow import is_list, refuse_null, rows_of
 from .._sources.source import blank, check_shape, fill, target_dtype
 
+PACK_BYTES = 64 << 20
 TINY = 2.0**-40  # a norm below it has no direction: the library's bound
 
 
@@ -90,7 +91,9 @@ def hashes(values: Any) -> np.ndarray:
     if pa.types.is_string(values.type):
         from zlib import crc32
 
-        mixed = np.fromiter((crc32(text.encode()) for text in values.to_pylist()), np.uint64, len(values))
+        coded = values.dictionary_encode()  # segments repeat
+        of = np.fromiter((crc32(text.encode()) for text in coded.dictionary.to_pylist()), np.uint64)
+        mixed = of[coded.indices.to_numpy()]
     else:
         mixed = values.to_numpy().astype(np.uint64)
     mixed = mixed + np.uint64(0x9E3779B97F4A7C15)
@@ -136,26 +139,33 @@ def stored_type(kind: Any, what: str) -> str:
     return target_dtype(np.dtype(kind.value_type.to_pandas_dtype()), what).str
 
 
-def packed(rows: np.ndarray) -> Any:
-    """Vectors as a column of bytes, where they lie: what engines shuffle without a look at each number, and whatever
-    types of numbers they have."""
-    rows = np.ascontiguousarray(rows)
+def packs(rows: np.ndarray) -> Iterator[tuple[int, Any]]:
+    """Vectors as columns of bytes, where they lie, and the first row of each: what engines shuffle without a look at
+    each number, and whatever types of numbers they have. A column's offsets are 32 bits, so that there may be several."""
+    step = max(1, PACK_BYTES // (rows.shape[1] * rows.itemsize))
+    for at in range(0, len(rows), step):
+        yield at, _packed(np.ascontiguousarray(rows[at:at + step]))
+
+
+def _packed(rows: np.ndarray) -> Any:
     ends = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(rows.shape[1] * rows.itemsize)
     return pa.Array.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(ends), pa.py_buffer(rows.reshape(-1))])
 
 
 def unpacked(batch: Any, dtype: str, what: str) -> np.ndarray:
-    """The vectors of a batch with at least one row, from `packed`. DataError: they differ in length."""
+    """The vectors of a batch with at least one row, from `packs`. DataError: they differ in length."""
     column = one_piece(batch.column("vector"))
     _, ends, data = column.buffers()
-    ends = np.frombuffer(ends, np.int32)[column.offset:column.offset + len(column) + 1]
+    wide = np.int64 if pa.types.is_large_binary(column.type) else np.int32
+    ends = np.frombuffer(ends, wide)[column.offset:column.offset + len(column) + 1]
     width = int(ends[1] - ends[0])
     odd = np.flatnonzero(np.diff(ends) != width)
     if len(odd):
-        size = np.dtype(dtype).itemsize
+        size, row = np.dtype(dtype).itemsize, int(odd[0])
         ids = one_piece(batch.column("id"))
-        raise DataError(f"{what}: the id {ids[int(odd[0])].as_py()!r} has {int(np.diff(ends)[odd[0]]) // size} elements, "
-                        f"but {ids[0].as_py()!r} has {width // size}")
+        other = int(ends[row + 1] - ends[row])
+        raise DataError(f"{what}: the id {ids[row].as_py()!r} has {other // size} elements, but {ids[0].as_py()!r} has "
+                        f"{width // size}")
     return np.frombuffer(data, np.uint8)[ends[0]:ends[-1]].view(dtype).reshape(len(column), -1)
 
 
@@ -182,8 +192,3 @@ def lists(counts: np.ndarray, values: Any) -> Any:
     ends = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(ends), values)
 
-
-def slices(table: Any, rows: int) -> Iterator[tuple[int, Any]]:
-    """A table in pieces of so many rows."""
-    for at in range(0, table.num_rows, rows):
-        yield at, table.slice(at, rows)

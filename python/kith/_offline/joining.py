@@ -41,8 +41,9 @@ def knn_join(engine: Engine, queries: Any, items: Any, k: int, target_recall: fl
         return engine.map(frame, search, found, threads)
     parts = tasks or _parts(engine, source.rows, k * 12 * len(searched))
     partial = {**found, "shard": pa.int32(), PART: pa.int32()}
-    searches = [engine.map(frame, Search(source, shards, number, k, target_recall, threads, place, len(searched), parts),
-                           partial, threads) for place, number in enumerate(searched)]
+    works = [Search(source, shards, number, k, target_recall, threads, place, len(searched), parts)
+             for place, number in enumerate(searched)]
+    searches = [engine.map(frame, work, partial, threads) for work in works]
     return engine.map(engine.shuffle(engine.union(searches), PART, parts), Merge(k, len(searched)), found)
 
 
@@ -177,8 +178,8 @@ class SearchSegments:
         yield pa.Table.from_batches(found).combine_chunks().to_batches()[0]
 
     def _columns(self, own: Any, ids: Any, distances: Any) -> Any:
-        return pa.RecordBatch.from_arrays([one_piece(own.column("id")), one_piece(own.column("segment")), ids, distances],
-                                          ["id", "segment", "ids", "distances"])
+        asked = [one_piece(own.column(name)) for name in ("id", "segment")]
+        return pa.RecordBatch.from_arrays([*asked, ids, distances], ["id", "segment", "ids", "distances"])
 
     def _blank(self, own: Any) -> Any:
         none = np.zeros(own.num_rows, np.int32)

@@ -65,8 +65,8 @@ class Merge:
         if entry["counts"] > self.shards or len(wrong) == 0:
             raise DataError(f"queries: the id {entry['values']!r} comes twice: with several shards, queries need ids "
                             "that differ")
-        raise DataError(f"queries: the id {entry['values']!r} has answers of {entry['counts']} of {self.shards} shards: "
-                        "the engine lost some")
+        raise DataError(f"queries: the id {entry['values']!r} has answers of {entry['counts']} of {self.shards} "
+                        "shards: the engine lost some")
 
     def _merge(self, columns: list[Any]) -> Any:
         queries, _, ids, distances = columns

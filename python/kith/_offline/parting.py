@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which shard an item belongs to, and which part of a join a query.
 
-By hash: of the id, so that shards are of one size. By cluster: of the nearest of as many centroids, by Lloyd's
-k-means over a sample; shards then differ in size, and each holds what lies together. By segment: of the segment's hash, so
-that whole segments lie together, and the queries of a segment go where its items are."""
+By hash: of the id, so that shards are of one size. By cluster: of the nearest of as many centroids, by Lloyd's k-means
+over a sample; shards then differ in size, and each holds what lies together. By segment: of the segment's hash, so that
+whole segments lie together, and the queries of a segment go where its items are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .columns import Part, hashes, labels, packed, pa, vectors
+from .columns import Part, hashes, labels, pa, packs, vectors
 
 SHARD = "kith_shard"  # the column that parts are made by; no user's column is called so
 SAMPLE = 256  # vectors for each centroid
@@ -38,17 +38,22 @@ class Deal:
         for part in self.source.parts(batches):
             ids = labels(part, names.id)
             rows = vectors(part, names.vector, self.dim, "the first item", self.metric)
-            columns = {"id": ids, "vector": packed(rows)}
-            if self.by == "segment":
-                columns["segment"] = labels(part, names.segment)
-            columns[SHARD] = pa.array(self._shard(ids, rows, columns), pa.int32())
-            yield pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+            more = {"segment": labels(part, names.segment)} if self.by == "segment" else {}
+            shard = pa.array(self._shard(more.get("segment", ids), rows))
+            yield from _packed(rows, {"id": ids}, {**more, SHARD: shard})
 
-    def _shard(self, ids: Any, rows: np.ndarray, columns: dict[str, Any]) -> np.ndarray:
+    def _shard(self, of: Any, rows: np.ndarray) -> np.ndarray:
         if self.by == "cluster":
             return nearest(rows, self.centroids, self.metric)
-        of = columns["segment"] if self.by == "segment" else ids
         return (hashes(of) % np.uint64(self.shards)).astype(np.int32)
+
+
+def _packed(rows: np.ndarray, before: dict[str, Any], behind: dict[str, Any]) -> Iterator[Any]:
+    """Batches of the columns before, the vectors, and the columns behind."""
+    for at, vector in packs(rows):
+        columns = {**before, "vector": vector, **behind}
+        yield pa.RecordBatch.from_arrays([column if name == "vector" else column.slice(at, len(vector))
+                                          for name, column in columns.items()], list(columns))
 
 
 def nearest(rows: np.ndarray, centroids: np.ndarray, metric: str) -> np.ndarray:
@@ -98,12 +103,11 @@ class Send:
     def __call__(self, batches: Iterable[Any]) -> Iterator[Any]:
         names = self.source.names
         for part in self.source.parts(batches):
-            yield self._send(part, names)
+            yield from self._send(part, names)
 
-    def _send(self, part: Part, names: Any) -> Any:
+    def _send(self, part: Part, names: Any) -> Iterator[Any]:
         ids, segments = labels(part, names.id), labels(part, names.segment)
         rows = vectors(part, names.vector, self.dim, "the index", self.metric)
         shard = hashes(segments) % np.uint64(self.shards)
         to = shard * np.uint64(self.ways) + hashes(ids) % np.uint64(self.ways)
-        return pa.RecordBatch.from_arrays([ids, packed(rows), segments, pa.array(to.astype(np.int32))],
-                                          ["id", "vector", "segment", SHARD])
+        return _packed(rows, {"id": ids}, {"segment": segments, SHARD: pa.array(to.astype(np.int32))})

@@ -72,7 +72,7 @@ class Shards:
     shards: tuple[Shard, ...]
 
     def __repr__(self) -> str:
-        return (f"<kith.Shards: {self.rows:,} x {self.dim} {self.dtype}, {self.metric}, in {len(self.shards)} "
+        return (f"<Shards: {self.rows:,} x {self.dim} {self.dtype}, {self.metric}, in {len(self.shards)} "
                 f"{'shard' if len(self.shards) == 1 else 'shards'} at {self.path}>")
 
     def file(self, number: int) -> str:

@@ -54,11 +54,9 @@ class Frame:
     rows: None = None
 
     def parts(self, batches: Iterable[Any]) -> Iterator[Part]:
-        first = 0
         for batch in batches:
             if batch.num_rows:
                 yield Part(batch, f"{self.what}, {_first_id(batch, self.names.id)}", 0)
-            first += batch.num_rows
 
 
 def _first_id(batch: Any, name: str) -> str:
@@ -76,7 +74,8 @@ def _read(piece: Piece, names: Names) -> Iterator[Part]:
             first = piece.first_row
             for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[piece.group], columns=names.all(),
                                               use_threads=False):
-                yield Part(batch, piece.path, first)
+                if batch.num_rows:
+                    yield Part(batch, piece.path, first)
                 first += batch.num_rows
     except (pa.ArrowInvalid, pa.ArrowSerializationError) as error:
         raise FormatError(f"{piece.path}: is malformed: {error}") from None
