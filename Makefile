@@ -101,12 +101,15 @@ page-test: command $(BUILD)/venv-page/ready ## Look at the web page in a real br
 deploy-test: command $(BUILD)/venv-deploy/ready ## Hold the Kubernetes manifests against the schemas and the command
 	@$(call in_venv,deploy) tests/e2e/test_deploy.py
 
+# Engines start many processes of Python, which import much: what that compiles is kept.
+compiled = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(BUILD))/pycache
+
 # Ray with two nodes and Spark with two executors, on this machine: 1.1 GB of packages, and a Java runtime.
 test-offline: python $(BUILD)/venv-offline/ready ## Try joins and builds on clusters of Ray and of Spark
 	@$(setup) offline
 	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 	    $(BUILD)/python/*.whl
-	@$(call in_venv,offline) tests/offline
+	@$(compiled) $(BUILD)/venv-offline/bin/python -m pytest -q -p no:cacheprovider tests/offline
 
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli server web cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
@@ -230,7 +233,7 @@ bench-offline: python command $(BUILD)/venv-offline/ready ## Measure joins on Ra
 	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
 	    $(BUILD)/python/*.whl
 	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check faiss-cpu
-	@PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline --kith $(BUILD)/kith \
+	@$(compiled) PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline --kith $(BUILD)/kith \
 	    --json $(BUILD)/bench/offline.json --folder $(BUILD)/bench/offline --rounds $(ROUNDS) \
 	    $(if $(BASE),--items '$(BASE)') $(if $(ASKED),--queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS))
 

@@ -17,7 +17,8 @@ from .columns import Names, Part, kind_of, pa, stored_type
 PARQUET = (".parquet", ".pq")
 TASK_ROWS = 1 << 18  # at most, where a row group has no more
 TASKS_A_CORE = 4  # at least, where there are so many row groups: a task that is late holds up less
-BATCH_ROWS = 1 << 14
+BATCH_ROWS = 1 << 13
+BUFFER_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,9 @@ def _read(piece: Piece, names: Names) -> Iterator[Part]:
     import pyarrow.parquet as pq
 
     try:
-        with places.opened(piece.path) as file, pq.ParquetFile(file, pre_buffer=True) as parquet:
+        # Through a small buffer, where that costs nothing: a worker's memory is meant for the index.
+        near = {"pre_buffer": False, "buffer_size": BUFFER_BYTES} if places.is_local(piece.path) else {"pre_buffer": True}
+        with places.opened(piece.path) as file, pq.ParquetFile(file, **near) as parquet:
             first = piece.first_row
             for batch in parquet.iter_batches(BATCH_ROWS, row_groups=[piece.group], columns=names.all(),
                                               use_threads=False):
