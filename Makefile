@@ -38,8 +38,8 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build command demo test e2e client-test page-test deploy-test python python-test bench-test \
-	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-docs \
+.PHONY: help setup build command demo test e2e client-test page-test deploy-test test-offline python python-test bench-test \
+	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-offline bench-docs \
 	soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
 
@@ -101,6 +101,16 @@ page-test: command $(BUILD)/venv-page/ready ## Look at the web page in a real br
 deploy-test: command $(BUILD)/venv-deploy/ready ## Hold the Kubernetes manifests against the schemas and the command
 	@$(call in_venv,deploy) tests/e2e/test_deploy.py
 
+# Engines start many processes of Python, which import much: what that compiles is kept.
+compiled = PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX=$(abspath $(BUILD))/pycache
+
+# Ray with two nodes and Spark with two executors, on this machine: 1.1 GB of packages, and a Java runtime.
+test-offline: python $(BUILD)/venv-offline/ready ## Try joins and builds on clusters of Ray and of Spark
+	@$(setup) offline
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	    $(BUILD)/python/*.whl
+	@$(compiled) $(BUILD)/venv-offline/bin/python -m pytest -q -p no:cacheprovider tests/offline
+
 # The package is built and installed again when one of these changed, and only then.
 package_sources = $(shell find include src cli server web cmake python -type f -not -path '*/tests/*' -not -name '*.pyc') \
 	VERSION CMakeLists.txt
@@ -119,7 +129,7 @@ python-test: python
 # The programs that measure, on little data.
 bench-test: python
 	@PYTHONDONTWRITEBYTECODE=1 $(venv)/bin/python -m pytest -q -p no:cacheprovider bench/peers/tests bench/stores/tests \
-	    bench/serve/tests
+	    bench/serve/tests bench/offline/tests
 
 $(venv)/ready: python/requirements-test.txt
 	@rm -rf $(venv)
@@ -218,6 +228,16 @@ bench-serve: ## Measure kith serve on one core, loaded by another one; results g
 	    $(if $(BASE),--base '$(BASE)' --queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS)) $(if $(ONLY),--only $(ONLY)) \
 	    $(if $(filter yes,$(QUICK)),--quick)
 
+# Two .npy files as above (without ASKED queries are made of BASE's rows, without BASE all is made up).
+bench-offline: python command $(BUILD)/venv-offline/ready ## Measure joins on Ray and Spark, beside Faiss on Ray; results go to build/bench/
+	@$(setup) offline
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	    $(BUILD)/python/*.whl
+	@$(BUILD)/venv-offline/bin/pip install --quiet --disable-pip-version-check faiss-cpu
+	@$(compiled) PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline --kith $(BUILD)/kith \
+	    --json $(BUILD)/bench/offline.json --folder $(BUILD)/bench/offline --rounds $(ROUNDS) \
+	    $(if $(BASE),--items '$(BASE)') $(if $(ASKED),--queries '$(ASKED)') $(if $(ROWS),--rows $(ROWS))
+
 SECONDS ?= 1800
 
 soak: ## Keep a server busy with writes, deletes, generations and searches for SECONDS (1800); memory flat, no error
@@ -234,6 +254,8 @@ bench-docs: ## Write what was measured into docs/benchmarks.md and docs/choosing
 	@[ ! -f $(BUILD)/bench/collections.json ] || \
 	    $(stores) docs --json $(BUILD)/bench/collections.json --page docs/benchmarks.md
 	@[ ! -f $(BUILD)/bench/serve.json ] || $(serve) --json $(BUILD)/bench/serve.json --docs docs/benchmarks.md
+	@[ ! -f $(BUILD)/bench/offline.json ] || PYTHONPATH=bench $(BUILD)/venv-offline/bin/python -m offline \
+	    --json $(BUILD)/bench/offline.json --docs docs/offline.md
 	@[ ! -f $(BUILD)/bench/marks.json ] || \
 	    $(BUILD)/bench-venv/bin/python bench/marks.py --from $(BUILD)/bench/marks.json --docs docs/benchmarks.md
 

@@ -17,7 +17,8 @@ import pytest
 import kith
 
 FOLDER = Path(kith.__file__).parent
-NEEDS = {"kith.langchain": "langchain_core", "kith.llama_index": "llama_index.core"}
+NEEDS = {"kith.langchain": "langchain_core", "kith.llama_index": "llama_index.core", "kith.ray": "ray.data",
+         "kith.spark": "pyspark"}
 
 
 def modules():

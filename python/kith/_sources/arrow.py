@@ -95,7 +95,7 @@ def open_object(thing: Any, options: Options) -> Source:
 def open_chunks(array: Any, options: Options, what: str, pa: Any = None) -> Source:
     """An Array or ChunkedArray of lists."""
     pa = pa or _pyarrow(what)
-    if not _is_list(array.type, pa):
+    if not is_list(array.type, pa):
         raise UnsupportedError(f"{what}: holds {array.type}; lists of numbers were expected")
     gather = Gather(len(array), options, what)
     for chunk in _chunks(array):
@@ -147,7 +147,7 @@ def _numbers(batch: Any, choice: Choice, what: str, first_row: int, options: Opt
     for name in choice.vectors:
         column = batch.column(name)
         _validate(column, f"{what}: column {name!r}", pa)
-        _refuse_null(column, f"{what}: column {name!r}", first_row)
+        refuse_null(column, f"{what}: column {name!r}", first_row)
         columns.append((name, column.to_numpy(zero_copy_only=False)))
     return gather_columns(columns, options, what)
 
@@ -156,7 +156,7 @@ def _add_labels(gather: LabelGather, chunk: Any, pa: Any) -> None:
     _validate(chunk, gather.what, pa)
     if pa.types.is_dictionary(chunk.type):
         chunk = chunk.dictionary_decode()
-    _refuse_null(chunk, gather.what, gather.rows)
+    refuse_null(chunk, gather.what, gather.rows)
     integers = pa.types.is_integer(chunk.type)
     gather.add(chunk.to_numpy() if integers else chunk.to_pylist())
 
@@ -169,7 +169,7 @@ def _chunks(array: Any) -> list[Any]:
 
 
 def _choose(schema: Any, what: str, options: Options, pa: Any) -> Choice:
-    lists = [field.name for field in schema if _is_list(field.type, pa)]
+    lists = [field.name for field in schema if is_list(field.type, pa)]
     numbers = [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
     return choose(what, schema.names, lists, numbers, options, _pandas_index(schema))
 
@@ -188,7 +188,7 @@ def _storage(kind: Any, pa: Any) -> Any:
     return kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
 
 
-def _is_list(kind: Any, pa: Any) -> bool:
+def is_list(kind: Any, pa: Any) -> bool:
     kind, types = _storage(kind, pa), pa.types
     if not (types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind) or _is_view(kind, pa)):
         return False
@@ -200,21 +200,26 @@ def _is_view(kind: Any, pa: Any) -> bool:
 
 
 def _add(gather: Gather, chunk: Any, what: str, pa: Any) -> None:
-    if len(chunk) == 0:
-        return
+    if len(chunk):
+        gather.add(rows_of(chunk, what, gather.done, pa))
+
+
+def rows_of(chunk: Any, what: str, first_row: int, pa: Any) -> np.ndarray:
+    """The (rows, elements) numbers of an Array of lists with at least one row, as they lie. DataError names the row of
+    what is missing or of another length, counted from first_row."""
     if isinstance(chunk.type, pa.BaseExtensionType):
         chunk = chunk.storage
     _validate(chunk, what, pa)
-    _refuse_null(chunk, what, gather.done)
+    refuse_null(chunk, what, first_row)
     if pa.types.is_fixed_size_list(chunk.type):
         dim = chunk.type.list_size
         values = chunk.values[chunk.offset * dim:(chunk.offset + len(chunk)) * dim]
     else:
-        values, dim = _even_lists(chunk, what, gather.done, pa)
+        values, dim = _even_lists(chunk, what, first_row, pa)
     if values.null_count:
         at = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
-        raise DataError(f"{what}: row {gather.done + at // dim}, element {at % dim}: is missing (null)")
-    gather.add(values.to_numpy(zero_copy_only=True).reshape(len(chunk), dim))
+        raise DataError(f"{what}: row {first_row + at // dim}, element {at % dim}: is missing (null)")
+    return values.to_numpy(zero_copy_only=True).reshape(len(chunk), dim)
 
 
 def _even_lists(chunk: Any, what: str, first_row: int, pa: Any) -> tuple[Any, int]:
@@ -238,7 +243,7 @@ def _validate(array: Any, what: str, pa: Any) -> None:
         raise FormatError(f"{what}: is malformed: {error}") from None
 
 
-def _refuse_null(array: Any, what: str, first_row: int) -> None:
+def refuse_null(array: Any, what: str, first_row: int) -> None:
     if array.null_count:
         row = int(np.argmax(array.is_null().to_numpy(zero_copy_only=False)))
         raise DataError(f"{what}: row {first_row + row}: is missing (null)")
