@@ -21,7 +21,7 @@ def marks(result: dict[str, Any]) -> list[Mark]:
     runs, found = result["runs"], []
     ours, command, faiss = runs.get("kith.ray"), runs.get("kith join"), runs.get("Faiss on Ray")
     if ours and command:
-        found.append(most("kith.ray: CPU time beside kith join", ours["cpu_workers"] / command["cpu"], "x", 1.15))
+        found.append(most("kith.ray: CPU time of workers beside kith join", ours["cpu_workers"] / command["cpu"], "x", 1.15))
     if ours:
         beyond = (ours["worker_bytes"] - result["index_bytes"]) / 2**20
         found.append(most("kith.ray: a worker's memory beyond the index", beyond, "MB", MEMORY_MB))
