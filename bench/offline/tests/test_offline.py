@@ -32,7 +32,7 @@ def result():
 
 def test_marks(result):
     found = {mark.title: (round(mark.value, 2), mark.reached) for mark in marks.marks(result)}
-    assert found == {"kith.ray: CPU time beside kith join": (1.1, True),
+    assert found == {"kith.ray: CPU time of workers beside kith join": (1.1, True),
                      "kith.ray: a worker's memory beyond the index": (200.0, True),
                      "Faiss on Ray: CPU time beside kith.ray": (2.31, False)}
     assert marks.marks({**result, "runs": {}}) == []
