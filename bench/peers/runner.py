@@ -32,6 +32,7 @@ from .libraries import Entry
 
 FORMAT = 1
 BENCH = pathlib.Path(__file__).resolve().parents[1]
+DEAR = 20.0  # seconds for all queries in one call, beyond which an entry's further settings are left out
 FEW = 256  # rows that any search has done with at once, and that are enough for what some libraries train
 
 
@@ -196,13 +197,18 @@ class Measurement:
         """One sweep. False if the worker failed: the result then says so, and keeps the points it had."""
         try:
             if "first_us" not in result:
-                count = len(self.data.queries)
+                count = self.counts["single"]
                 touched = worker.ask("touch", setting=len(result["points"]) - 1, queries=self._queries(count),
                                      k=self.options.k)
                 result["first_us"] = touched["seconds"] / count * 1e6
             for number, point in enumerate(result["points"]):
                 for mode in self.modes:
                     point[mode] = self._point(worker, number, mode, point[mode])
+                if self.counts["batch"] > DEAR * point["batch"]["qps"] and number + 1 < len(result["points"]):
+                    self.say(f"{worker.entry.name}: {point['setting']} takes more than {DEAR:g} s; "
+                             "what is beyond is left out")
+                    del result["points"][number + 1:]
+                    break
             memory = worker.ask("memory")
             result["memory"].update({name: max(value, result["memory"][name]) for name, value in memory.items()})
             return True

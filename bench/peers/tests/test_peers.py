@@ -398,6 +398,9 @@ def measured(tmp_path_factory):
             options = runner.Options(rounds=2, single=15, build_threads=1, timeout=timeout, alternate=alternate)
             results[key] = runner.measure(data, some, options, folder / "out", "make it", print,
                                           {"fake": "pip install fake: no matching distribution"})
+        patch.setattr(runner, "DEAR", 0.0)
+        results["dear"] = runner.measure(data, {"works": entries["works"]}, runner.Options(rounds=2, single=15),
+                                         folder / "out", "make it", print, {})
     finally:
         patch.undo()
     return results
@@ -440,6 +443,14 @@ def test_a_library_that_works_is_measured_beside_those_that_fail(measured, alter
     assert good["points"][0]["single"]["p50_us"] <= good["points"][0]["single"]["p99_us"]
     assert good["first_us"] > 0
     assert good["call_us"] > 0 and row(result, "breaks")["call_us"] > 0  # what breaks in search does so later
+
+
+def test_settings_beyond_one_that_takes_very_long_are_left_out(measured):
+    runner.check(json.loads(json.dumps(measured["dear"])))
+    dear = row(measured["dear"], "works")
+    assert dear["status"] == "ok" and [point["setting"] for point in dear["points"]] == [
+        row(measured[True], "works")["points"][0]["setting"]]
+    assert all(len(dear["points"][0][mode]["rounds"]) == 2 for mode in runner.modes(measured["dear"]["options"]))
 
 
 def test_single_queries_are_told_by_the_fastest_setting_that_finds_enough(measured):
