@@ -18,6 +18,7 @@ ARM_TESTS ?= ^(unit/(base|cpu|io_|project|search(/|$$)|segment|topk|traffic_trac
 EMULATED_TESTS ?= ^(property/(distance|edges|numbers|pq|rabitq|row_dot|search|tile|unpack)|unit/(graph_query|graph_walk|pick|project|search|topk)$$)
 # Which tests are compiled with clang too; empty: all.
 CLANG_TESTS ?=
+PLAIN_FLAGS ?= -O2
 # Which tests the sanitizers run, as ctest's -R takes it.
 SANITIZE_TESTS ?= ^(unit|property|recall|crash)/
 ASAN_LEFT_OUT ?= ^$$
@@ -309,7 +310,7 @@ test-clang: ## Build everything with clang, whose warnings are others than gcc's
 test-plain: ## Build the library with one cc command, without CMake
 	@$(setup) build
 	@mkdir -p $(BUILD)/plain
-	cc -O2 -Iinclude -Isrc -fPIC -shared -Wl,--no-undefined src/*/*.c -o $(BUILD)/plain/libkith.so \
+	cc $(PLAIN_FLAGS) -Iinclude -Isrc -fPIC -shared -Wl,--no-undefined src/*/*.c -o $(BUILD)/plain/libkith.so \
 	    -lxxhash -lsqlite3 -lroaring -ljansson -lm -lpthread
 	@python3 tools/check_exports $(BUILD)/plain/libkith.so --at-least
 
