@@ -293,8 +293,10 @@ static void test_memory(void **state) {
         }
     }
     assert_true(refused > 20);
-    assert_int_equal(entries(collection->segments_path), segments_of(collection));
+    /* Files of what was merged may stay behind where memory lacks to remove them: until the next who opens to write. */
+    assert_true(entries(collection->segments_path) >= segments_of(collection));
     collection = reopen(collection, "memory");
+    assert_int_equal(entries(collection->segments_path), segments_of(collection));
     kith_collection_close(collection);
 }
 
