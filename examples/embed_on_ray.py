@@ -94,9 +94,9 @@ def embedded(path):
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     texts = ray.data.from_arrow(pa.table({"id": np.arange(len(lines)), "text": lines}))
     cores = int(ray.cluster_resources()["CPU"])
-    # Workers that hold the model hold a core each: one is left for what takes their vectors.
+    # Kept in Ray's store: a build looks at its rows more than once, and would have them computed again.
     return texts.repartition(4 * cores).map_batches(Embed, batch_format="pyarrow", batch_size=1024,
-                                                    concurrency=max(1, cores - 1))
+                                                    concurrency=max(1, cores - 1)).materialize()
 
 
 def main(items, queries, out):
