@@ -170,7 +170,7 @@ static void scan_tiles(ki_ivf *ivf, ki_ivf_worker *w, const ki_pair *pair, unsig
             const size_t next =
                 ivf->tile->score(s->level, &panel, block, s->end_block, w->hits, w->scores, KI_IVF_HITS, &hits);
             const size_t asked = ki_min_size((next - block) * s->level->quads, panel.ahead_lines);
-            panel.ahead = (const uint8_t *)panel.ahead + asked * KI_QUAD_BYTES;
+            if (asked) panel.ahead = (const uint8_t *)panel.ahead + asked * KI_QUAD_BYTES;
             panel.ahead_lines -= asked;
             block = next;
             if (!hits) continue;
