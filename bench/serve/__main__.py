@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import os
 import pathlib
 import shlex
 import shutil
 import sys
 
-from peers import machine
+from peers import machine, page
 
 from . import asked, peer, report, rows
 from .process import Tools, say
@@ -87,21 +86,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> int:
-    options = parser().parse_args()
-    try:
-        if options.docs:
-            report.write_page(json.loads(options.json.read_text(encoding="utf-8")), options.docs)
-            return 0
-        result = measure(options)
-    except (ValueError, OSError, RuntimeError) as error:
-        print(f"serve: {error}", file=sys.stderr)
-        return 1
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    options.json.with_suffix(".svg").write_text(report.picture(result), encoding="utf-8")
-    print(report.table(result))
-    say(f"{options.json}, and the picture beside it")
-    return 1 if result["failed"] else 0
+    return page.run(parser().parse_args(), "serve", measure, report)
 
 
 if __name__ == "__main__":
