@@ -108,7 +108,7 @@ static kith_status filter_of(const struct run *run, size_t place, kith_filter *f
     const ki_leg_search *leg = run->leg;
     const ki_snapshot_sealed *at = &leg->snapshot->sealed[place];
     const ki_bits *live = at->positions[leg->spec];
-    ki_match_positions positions = {live->set < live->rows ? live : NULL, NULL, live->set, NULL};
+    ki_match_positions positions = ki_match_everything(live);
     if (leg->match) {
         const kith_status status = ki_match_positions_of(leg->match, place, leg->spec, &positions, run->error);
         if (status != KITH_OK) return status;

@@ -12,6 +12,7 @@
 #define KI_GRAPH_INNER_H
 
 #include "graph/build.h"
+#include "graph/edge.h"
 #include "kernel/residual.h"
 #include "kernel/tile.h"
 #include "kernel/topk.h"
@@ -114,12 +115,6 @@ typedef struct ki_graph_pruner {
     uint16_t order[KI_PRUNE_MAX];
     uint8_t out[KI_PRUNE_MAX];
 } ki_graph_pruner;
-
-static inline int ki_graph_has(const uint32_t *id, size_t count, uint32_t what) {
-    for (size_t i = 0; i < count; i++)
-        if (id[i] == what) return 1;
-    return 0;
-}
 
 /* The edges of v, among the candidates. */
 void ki_graph_choose(ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v);

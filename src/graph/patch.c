@@ -16,10 +16,6 @@
 
 enum { GAPS = 8, CANDIDATES = 128, SLOTS_FIRST = 1 << 12, SLOTS_MAX = 1 << 21 };
 
-/* As the build has them (prune.c). */
-enum { FAR = 4 };
-static const float alpha = 1.2f;
-
 struct vertex {
     uint32_t id;
     ki_graph_end end;
@@ -97,12 +93,6 @@ static int has(const struct vertex *vertices, size_t count, uint32_t id) {
     return 0;
 }
 
-static int is_gap(const struct patch *p, uint32_t id) {
-    for (size_t i = 0; i < p->gaps; i++)
-        if (p->gap[i] == id) return 1;
-    return 0;
-}
-
 static void collect(struct patch *p, uint32_t gap) {
     p->count = p->gaps = 0;
     p->gap[p->gaps++] = gap;
@@ -113,7 +103,7 @@ static void collect(struct patch *p, uint32_t gap) {
             const uint32_t v = ids[n];
             if (v >= p->search->view->rows || v == p->own) continue;
             if (!is_there(p->search, v)) {
-                if (p->gaps < GAPS && !is_gap(p, v)) p->gap[p->gaps++] = v;
+                if (p->gaps < GAPS && !ki_graph_has(p->gap, p->gaps, v)) p->gap[p->gaps++] = v;
             } else if (p->count < CANDIDATES && !has(p->candidate, p->count, v)) {
                 p->candidate[p->count++] = load_from(p, v);
             }
@@ -126,7 +116,7 @@ static int is_covered(const struct patch *p, const struct vertex *candidate) {
     if (candidate->apart > p->farthest || has(p->kept, p->kept_count, candidate->id)) return 1;
     for (size_t n = 0; n < p->kept_count; n++)
         if (p->kept[n].apart <= candidate->apart &&
-            alpha * apart(p->graph, &p->kept[n].end, &candidate->end) <= candidate->apart)
+            ki_graph_strikes(apart(p->graph, &p->kept[n].end, &candidate->end), candidate->apart))
             return 1;
     return 0;
 }
@@ -148,18 +138,18 @@ static const struct vertex *choose(struct patch *p) {
 /* The neighbours that are there, and how far those are that the build met near the vertex. */
 static void keep(struct patch *p) {
     const uint32_t *ids = ids_of(p->graph, p->own);
-    float last[FAR + 1]; /* the largest, descending */
+    float last[KI_GRAPH_FAR + 1]; /* the largest, descending */
     size_t count = 0;
     fetch(p, p->own);
     for (uint32_t n = 0; n < p->graph->degree; n++) {
         if (ids[n] >= p->search->view->rows || ids[n] == p->own || !is_there(p->search, ids[n])) continue;
         const struct vertex made = p->kept[p->kept_count++] = load_from(p, ids[n]);
-        if (count == FAR + 1 && made.apart <= last[FAR]) continue;
-        size_t at = count <= FAR ? count++ : FAR;
+        if (count == KI_GRAPH_FAR + 1 && made.apart <= last[KI_GRAPH_FAR]) continue;
+        size_t at = count <= KI_GRAPH_FAR ? count++ : KI_GRAPH_FAR;
         for (; at && last[at - 1] < made.apart; at--) last[at] = last[at - 1];
         last[at] = made.apart;
     }
-    p->farthest = count == FAR + 1 ? last[FAR] : INFINITY;
+    p->farthest = count == KI_GRAPH_FAR + 1 ? last[KI_GRAPH_FAR] : INFINITY;
 }
 
 /* Put what stands in place of edge n, or the row's own vertex for nothing. */

@@ -5,12 +5,9 @@
 
 #include "base/rng.h"
 
-enum { FAR = 4 };
-static const float alpha = 1.2f;
-
 void ki_graph_add_far(const ki_graph_build *build, ki_graph_pruner *pruner, uint32_t v) {
     ki_rng rng = {build->in.seed ^ (uint64_t)v * UINT64_C(0x9e3779b97f4a7c15)};
-    for (int i = 0; i < FAR && pruner->count < KI_PRUNE_MAX; i++) {
+    for (int i = 0; i < KI_GRAPH_FAR && pruner->count < KI_PRUNE_MAX; i++) {
         const uint32_t id = build->elder[ki_rng_below(&rng, build->codes.rows)];
         if (id == v || ki_graph_has(pruner->id, pruner->count, id)) continue;
         pruner->id[pruner->count] = id;
@@ -37,7 +34,7 @@ static void strike(const ki_graph_codes *codes, ki_graph_pruner *p, size_t from)
     const uint32_t chosen = p->id[p->order[from]];
     for (size_t i = from + 1; i < p->count; i++) {
         const uint16_t at = p->order[i];
-        if (!p->out[at] && alpha * ki_graph_apart(codes, chosen, p->id[at]) <= p->apart[at]) p->out[at] = 1;
+        if (!p->out[at] && ki_graph_strikes(ki_graph_apart(codes, chosen, p->id[at]), p->apart[at])) p->out[at] = 1;
     }
 }
 

@@ -3,7 +3,6 @@
  * Rows of a graph, as view/graph.h draws them. */
 #include "base/checked.h"
 #include "base/status.h"
-#include "graph/edge.h"
 #include "graph/inner.h"
 
 #include <math.h>

@@ -518,24 +518,19 @@ static kith_status list_positions(ki_match *match, const place *at, const ki_sea
     return KITH_OK;
 }
 
-/* What a search without a filter is told. */
-static ki_match_positions everything_of(const ki_bits *live) {
-    return (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set, NULL};
-}
-
 kith_status ki_match_positions_of(ki_match *match, size_t number, size_t spec, ki_match_positions *positions,
                                   kith_error *error) {
     const ki_snapshot_sealed *in = &match->snapshot->sealed[number];
     const place *at = &match->places[number];
     const ki_bits *live = in->positions[spec];
     if (match->everything || at->all) {
-        *positions = everything_of(live);
+        *positions = ki_match_everything(live);
         return KITH_OK;
     }
     if (at->listed) return list_positions(match, at, in->sealed, spec, positions, error);
     const ki_sieve_positions *known = ki_living_positions(at->living, at->sieve, in->sealed, spec, live);
     if (!known) return no_memory(error);
-    *positions = known->count == live->set ? everything_of(live)
+    *positions = known->count == live->set ? ki_match_everything(live)
                                            : (ki_match_positions){known->bits, known->few, known->count, known->counts};
     return KITH_OK;
 }

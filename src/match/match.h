@@ -47,6 +47,12 @@ typedef struct ki_match_positions {
     uint64_t count;
     ki_filter_counts *counts; /* beside bits of a filter that is kept */
 } ki_match_positions;
+
+/* What a search without a filter is told. */
+static inline ki_match_positions ki_match_everything(const ki_bits *live) {
+    return (ki_match_positions){live->set < live->rows ? live : NULL, NULL, live->set, NULL};
+}
+
 kith_status ki_match_positions_of(ki_match *match, size_t sealed, size_t spec, ki_match_positions *positions,
                                   kith_error *error);
 /* What searches find out about the filter in one index, held; NULL: nothing is kept of it. */

@@ -31,7 +31,8 @@ struct ki_match_cache {
     const ki_head *head[HEADS_MAX]; /* whose words they are; never followed */
     size_t next_head;               /* the table that a new head takes */
     ki_sieve *due[DUE_MAX];         /* whose studies wait, first come first; held */
-    size_t due_spec[DUE_MAX], due_count;
+    size_t due_spec[DUE_MAX];
+    atomic_size_t due_count; /* every search with a filter looks at it, without the mutex */
 };
 
 /* ---- Sieves ------------------------------------------------------------------------------------------------------ */
@@ -383,11 +384,7 @@ ki_sieve *ki_match_cache_take_due(ki_match_cache *cache, size_t *spec) {
 }
 
 int ki_match_study_wanted(ki_match_cache *cache) {
-    if (!cache) return 0;
-    pthread_mutex_lock(&cache->mutex);
-    const int wanted = cache->due_count != 0;
-    pthread_mutex_unlock(&cache->mutex);
-    return wanted;
+    return cache && atomic_load_explicit(&cache->due_count, memory_order_relaxed) != 0;
 }
 
 /* ---- Parsed filters ---------------------------------------------------------------------------------------------- */

@@ -9,8 +9,8 @@
  *     the present one is going to, and what they took counts: a filter that is used a few times pays nothing. Where
  *     searches have taken four times as much it is studied again, with more and with other queries.
  * S2. A study ends after TOO_LONG times what was thought or after DEAREST_NS, and is thought to take a fourth of a
- *     search's time limit at most. If it ends so it is dropped: of plans that it did not get to it would say nothing.
- *     Its memory is what its queries take.
+ *     search's time limit at most. If it ends so behind searches it is dropped, since there is another time for it; what
+ *     a search learned is kept. Its memory is what its queries take.
  * S3. Queries are kept from when half of a first study is paid for: some of each call, in the place of older ones.
  *
  * Any thread; see index/filter_notes.h. */

@@ -109,6 +109,12 @@ bool ki_column_seek(const ki_column *column, const char *text, size_t bytes, uin
     return true;
 }
 
+void ki_column_add_bits(const ki_column *column, const uint32_t *units, uint64_t count, uint64_t *bits) {
+    const uint64_t rows = column->rows, last = rows % 64 ? (UINT64_C(1) << (rows % 64)) - 1 : UINT64_MAX;
+    for (uint64_t i = 0; i < count / 2; i++)
+        bits[i] |= ki_load_u64(units + 2 * i) & (i + 1 < count / 2 ? UINT64_MAX : last);
+}
+
 bool ki_column_find(const ki_column *column, const char *text, size_t bytes, uint64_t *number, int *found) {
     const char *word;
     size_t word_bytes;

@@ -138,6 +138,9 @@ bool ki_column_word(const ki_column *column, uint64_t number, const char **text,
 bool ki_column_units(const ki_column *column, uint64_t number, const uint32_t **units, uint64_t *count);
 /* The first word that is not below `text`; words if there is none. false: damaged. */
 bool ki_column_seek(const ki_column *column, const char *text, size_t bytes, uint64_t *number);
+/* Add a word's rows that lie as bits, `count` units of them, to `bits`, which has one for each row; no bits beyond. */
+void ki_column_add_bits(const ki_column *column, const uint32_t *units, uint64_t count, uint64_t *bits);
+
 /* The number of a word; *found 0: there is none. false: damaged. */
 bool ki_column_find(const ki_column *column, const char *text, size_t bytes, uint64_t *number, int *found);
 /* The string id of a row, bounded. */

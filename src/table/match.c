@@ -93,9 +93,7 @@ static bool gather_word(const ki_column *column, uint64_t word, ki_gather *gathe
         return true;
     }
     if (!gather->bits) return false; /* the file changed since its words were counted */
-    const uint64_t rows = column->rows, last = rows % 64 ? (UINT64_C(1) << (rows % 64)) - 1 : UINT64_MAX;
-    for (uint64_t i = 0; i < count / 2; i++)
-        gather->bits[i] |= ki_load_u64(units + 2 * i) & (i + 1 < count / 2 ? UINT64_MAX : last);
+    ki_column_add_bits(column, units, count, gather->bits);
     return true;
 }
 

@@ -27,18 +27,16 @@ uint64_t ki_table_word(const ki_table *table, const ki_field *field, const char 
 
 /* false: damaged. */
 static bool set_rows(const ki_column *column, uint64_t number, uint64_t *bits) {
-    const uint64_t rows = column->rows, last = rows % 64 ? (UINT64_C(1) << (rows % 64)) - 1 : UINT64_MAX;
     const uint32_t *units;
     uint64_t count;
     if (!ki_column_units(column, number, &units, &count)) return false;
-    if (count == ki_bits_units(rows)) {
-        for (uint64_t i = 0; i < count / 2; i++)
-            bits[i] |= ki_load_u64(units + 2 * i) & (i + 1 < count / 2 ? UINT64_MAX : last);
+    if (count == ki_bits_units(column->rows)) {
+        ki_column_add_bits(column, units, count, bits);
         return true;
     }
     for (uint64_t i = 0; i < count; i++) {
         const uint32_t row = units[i];
-        if (row >= rows) return false;
+        if (row >= column->rows) return false;
         bits[row / 64] |= UINT64_C(1) << (row % 64);
     }
     return true;

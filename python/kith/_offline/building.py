@@ -17,8 +17,9 @@ from .._index import Index
 from .._options import METRICS, build_options, whole
 from .._sources.source import blank
 from . import parting, places
-from .columns import Names, Part, kind_of, lists, one_piece, order_of, pa, rows_of, stored_type, unpacked
+from .columns import Names, Part, kind_of, labels, lists, one_piece, order_of, pa, rows_of, stored_type, unpacked
 from .engine import Engine
+from .merging import parts_of
 from .parting import SHARD
 from .shards import KINDS, MANIFEST, MOST_SHARDS, WAYS, Shard, Shards, digest
 from .source import Files, Frame, files_of, first_part, is_paths
@@ -264,12 +265,9 @@ class Bare:
     title: str = "kith look for ids that come twice"
 
     def __call__(self, batches: Iterable[Any]) -> Iterator[Any]:
-        from .columns import hashes, labels
-
         for part in self.source.parts(batches):
             ids = labels(part, self.source.names.id)
-            to = (hashes(ids) % np.uint64(self.parts)).astype(np.int32)
-            yield pa.RecordBatch.from_arrays([ids, pa.array(to)], ["id", SHARD])
+            yield pa.RecordBatch.from_arrays([ids, parts_of(ids, self.parts)], ["id", SHARD])
 
 
 @dataclass(frozen=True)
