@@ -129,7 +129,20 @@ static kith_status write_rows(void *context, uint64_t first, size_t count, const
 
 /* ---- Candidates of edges ----------------------------------------------------------------------------------------- */
 
-enum { ASK = 4096, LISTS = 40 };
+enum {
+    ASK = 4096,
+    LISTS = 40,
+    FEW = 32768 /* vectors among which exact searches take a second */
+};
+
+/* Lists are worth searching where they are many. */
+static int lists_tell(const ki_build *b) {
+    return b->lists.count >= 4 * LISTS;
+}
+
+static int searches_tell(const ki_build *b) {
+    return lists_tell(b) || b->source.rows <= FEW;
+}
 
 static void close_preview(struct graph_files *files) {
     ki_build_frozen_free(&files->frozen);
@@ -140,8 +153,8 @@ static void close_preview(struct graph_files *files) {
     free(files->distances);
 }
 
-/* The lists that a vector lies near to hold most of its neighbours: asked for as searches ask. Or the links of an HNSW
- * that was given. */
+/* The lists that a vector lies near to hold most of its neighbours: asked for as searches ask; all vectors where they
+ * are few. Or the links of an HNSW that was given. */
 static kith_status search_near(void *context, uint64_t first, size_t count, size_t each, uint32_t *found,
                                kith_error *error) {
     struct graph_files *files = context;
@@ -152,10 +165,12 @@ static kith_status search_near(void *context, uint64_t first, size_t count, size
     const ki_view *view = &files->index->view;
     const size_t k = each + 1;
     kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
-    options.plan = KITH_PLAN_IVF;
-    options.nprobe = LISTS;
-    options.code = view->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
-    options.rerank = view->level1.blocks ? k + k / 2 : k;
+    if (lists_tell(files->b)) {
+        options.plan = KITH_PLAN_IVF;
+        options.nprobe = LISTS;
+        options.code = view->level1.blocks ? KITH_SCAN_FIRST : KITH_SCAN_INT8;
+        options.rerank = view->level1.blocks ? k + k / 2 : k;
+    }
     for (size_t done = 0; done < count; done += ASK) {
         kith_queries queries = KITH_QUERIES_INIT;
         queries.data = view->originals + (first + done) * view->row_bytes;
@@ -176,11 +191,6 @@ static kith_status search_near(void *context, uint64_t first, size_t count, size
         }
     }
     return KITH_OK;
-}
-
-/* Lists are worth searching where they are many. */
-static int lists_tell(const ki_build *b) {
-    return b->lists.count >= 4 * LISTS;
 }
 
 /* A model that holds, so that the unfinished file can be opened. */
@@ -229,7 +239,7 @@ static kith_status put_graph(ki_build *b, const ki_graph_input *input, struct gr
     ki_graph_build *graph = NULL;
     size_t bytes = 0, row_bytes = 0;
     kith_status status = ki_build_frozen_start(b, &files->frozen);
-    if (status == KITH_OK && !files->frozen.view && lists_tell(b)) status = open_preview(files);
+    if (status == KITH_OK && !files->frozen.view && searches_tell(b)) status = open_preview(files);
     if (status == KITH_OK) status = ki_graph_build_start(input, &graph, b->error);
     close_preview(files);
     if (status != KITH_OK) return status;
@@ -249,7 +259,7 @@ kith_status ki_build_make_graph(ki_build *b) {
     forget_rows(b);
     input.read = read_rows;
     input.write = write_rows;
-    input.near = b->options.links || lists_tell(b) ? search_near : NULL;
+    input.near = b->options.links || searches_tell(b) ? search_near : NULL;
     input.context = &files;
     if (b->lists.count) {
         first_row = ki_alloc_array_zeroed((uint64_t)b->lists.count + 1, sizeof(*first_row));

@@ -46,19 +46,8 @@ uint64_t ki_graph_build_bytes(const ki_graph_input *input) {
     return input->rows * each + input->lists * width * sizeof(float);
 }
 
-/* A search by products does not find what is near on the sphere, where vectors differ in length. */
-static int near_on_sphere(const ki_graph_build *build) {
-    const ki_graph_codes *codes = &build->codes;
-    if (build->in.metric != KITH_IP) return 1;
-    for (uint64_t v = 0; v < codes->rows; v++) {
-        const int8_t height = codes->code[v * codes->bytes + codes->width];
-        if (height > 1 || height < -1) return 0;
-    }
-    return 1;
-}
-
 static kith_status find_edges(ki_graph_build *build, kith_error *error) {
-    if (build->in.near && near_on_sphere(build)) return ki_graph_take_near(build, error);
+    if (build->in.near) return ki_graph_take_near(build, error);
     const kith_status status = ki_graph_find_near(build, error);
     return status == KITH_OK ? ki_graph_widen(build, error) : status;
 }

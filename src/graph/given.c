@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Edges among candidates that the caller found: with lists of many vectors a search of them finds better ones, in less
- * time, than the cells of near.c (text embeddings, 115,659 x 384, walks of 50 steps: recall .975 in place of .950). */
+ * Edges among candidates that the caller found: a search finds better ones, in less time, than the cells of near.c
+ * (text embeddings, 115,659 x 384, walks of 50 steps: recall .975 in place of .950).
+ *
+ * By inner products a search prefers what is long, while the graph lies on a sphere where a height makes up for what a
+ * vector lacks in length. What it finds are better candidates all the same, since walks look for what has large products:
+ * .941 in place of .770 where lengths differ by a tenth, .933 in place of .276 where they differ by a third (walks of 27
+ * to 49 steps). Vectors that nobody's product favours are reached by the edges back and by connect.c. */
 #include "graph/inner.h"
 
 #include "base/checked.h"

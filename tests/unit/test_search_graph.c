@@ -108,6 +108,7 @@ static const struct found {
     {DATA_TIES, KITH_L2SQ, KITH_F32, KITH_F32, 2000, 12, 100, 0.95},
     {DATA_NORMAL, KITH_L2SQ, KITH_F32, KITH_F32, 1000, 1, 100, 0.93},
     {DATA_NORMAL, KITH_IP, KITH_F32, KITH_F32, 1000, 2, 100, 0.95},
+    {DATA_NORMAL, KITH_IP, KITH_F32, KITH_F32, 3000, 40, 60, 0.9}, /* of many lengths */
 };
 
 static void test_recall(void **state) {
