@@ -2,6 +2,7 @@
 #include "search/choose.h"
 
 #include "base/status.h"
+#include "search/device.h"
 #include "search/study.h"
 
 #include <math.h>
@@ -138,6 +139,8 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
     const char *obstacle = asked ? asked->obstacle(&at) : NULL;
     if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
     const kith_plan exact = ki_plan_exact(&at);
+    job->instead = ki_plan_find(ki_plan_exact_on_cpu(&at));
+    if (!asked && !job->given && ki_search_device_is_tried(&at)) asked = ki_plan_find(KITH_PLAN_DEVICE);
     if (!at.few)
         ask_planner(job, options, exact, &at);
     else if (!asked)

@@ -23,6 +23,8 @@ typedef struct ki_job {
     size_t first;                  /* of the queries at work: pieces count from here */
     size_t count;                  /* queries at work */
     const struct ki_plan_row *row; /* the plan that runs (plans.h) */
+    const struct ki_plan_row *instead; /* plan DEVICE: what runs where it fails or is tried */
+    ki_device_fault fault;
     ki_answer answer;              /* of the planner, where it was asked */
     ki_flat_search search;
     ki_ivf_search ivf;     /* plan IVF, or what seeds the thresholds of an exact plan */

@@ -36,10 +36,17 @@ typedef struct ki_careful {
     size_t nprobe; /* 0: no query is served so */
 } ki_careful;
 
+/* How a device failed that several workers use: the first of them tells it. */
+typedef struct ki_device_fault {
+    atomic_int told;
+    kith_error error; /* read after all workers have stopped */
+} ki_device_fault;
+
 /* What one worker did; summed by the caller. */
 typedef struct ki_counts {
     uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked, visited;
     uint64_t stage_ns[KITH_STAGES];
+    uint64_t device_ns[3]; /* upload, compute, download */
 } ki_counts;
 
 #endif
