@@ -109,6 +109,7 @@ static kith_status share_out(ki_on_device *on, const ki_device_model *model, siz
     const size_t piece = ki_min_size((size_t)(piece_bytes / bytes), end - first);
     const size_t resident = all ? end : first + ki_min_size((size_t)(room / 2 / bytes), end - first);
     kith_status status = KITH_OK;
+    if (first == end) return KITH_OK;
     if (!piece) return ki_fail(error, KITH_E_NOMEM, "a device has no room for 16 vectors");
     for (; first < resident && status == KITH_OK; first += ki_min_size(piece, resident - first))
         status = keep_part(on, model, (ki_device_part){device, NULL, first, first + ki_min_size(piece, resident - first), 0},

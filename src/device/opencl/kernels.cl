@@ -31,10 +31,15 @@ struct model {
     uint quads, residual, jaccard;
 };
 
+/* The integer dot product where the device has one, or an option that defines DOT. */
+#if !defined(DOT) && defined(__opencl_c_integer_dot_product_input_4x8bit_packed)
+#define DOT(codes, query) dot_4x8packed_us_int(codes, query)
+#endif
+
 /* sum + the product of four codes, which are unsigned, and four of a query. */
 static int dot4(uint codes, uint query, int sum) {
-#ifdef __opencl_c_integer_dot_product_input_4x8bit_packed
-    return sum + dot_4x8packed_us_int(codes, query);
+#ifdef DOT
+    return sum + DOT(codes, query);
 #else
     const uchar4 c = as_uchar4(codes);
     const char4 q = as_char4(query);

@@ -162,11 +162,15 @@ static kith_status from_text(const ki_cl *cl, cl_context context, cl_device_id d
     const char *text = (const char *)ki_cl_kernels;
     cl_int code = CL_SUCCESS;
     *program = cl->clCreateProgramWithSource(context, 1, &text, &ki_cl_kernels_bytes, &code);
-    if (code != CL_SUCCESS) return ki_cl_fail(error, code, "clCreateProgramWithSource");
+    if (code != CL_SUCCESS) {
+        *program = NULL;
+        return ki_cl_fail(error, code, "clCreateProgramWithSource");
+    }
     code = cl->clBuildProgram(*program, 1, &device, options, NULL, NULL);
     if (code == CL_SUCCESS) return KITH_OK;
     const kith_status status = fail_build(cl, *program, device, code, error);
     cl->clReleaseProgram(*program);
+    *program = NULL;
     return status;
 }
 
