@@ -139,7 +139,7 @@ typedef struct ki_device_backend {
                         const ki_device_blocks *blocks, ki_device_range range, const uint16_t *valid,
                         const float *thresholds, kith_error *error);
     /* Likewise for runs (W4), of a memory that is not streamed; valid: of all its blocks. They take every step-th block
-     * from range.first on of each run; range.end is not read. */
+     * from range.first on of each run; range.end is not read. Runs, too, are borrowed until the work was waited for. */
     kith_status (*score)(ki_device_stream *stream, unsigned slot, const ki_device_memory *memory,
                          const ki_device_run *runs, size_t count, ki_device_range range, const uint16_t *valid,
                          const float *thresholds, kith_error *error);

@@ -21,38 +21,17 @@
 #include <math.h>
 #include <string.h>
 
-enum { ROOM_LEAST = 512, ROOM_MAX = 1 << 16 };
-
-/* A part's blocks first, first + step, ... below end. */
-struct work {
-    const ki_device_part *part;
-    size_t first, end, step;
-};
-
 struct ki_device_desk {
-    ki_on_device *on; /* held */
-    ki_device_stream *stream[KI_DEVICES_MAX];
-    struct work slot[KI_DEVICES_MAX][KI_DEVICE_SLOTS]; /* part NULL: nothing is under way */
-    size_t begun[KI_DEVICES_MAX];                      /* works */
-    const uint16_t *allowed;                           /* of all blocks, and of the sample's; NULL: no filter */
+    ki_device_lines lines;
+    const uint16_t *allowed; /* of all blocks, and of the sample's; NULL: no filter */
     const uint16_t *sample_allowed;
     float *tau; /* what the sample proved of bits; else the desk's */
     ki_area query_area, code_area, allowed_area, maxima_area, tau_area, threshold_area;
 };
 
-/* ---- Life -------------------------------------------------------------------------------------------------------- */
-
-static void end_streams(struct ki_device_desk *d) {
-    for (size_t i = 0; d->on && i < d->on->devices; i++)
-        if (d->stream[i]) d->on->backend->end(d->stream[i]);
-    memset(d->stream, 0, sizeof(d->stream));
-    memset(d->slot, 0, sizeof(d->slot));
-}
-
 void ki_device_desk_destroy(struct ki_device_desk *d) {
     if (!d) return;
-    end_streams(d);
-    ki_on_device_release(d->on);
+    ki_device_lines_free(&d->lines);
     free(d->query_area.data);
     free(d->code_area.data);
     free(d->allowed_area.data);
@@ -62,40 +41,21 @@ void ki_device_desk_destroy(struct ki_device_desk *d) {
     free(d);
 }
 
-/* Tell how the device failed. Its streams are given up: what is under way in them nobody will wait for. */
+/* Tell how the device failed. */
 static kith_status fail(ki_desk *desk, kith_status status, const kith_error *error) {
-    ki_device_fault *fault = desk->search->fault;
-    int told = 0;
-    end_streams(desk->device);
-    if (atomic_compare_exchange_strong(&fault->told, &told, 1)) fault->error = *error;
+    ki_device_fault_tell(desk->search->fault, error);
     return status;
 }
 
-static kith_status take_streams(ki_desk *desk) {
-    ki_on_device *on = desk->view->device;
+static kith_status open_lines(ki_desk *desk) {
     kith_error error = {0};
     if (!desk->device) desk->device = ki_alloc_array_zeroed(1, sizeof(*desk->device));
-    struct ki_device_desk *d = desk->device;
-    if (!d) return KITH_E_NOMEM;
-    if (!d->on) {
-        ki_on_device_hold(on);
-        d->on = on;
-    }
-    for (size_t i = 0; i < on->devices; i++) {
-        if (d->stream[i]) continue;
-        const kith_status status = on->backend->stream(on->device[i], &d->stream[i], &error);
-        if (status != KITH_OK) return fail(desk, status, &error);
-    }
-    return KITH_OK;
+    if (!desk->device) return KITH_E_NOMEM;
+    const kith_status status = ki_device_lines_open(&desk->device->lines, desk->view->device, &error);
+    return status == KITH_OK ? KITH_OK : fail(desk, status, &error);
 }
 
 /* ---- Queries ----------------------------------------------------------------------------------------------------- */
-
-/* Hits of one query that a work has room for. */
-static uint32_t room_of(const ki_desk *desk) {
-    const size_t wanted = 4 * desk->search->k;
-    return wanted < ROOM_LEAST ? ROOM_LEAST : wanted > ROOM_MAX ? ROOM_MAX : (uint32_t)wanted;
-}
 
 /* Rows of bits as words, with zeros behind them as where they are stored. */
 static const int8_t *bits_as_words(ki_desk *desk, size_t bytes) {
@@ -132,18 +92,15 @@ static kith_status begin(ki_desk *desk) {
     queries.codes = bits ? bits_as_words(desk, 4 * quads) : desk->bytes[0];
     if (!queries.codes) return KITH_E_NOMEM;
     if (desk->view->residual) queries.rows = desk->view->metric == KITH_L2SQ ? desk->queries : desk->rows;
-    for (size_t i = 0; i < d->on->devices; i++) {
-        const kith_status status = d->on->backend->begin(d->stream[i], &queries, room_of(desk), &error);
-        if (status != KITH_OK) return fail(desk, status, &error);
-    }
-    return KITH_OK;
+    const kith_status status = ki_device_lines_begin(&d->lines, &queries, 4 * desk->search->k, &error);
+    return status == KITH_OK ? KITH_OK : fail(desk, status, &error);
 }
 
 /* ---- Filters ----------------------------------------------------------------------------------------------------- */
 
 static int take_allowed(ki_desk *desk) {
     struct ki_device_desk *d = desk->device;
-    const size_t blocks = d->on->blocks.count, sample = d->on->sample_blocks;
+    const size_t blocks = d->lines.on->blocks.count, sample = d->lines.on->sample_blocks;
     uint32_t row;
     d->allowed = d->sample_allowed = NULL;
     if (!desk->search->allowed) return 1;
@@ -151,7 +108,7 @@ static int take_allowed(ki_desk *desk) {
     if (!masks) return 0;
     for (size_t block = 0; block < blocks; block++)
         masks[block] = (uint16_t)ki_view_valid_mask(desk->view, desk->search->allowed, block, &row);
-    for (size_t i = 0; i < sample; i++) masks[blocks + i] = masks[i * d->on->sample_step];
+    for (size_t i = 0; i < sample; i++) masks[blocks + i] = masks[i * d->lines.on->sample_step];
     d->allowed = masks;
     d->sample_allowed = masks + blocks;
     return 1;
@@ -180,7 +137,7 @@ static float kth_largest(ki_floor *floor, const float *values, size_t count) {
 
 static kith_status find_thresholds(ki_desk *desk) {
     struct ki_device_desk *d = desk->device;
-    const ki_on_device *on = d->on;
+    const ki_on_device *on = d->lines.on;
     const size_t n = desk->count, k = desk->search->k, groups = sample_groups(desk, on);
     const int bits = desk->view->dtype == KITH_B1;
     kith_error error = {0};
@@ -191,7 +148,7 @@ static kith_status find_thresholds(ki_desk *desk) {
     float *maxima = ki_area_take(&d->maxima_area, (uint64_t)n * groups + k, sizeof(float));
     if (!maxima) return KITH_E_NOMEM;
     const kith_status status =
-        on->backend->sample(d->stream[0], on->sample, (ki_device_range){0, on->sample_blocks, 1}, d->sample_allowed,
+        on->backend->sample(d->lines.stream[0], on->sample, (ki_device_range){0, on->sample_blocks, 1}, d->sample_allowed,
                             groups, maxima, &error);
     if (status != KITH_OK) return fail(desk, status, &error);
     ki_floor floor = {.heap = maxima + n * groups, .k = k};
@@ -212,7 +169,7 @@ static float threshold_of(ki_desk *desk, size_t query) {
 /* ---- Works ------------------------------------------------------------------------------------------------------- */
 
 /* A query's blocks of a work, on the processor (G2). */
-static kith_status scan_again(ki_desk *desk, const struct work *w, const uint32_t *reached, uint32_t room) {
+static kith_status scan_again(ki_desk *desk, const ki_device_work *w, const uint32_t *reached, uint32_t room) {
     const int bits = desk->view->dtype == KITH_B1;
     const size_t stride = w->step == 1 && !bits ? desk->group_blocks : 1;
     size_t again = 0;
@@ -236,7 +193,7 @@ static kith_status scan_again(ki_desk *desk, const struct work *w, const uint32_
 }
 
 /* Vectors that a device found. */
-static int take_hits(ki_desk *desk, const struct work *w, const ki_device_found *found) {
+static int take_hits(ki_desk *desk, const ki_device_work *w, const ki_device_found *found) {
     const int bits = desk->view->dtype == KITH_B1;
     int32_t dot[KI_BLOCK] = {0};
     for (size_t i = 0; i < found->count; i++) {
@@ -252,7 +209,7 @@ static int take_hits(ki_desk *desk, const struct work *w, const ki_device_found 
     return 1;
 }
 
-static void count_work(ki_desk *desk, const struct work *w) {
+static void count_work(ki_desk *desk, const ki_device_work *w) {
     const uint64_t pairs = (w->end - w->first + w->step - 1) / w->step * desk->count;
     const size_t row = desk->view->dtype == KITH_B1 ? desk->view->row_bytes * KI_BLOCK
                                                     : desk->view->full.quads * KI_QUAD_BYTES + KI_FACTORS * 4;
@@ -263,11 +220,11 @@ static void count_work(ki_desk *desk, const struct work *w) {
 /* Take what a slot's work found, if it has one. */
 static kith_status end_work(ki_desk *desk, size_t device, unsigned slot) {
     struct ki_device_desk *d = desk->device;
-    struct work *w = &d->slot[device][slot];
+    ki_device_work *w = &d->lines.work[device][slot];
     ki_device_found found;
     kith_error error = {0};
     if (!w->part) return KITH_OK;
-    kith_status status = d->on->backend->wait(d->stream[device], slot, &found, &error);
+    kith_status status = d->lines.on->backend->wait(d->lines.stream[device], slot, &found, &error);
     if (status != KITH_OK) return fail(desk, status, &error);
     if (!take_hits(desk, w, &found)) return KITH_E_NOMEM;
     status = scan_again(desk, w, found.reached, found.room);
@@ -279,10 +236,10 @@ static kith_status end_work(ki_desk *desk, size_t device, unsigned slot) {
     return ki_limits_reached(&desk->search->limits, desk->worker);
 }
 
-static kith_status begin_work(ki_desk *desk, struct work w) {
+static kith_status begin_work(ki_desk *desk, ki_device_work w) {
     struct ki_device_desk *d = desk->device;
     const size_t device = w.part->device;
-    const unsigned slot = (unsigned)(d->begun[device]++ % KI_DEVICE_SLOTS);
+    const unsigned slot = ki_device_lines_slot(&d->lines, device);
     const ki_device_range range = {w.first - w.part->first, w.end - w.part->first, w.step};
     kith_error error = {0};
     if (w.first >= w.end) return KITH_OK;
@@ -291,23 +248,18 @@ static kith_status begin_work(ki_desk *desk, struct work w) {
     float *thresholds = ki_area_take(&d->threshold_area, desk->count, sizeof(float));
     if (!thresholds) return KITH_E_NOMEM;
     for (size_t i = 0; i < desk->count; i++) thresholds[i] = threshold_of(desk, i);
-    const ki_device_blocks *all = &d->on->blocks;
+    const ki_device_blocks *all = &d->lines.on->blocks;
     const size_t codes = (desk->view->dtype == KITH_B1 ? (desk->view->row_bytes + 3) / 4 : desk->view->full.quads);
     const ki_device_blocks blocks = {.count = w.part->end - w.part->first,
                                      .codes = all->codes + w.part->first * codes * KI_QUAD_BYTES,
                                      .factors = all->factors ? all->factors + w.part->first * KI_FACTORS : NULL};
-    status = d->on->backend->scan(d->stream[device], slot, w.part->memory, &blocks, range,
+    status = d->lines.on->backend->scan(d->lines.stream[device], slot, w.part->memory, &blocks, range,
                                   d->allowed ? d->allowed + w.first : NULL, thresholds, &error);
     if (status != KITH_OK) return fail(desk, status, &error);
-    d->slot[device][slot] = w;
+    d->lines.work[device][slot] = w;
+    d->lines.begun[device]++;
     return KITH_OK;
 }
-
-/* The passes over what devices hold: a sixteenth of the blocks, another one, an eighth, a fourth, and the other half. */
-static const struct pass {
-    size_t offset, step;
-} passes[] = {{0, 16}, {8, 16}, {4, 8}, {2, 4}, {1, 2}};
-enum { PASSES = sizeof(passes) / sizeof(*passes) };
 
 /* Few blocks are not worth several works, and a range has its threshold. */
 static int has_passes(const ki_desk *desk, const ki_device_part *part) {
@@ -316,23 +268,23 @@ static int has_passes(const ki_desk *desk, const ki_device_part *part) {
 }
 
 static kith_status scan_held(ki_desk *desk, size_t pass) {
-    const ki_on_device *on = desk->device->on;
+    const ki_on_device *on = desk->device->lines.on;
     kith_status status = KITH_OK;
     for (size_t i = 0; i < on->parts && status == KITH_OK; i++) {
         const ki_device_part *part = &on->part[i];
         if (part->piece) continue;
         if (has_passes(desk, part))
             status = begin_work(
-                desk, (struct work){part, part->first + passes[pass].offset, part->end, passes[pass].step});
+                desk, (ki_device_work){part, part->first + ki_device_passes[pass].offset, part->end, ki_device_passes[pass].step});
         else if (pass == 0)
-            status = begin_work(desk, (struct work){part, part->first, part->end, 1});
+            status = begin_work(desk, (ki_device_work){part, part->first, part->end, 1});
     }
     return status;
 }
 
 /* The next piece of every streamed part; *more: there was one. */
 static kith_status scan_streamed(ki_desk *desk, size_t number, int *more) {
-    const ki_on_device *on = desk->device->on;
+    const ki_on_device *on = desk->device->lines.on;
     kith_status status = KITH_OK;
     *more = 0;
     for (size_t i = 0; i < on->parts && status == KITH_OK; i++) {
@@ -340,7 +292,7 @@ static kith_status scan_streamed(ki_desk *desk, size_t number, int *more) {
         const size_t first = part->first + number * part->piece;
         if (!part->piece || first >= part->end) continue;
         *more = 1;
-        status = begin_work(desk, (struct work){part, first, ki_min_size(part->end, first + part->piece), 1});
+        status = begin_work(desk, (ki_device_work){part, first, ki_min_size(part->end, first + part->piece), 1});
     }
     return status;
 }
@@ -349,36 +301,25 @@ static kith_status scan_all(ki_desk *desk) {
     struct ki_device_desk *d = desk->device;
     kith_status status = KITH_OK;
     int more = 1;
-    for (size_t pass = 0; pass < PASSES && status == KITH_OK; pass++) status = scan_held(desk, pass);
+    for (size_t pass = 0; pass < KI_DEVICE_PASSES && status == KITH_OK; pass++) status = scan_held(desk, pass);
     for (size_t number = 0; more && status == KITH_OK; number++) status = scan_streamed(desk, number, &more);
-    for (size_t i = 0; i < d->on->devices; i++)
+    for (size_t i = 0; i < d->lines.on->devices; i++)
         for (unsigned slot = 0; slot < KI_DEVICE_SLOTS && status == KITH_OK; slot++)
-            status = end_work(desk, i, (unsigned)((d->begun[i] + slot) % KI_DEVICE_SLOTS));
+            status = end_work(desk, i, (unsigned)((d->lines.begun[i] + slot) % KI_DEVICE_SLOTS));
     return status;
 }
 
-static void add_times(ki_desk *desk) {
-    struct ki_device_desk *d = desk->device;
-    for (size_t i = 0; i < d->on->devices; i++) {
-        ki_device_times times = {0};
-        if (!d->stream[i]) continue;
-        d->on->backend->times(d->stream[i], &times);
-        desk->counts->device_ns[0] += times.upload_ns;
-        desk->counts->device_ns[1] += times.compute_ns;
-        desk->counts->device_ns[2] += times.download_ns;
-    }
-}
-
 kith_status ki_flat_device(ki_desk *desk) {
-    kith_status status = take_streams(desk);
+    kith_status status = open_lines(desk);
     if (status == KITH_OK && !take_allowed(desk)) status = KITH_E_NOMEM;
     if (status == KITH_OK) status = begin(desk);
     if (status == KITH_OK) status = find_thresholds(desk);
+    for (size_t i = 0; i < desk->count && desk->shared && ki_desk_scans(desk); i++) ki_desk_raise(desk, i);
     if (status == KITH_OK) status = scan_all(desk);
     for (size_t i = 0; i < desk->count && status == KITH_OK && ki_desk_scans(desk); i++)
         if (!ki_desk_flush(desk, i)) status = KITH_E_NOMEM;
-    if (desk->device && desk->device->on) add_times(desk);
+    if (desk->device) ki_device_lines_times(&desk->device->lines, desk->counts->device_ns);
     /* What was begun and not waited for would be taken for the next search's. */
-    if (status != KITH_OK && desk->device) end_streams(desk->device);
+    if (status != KITH_OK && desk->device) ki_device_lines_stop(&desk->device->lines);
     return status;
 }

@@ -119,6 +119,7 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
     question.plans = plans_that_run(at, options->plan);
     question.must = options->plan;
     question.code = options->code;
+    ki_search_device_ask(at, job->scratch->threads, &question);
     job->answer = *ki_study_answer(job, &question, answer_to);
     if (ki_study_make(job, options, &question, &job->answer)) job->answer = *ki_study_answer(job, &question, answer_to);
 }
@@ -146,7 +147,7 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
     else if (!asked)
         asked = ki_plan_find(KITH_PLAN_GATHER);
     job->row = asked ? asked : ki_plan_find(job->answer.chosen.plan);
-    job->search.plan = job->row->exact ? job->row->plan : exact;
+    job->search.plan = job->row->exact ? job->row->plan : ki_search_device_rest(job, exact);
     if (job->row->prepare) job->row->prepare(job, options);
     return KITH_OK;
 }

@@ -30,6 +30,11 @@ int ki_search_device_is_tried(const ki_plan_case *at) {
     return !(atomic_load(&on->cost[batch_size(at->queries)].device_ns) > 0);
 }
 
+int ki_search_device_takes_lists(const ki_job *job) {
+    const ki_on_device *on = job->index->view.device;
+    return on && on->demanded && ki_ivf_fits_device(&job->ivf);
+}
+
 /* Filters leave scans of the processor less to do, and ranges were not measured: a device that is not demanded has none
  * of either. */
 double ki_search_device_ns(const ki_plan_case *at) {
@@ -39,6 +44,23 @@ double ki_search_device_ns(const ki_plan_case *at) {
     if (at->filtered || !at->k) return INFINITY;
     const double device_ns = atomic_load(&on->cost[size].device_ns), cpu_ns = atomic_load(&on->cost[size].cpu_ns);
     return device_ns > 0 && device_ns < cpu_ns ? 0 : INFINITY;
+}
+
+void ki_search_device_ask(const ki_plan_case *at, unsigned threads, ki_question *question) {
+    const ki_on_device *on = at->view->device;
+    if (!on || question->exact != KITH_PLAN_DEVICE) return;
+    if (!on->demanded) {
+        question->exact_ns = threads * atomic_load(&on->cost[batch_size(at->queries)].device_ns);
+        return;
+    }
+    const ki_ivf_search lists = {.view = at->view, .code = KITH_SCAN_INT8};
+    question->plans &= ki_ivf_fits_device(&lists) ? KI_PLAN_BIT(KITH_PLAN_IVF) : 0;
+    if (question->code == KITH_SCAN_AUTO) question->code = KITH_SCAN_INT8;
+}
+
+kith_plan ki_search_device_rest(const ki_job *job, kith_plan exact) {
+    const ki_on_device *on = job->index->view.device;
+    return on && !on->demanded ? job->instead->plan : exact;
 }
 
 /* By the exact plan that costs least without a device. */
@@ -77,7 +99,7 @@ kith_status ki_search_device_run(ki_job *job) {
 }
 
 int ki_search_device_fail(const ki_job *job, kith_status status, kith_error *error) {
-    if (!atomic_load(&job->fault.told) || job->row->plan != KITH_PLAN_DEVICE || status == KITH_E_DATA) return 0;
+    if (!atomic_load(&job->fault.told) || status == KITH_E_DATA) return 0;
     ki_fail(error, status, "device: %s", job->fault.error.text);
     return 1;
 }

@@ -24,6 +24,7 @@ typedef struct ki_job {
     size_t count;                  /* queries at work */
     const struct ki_plan_row *row; /* the plan that runs (plans.h) */
     const struct ki_plan_row *instead; /* plan DEVICE: what runs where it fails or is tried */
+    int on_device; /* plan IVF: lists are scanned there */
     ki_device_fault fault;
     ki_answer answer;              /* of the planner, where it was asked */
     ki_flat_search search;

@@ -83,6 +83,7 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     job->ivf.rerank = ki_min_size(rerank, RERANK_MAX);
     job->levels = code == KITH_SCAN_LEVELS;
     job->ivf.code = job->levels || code == KITH_SCAN_AUTO ? KITH_SCAN_INT8 : code;
+    job->on_device = !job->levels && ki_search_device_takes_lists(job);
     if (!job->levels) {
         job->ivf.careful = careful;
         job->ivf.fewer = planned ? chosen->fewer : 0;

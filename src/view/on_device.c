@@ -15,10 +15,6 @@ enum {
     PARTS_MAX = 4096
 };
 
-void ki_on_device_hold(ki_on_device *on) {
-    atomic_fetch_add(&on->holders, 1);
-}
-
 void ki_on_device_release(ki_on_device *on) {
     if (!on || atomic_fetch_sub(&on->holders, 1) > 1) return;
     for (size_t i = 0; i < on->parts; i++) on->backend->drop(on->part[i].memory);
@@ -227,4 +223,49 @@ kith_status ki_on_device_open(const ki_view *view, const ki_device_wish *wish, k
     else
         ki_on_device_release(on);
     return status;
+}
+
+/* ---- Streams ----------------------------------------------------------------------------------------------------- */
+
+kith_status ki_device_lines_open(ki_device_lines *lines, ki_on_device *on, kith_error *error) {
+    kith_status status = KITH_OK;
+    if (!lines->on) atomic_fetch_add(&on->holders, 1);
+    lines->on = on;
+    for (size_t i = 0; i < on->devices && status == KITH_OK; i++)
+        if (!lines->stream[i]) status = on->backend->stream(on->device[i], &lines->stream[i], error);
+    return status;
+}
+
+kith_status ki_device_lines_begin(ki_device_lines *lines, const ki_device_queries *queries, size_t room,
+                                  kith_error *error) {
+    enum { LEAST = 512, MOST = 1 << 16 };
+    kith_status status = KITH_OK;
+    room = room < LEAST ? LEAST : ki_min_size(room, MOST);
+    for (size_t i = 0; i < lines->on->devices && status == KITH_OK; i++)
+        status = lines->on->backend->begin(lines->stream[i], queries, (uint32_t)room, error);
+    return status;
+}
+
+void ki_device_lines_stop(ki_device_lines *lines) {
+    for (size_t i = 0; lines->on && i < lines->on->devices; i++)
+        if (lines->stream[i]) lines->on->backend->end(lines->stream[i]);
+    memset(lines->stream, 0, sizeof(lines->stream));
+    memset(lines->work, 0, sizeof(lines->work));
+}
+
+void ki_device_lines_free(ki_device_lines *lines) {
+    ki_device_lines_stop(lines);
+    ki_on_device_release(lines->on);
+    lines->on = NULL;
+}
+
+void ki_device_lines_times(const ki_device_lines *lines, uint64_t ns[3]) {
+    for (size_t i = 0; lines->on && i < lines->on->devices; i++) {
+        ki_device_times times = {0};
+        if (!lines->stream[i]) continue;
+        lines->on->backend->times(lines->stream[i], &times);
+        ns[0] += times.upload_ns;
+        ns[1] += times.compute_ns;
+        ns[2] += times.download_ns;
+    }
 }

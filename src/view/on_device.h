@@ -53,7 +53,44 @@ typedef struct ki_device_wish {
 /* Open all devices that can be used and copy to them what they have room for. KITH_E_UNSUPPORTED, KITH_E_NOMEM,
  * KITH_E_IO. */
 kith_status ki_on_device_open(const ki_view *view, const ki_device_wish *wish, ki_on_device **on, kith_error *error);
-void ki_on_device_hold(ki_on_device *on);
 void ki_on_device_release(ki_on_device *on); /* NULL is fine */
+
+/* ---- Streams ----------------------------------------------------------------------------------------------------- */
+
+/* A part's blocks first, first + step, ... below end. */
+typedef struct ki_device_work {
+    const ki_device_part *part; /* NULL: none is under way */
+    size_t first, end, step;
+} ki_device_work;
+
+/* A stream to each device, and what is under way in them. One thread at a time. All zero: none are open. */
+typedef struct ki_device_lines {
+    ki_on_device *on; /* held */
+    ki_device_stream *stream[KI_DEVICES_MAX];
+    ki_device_work work[KI_DEVICES_MAX][KI_DEVICE_SLOTS];
+    size_t begun[KI_DEVICES_MAX]; /* works */
+} ki_device_lines;
+
+kith_status ki_device_lines_open(ki_device_lines *lines, ki_on_device *on, kith_error *error);
+/* The queries of the works that follow, to all devices. */
+kith_status ki_device_lines_begin(ki_device_lines *lines, const ki_device_queries *queries, size_t room,
+                                  kith_error *error);
+/* Close the streams: what is under way nobody will wait for. */
+void ki_device_lines_stop(ki_device_lines *lines);
+void ki_device_lines_free(ki_device_lines *lines);
+/* Add what was done since: upload, compute, download. */
+void ki_device_lines_times(const ki_device_lines *lines, uint64_t ns[3]);
+
+/* The slot that a device's next work takes, and the one that has waited longest, which is the same. */
+static inline unsigned ki_device_lines_slot(const ki_device_lines *lines, size_t device) {
+    return (unsigned)(lines->begun[device] % KI_DEVICE_SLOTS);
+}
+
+/* Passes over what devices hold: a sixteenth of the blocks, another one, an eighth, a fourth, and the other half. So
+ * most blocks are met with thresholds of vectors from near them. */
+static const struct ki_device_pass {
+    size_t offset, step;
+} ki_device_passes[] = {{0, 16}, {8, 16}, {4, 8}, {2, 4}, {1, 2}};
+enum { KI_DEVICE_PASSES = sizeof(ki_device_passes) / sizeof(*ki_device_passes) };
 
 #endif

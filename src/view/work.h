@@ -42,6 +42,11 @@ typedef struct ki_device_fault {
     kith_error error; /* read after all workers have stopped */
 } ki_device_fault;
 
+static inline void ki_device_fault_tell(ki_device_fault *fault, const kith_error *error) {
+    int told = 0;
+    if (atomic_compare_exchange_strong(&fault->told, &told, 1)) fault->error = *error;
+}
+
 /* What one worker did; summed by the caller. */
 typedef struct ki_counts {
     uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked, visited;

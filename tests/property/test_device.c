@@ -143,7 +143,85 @@ static void test_many_rows(void **state) {
     subject_type = KITH_INDEX_AUTO;
 }
 
-/* The options of the program are the whole list of names, so that this asks for a driver with two devices. */
+/* ---- Lists ------------------------------------------------------------------------------------------------------- */
+
+enum { K = 9, QUERIES = 1100 }; /* more than a device has at a time */
+
+static kith_explain search_lists(const struct subject *s, const struct request *r, uint64_t *ids, float *distances) {
+    unsigned char *memory;
+    const kith_queries queries = repeat_queries(s, r, &memory);
+    kith_explain explain = KITH_EXPLAIN_INIT;
+    kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+    options.plan = KITH_PLAN_IVF;
+    options.code = KITH_SCAN_INT8;
+    options.nprobe = r->nprobe;
+    options.rerank = r->rerank;
+    options.filter = r->filtered ? s->filter : NULL;
+    options.explain = &explain;
+    if (kith_search(s->index, &queries, r->k, &options, s->scratch[r->threads], ids, distances, &error) != KITH_OK)
+        fail_msg("%s", error.text);
+    free(memory);
+    return explain;
+}
+
+/* The same plan with the same parameters, without the device and with it. */
+static void check_lists(struct subject *without, struct subject *with, struct request r) {
+    uint64_t *ids = take(2 * r.batch * r.k, sizeof(*ids));
+    float *distances = take(2 * r.batch * r.k, sizeof(*distances));
+    const kith_explain here = search_lists(without, &r, ids, distances);
+    const kith_explain there = search_lists(with, &r, ids + r.batch * r.k, distances + r.batch * r.k);
+    assert_string_equal(here.device, "");
+    assert_string_not_equal(there.device, "");
+    assert_int_equal(here.probed_lists, there.probed_lists);
+    for (size_t i = 0; i < r.batch * r.k; i++)
+        if (ids[i] != ids[r.batch * r.k + i] || memcmp(&distances[i], &distances[r.batch * r.k + i], sizeof(float)))
+            fail_request(with, &r, i / r.k, i % r.k, "another answer than on the processor");
+    free(ids);
+    free(distances);
+}
+
+static void test_lists(void **state) {
+    static const data_kind kinds[] = {DATA_CLUSTERED, DATA_NORMAL, DATA_DUPLICATES, DATA_WHOLE,
+                                      DATA_TIES,      DATA_SCALES, DATA_EQUAL,      DATA_FAR};
+    (void)state;
+    for (unsigned i = 0; i < 3 * sizeof(kinds) / sizeof(*kinds); i++) {
+        const size_t rows = i % 5 ? 3000 : 30000, dim = i % 2 ? 48 : 96; /* with a first level, second lists have it */
+        subject_lists = i % 5 ? 30 : 12;
+        subject_type = KITH_INDEX_IVF;
+        struct subject there = subject_make(kinds[i / 3], (kith_metric)(KITH_L2SQ + i % 3),
+                                            number_dtypes[i % NUMBER_DTYPES], KITH_F32, rows, dim, DISTINCT, i);
+        struct subject here = there;
+        if (there.info.lists > 1) {
+            here.index = data_open(data_path("search.kith"));
+            for (unsigned t = 1; t <= THREADS_MAX; t++)
+                assert_int_equal(kith_scratch_create(here.index, pools[t], &here.scratch[t], &error), KITH_OK);
+            to_device(&there, 0);
+            for (unsigned threads = 1; threads <= 2; threads++) {
+                check_lists(&here, &there, (struct request){.batch = 1, .k = 1, .nprobe = 3, .rerank = 5, .threads = threads});
+                check_lists(&here, &there,
+                            (struct request){.batch = 40, .k = K, .nprobe = 4, .rerank = 2 * K, .threads = threads});
+                check_lists(&here, &there,
+                            (struct request){.batch = 13, .k = 100, .nprobe = 10, .rerank = 300, .threads = threads});
+            }
+            check_lists(&here, &there,
+                        (struct request){.batch = QUERIES, .k = K, .nprobe = 2, .rerank = K, .threads = 1});
+            set_filter(&here, 7);
+            set_filter(&there, 7);
+            check_lists(&here, &there, (struct request){
+                                           .batch = 40, .k = K, .nprobe = 4, .rerank = 20, .filtered = 1, .threads = 2});
+            kith_filter_destroy(here.filter);
+            free(here.allowed);
+            for (unsigned t = 1; t <= THREADS_MAX; t++) kith_scratch_destroy(here.scratch[t]);
+            kith_index_close(here.index);
+        }
+        subject_free(&there);
+    }
+    subject_lists = 1;
+    subject_type = KITH_INDEX_AUTO;
+}
+
+/* ---- What is told ------------------------------------------------------------------------------------------------ */
+
 static int on_two(void) {
     kith_device device = KITH_DEVICE_INIT;
     return kith_device_get(1, &device, &error) == KITH_OK;
@@ -183,6 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_explain_names_the_device), cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_bits),                     cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_lists),
         cmocka_unit_test(test_every_kind_metric_and_dtype),
     };
     kith_device device = KITH_DEVICE_INIT;

@@ -69,7 +69,8 @@ typedef struct ki_cl_slot {
     size_t staged_bytes; /* that are mapped */
     cl_uint *counted;    /* queries + 1: what each reached, and hits */
     ki_device_hit *found;
-    size_t counted_room, found_room;
+    cl_uint *task; /* where tasks begin: a work's until it was waited for */
+    size_t counted_room, found_room, task_room;
 } ki_cl_slot;
 
 struct ki_device_stream {

@@ -127,5 +127,6 @@ void ki_cl_slot_free(const ki_device *device, ki_cl_slot *slot) {
     if (slot->queue) cl->clReleaseCommandQueue(slot->queue);
     free(slot->counted);
     free(slot->found);
+    free(slot->task);
     memset(slot, 0, sizeof(*slot));
 }

@@ -188,21 +188,24 @@ kith_status ki_cl_score(ki_device_stream *stream, unsigned number, const ki_devi
     const ki_device *device = stream->device;
     ki_cl_slot *slot = &stream->slot[number];
     size_t longest = 0;
-    cl_uint *task = malloc((count + 1) * sizeof(*task));
-    if (!task) return ki_cl_say(error, KITH_E_NOMEM, "OpenCL: out of memory");
-    const size_t tasks = make_tasks(runs, count, ki_cl_tile_width(ki_cl_tile(stream)), task, &longest);
+    if (slot->task_room < count + 1) {
+        free(slot->task);
+        slot->task = malloc((count + 1) * sizeof(*slot->task));
+        slot->task_room = slot->task ? count + 1 : 0;
+        if (!slot->task) return ki_cl_say(error, KITH_E_NOMEM, "OpenCL: out of memory");
+    }
+    const size_t tasks = make_tasks(runs, count, ki_cl_tile_width(ki_cl_tile(stream)), slot->task, &longest);
     kith_status status = bring(device, slot, &slot->runs, runs, count * sizeof(*runs), error);
-    if (status == KITH_OK) status = bring(device, slot, &slot->tasks, task, (tasks + 1) * sizeof(*task), error);
+    if (status == KITH_OK)
+        status = bring(device, slot, &slot->tasks, slot->task, (tasks + 1) * sizeof(*slot->task), error);
     if (status == KITH_OK && valid)
         status = bring(device, slot, &slot->valid, valid, memory->blocks * sizeof(*valid), error);
     if (status == KITH_OK) status = begin_work(stream, slot, thresholds, error);
     if (status == KITH_OK)
         status = run_score(stream, slot, memory, range, tasks, longest, valid != NULL, error);
     if (status == KITH_OK) status = end_work(stream, slot, error);
-    /* The runs are the caller's until then, and the tasks ours. */
-    const kith_status finished = ki_cl_finish(device, slot, &stream->times, error);
-    free(task);
-    return status == KITH_OK ? finished : status;
+    if (status != KITH_OK) (void)ki_cl_finish(device, slot, &stream->times, NULL);
+    return status;
 }
 
 kith_status ki_cl_wait(ki_device_stream *stream, unsigned number, ki_device_found *found, kith_error *error) {
