@@ -148,7 +148,10 @@ kith_status ki_cl_open(size_t which, const ki_device_model *model, ki_device **o
     cl_int code = CL_SUCCESS;
     if (!cl) return KITH_E_UNSUPPORTED;
     kith_status status = ki_cl_find(cl, which, &id, error);
-    if (status != KITH_OK) return status;
+    if (status != KITH_OK) { /* it was there when it was described */
+        if (error) error->status = KITH_E_UNSUPPORTED;
+        return KITH_E_UNSUPPORTED;
+    }
     ki_device_facts facts;
     describe(cl, id, &facts);
     if (facts.obstacle[0])
