@@ -75,6 +75,7 @@ def _word(name: str, words: tuple[str, ...]) -> Callable[[Any], int]:
 
 
 resident_code = _word("resident", ("none", "codes", "all"))  # kith_resident
+device_code = _word("device", ("cpu", "auto", "opencl"))  # kith_device_use
 
 
 def _lists(value: Any) -> int:

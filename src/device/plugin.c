@@ -43,9 +43,10 @@ static void *find_plugin(void) {
     char folder[PATH_MAX];
     if (named && named[0]) return open_in(named, "/");
     own_folder(folder);
+    static const char *const below[] = {"", "../lib/", "../"};
     void *library = NULL;
-    if (folder[0]) library = open_in(folder, "");
-    if (folder[0] && !library) library = open_in(folder, "../lib/");
+    for (size_t i = 0; i < sizeof(below) / sizeof(*below) && folder[0] && !library; i++)
+        library = open_in(folder, below[i]);
     return library ? library : open_in("", "");
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Backends are plug-ins, opened when somebody asks for a device: libkith_NAME.so, which lies beside the library or the
- * program that kith is part of, in the lib folder beside that, where the system looks for libraries, or where the
+ * program that kith is part of, above its folder or in the lib folder there, where the system looks for libraries, or where the
  * environment variable KITH_DEVICE_PATH says. */
 #ifndef KI_DEVICE_PLUGIN_H
 #define KI_DEVICE_PLUGIN_H

@@ -42,9 +42,9 @@ typedef struct ki_device_fault {
     kith_error error; /* read after all workers have stopped */
 } ki_device_fault;
 
-static inline void ki_device_fault_tell(ki_device_fault *fault, const kith_error *error) {
+static inline void ki_device_fault_tell(ki_device_fault *fault, const kith_error *how) {
     int told = 0;
-    if (atomic_compare_exchange_strong(&fault->told, &told, 1)) fault->error = *error;
+    if (atomic_compare_exchange_strong(&fault->told, &told, 1)) fault->error = *how;
 }
 
 /* What one worker did; summed by the caller. */
