@@ -105,7 +105,7 @@ def test_join_and_bench(home):
     ({"KITH_OPENCL": "/nowhere/libOpenCL.so.1"}, "there is no loader"),
     ({"KITH_OPENCL": "libm.so.6"}, "older than OpenCL 1.2"),
     ({"OCL_ICD_VENDORS": "/nowhere"}, "no driver is installed"),
-    ({"KITH_OPENCL_OPTIONS": "-DFACTORS=nonsense("}, "compiler refused the kernels"),
+    ({"KITH_OPENCL_OPTIONS": "-Dscan=1"}, "compiler refused the kernels"),
 ])
 def test_without_a_device(home, tmp_path, more, words):
     if not devices() and "DEVICE_PATH" not in "".join(more):
@@ -114,10 +114,11 @@ def test_without_a_device(home, tmp_path, more, words):
     more = {"XDG_CACHE_HOME": str(tmp_path), **more}
     done = run(*query, "--device", "opencl", **more)
     assert done.returncode == INPUT and done.stdout == ""
-    assert done.stderr.startswith("kith: device: ") and words in done.stderr
+    said = done.stderr.splitlines()[-1]  # compilers, too, write to stderr
+    assert said.startswith("kith: device: ") and words in said
     assert good(*query, "--device", "auto", **more).stdout == good(*query).stdout
-    told = json.loads(good("cpu", "--json", **more).stdout)
-    assert "OPTIONS" in "".join(more) or (told["devices"] == [] and words in told["no_devices"] or told["devices"] == [])
+    if "compiler" not in words:
+        assert json.loads(good("cpu", "--json", **more).stdout)["devices"] == []
 
 
 def test_words_and_bytes(home):
@@ -145,4 +146,4 @@ def test_the_cache_is_used_and_not_needed(home, tmp_path):
     assert good(*query, XDG_CACHE_HOME=str(tmp_path)).stdout == expected
     assert before == [os.stat(tmp_path / "kith" / name).st_mtime_ns for name in entries]
     for place in ("/dev/null", "/proc", "relative"):
-        assert good(*query, XDG_CACHE_HOME=place).stdout == expected
+        assert good(*query, XDG_CACHE_HOME=place, POCL_CACHE_DIR=str(tmp_path)).stdout == expected

@@ -120,8 +120,12 @@ static kith_status call_cpu_info(unsigned missing, kith_error *error) {
 /* A machine without devices has none to tell of: what the library would fill is then filled here. */
 static kith_status device_or_none(kith_device *device, kith_error *error) {
     const kith_device none = KITH_DEVICE_INIT;
-    const kith_status status = kith_device_get(0, device, error);
-    if (status != KITH_E_UNSUPPORTED && status != KITH_E_NOTFOUND) return status;
+    kith_error why = {0};
+    const kith_status status = kith_device_get(0, device, &why);
+    if (status != KITH_E_UNSUPPORTED && status != KITH_E_NOTFOUND) {
+        if (status != KITH_OK && error) *error = why;
+        return status;
+    }
     ki_grown_write(KI_GROWN_DEVICE, &none, device);
     return KITH_OK;
 }
@@ -377,6 +381,7 @@ static void mark_outputs(void) {
     out.index_info.struct_size = sizeof(out.index_info);
     out.section.struct_size = sizeof(out.section);
     out.cpu.struct_size = sizeof(out.cpu);
+    out.device.struct_size = sizeof(out.device);
     out.built.struct_size = sizeof(out.built);
     out.joined.struct_size = sizeof(out.joined);
     out.hits.struct_size = sizeof(out.hits);

@@ -90,5 +90,6 @@ kith_status ki_cl_find(const ki_cl *cl, size_t which, cl_device_id *device, kith
         }
         before += count;
     }
+    if (before == 0) return ki_cl_say(error, KITH_E_NOTFOUND, "OpenCL: the driver has no device");
     return ki_cl_say(error, KITH_E_NOTFOUND, "OpenCL: there is no device %zu, only %zu", which, before);
 }

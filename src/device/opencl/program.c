@@ -150,6 +150,8 @@ static kith_status fail_build(const ki_cl *cl, cl_program program, cl_device_id 
         log = calloc(1, bytes + 1);
     if (log && cl->clGetProgramBuildInfo(program, device, CL_PROGRAM_BUILD_LOG, bytes, log, NULL) != CL_SUCCESS)
         log[0] = 0;
+    for (char *at = log; at && *at; at++)
+        if (*at == '\n') *at = ' ';
     const kith_status status =
         ki_cl_say(error, KITH_E_UNSUPPORTED, "OpenCL: the device's compiler refused the kernels (%d): %s", (int)code,
                   log && log[0] ? log : "it does not say why");
