@@ -533,11 +533,12 @@ typedef enum kith_resident {
 
 /* Devices of kith_device_get(): which of them an index's searches use. Since 0.3. */
 typedef enum kith_device_use {
-    KITH_DEVICE_CPU = 0,   /* none */
-    KITH_DEVICE_AUTO = 1,  /* all that can be used, by those searches that they are measured to be faster for: the first
+    KITH_DEVICE_CPU = 0,  /* none */
+    KITH_DEVICE_AUTO = 1, /* all that can be used, by those searches that they are measured to be faster for: the first
                             * search of about as many queries runs on both, exactly. Where there is none, or one fails,
                             * the processor alone */
-    KITH_DEVICE_OPENCL = 2 /* all OpenCL devices that can be used. Plan AUTO is then KITH_PLAN_DEVICE, with a target recall
+    KITH_DEVICE_OPENCL =
+        2 /* all OpenCL devices that can be used. Plan AUTO is then KITH_PLAN_DEVICE, with a target recall
                             * KITH_PLAN_IVF on them; KITH_E_UNSUPPORTED where there is none */
 } kith_device_use;
 

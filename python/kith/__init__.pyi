@@ -16,7 +16,7 @@ __version__: str
 version: str
 
 _Metric: TypeAlias = Literal["l2", "ip", "cosine", "hamming", "jaccard"]
-_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq"]
+_Plan: TypeAlias = Literal["auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq", "device"]
 _IndexType: TypeAlias = Literal["auto", "flat", "ivf", "graph", "hnsw", "lsh", "pq"]
 _Code: TypeAlias = Literal["auto", "int8", "second", "levels", "first", "rows"]
 _Path: TypeAlias = str | os.PathLike[str]

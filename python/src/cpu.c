@@ -45,9 +45,8 @@ PyObject *kpy_devices(PyObject *module, PyObject *none) {
         Py_END_ALLOW_THREADS;
         if (status != KITH_OK) break; /* there are no more, or none at all */
         const kpy_entry entries[] = {
-            {"backend", text_of(d.backend)},   {"name", text_of(d.name)},
-            {"driver", text_of(d.driver)},     {"memory_bytes", kpy_u64(d.memory_bytes)},
-            {"units", kpy_u64(d.units)},       {"obstacle", text_of(d.obstacle)},
+            {"backend", text_of(d.backend)},           {"name", text_of(d.name)},   {"driver", text_of(d.driver)},
+            {"memory_bytes", kpy_u64(d.memory_bytes)}, {"units", kpy_u64(d.units)}, {"obstacle", text_of(d.obstacle)},
         };
         PyObject *device = kpy_dict(entries, sizeof(entries) / sizeof(*entries));
         if (!device || PyList_Append(list, device)) Py_CLEAR(list);

@@ -13,8 +13,8 @@ static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keyword
         PyErr_SetString(PyExc_TypeError, "use kith.open() or kith.Index.build()");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O&|ppiiK:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot, &resident, &device,
-                          &device_bytes))
+    if (!PyArg_ParseTuple(args, "O&|ppiiK:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot, &resident,
+                          &device, &device_bytes))
         return NULL;
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.populate = populate;

@@ -36,7 +36,7 @@ enum {
 /* One device, as it presents itself. */
 typedef struct ki_device_facts {
     char name[KI_DEVICE_TEXT], driver[KI_DEVICE_TEXT];
-    char obstacle[KI_DEVICE_TEXT]; /* why it cannot be used; "": it can */
+    char obstacle[KI_DEVICE_TEXT];      /* why it cannot be used; "": it can */
     uint64_t memory_bytes, piece_bytes; /* all, and the most of one piece */
     unsigned units;                     /* that compute side by side */
 } ki_device_facts;

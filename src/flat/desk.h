@@ -63,7 +63,7 @@ struct ki_desk {
         panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, reach_buffer, gathered_buffer,
         centroid_buffer;
     struct ki_device_desk *device; /* device.c; made by the first search that needs it */
-    ki_area *grown; /* range search: one buffer a query, for results that are not bounded by k */
+    ki_area *grown;                /* range search: one buffer a query, for results that are not bounded by k */
     size_t grown_count;
 };
 

@@ -148,8 +148,8 @@ static kith_status find_thresholds(ki_desk *desk) {
     float *maxima = ki_area_take(&d->maxima_area, (uint64_t)n * groups + k, sizeof(float));
     if (!maxima) return KITH_E_NOMEM;
     const kith_status status =
-        on->backend->sample(d->lines.stream[0], on->sample, (ki_device_range){0, on->sample_blocks, 1}, d->sample_allowed,
-                            groups, maxima, &error);
+        on->backend->sample(d->lines.stream[0], on->sample, (ki_device_range){0, on->sample_blocks, 1},
+                            d->sample_allowed, groups, maxima, &error);
     if (status != KITH_OK) return fail(desk, status, &error);
     ki_floor floor = {.heap = maxima + n * groups, .k = k};
     for (size_t i = 0; i < n; i++) {
@@ -254,7 +254,7 @@ static kith_status begin_work(ki_desk *desk, ki_device_work w) {
                                      .codes = all->codes + w.part->first * codes * KI_QUAD_BYTES,
                                      .factors = all->factors ? all->factors + w.part->first * KI_FACTORS : NULL};
     status = d->lines.on->backend->scan(d->lines.stream[device], slot, w.part->memory, &blocks, range,
-                                  d->allowed ? d->allowed + w.first : NULL, thresholds, &error);
+                                        d->allowed ? d->allowed + w.first : NULL, thresholds, &error);
     if (status != KITH_OK) return fail(desk, status, &error);
     d->lines.work[device][slot] = w;
     d->lines.begun[device]++;
@@ -274,8 +274,8 @@ static kith_status scan_held(ki_desk *desk, size_t pass) {
         const ki_device_part *part = &on->part[i];
         if (part->piece) continue;
         if (has_passes(desk, part))
-            status = begin_work(
-                desk, (ki_device_work){part, part->first + ki_device_passes[pass].offset, part->end, ki_device_passes[pass].step});
+            status = begin_work(desk, (ki_device_work){part, part->first + ki_device_passes[pass].offset, part->end,
+                                                       ki_device_passes[pass].step});
         else if (pass == 0)
             status = begin_work(desk, (ki_device_work){part, part->first, part->end, 1});
     }

@@ -169,9 +169,9 @@ static kith_status begin_work(ki_ivf *ivf, size_t p, size_t pass) {
     if (!thresholds) return KITH_E_NOMEM;
     for (size_t i = 0; i < d->count; i++)
         thresholds[i] = atomic_load_explicit(&ivf->tau[d->first + i], memory_order_relaxed);
-    status = lines->on->backend->score(lines->stream[device], slot, part->memory, d->run + first,
-                                       d->part_end[p] - first, range, d->allowed ? d->allowed + part->first : NULL,
-                                       thresholds, &error);
+    status =
+        lines->on->backend->score(lines->stream[device], slot, part->memory, d->run + first, d->part_end[p] - first,
+                                  range, d->allowed ? d->allowed + part->first : NULL, thresholds, &error);
     if (status != KITH_OK) return fail(ivf, status, &error);
     lines->work[device][slot] = (ki_device_work){part, 0, 0, 0};
     lines->begun[device]++;

@@ -71,8 +71,8 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     const ki_limits limits = limits_of(job, options);
     atomic_init(&job->fault.told, 0);
     job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits, .fault = &job->fault};
-    job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits,
-                               .fault = &job->fault};
+    job->ivf = (ki_ivf_search){
+        .view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits, .fault = &job->fault};
     job->allowed = view->rows;
     job->filter = options->filter;
     job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;

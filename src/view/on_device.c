@@ -90,10 +90,10 @@ static ki_device_model model_of(const ki_view *view, float *apart) {
 /* ---- Parts ------------------------------------------------------------------------------------------------------- */
 
 static kith_status keep_part(ki_on_device *on, const ki_device_model *model, ki_device_part part, kith_error *error) {
-    if (on->parts == PARTS_MAX) return ki_fail(error, KITH_E_LIMIT, "a device would hold more than %d parts", PARTS_MAX);
+    if (on->parts == PARTS_MAX)
+        return ki_fail(error, KITH_E_LIMIT, "a device would hold more than %d parts", PARTS_MAX);
     const ki_device_blocks blocks = blocks_from(on, model, part.first, part.end);
-    const kith_status status =
-        on->backend->keep(on->device[part.device], &blocks, part.piece > 0, &part.memory, error);
+    const kith_status status = on->backend->keep(on->device[part.device], &blocks, part.piece > 0, &part.memory, error);
     if (status == KITH_OK) on->part[on->parts++] = part;
     return status;
 }
@@ -108,8 +108,8 @@ static kith_status share_out(ki_on_device *on, const ki_device_model *model, siz
     if (first == end) return KITH_OK;
     if (!piece) return ki_fail(error, KITH_E_NOMEM, "a device has no room for 16 vectors");
     for (; first < resident && status == KITH_OK; first += ki_min_size(piece, resident - first))
-        status = keep_part(on, model, (ki_device_part){device, NULL, first, first + ki_min_size(piece, resident - first), 0},
-                           error);
+        status = keep_part(
+            on, model, (ki_device_part){device, NULL, first, first + ki_min_size(piece, resident - first), 0}, error);
     if (status != KITH_OK || first == end) return status;
     const size_t streamed = ki_min_size(piece, (size_t)(room / 8 / bytes));
     return keep_part(on, model, (ki_device_part){device, NULL, first, end, streamed ? streamed : 1}, error);
@@ -187,13 +187,13 @@ static kith_status open_devices(ki_on_device *on, const ki_view *view, const ki_
         if (wish->memory_bytes && wish->memory_bytes < room) room = wish->memory_bytes;
         if (room < piece) piece = room;
         if (status == KITH_OK)
-            status = share_out(on, model, d, blocks * d / devices, blocks * (d + 1) / devices, bytes, room, piece, error);
+            status =
+                share_out(on, model, d, blocks * d / devices, blocks * (d + 1) / devices, bytes, room, piece, error);
     }
     if (devices == 1)
         snprintf(on->name, sizeof(on->name), "%s", found->facts[0].name);
     else
-        snprintf(on->name, sizeof(on->name), "%s and %u more", found->facts[0].name,
-                 (unsigned)(devices - 1));
+        snprintf(on->name, sizeof(on->name), "%s and %u more", found->facts[0].name, (unsigned)(devices - 1));
     return status;
 }
 

@@ -32,10 +32,10 @@ struct ki_on_device {
     size_t devices, parts;
     ki_device *device[KI_DEVICES_MAX];
     ki_device_part *part;
-    ki_device_blocks blocks;  /* of the whole view */
-    ki_device_memory *sample; /* O2 */
+    ki_device_blocks blocks;           /* of the whole view */
+    ki_device_memory *sample;          /* O2 */
     size_t sample_blocks, sample_step; /* block i of it is block i * step of the view */
-    uint8_t *words;           /* bits laid into blocks, or NULL */
+    uint8_t *words;                    /* bits laid into blocks, or NULL */
     uint16_t *valid;
     atomic_int holders;
     atomic_int failed; /* a device of it failed: it is of no use any more */

@@ -197,7 +197,8 @@ static void test_lists(void **state) {
                 assert_int_equal(kith_scratch_create(here.index, pools[t], &here.scratch[t], &error), KITH_OK);
             to_device(&there, 0);
             for (unsigned threads = 1; threads <= 2; threads++) {
-                check_lists(&here, &there, (struct request){.batch = 1, .k = 1, .nprobe = 3, .rerank = 5, .threads = threads});
+                check_lists(&here, &there,
+                            (struct request){.batch = 1, .k = 1, .nprobe = 3, .rerank = 5, .threads = threads});
                 check_lists(&here, &there,
                             (struct request){.batch = 40, .k = K, .nprobe = 4, .rerank = 2 * K, .threads = threads});
                 check_lists(&here, &there,
@@ -207,8 +208,8 @@ static void test_lists(void **state) {
                         (struct request){.batch = QUERIES, .k = K, .nprobe = 2, .rerank = K, .threads = 1});
             set_filter(&here, 7);
             set_filter(&there, 7);
-            check_lists(&here, &there, (struct request){
-                                           .batch = 40, .k = K, .nprobe = 4, .rerank = 20, .filtered = 1, .threads = 2});
+            check_lists(&here, &there,
+                        (struct request){.batch = 40, .k = K, .nprobe = 4, .rerank = 20, .filtered = 1, .threads = 2});
             kith_filter_destroy(here.filter);
             free(here.allowed);
             for (unsigned t = 1; t <= THREADS_MAX; t++) kith_scratch_destroy(here.scratch[t]);
@@ -259,8 +260,10 @@ static void test_explain_names_the_device(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_explain_names_the_device), cmocka_unit_test(test_shapes),
-        cmocka_unit_test(test_bits),                     cmocka_unit_test(test_many_rows),
+        cmocka_unit_test(test_explain_names_the_device),
+        cmocka_unit_test(test_shapes),
+        cmocka_unit_test(test_bits),
+        cmocka_unit_test(test_many_rows),
         cmocka_unit_test(test_lists),
         cmocka_unit_test(test_every_kind_metric_and_dtype),
     };

@@ -123,19 +123,15 @@ static kith_status take_model(ki_device *device, const ki_device_model *model, k
     device->is_l2 = model->metric == KITH_L2SQ;
     device->dim = model->dim;
     device->lists = model->lists;
-    device->model = (ki_cl_model){model->slack,
-                                  model->far_factor,
-                                  model->apart_factor,
-                                  (cl_uint)model->quads,
-                                  model->lists != 0,
-                                  model->metric == KITH_JACCARD};
+    device->model = (ki_cl_model){model->slack,          model->far_factor, model->apart_factor,
+                                  (cl_uint)model->quads, model->lists != 0, model->metric == KITH_JACCARD};
     kith_status status = ki_cl_make(device, CL_MEM_READ_ONLY, 1, NULL, &device->nothing, error);
     if (status == KITH_OK && model->lists)
         status = ki_cl_make(device, CL_MEM_READ_ONLY, model->lists * model->dim * sizeof(float), model->centroids,
                             &device->centroids, error);
     if (status == KITH_OK && model->lists)
-        status = ki_cl_make(device, CL_MEM_READ_ONLY, model->lists * sizeof(float), model->apart, &device->apart,
-                            error);
+        status =
+            ki_cl_make(device, CL_MEM_READ_ONLY, model->lists * sizeof(float), model->apart, &device->apart, error);
     for (unsigned t = 0; t < KI_CL_TILES && status == KITH_OK; t++)
         status = ki_cl_program(device->cl, device->context, device->id, t ? KI_CL_TILE_MANY : 1, device->bits,
                                &device->program[t], error);

@@ -64,8 +64,8 @@ typedef struct ki_cl_slot {
     int kind[KI_CL_EVENTS]; /* of each */
     int events;
     ki_cl_area codes, factors, valid, thresholds, counts, hits, runs, tasks;
-    ki_cl_area staged; /* memory of the host that the device reads at full speed */
-    void *staging;     /* where that is mapped */
+    ki_cl_area staged;   /* memory of the host that the device reads at full speed */
+    void *staging;       /* where that is mapped */
     size_t staged_bytes; /* that are mapped */
     cl_uint *counted;    /* queries + 1: what each reached, and hits */
     ki_device_hit *found;

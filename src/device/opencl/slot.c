@@ -20,16 +20,16 @@ static cl_event *next_event(ki_cl_slot *slot, int kind) {
 kith_status ki_cl_put(const ki_device *device, ki_cl_slot *slot, cl_mem to, const void *from, size_t bytes,
                       kith_error *error) {
     if (!bytes) return KITH_OK;
-    const cl_int code = device->cl->clEnqueueWriteBuffer(slot->queue, to, CL_FALSE, 0, bytes, from, 0, NULL,
-                                                         next_event(slot, UPLOAD));
+    const cl_int code =
+        device->cl->clEnqueueWriteBuffer(slot->queue, to, CL_FALSE, 0, bytes, from, 0, NULL, next_event(slot, UPLOAD));
     return code == CL_SUCCESS ? KITH_OK : ki_cl_fail(error, code, "clEnqueueWriteBuffer");
 }
 
 kith_status ki_cl_get(const ki_device *device, ki_cl_slot *slot, cl_mem from, void *to, size_t bytes,
                       kith_error *error) {
     if (!bytes) return KITH_OK;
-    const cl_int code = device->cl->clEnqueueReadBuffer(slot->queue, from, CL_FALSE, 0, bytes, to, 0, NULL,
-                                                        next_event(slot, DOWNLOAD));
+    const cl_int code =
+        device->cl->clEnqueueReadBuffer(slot->queue, from, CL_FALSE, 0, bytes, to, 0, NULL, next_event(slot, DOWNLOAD));
     return code == CL_SUCCESS ? KITH_OK : ki_cl_fail(error, code, "clEnqueueReadBuffer");
 }
 
@@ -94,8 +94,7 @@ kith_status ki_cl_take_kernel(const ki_device *device, unsigned tile, const char
 
 kith_status ki_cl_slot_create(const ki_device *device, ki_cl_slot *slot, kith_error *error) {
     cl_int code = CL_SUCCESS;
-    slot->queue =
-        device->cl->clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, &code);
+    slot->queue = device->cl->clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, &code);
     if (code != CL_SUCCESS) {
         slot->queue = NULL;
         return ki_cl_fail(error, code, "clCreateCommandQueue");
@@ -103,20 +102,19 @@ kith_status ki_cl_slot_create(const ki_device *device, ki_cl_slot *slot, kith_er
     kith_status status = KITH_OK;
     for (unsigned t = 0; t < KI_CL_TILES && status == KITH_OK; t++) {
         status = ki_cl_take_kernel(device, t, "scan", &slot->scan[t], error);
-        if (status == KITH_OK && !device->bits)
-            status = ki_cl_take_kernel(device, t, "score", &slot->score[t], error);
+        if (status == KITH_OK && !device->bits) status = ki_cl_take_kernel(device, t, "score", &slot->score[t], error);
     }
     return status;
 }
 
 void ki_cl_slot_free(const ki_device *device, ki_cl_slot *slot) {
     const ki_cl *cl = device->cl;
-    ki_cl_area *const areas[] = {&slot->codes, &slot->factors, &slot->valid, &slot->thresholds, &slot->counts,
-                                 &slot->hits,  &slot->runs,    &slot->tasks};
+    ki_cl_area *const areas[] = {&slot->codes,  &slot->factors, &slot->valid, &slot->thresholds,
+                                 &slot->counts, &slot->hits,    &slot->runs,  &slot->tasks};
     ki_device_times ignored;
     if (slot->queue) (void)ki_cl_finish(device, slot, &ignored, NULL);
-    if (slot->staging && cl->clEnqueueUnmapMemObject(slot->queue, slot->staged.mem, slot->staging, 0, NULL, NULL) ==
-                             CL_SUCCESS)
+    if (slot->staging &&
+        cl->clEnqueueUnmapMemObject(slot->queue, slot->staged.mem, slot->staging, 0, NULL, NULL) == CL_SUCCESS)
         cl->clFinish(slot->queue);
     ki_cl_free(device, &slot->staged.mem);
     for (size_t i = 0; i < sizeof(areas) / sizeof(*areas); i++) ki_cl_free(device, &areas[i]->mem);

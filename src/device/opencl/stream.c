@@ -48,9 +48,12 @@ static kith_status find_bases(ki_device_stream *stream, const float *rows, kith_
     if (status == KITH_OK)
         status = ki_cl_grow(device, &stream->base, stream->queries * device->lists * sizeof(float), error);
     if (status != KITH_OK) return status;
-    const ki_cl_argument arguments[] = {KI_CL_ARGUMENT(stream->rows.mem), KI_CL_ARGUMENT(device->centroids),
-                                        KI_CL_ARGUMENT(stream->base.mem), KI_CL_ARGUMENT(dim),
-                                        KI_CL_ARGUMENT(queries),          KI_CL_ARGUMENT(lists),
+    const ki_cl_argument arguments[] = {KI_CL_ARGUMENT(stream->rows.mem),
+                                        KI_CL_ARGUMENT(device->centroids),
+                                        KI_CL_ARGUMENT(stream->base.mem),
+                                        KI_CL_ARGUMENT(dim),
+                                        KI_CL_ARGUMENT(queries),
+                                        KI_CL_ARGUMENT(lists),
                                         KI_CL_ARGUMENT(is_l2)};
     return ki_cl_run(device, &stream->slot[0], &stream->bases, arguments, 7, stream->queries, device->lists, error);
 }

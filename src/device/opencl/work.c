@@ -21,11 +21,11 @@ static kith_status stage(const ki_device *device, ki_cl_slot *slot, size_t bytes
         if (code != CL_SUCCESS) return ki_cl_fail(error, code, "clEnqueueUnmapMemObject");
     }
     ki_cl_free(device, &slot->staged.mem);
-    const kith_status status = ki_cl_make(device, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL,
-                                          &slot->staged.mem, error);
+    const kith_status status =
+        ki_cl_make(device, CL_MEM_READ_WRITE | CL_MEM_ALLOC_HOST_PTR, bytes, NULL, &slot->staged.mem, error);
     if (status != KITH_OK) return status;
-    slot->staging = cl->clEnqueueMapBuffer(slot->queue, slot->staged.mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0,
-                                           bytes, 0, NULL, NULL, &code);
+    slot->staging = cl->clEnqueueMapBuffer(slot->queue, slot->staged.mem, CL_TRUE, CL_MAP_READ | CL_MAP_WRITE, 0, bytes,
+                                           0, NULL, NULL, &code);
     if (code != CL_SUCCESS) {
         slot->staging = NULL;
         return ki_cl_fail(error, code, "clEnqueueMapBuffer");
@@ -74,8 +74,7 @@ static kith_status begin_work(ki_device_stream *stream, ki_cl_slot *slot, const 
     memcpy(kept, thresholds, n * sizeof(float));
     kith_status status = bring(device, slot, &slot->thresholds, kept, n * sizeof(float), error);
     if (status == KITH_OK) status = ki_cl_grow(device, &slot->counts, counts, error);
-    if (status == KITH_OK)
-        status = ki_cl_grow(device, &slot->hits, n * stream->room * sizeof(ki_device_hit), error);
+    if (status == KITH_OK) status = ki_cl_grow(device, &slot->hits, n * stream->room * sizeof(ki_device_hit), error);
     if (status != KITH_OK) return status;
     const cl_int code =
         device->cl->clEnqueueFillBuffer(slot->queue, slot->counts.mem, &zero, sizeof(zero), 0, counts, 0, NULL, NULL);
@@ -201,8 +200,7 @@ kith_status ki_cl_score(ki_device_stream *stream, unsigned number, const ki_devi
     if (status == KITH_OK && valid)
         status = bring(device, slot, &slot->valid, valid, memory->blocks * sizeof(*valid), error);
     if (status == KITH_OK) status = begin_work(stream, slot, thresholds, error);
-    if (status == KITH_OK)
-        status = run_score(stream, slot, memory, range, tasks, longest, valid != NULL, error);
+    if (status == KITH_OK) status = run_score(stream, slot, memory, range, tasks, longest, valid != NULL, error);
     if (status == KITH_OK) status = end_work(stream, slot, error);
     if (status != KITH_OK) (void)ki_cl_finish(device, slot, &stream->times, NULL);
     return status;
