@@ -25,8 +25,8 @@ static void own_folder(char folder[PATH_MAX]) {
     folder[0] = 0;
     if (!dladdr(self, &info) || !info.dli_fname) return;
     char real[PATH_MAX];
-    const char *path = realpath(info.dli_fname, real);
-    if (!path) path = realpath("/proc/self/exe", real); /* of a program it is the name that it was called by */
+    /* Of a program it is the name that it was called by, which may say nothing of where it lies. */
+    const char *path = realpath(strchr(info.dli_fname, '/') ? info.dli_fname : "/proc/self/exe", real);
     const char *slash = path ? strrchr(path, '/') : NULL;
     if (slash) snprintf(folder, PATH_MAX, "%.*s", (int)(slash - path) + 1, path);
 }
