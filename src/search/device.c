@@ -91,8 +91,8 @@ kith_status ki_search_device_run(ki_job *job) {
     else
         status = ki_exact_run(job, 0, job->queries->count);
     if (status == KITH_OK || !atomic_load(&job->fault.told)) return status;
+    if (on->demanded) return status; /* and so is the next one's, if it fails again */
     atomic_store(&on->failed, 1);
-    if (on->demanded) return status;
     atomic_store(&job->stop, 0);
     job->row = job->instead;
     return run_on_cpu(job);

@@ -38,7 +38,7 @@ struct ki_on_device {
     uint8_t *words;                    /* bits laid into blocks, or NULL */
     uint16_t *valid;
     atomic_int holders;
-    atomic_int failed; /* a device of it failed: it is of no use any more */
+    atomic_int failed; /* one that is not demanded failed: it is of no use any more */
     struct {
         _Atomic double device_ns, cpu_ns; /* of a query, by the clock; 0: not measured yet */
     } cost[KI_BATCH_SIZES];               /* of a call of 2^i queries and more; demanded devices have none */

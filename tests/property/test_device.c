@@ -19,9 +19,9 @@ static const kith_dtype number_dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I
 enum { NUMBER_DTYPES = sizeof(number_dtypes) / sizeof(*number_dtypes), SKIPPED = 77 };
 
 /* The subject's index once more, on devices that give it so many bytes; 0: all. */
-static void to_device(struct subject *s, uint64_t bytes) {
+static void to_device_as(struct subject *s, kith_device_use use, uint64_t bytes) {
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
-    options.device = KITH_DEVICE_OPENCL;
+    options.device = use;
     options.device_bytes = bytes;
     for (unsigned t = 1; t <= THREADS_MAX; t++) kith_scratch_destroy(s->scratch[t]);
     kith_index_close(s->index);
@@ -29,6 +29,10 @@ static void to_device(struct subject *s, uint64_t bytes) {
     if (kith_index_open(data_path("search.kith"), &options, &s->index, &error) != KITH_OK) fail_msg("%s", error.text);
     for (unsigned t = 1; t <= THREADS_MAX; t++)
         assert_int_equal(kith_scratch_create(s->index, pools[t], &s->scratch[t], &error), KITH_OK);
+}
+
+static void to_device(struct subject *s, uint64_t bytes) {
+    to_device_as(s, KITH_DEVICE_OPENCL, bytes);
 }
 
 static void check_device(const struct subject *s, struct request r) {
@@ -258,8 +262,40 @@ static void test_explain_names_the_device(void **state) {
     subject_free(&s);
 }
 
+/* The first call of its size is searched on both, and the rest by the faster one; all answers are right. */
+static void test_auto_measures(void **state) {
+    static const size_t batches[] = {1, 1, 2, 3, 40, 40, 33};
+    (void)state;
+    struct subject s = subject_make(DATA_CLUSTERED, KITH_COSINE, KITH_F32, KITH_F32, 3000, 40, DISTINCT, 6);
+    to_device_as(&s, KITH_DEVICE_AUTO, 0);
+    uint64_t *ids = take(40 * 5, sizeof(*ids));
+    float *distances = take(40 * 5, sizeof(*distances));
+    for (size_t i = 0; i < sizeof(batches) / sizeof(*batches); i++) {
+        const int first = i == 0 || i == 2 || i == 4;
+        const struct request r = {.batch = batches[i], .k = 5};
+        unsigned char *memory;
+        const kith_queries queries = repeat_queries(&s, &r, &memory);
+        kith_explain explain = KITH_EXPLAIN_INIT;
+        kith_search_options options = KITH_SEARCH_OPTIONS_INIT;
+        options.explain = &explain;
+        assert_int_equal(kith_search(s.index, &queries, 5, &options, s.scratch[1], ids, distances, &error), KITH_OK);
+        for (size_t q = 0; q < batches[i]; q++) compare(&s, &r, q, ids + 5 * q, distances + 5 * q, 5);
+        if (first) assert_int_equal(explain.plan, KITH_PLAN_DEVICE);
+        assert_int_equal(explain.plan == KITH_PLAN_DEVICE, explain.device[0] != 0);
+        free(memory);
+    }
+    set_filter(&s, 4);
+    check_plans(&s, (struct request){.batch = 20, .k = 5, .filtered = 1});
+    check_plans(&s, (struct request){.batch = 20, .radius = s.hits[30].distance});
+    check_device(&s, (struct request){.batch = 20, .k = 5, .filtered = 1, .threads = 2});
+    free(ids);
+    free(distances);
+    subject_free(&s);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_auto_measures),
         cmocka_unit_test(test_explain_names_the_device),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_bits),
