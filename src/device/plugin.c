@@ -43,7 +43,7 @@ static void *find_plugin(void) {
     char folder[PATH_MAX];
     if (named && named[0]) return open_in(named, "/");
     own_folder(folder);
-    static const char *const below[] = {"", "../lib/", "../"};
+    static const char *const below[] = {"", "lib/", "../lib/"};
     void *library = NULL;
     for (size_t i = 0; i < sizeof(below) / sizeof(*below) && folder[0] && !library; i++)
         library = open_in(folder, below[i]);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Backends are plug-ins, opened when somebody asks for a device: libkith_NAME.so, which lies beside the library or the
- * program that kith is part of, above its folder or in the lib folder there, where the system looks for libraries, or where the
- * environment variable KITH_DEVICE_PATH says. */
+ * program that kith is part of, in a folder lib there or next to that folder, where the system looks for libraries, or
+ * where the environment variable KITH_DEVICE_PATH says. */
 #ifndef KI_DEVICE_PLUGIN_H
 #define KI_DEVICE_PLUGIN_H
 
