@@ -36,6 +36,7 @@ struct model {
 #define DOT(codes, query) dot_4x8packed_us_int(codes, query)
 #endif
 
+#if !BITS
 /* sum + the product of four codes, which are unsigned, and four of a query. */
 static int dot4(uint codes, uint query, int sum) {
 #ifdef DOT
@@ -46,6 +47,7 @@ static int dot4(uint codes, uint query, int sum) {
     return sum + c.x * q.x + c.y * q.y + c.z * q.z + c.w * q.w;
 #endif
 }
+#endif
 
 /* One vector with TILE queries, whose codes begin at row[t]. For bits: those that differ, and those of either. */
 static void multiply(__global const uint *vector, uint quads, __global const uint *codes, const size_t *row, int *sum,
@@ -153,7 +155,9 @@ __kernel void scan(__global const uint *codes, __global const float *factors, __
     int sum[TILE], either[TILE];
     begin_tile(tile, queries, model.quads, query, row, sum, either);
     multiply(codes + (block - range.codes_first) * model.quads * BLOCK + v, model.quads, query_codes, row, sum, either);
+#if !BITS
     const size_t list = model.residual ? list_of[block] : 0;
+#endif
     for (uint t = 0; t < TILE && tile * TILE + t < queries; t++) {
         const uint q = tile * TILE + t;
 #if BITS
@@ -188,7 +192,9 @@ __kernel void sample(__global const uint *codes, __global const float *factors, 
         begin_tile(tile, queries, model.quads, query, row, sum, either);
         multiply(codes + (block - range.codes_first) * model.quads * BLOCK + v, model.quads, query_codes, row, sum,
                  either);
+#if !BITS
         const size_t list = model.residual ? list_of[block] : 0;
+#endif
         for (uint t = 0; t < TILE && tile * TILE + t < queries; t++) {
 #if BITS
             const struct bound b = bound_of(&model, sum[t], either[t]);
