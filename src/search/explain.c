@@ -44,7 +44,8 @@ static void tell_counts(const kith_scratch *scratch, kith_explain *e) {
 static int reads_copy(const ki_job *job) {
     unsigned what = KI_HOT_CODES;
     if (job->row->plan == KITH_PLAN_GRAPH) what = KI_HOT_GRAPH;
-    if (job->row->plan == KITH_PLAN_PLAIN || job->row->plan == KITH_PLAN_GATHER) what = KI_HOT_VECTORS;
+    if (job->row->plan == KITH_PLAN_PLAIN || job->row->plan == KITH_PLAN_GATHER || job->row->plan == KITH_PLAN_DEVICE)
+        what = KI_HOT_VECTORS;
     if (job->row->plan == KITH_PLAN_IVF && job->ivf.code == KITH_SCAN_ROWS) what = KI_HOT_VECTORS;
     return job->search.view == &job->index->hot_view && job->index->hot_what & what;
 }
