@@ -39,7 +39,7 @@ pytest = PYTHONDONTWRITEBYTECODE=1 $(python) -m pytest -p no:cacheprovider -p no
 sources = $$(find include src cli server python/src tests bench -name '*.[ch]' -not -path '*/fixtures/headers/*' | sort)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build command demo test e2e client-test page-test deploy-test test-offline python python-test bench-test \
+.PHONY: help setup build command demo test test-device e2e client-test page-test deploy-test test-offline python python-test bench-test \
 	bench bench-peers bench-filters bench-choosing bench-collections bench-serve bench-offline bench-docs \
 	soak sanitize asan tsan fuzz \
 	test-arm test-emulated test-clang test-plain check format format-check install uninstall clean
@@ -72,6 +72,12 @@ test: ## Build, and run all tests at every CPU tier of this machine
 e2e:
 	@if ls tests/e2e/test_*.py >/dev/null 2>&1; then \
 	    KITH_BIN=$(abspath $(BUILD))/kith KITH_BUILD_DIR=$(abspath $(BUILD)) $(pytest) -q tests/e2e; fi
+
+test-device: ## Hold OpenCL devices against the processor: one, two, and with the integer dot product
+	@$(setup) test
+	@$(cmake) -B $(BUILD) $(COMPILER) -DKITH_TESTS=ON
+	@cmake --build $(BUILD)
+	@tools/run_ctest $(BUILD) -R '/device'
 
 # Tests that take packages of Python, each kind in an environment of its own, which is made once.
 $(BUILD)/venv-%/ready: tests/requirements/%.txt

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * `kith cpu`. */
+ * `kith cpu`: the processor, and devices beside it. */
 #include <string.h>
 
 #include "command.h"
@@ -18,6 +18,38 @@ static void words_json(struct json *json, const char *name, const char *words) {
     emit_array_end(json);
 }
 
+static void devices_json(struct json *json) {
+    kith_error error = {0};
+    kith_device device = KITH_DEVICE_INIT;
+    kith_status status = KITH_OK;
+    emit_array(json, "devices");
+    for (size_t i = 0; (status = kith_device_get(i, &device, &error)) == KITH_OK; i++) {
+        emit_object(json, NULL);
+        emit_text(json, "backend", device.backend);
+        emit_text(json, "name", device.name);
+        emit_text(json, "driver", device.driver);
+        emit_uint(json, "memory_bytes", device.memory_bytes);
+        emit_uint(json, "units", device.units);
+        emit_text(json, "obstacle", device.obstacle);
+        emit_object_end(json);
+    }
+    emit_array_end(json);
+    emit_text(json, "no_devices", status == KITH_E_NOTFOUND ? "" : error.text);
+}
+
+/* Without any: why. */
+static void devices_text(void) {
+    kith_error error = {0};
+    kith_device device = KITH_DEVICE_INIT;
+    char memory[HUMAN_BYTES];
+    size_t i = 0;
+    for (; kith_device_get(i, &device, &error) == KITH_OK; i++)
+        pair_line(stdout, i ? "" : "devices", "%s %zu: %s, driver %s, %s, %u units%s%s", device.backend, i, device.name,
+                  device.driver, human_bytes(memory, device.memory_bytes), device.units,
+                  device.obstacle[0] ? "; cannot be used: " : "", device.obstacle);
+    if (i == 0) pair_line(stdout, "devices", "none: %s", error.text);
+}
+
 static void cpu_json(const kith_cpu *cpu) {
     struct json json = JSON_PRETTY(stdout);
     emit_object(&json, NULL);
@@ -32,6 +64,7 @@ static void cpu_json(const kith_cpu *cpu) {
     emit_uint(&json, "l2_bytes", cpu->l2_bytes);
     emit_uint(&json, "l3_bytes", cpu->l3_bytes);
     emit_uint(&json, "threads", cpu->threads);
+    devices_json(&json);
     emit_object_end(&json);
 }
 
@@ -52,6 +85,7 @@ static void cpu_text(const kith_cpu *cpu) {
         pair_line(stdout, "used of them", "%s", cpu->features_used[0] ? cpu->features_used : "none");
     if (cpu->setting[0]) pair_line(stdout, "KITH_CPU", "%s", cpu->setting);
     if (cpu->threads != cpu->cores) pair_line(stdout, "threads", "%u", cpu->threads);
+    devices_text();
 }
 
 int command_cpu(const struct arguments *arguments) {

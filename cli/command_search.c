@@ -84,6 +84,9 @@ static void add_explain(kith_explain *sum, const kith_explain *one) {
     sum->reranked += before.reranked;
     sum->total_ns += before.total_ns;
     for (int i = 0; i < KITH_STAGES; i++) sum->stage_ns[i] += before.stage_ns[i];
+    sum->device_upload_ns += before.device_upload_ns;
+    sum->device_compute_ns += before.device_compute_ns;
+    sum->device_download_ns += before.device_download_ns;
 }
 
 /* Options of the next call. False when the time is up already. */
@@ -311,6 +314,12 @@ static void explain_json(const kith_explain *explain) {
     emit_object(&json, "stage_ns");
     for (int i = 0; i < KITH_STAGES; i++) emit_uint(&json, stage_names[i], explain->stage_ns[i]);
     emit_object_end(&json);
+    emit_text(&json, "device", explain->device);
+    emit_object(&json, "device_ns");
+    emit_uint(&json, "upload", explain->device_upload_ns);
+    emit_uint(&json, "compute", explain->device_compute_ns);
+    emit_uint(&json, "download", explain->device_download_ns);
+    emit_object_end(&json);
     emit_object_end(&json);
     emit_object_end(&json);
 }
@@ -332,7 +341,7 @@ static void explain_table(const kith_explain *explain) {
     const double seconds = (double)explain->total_ns * 1e-9;
     const double queries = explain->queries ? (double)explain->queries : 1;
     const double pairs = queries * (double)(explain->allowed ? explain->allowed : 1);
-    const bool approximate = explain->plan >= KITH_PLAN_IVF;
+    const bool approximate = explain->plan >= KITH_PLAN_IVF && explain->plan != KITH_PLAN_DEVICE;
     pair_line(stderr, "plan", "%s on %s, %u thread%s%s", explain->plan_name, explain->tier, explain->threads,
               explain->threads == 1 ? "" : "s",
               explain->exact ? ""
@@ -361,6 +370,11 @@ static void explain_table(const kith_explain *explain) {
               (double)explain->reranked / queries);
     for (int i = 0; i < KITH_STAGES; i++)
         pair_line(stderr, stage_names[i], "%s", human_duration(a, (double)explain->stage_ns[i] * 1e-9));
+    if (!explain->device[0]) return;
+    pair_line(stderr, "device", "%s", explain->device);
+    pair_line(stderr, "upload", "%s", human_duration(a, (double)explain->device_upload_ns * 1e-9));
+    pair_line(stderr, "compute", "%s", human_duration(a, (double)explain->device_compute_ns * 1e-9));
+    pair_line(stderr, "download", "%s", human_duration(a, (double)explain->device_download_ns * 1e-9));
 }
 
 /* ---- The command ------------------------------------------------------------------------------------------------- */

@@ -449,7 +449,8 @@ const struct command command_table[COMMANDS] = {
          0,
          0,
          "show what this machine can do",
-         "Prints the processor, the features found, and the tier of kernels in use. The environment variable "
+         "Prints the processor, the features found, the tier of kernels in use, and the OpenCL devices that search, "
+         "join and bench --device can use. The environment variable "
          "KITH_CPU lowers the tier: scalar, avx2, avx512, amx or neon, then optional -feature words after "
          "commas. Results are the same on every tier. Cores are those that the process may keep busy, by its affinity "
          "and its control group's quota; KITH_THREADS sets how many threads work where nothing else is said.",

@@ -97,6 +97,8 @@ void help_man(FILE *stream) {
     fputs("# ENVIRONMENT\n\n"
           "*KITH\\_CPU*\n\tLowers the tier of kernels: scalar, avx2, avx512, amx or neon, then optional -feature words "
           "after commas.\n\n"
+          "*KITH\\_DEVICE\\_PATH*\n\tThe folder of libkith\\_opencl.so, where it does not lie beside the command.\n\n"
+          "*KITH\\_OPENCL*\n\tThe OpenCL loader (default: libOpenCL.so.1).\n\n"
           "*KITH\\_PYTHON*\n\tThe Python whose package kith reads Parquet, Arrow and HDF5 files (default: python3).\n\n"
           "*NO\\_COLOR*\n\tIf not empty, no colors unless *--color always* asks for them.\n\n",
           stream);

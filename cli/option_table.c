@@ -53,6 +53,12 @@ static const struct option_word residents[] = {
     {"all", KITH_RESIDENT_ALL},
     {NULL, 0},
 };
+static const struct option_word devices[] = {
+    {"auto", KITH_DEVICE_AUTO},
+    {"opencl", KITH_DEVICE_OPENCL},
+    {"cpu", KITH_DEVICE_CPU},
+    {NULL, 0},
+};
 static const struct option_word graph_degrees[] = {{"32", 32}, {"48", 48}, {"64", 64}, {NULL, 0}};
 static const struct option_word graph_bits[] = {{"auto", 0}, {"1", 1}, {"2", 2}, {"4", 4}, {NULL, 0}};
 static const struct option_word list_counts[] = {{"auto", 0}, {NULL, 0}};
@@ -182,6 +188,10 @@ const struct option option_table[] = {
     {OPTION_COPY, OPTION_KIND_WORD, false, 0, "resident", "WHAT", residents, 0, 0, APPROXIMATES,
      "Copy codes and graphs of the index, or all of it, to memory with huge pages, which is read faster than the file; "
      "searches begin on the file meanwhile (default: none)"},
+    {OPTION_DEVICE, OPTION_KIND_WORD, false, 0, "device", "DEVICE", devices, 0, 0, APPROXIMATES,
+     "Search on opencl devices, on those that there are where it is faster (auto), or on the processor (default: cpu)"},
+    {OPTION_DEVICE_BYTES, OPTION_KIND_SIZE, false, 0, "device-bytes", "SIZE", NULL, 0, NO_LIMIT, APPROXIMATES,
+     "Memory to take of each device; what has no room there is brought for each search (default: most of it)"},
     {OPTION_RESTART, OPTION_KIND_FLAG, false, 0, "restart", NULL, NULL, 0, 0, ON(JOIN),
      "Begin anew instead of going on with an interrupted join of that name"},
     {OPTION_ALLOW, OPTION_KIND_FILE, false, 'a', "allow", "FILE", NULL, 0, 0, ON(SEARCH) | ON(JOIN),

@@ -112,6 +112,8 @@ int index_open_resident(const struct arguments *arguments, const char *path, kit
                         kith_index_info *info) {
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.resident = (kith_resident)option_number(arguments, OPTION_COPY, KITH_RESIDENT_NONE);
+    options.device = (kith_device_use)option_number(arguments, OPTION_DEVICE, KITH_DEVICE_CPU);
+    options.device_bytes = option_number(arguments, OPTION_DEVICE_BYTES, 0);
     return index_open_with(path, &options, index, info);
 }
 

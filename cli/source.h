@@ -22,7 +22,7 @@ int source_open_with(const struct arguments *arguments, const char *path, const 
 const char *source_path(const char *path);
 
 int index_open(const char *path, kith_index **index, kith_index_info *info);
-/* The same with --resident. */
+/* The same with --resident, --device and --device-bytes. */
 int index_open_resident(const struct arguments *arguments, const char *path, kith_index **index, kith_index_info *info);
 
 /* Open a file of queries for an index: dimension and type must fit. */

@@ -209,6 +209,26 @@ typedef struct kith_cpu {
  * of threads is reported by KITH_E_ARG too. Any thread. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_cpu_info(kith_cpu *cpu, kith_error *error);
 
+/* One device beside the processor. Filled by the library. Since 0.3. */
+typedef struct kith_device {
+    size_t struct_size;
+    char backend[16];      /* "opencl" */
+    char name[96];         /* as its driver calls it */
+    char driver[96];       /* its version */
+    char obstacle[96];     /* why it cannot be used; "": it can */
+    uint64_t memory_bytes; /* 0 when unknown */
+    unsigned units;        /* that compute side by side */
+    unsigned reserved;     /* 0 */
+} kith_device;
+#define KITH_DEVICE_INIT                                                                                               \
+    { .struct_size = sizeof(kith_device) }
+
+/* Device number 0 and up. KITH_E_NOTFOUND: there are no so many; KITH_E_UNSUPPORTED: there can be none, as
+ * libkith_opencl.so, which lies beside the library or the program or where KITH_DEVICE_PATH says, or OpenCL's loader, a
+ * libOpenCL.so.1 or what KITH_OPENCL names, is missing. KITH_E_ARG. Drivers may start threads and open files. Any
+ * thread. Since 0.3. */
+KITH_API KITH_MUST_CHECK kith_status kith_device_get(size_t number, kith_device *device, kith_error *error);
+
 /* ---- Progress, cancelling and threads ---------------------------------------------------------------------------- */
 
 /* Filled by the library; a member that lies beyond struct_size is not there. Since 0.1. */
@@ -511,6 +531,17 @@ typedef enum kith_resident {
     KITH_RESIDENT_ALL = 2    /* the vectors and their ids too */
 } kith_resident;
 
+/* Devices of kith_device_get(): which of them an index's searches use. Since 0.3. */
+typedef enum kith_device_use {
+    KITH_DEVICE_CPU = 0,  /* none */
+    KITH_DEVICE_AUTO = 1, /* all that can be used, by those searches that they are measured to be faster for: the first
+                            * search of about as many queries runs on both, exactly. Where there is none, or one fails,
+                            * the processor alone */
+    KITH_DEVICE_OPENCL =
+        2 /* all OpenCL devices that can be used. Plan AUTO is then KITH_PLAN_DEVICE, with a target recall
+                            * KITH_PLAN_IVF on them; KITH_E_UNSUPPORTED where there is none */
+} kith_device_use;
+
 typedef struct kith_open_options {
     size_t struct_size;
     int verify;            /* non-zero: check all bytes first, as kith_index_check() does */
@@ -520,6 +551,10 @@ typedef struct kith_open_options {
     int copy_hot; /* non-zero: copy what searches of a graph read most into memory that the system can back with
                             * huge pages, in the background; searches use the map until it is there. Since 0.3 */
     kith_resident resident; /* what is copied so, and more than that; KITH_E_ARG for other values. Since 0.3 */
+    kith_device_use device; /* KITH_E_ARG for other values. Since 0.3 */
+    int device_reserved;    /* ignored */
+    uint64_t device_bytes;  /* memory to take of each device; 0: most of what it has. What has no room there is brought
+                             * for each search. Since 0.3 */
 } kith_open_options;
 #define KITH_OPEN_OPTIONS_INIT                                                                                         \
     { .struct_size = sizeof(kith_open_options) }
@@ -566,7 +601,8 @@ typedef struct kith_index_info {
  * kith's own functions do): if it is truncated, or another index is written over its beginning, searches return
  * KITH_E_CORRUPT and the process lives; other changes are not noticed, and answers may be anything. KITH_E_NOTFOUND,
  * KITH_E_IO, KITH_E_CORRUPT, KITH_E_VERSION, KITH_E_NOMEM, KITH_E_LIMIT (4,096 indexes are open), KITH_E_ARG (bad
- * KITH_CPU), KITH_E_UNSUPPORTED (no regular file). Since 0.1. */
+ * KITH_CPU), KITH_E_UNSUPPORTED (no regular file). With a device also KITH_E_UNSUPPORTED, KITH_E_NOMEM and KITH_E_IO of
+ * it, whose text begins with "device: ". Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_index_open(const char *path, const kith_open_options *options,
                                                      kith_index **index, kith_error *error);
 KITH_API void kith_index_close(kith_index *index); /* NULL is fine; no search may be running */
@@ -661,7 +697,9 @@ typedef enum kith_plan {
     KITH_PLAN_GRAPH = 6,
     KITH_PLAN_HNSW = 7,
     KITH_PLAN_LSH = 8,
-    KITH_PLAN_PQ = 9 /* the second code of every vector, then the best of them again */
+    KITH_PLAN_PQ = 9, /* the second code of every vector, then the best of them again */
+    /* Every vector again, on a device (kith_open_options.device): exact. KITH_E_UNSUPPORTED without one. Since 0.3. */
+    KITH_PLAN_DEVICE = 10
 } kith_plan;
 
 /* Which codes the ivf plan scans. */
@@ -676,7 +714,7 @@ typedef enum kith_scan_code {
                            * KITH_E_UNSUPPORTED without originals. Since 0.3 */
 } kith_scan_code;
 
-/* "auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq" and "auto", "int8", "second",
+/* "auto", "plain", "scan", "levels", "gather", "ivf", "graph", "hnsw", "lsh", "pq", "device" and "auto", "int8", "second",
  * "levels", "first", "rows": static text, "?" for other values. The parse functions take these words: 1, and *plan or
  * *code is set; 0 for other words. Since 0.2. */
 KITH_API const char *kith_plan_name(kith_plan plan);
@@ -718,6 +756,9 @@ typedef struct kith_explain {
     uint64_t visited; /* (query, vector) pairs whose edges or buckets were looked at. Since 0.3 */
     int hot;      /* non-zero if what the plan reads most was a copy: kith_open_options.copy_hot, resident. Since 0.3 */
     int reserved; /* 0 */
+    /* Plans that ran on a device; else "" and 0. Times are by its own clock, summed over its works. Since 0.3. */
+    char device[128];
+    uint64_t device_upload_ns, device_compute_ns, device_download_ns;
 } kith_explain;
 #define KITH_EXPLAIN_INIT                                                                                              \
     { .struct_size = sizeof(kith_explain) }
@@ -768,7 +809,7 @@ typedef struct kith_search_options {
  * other searches with other scratches. count == 0 is fine.
  * KITH_E_ARG (k, NULL, sizes, dtype), KITH_E_DATA (names the query with a NaN, infinity, norm beyond KITH_NORM_MAX, or
  * zero under cosine), KITH_E_CORRUPT (the file was truncated under us), KITH_E_DEADLINE, KITH_E_CANCELLED,
- * KITH_E_NOMEM. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */
+ * KITH_E_NOMEM; of a device KITH_E_IO, too. Results are written as they are found: after a failure ids and distances are unspecified. Since 0.1. */
 KITH_API KITH_MUST_CHECK kith_status kith_search(const kith_index *index, const kith_queries *queries, size_t k,
                                                  const kith_search_options *options, kith_scratch *scratch,
                                                  uint64_t *ids, float *distances, kith_error *error);

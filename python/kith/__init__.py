@@ -20,7 +20,7 @@ from typing import Any
 from . import _kith
 from ._collection import Collection
 from ._convert import to_queries as _to_queries
-from ._cpu import cpu, distance, get_threads, set_threads
+from ._cpu import cpu, devices, distance, get_threads, set_threads
 from ._errors import (
     BY_STATUS,
     AccessError,
@@ -58,11 +58,11 @@ __all__ = [
     "DeadlineError", "Error", "Explain", "FileError", "Filter", "FormatError", "Hits", "Index", "Item", "JoinResult",
     "LimitError", "MissingFileError", "MissingIdError", "NoSpaceError", "NotFoundError", "RangeResult",
     "RemoteCollection", "Result", "Server", "ServerError", "Source", "UnsupportedError", "VersionError", "Written",
-    "connect", "cpu", "distance", "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
+    "connect", "cpu", "devices", "distance", "get_threads", "open", "read", "set_threads", "tune", "verify", "version",
 ]
 
 
-for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu,
+for _public in (Collection, Hits, Item, Written, Index, Filter, Result, RangeResult, Explain, open, tune, verify, cpu, devices,
                 distance, get_threads, set_threads, Error, *Error.__subclasses__(), MissingFileError, MissingIdError,
                 NoSpaceError):
     _public.__module__ = "kith"  # where people find it, and where pickles look

@@ -26,6 +26,16 @@ def cpu() -> dict[str, Any]:
     return _kith.cpu()
 
 
+def devices() -> list[dict[str, Any]]:
+    """The OpenCL devices of this machine, for :func:`kith.open`'s ``device``: dicts of backend, name, driver (its version),
+    memory_bytes (0: unknown), units (that compute side by side) and obstacle (why it cannot be used, or "").
+
+    >>> all(device["backend"] == "opencl" for device in kith.devices())
+    True
+    """
+    return _kith.devices()
+
+
 def distance(metric: str, q: Any, x: Any) -> float:
     """The defining distance between query q and vector x, both (d,): what an exact search returns, to the last bit.
 

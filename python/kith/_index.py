@@ -13,7 +13,7 @@ import numpy as np
 from . import _files, _kith, _tune
 from ._errors import ArgumentError
 from ._filter import Filter, make_filter, ordered_ids
-from ._options import build_options, leave_graph, resident_code
+from ._options import build_options, device_code, leave_graph, resident_code, whole
 from ._progress import Progress, Report
 from ._result import RangeResult
 from ._rows import make_reader
@@ -408,8 +408,9 @@ class Index(_kith.Index):
 
 
 def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False, private: bool = False,
-          copy_hot: bool = False, resident: str = "none") -> Index:
-    index = cls(path, populate, copy_hot, resident_code(resident))
+          copy_hot: bool = False, resident: str = "none", device: str = "cpu", device_bytes: int = 0) -> Index:
+    index = cls(path, populate, copy_hot, resident_code(resident), device_code(device),
+                whole(device_bytes, "device_bytes", 0, 2**64 - 1))
     index._path = os.path.abspath(os.fspath(path))
     index._private = weakref.finalize(index, _files.remove_private, index._path, os.getpid()) if private else None
     index.build_report = None
@@ -417,7 +418,7 @@ def _open(cls: type[Index], path: str | os.PathLike[str], populate: bool = False
 
 
 def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool = False,
-         copy_hot: bool = False, resident: str = "none") -> Index:
+         copy_hot: bool = False, resident: str = "none", device: str = "cpu", device_bytes: int = 0) -> Index:
     """Open an index file by mapping it, whatever its size. The file must not be changed while it is open.
 
     verify
@@ -430,12 +431,17 @@ def open(path: str | os.PathLike[str], *, verify: bool = False, populate: bool =
     resident
         What is copied so: ``"none"``; ``"codes"``, all that searches read but the vectors; or ``"all"``. It takes as much
         memory, and every kind of search reads it faster than a mapped file.
+    device
+        ``"opencl"``: search on all OpenCL devices that can be used (UnsupportedError: there is none); ``"auto"``: on
+        those that there are, where that is measured to be faster; ``"cpu"``. Answers are the same. ``devices()`` lists them.
+    device_bytes
+        Memory to take of each device, 0: most of it. What has no room there is brought for each search.
 
     MissingFileError, FileError, CorruptError, VersionError, LimitError (4,096 indexes are open).
     """
     if verify:
         _verify(path)
-    return _open(Index, path, populate, copy_hot=copy_hot, resident=resident)
+    return _open(Index, path, populate, copy_hot=copy_hot, resident=resident, device=device, device_bytes=device_bytes)
 
 
 def verify(path: str | os.PathLike[str], threads: int | None = None, *,

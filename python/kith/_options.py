@@ -75,6 +75,7 @@ def _word(name: str, words: tuple[str, ...]) -> Callable[[Any], int]:
 
 
 resident_code = _word("resident", ("none", "codes", "all"))  # kith_resident
+device_code = _word("device", ("cpu", "auto", "opencl"))  # kith_device_use
 
 
 def _lists(value: Any) -> int:
@@ -221,7 +222,7 @@ def join_options(given: dict[str, Any]) -> dict[str, Any]:
         raise ArgumentError("effort and target_recall cannot both be given: a target recall chooses the effort")
     if (lists or "rerank" in options) and options.setdefault("plan", ivf) != ivf and lists:
         raise ArgumentError(f"nprobe and scan_code belong to plan 'ivf', not to {given['plan']!r}")
-    if "rerank" in options and options["plan"] < ivf:
+    if "rerank" in options and (options["plan"] < ivf or PLANS[options["plan"]] == "device"):
         raise ArgumentError(f"rerank belongs to plans that are approximate, not to {given['plan']!r}")
     if "effort" in options and PLANS[options.get("plan", 0)] not in ("graph", "hnsw", "lsh"):
         raise ArgumentError("effort belongs to the plans 'graph', 'hnsw' and 'lsh': one of them must be named")

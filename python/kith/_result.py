@@ -24,7 +24,8 @@ class Explain(Mapping):
     ``probed_lists`` and ``scanned_rows`` (pairs of query and list, query and vector), ``scanned_bytes``,
     ``level1_survivors``, ``candidates`` (pairs of query and vector that the bounds could not rule out), ``reranked``
     (pairs scored by the defining distance), ``visited`` (pairs whose edges or buckets were looked at), ``hot`` (True: in
-    the copy that :func:`kith.open` makes with ``copy_hot``), ``seconds`` and ``stage_seconds`` (a dict; summed over
+    the copy that :func:`kith.open` makes with ``copy_hot``), ``device`` (on which it ran, or "") with ``device_seconds``
+    (a dict of upload, compute and download), ``seconds`` and ``stage_seconds`` (a dict; summed over
     threads).
 
     ``considered`` lists the plans that were weighed, the chosen one first: dicts of plan, code, nprobe, effort, rerank,

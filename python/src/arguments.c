@@ -134,7 +134,7 @@ static bool parse_timeout(PyObject *value, uint64_t *timeout_ns) {
 /* ---- Options ----------------------------------------------------------------------------------------------------- */
 
 static bool is_approximate(kith_plan plan) {
-    return plan >= KITH_PLAN_IVF;
+    return plan >= KITH_PLAN_IVF && plan != KITH_PLAN_DEVICE;
 }
 
 /* How much plans look at that have an effort. */

@@ -28,6 +28,33 @@ PyObject *kpy_cpu(PyObject *module, PyObject *none) {
     return kpy_dict(entries, sizeof(entries) / sizeof(*entries));
 }
 
+static PyObject *text_of(const char *text) {
+    return PyUnicode_DecodeUTF8(text, (Py_ssize_t)strlen(text), "replace");
+}
+
+PyObject *kpy_devices(PyObject *module, PyObject *none) {
+    (void)module;
+    (void)none;
+    PyObject *list = PyList_New(0);
+    for (size_t i = 0; list; i++) {
+        kith_device d = KITH_DEVICE_INIT;
+        kith_error error = {0};
+        kith_status status;
+        Py_BEGIN_ALLOW_THREADS;
+        status = kith_device_get(i, &d, &error);
+        Py_END_ALLOW_THREADS;
+        if (status != KITH_OK) break; /* there are no more, or none at all */
+        const kpy_entry entries[] = {
+            {"backend", text_of(d.backend)},           {"name", text_of(d.name)},   {"driver", text_of(d.driver)},
+            {"memory_bytes", kpy_u64(d.memory_bytes)}, {"units", kpy_u64(d.units)}, {"obstacle", text_of(d.obstacle)},
+        };
+        PyObject *device = kpy_dict(entries, sizeof(entries) / sizeof(*entries));
+        if (!device || PyList_Append(list, device)) Py_CLEAR(list);
+        Py_XDECREF(device);
+    }
+    return list;
+}
+
 /* distance(metric, q, x, bits): two arrays of one axis, q float32 (or bits). */
 PyObject *kpy_distance(PyObject *module, PyObject *args) {
     (void)module;

@@ -7,17 +7,21 @@
 
 static PyObject *index_new(PyTypeObject *type, PyObject *args, PyObject *keywords) {
     PyObject *path = NULL;
-    int populate = 0, copy_hot = 0, resident = KITH_RESIDENT_NONE;
+    int populate = 0, copy_hot = 0, resident = KITH_RESIDENT_NONE, device = KITH_DEVICE_CPU;
+    unsigned long long device_bytes = 0;
     if (keywords && PyDict_Size(keywords)) {
         PyErr_SetString(PyExc_TypeError, "use kith.open() or kith.Index.build()");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O&|ppi:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot, &resident))
+    if (!PyArg_ParseTuple(args, "O&|ppiiK:Index", PyUnicode_FSConverter, &path, &populate, &copy_hot, &resident,
+                          &device, &device_bytes))
         return NULL;
     kith_open_options options = KITH_OPEN_OPTIONS_INIT;
     options.populate = populate;
     options.copy_hot = copy_hot;
     options.resident = (kith_resident)resident;
+    options.device = (kith_device_use)device;
+    options.device_bytes = device_bytes;
     kith_index *opened = NULL;
     kith_error error = {0};
     kith_status status;

@@ -267,6 +267,7 @@ PyObject *kpy_pack_payloads(PyObject *module, PyObject *payloads);
 PyObject *kpy_pack_texts(PyObject *module, PyObject *ids);
 PyObject *kpy_time_search(PyObject *module, PyObject *args);
 PyObject *kpy_cpu(PyObject *module, PyObject *none);
+PyObject *kpy_devices(PyObject *module, PyObject *none);
 PyObject *kpy_distance(PyObject *module, PyObject *args);
 PyObject *kpy_array_dtype(PyObject *module, PyObject *array);
 PyObject *kpy_remake(PyObject *module, PyObject *args);

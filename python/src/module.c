@@ -22,6 +22,7 @@ static PyMethodDef functions[] = {
     {"_register", register_hooks, METH_VARARGS, NULL},
     {"build", kpy_build, METH_VARARGS, NULL},
     {"cpu", kpy_cpu, METH_NOARGS, NULL},
+    {"devices", kpy_devices, METH_NOARGS, NULL},
     {"create_collection", kpy_create_collection, METH_VARARGS, NULL},
     {"distance", kpy_distance, METH_VARARGS, NULL},
     {"dtype_of", kpy_array_dtype, METH_O, NULL},

@@ -4,6 +4,8 @@
  * `explain` is made when it is asked for. What people look at (repr, tables) is Python's: kith/_result.py. */
 #include "src/kithpy.h"
 
+#include <string.h>
+
 #include <stddef.h>
 #include <structmember.h>
 
@@ -104,6 +106,9 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
     kpy_entry seconds[KITH_STAGES];
     for (int i = 0; i < KITH_STAGES; i++)
         seconds[i] = (kpy_entry){stages[i], PyFloat_FromDouble((double)e->stage_ns[i] * 1e-9)};
+    const kpy_entry on_device[] = {{"upload", PyFloat_FromDouble((double)e->device_upload_ns * 1e-9)},
+                                   {"compute", PyFloat_FromDouble((double)e->device_compute_ns * 1e-9)},
+                                   {"download", PyFloat_FromDouble((double)e->device_download_ns * 1e-9)}};
     const kpy_entry entries[] = {
         {"plan", PyUnicode_FromString(e->plan_name)},
         {"tier", PyUnicode_FromString(e->tier)},
@@ -125,6 +130,8 @@ PyObject *kpy_explain_dict(const kith_explain *e) {
         {"reranked", kpy_u64(e->reranked)},
         {"visited", kpy_u64(e->visited)},
         {"hot", PyBool_FromLong(e->hot)},
+        {"device", PyUnicode_DecodeUTF8(e->device, (Py_ssize_t)strlen(e->device), "replace")},
+        {"device_seconds", kpy_dict(on_device, 3)},
         {"seconds", PyFloat_FromDouble((double)e->total_ns * 1e-9)},
         {"stage_seconds", kpy_dict(seconds, KITH_STAGES)},
         {"considered", considered_list(e)},

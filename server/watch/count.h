@@ -46,7 +46,7 @@ typedef enum ks_spent {
 } ks_spent;
 
 /* How searches were answered: as kith_plan, and what no plan says. */
-enum { KS_PLAN_CACHED = KITH_PLAN_PQ + 1, KS_PLAN_EXACT, KS_PLAN_APPROXIMATE, KS_PLANS };
+enum { KS_PLAN_CACHED = KITH_PLAN_DEVICE + 1, KS_PLAN_EXACT, KS_PLAN_APPROXIMATE, KS_PLANS };
 
 typedef struct ks_series {
     _Atomic uint64_t key, count; /* key 0: free */

@@ -21,6 +21,7 @@ struct shape {
 
 static const struct shape shapes[KI_GROWN_COUNT] = {
     [KI_GROWN_CPU] = SHAPE(kith_cpu, KITH_CPU_INIT, l3_bytes),
+    [KI_GROWN_DEVICE] = SHAPE(kith_device, KITH_DEVICE_INIT, reserved),
     [KI_GROWN_READER_OPTIONS] = SHAPE(kith_reader_options, KITH_READER_OPTIONS_INIT, max_rows),
     [KI_GROWN_READER_INFO] = SHAPE(kith_reader_info, KITH_READER_INFO_INIT, file_bytes),
     [KI_GROWN_SOURCE] = SHAPE(kith_source, KITH_SOURCE_INIT, context),

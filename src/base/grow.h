@@ -19,6 +19,7 @@
 
 typedef enum ki_grown {
     KI_GROWN_CPU,
+    KI_GROWN_DEVICE,
     KI_GROWN_READER_OPTIONS,
     KI_GROWN_READER_INFO,
     KI_GROWN_SOURCE,

@@ -62,7 +62,8 @@ struct ki_desk {
     ki_area norm_buffer, code_buffer, bytes_buffer, collector_buffer, hits_buffer, floor_buffer, pending_buffer,
         panel_buffer, packed_buffer, work_buffer, bounds_buffer, tile_hits_buffer, reach_buffer, gathered_buffer,
         centroid_buffer;
-    ki_area *grown; /* range search: one buffer a query, for results that are not bounded by k */
+    struct ki_device_desk *device; /* device.c; made by the first search that needs it */
+    ki_area *grown;                /* range search: one buffer a query, for results that are not bounded by k */
     size_t grown_count;
 };
 
@@ -92,6 +93,13 @@ static inline size_t ki_group_queries(size_t l2_bytes, size_t query_bytes) {
     return fit < KI_GROUP_QUERIES_LEAST ? KI_GROUP_QUERIES_LEAST
            : fit > KI_GROUP_QUERIES_MAX ? KI_GROUP_QUERIES_MAX
                                         : fit;
+}
+
+/* Whether its queries are coded and have panels: bits have no codes. */
+static inline int ki_desk_scans(const ki_desk *desk) {
+    const kith_plan plan = desk->search->plan;
+    return plan == KITH_PLAN_SCAN || plan == KITH_PLAN_LEVELS ||
+           (plan == KITH_PLAN_DEVICE && desk->view->dtype != KITH_B1);
 }
 
 /* What a score must reach to be looked at now. */
@@ -169,10 +177,20 @@ static inline int ki_desk_needs(const ki_desk *desk, size_t list, size_t query) 
 /* The queries that need a list, into query[]; how many. */
 size_t ki_desk_needing(const ki_desk *desk, size_t list, uint32_t *query);
 
-/* ---- scan.c, plain.c --------------------------------------------------------------------------------------------- */
+/* ---- scan.c, plain.c, device.c ----------------------------------------------------------------------------------- */
 
 /* The plans: fill collectors over blocks first..end. Return OK, NOMEM or the stop status. */
 kith_status ki_flat_scan(ki_desk *desk, size_t first, size_t end);
 kith_status ki_flat_plain(ki_desk *desk, size_t first, size_t end);
+kith_status ki_flat_device(ki_desk *desk); /* of all blocks */
+
+/* Keep the masked vectors of a block that the full codes let through. False: memory refused. */
+int ki_desk_bound(ki_desk *desk, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]);
+/* All panels against blocks first..end, of one group of blocks, by the full codes. */
+kith_status ki_desk_scan_blocks(ki_desk *desk, size_t first, size_t end);
+/* One query, bits, against a block. False: memory refused. */
+int ki_desk_score_bits(ki_desk *desk, size_t query, size_t block, unsigned mask);
+
+void ki_device_desk_destroy(struct ki_device_desk *device); /* NULL is fine */
 
 #endif

@@ -18,8 +18,12 @@ kith_status ki_flat_run(const ki_flat_search *search, ki_desk *desk, const void 
     kith_status status = ki_desk_prepare(desk, search, queries, count);
     if (status != KITH_OK) return status;
     const uint64_t prepared = ki_now_ns();
-    const int scans = search->plan == KITH_PLAN_SCAN || search->plan == KITH_PLAN_LEVELS;
-    status = scans ? ki_flat_scan(desk, first, end) : ki_flat_plain(desk, first, end);
+    if (search->plan == KITH_PLAN_DEVICE)
+        status = ki_flat_device(desk);
+    else if (ki_desk_scans(desk))
+        status = ki_flat_scan(desk, first, end);
+    else
+        status = ki_flat_plain(desk, first, end);
     if (status != KITH_OK) return status;
     const uint64_t scanned = ki_now_ns(), rerank = counts->stage_ns[KITH_STAGE_RERANK] - rerank_before;
     for (size_t i = 0; i < count; i++) {

@@ -17,7 +17,7 @@
 /* One query's hits of one range of blocks, or all of them. */
 typedef struct ki_flat_search {
     const ki_view *view;
-    kith_plan plan; /* PLAIN, SCAN, LEVELS or GATHER */
+    kith_plan plan; /* PLAIN, SCAN, LEVELS, GATHER or DEVICE */
     size_t k;       /* 0: range search */
     float radius;   /* range search */
     size_t nprobe;  /* SCAN, LEVELS: only so many nearest lists of each query; 0: all. Needs thresholds */
@@ -26,6 +26,7 @@ typedef struct ki_flat_search {
     const uint32_t *few;     /* PLAIN, GATHER: or these positions alone, whatever the blocks; NULL: not so */
     size_t few_count;
     ki_limits limits;
+    ki_device_fault *fault; /* DEVICE: where a failure of the device is told */
 } ki_flat_search;
 
 typedef struct ki_desk ki_desk;
@@ -39,7 +40,8 @@ size_t ki_flat_group(const ki_view *view, size_t k);
 /* Search `count` (at most ki_flat_group) queries over blocks first..end. queries: count x dim floats, checked; for bits
  * count x row_bytes. shared: per query the best threshold that other ranges have found, or NULL; worker: 0 polls
  * `cancelled`. Afterwards ki_desk_hits() gives each query's hits: sorted, at most k. Returns OK or the stop status or
- * KITH_E_NOMEM. */
+ * KITH_E_NOMEM; plan DEVICE, which takes all blocks, also
+ * what its backend returned. */
 kith_status ki_flat_run(const ki_flat_search *search, ki_desk *desk, const void *queries, size_t count, size_t first,
                         size_t end, _Atomic float *shared, unsigned worker, ki_counts *counts);
 const ki_hit *ki_desk_hits(const ki_desk *desk, size_t query, size_t *count);

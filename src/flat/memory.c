@@ -22,6 +22,7 @@ void ki_desk_destroy(ki_desk *desk) {
     for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++) free(all[i]->data);
     for (size_t i = 0; i < desk->grown_count; i++) free(desk->grown[i].data);
     free(desk->grown);
+    ki_device_desk_destroy(desk->device);
     free(desk);
 }
 

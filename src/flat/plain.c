@@ -88,6 +88,15 @@ static kith_status meet_strip(ki_desk *desk, const uint32_t *position, size_t co
     return KITH_OK;
 }
 
+int ki_desk_score_bits(ki_desk *desk, size_t query, size_t block, unsigned mask) {
+    for (; mask; mask &= mask - 1) {
+        const uint32_t position = (uint32_t)(block * KI_BLOCK) + (unsigned)__builtin_ctz(mask);
+        if (!ki_desk_collect(desk, query, bits_distance(desk, query, position), position)) return 0;
+        desk->counts->reranked++;
+    }
+    return 1;
+}
+
 static kith_status plain_few(ki_desk *desk) {
     const ki_flat_search *search = desk->search;
     kith_status status = KITH_OK;

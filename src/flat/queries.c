@@ -116,7 +116,7 @@ kith_status ki_desk_prepare(ki_desk *desk, const ki_flat_search *search, const v
     desk->queries = queries;
     desk->count = count;
     if (!take_norms(desk) || !ki_desk_take_results(desk)) return KITH_E_NOMEM;
-    if (search->plan != KITH_PLAN_SCAN && search->plan != KITH_PLAN_LEVELS) return KITH_OK;
+    if (!ki_desk_scans(desk)) return KITH_OK;
     if (!ki_desk_take_scan(desk)) return KITH_E_NOMEM;
     desk->found_count = 0;
     desk->reach_known = 0;

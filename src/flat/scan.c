@@ -49,8 +49,7 @@ static ki_list_terms list_terms(const ki_desk *desk, size_t query, size_t block)
                                view->residual ? view->lists.of_block[block] : 0);
 }
 
-/* Keep the masked vectors of a block that the full codes let through. */
-static int bound_vectors(ki_desk *desk, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]) {
+int ki_desk_bound(ki_desk *desk, size_t query, size_t block, unsigned mask, const int32_t dot[KI_BLOCK]) {
     const ki_view *view = desk->view;
     const ki_query_code *code = &desk->code[0][query];
     const float *factors = view->full.factors + block * KI_FACTORS;
@@ -96,7 +95,7 @@ static int refine_block(ki_desk *desk, const ki_tile_hit *hits, size_t count) {
         }
         desk->tile->dots(&desk->view->full, block, queries, starts, (unsigned)taken, dot);
         for (size_t i = 0; i < taken; i++)
-            if (!bound_vectors(desk, hits[done + i].query, block, hits[done + i].mask, dot[i])) return 0;
+            if (!ki_desk_bound(desk, hits[done + i].query, block, hits[done + i].mask, dot[i])) return 0;
         done += taken;
     }
     desk->counts->scanned_bytes += count * quads * KI_QUAD_BYTES;
@@ -259,6 +258,11 @@ static kith_status scan_group(ki_desk *desk, size_t level, size_t first, size_t 
                        already);
     }
     return end_group(desk, level, first);
+}
+
+kith_status ki_desk_scan_blocks(ki_desk *desk, size_t first, size_t end) {
+    const struct sample none = {0};
+    return scan_group(desk, 0, first, end, &none);
 }
 
 /* The queries that need its list against a run of blocks. */

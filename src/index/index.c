@@ -12,6 +12,7 @@
 #include "kernel/distance.h"
 #include "quant/int8.h"
 #include "quant/level1.h"
+#include "view/on_device.h"
 
 #include <float.h>
 #include <string.h>
@@ -253,6 +254,9 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
     if (status == KITH_OK && (unsigned)today.resident > KITH_RESIDENT_ALL)
         status = ki_fail(error, KITH_E_ARG, "kith_index_open: resident is %d, one of kith_resident was expected",
                          (int)today.resident);
+    if (status == KITH_OK && (unsigned)today.device > KITH_DEVICE_OPENCL)
+        status = ki_fail(error, KITH_E_ARG, "kith_index_open: device is %d, one of kith_device_use was expected",
+                         (int)today.device);
     if (status == KITH_OK) status = kith_cpu_info(&cpu, error);
     if (status != KITH_OK) return status;
     ki_segment *segment = NULL;
@@ -260,6 +264,7 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
     status = ki_segment_open(path, &today, &segment, error);
     if (status == KITH_OK) status = ki_index_of_segment(segment, &index, error);
     if (status == KITH_OK && today.verify) status = kith_index_check(index, NULL, NULL, NULL, error);
+    if (status == KITH_OK) status = ki_index_to_device(index, &today, error);
     if (status != KITH_OK) {
         kith_index_close(index);
         return status;
@@ -273,6 +278,7 @@ kith_status kith_index_open(const char *path, const kith_open_options *options, 
 void kith_index_close(kith_index *index) {
     if (!index) return;
     ki_hot_copy_stop(index->hot);
+    ki_on_device_release(index->view.device);
     ki_segment_close(index->segment);
     free(index->list_first);
     free(index->list_of_block);

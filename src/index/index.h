@@ -70,6 +70,11 @@ static inline const ki_view *ki_index_hot_view(const kith_index *index) {
     return ki_hot_copy_done(index->hot) ? &index->hot_view : &index->view;
 }
 
+/* ---- device.c ---------------------------------------------------------------------------------------------------- */
+
+/* Bring what devices search to them, before anybody else has the index. Where they are not demanded, OK without any. */
+kith_status ki_index_to_device(kith_index *index, const kith_open_options *options, kith_error *error);
+
 /* ---- graph.c ----------------------------------------------------------------------------------------------------- */
 
 /* While opening. */

@@ -29,6 +29,7 @@ void ki_ivf_destroy(ki_ivf *ivf) {
         for (size_t b = 0; b < sizeof(all) / sizeof(*all); b++) free(all[b]->data);
     }
     free(ivf->worker);
+    ki_ivf_device_destroy(ivf->device);
     free(ivf->query_buffer.data);
     free(ivf->code_buffer.data);
     free(ivf->first_buffer.data);
@@ -201,6 +202,7 @@ kith_status ki_ivf_begin(ki_ivf *ivf, const ki_ivf_search *search, const float *
     const ki_view *view = search->view;
     const int second_code = search->code == KITH_SCAN_SECOND;
     ivf->search = search;
+    ivf->scanned = 0;
     ivf->view = view;
     ivf->level = level_of(search);
     ivf->strip_blocks = strip_blocks(view);

@@ -55,6 +55,7 @@ typedef struct ki_ivf_search {
     const uint64_t *allowed; /* bit per position, or NULL */
     ki_ivf_share share;
     ki_limits limits;
+    ki_device_fault *fault; /* where a failure of a device is told */
 } ki_ivf_search;
 
 typedef struct ki_ivf ki_ivf;
@@ -83,6 +84,13 @@ int ki_ivf_is_thin(const ki_ivf *ivf, size_t query);
 
 /* After all have chosen. */
 void ki_ivf_group(ki_ivf *ivf);
+
+/* Whether devices hold what the search scans. */
+int ki_ivf_fits_device(const ki_ivf_search *search);
+
+/* Scan all lists on devices, after they were grouped; what is left for ki_ivf_scan() then, it knows. OK, KITH_E_NOMEM,
+ * the stop status or what a backend returned. */
+kith_status ki_ivf_scan_on_device(ki_ivf *ivf, ki_counts *counts);
 
 /* Lists to scan, or strips (V7). */
 size_t ki_ivf_lists(const ki_ivf *ivf);

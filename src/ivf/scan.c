@@ -217,6 +217,10 @@ static void spans_of(const ki_ivf *ivf, size_t list, struct span span[2]) {
                             lists->first_row[list],
                             lists->first_row[list + 1] - lists->first_row[list],
                             NULL};
+    if (ivf->scanned) {
+        span[0].end_block = span[0].first_block;
+        span[0].count = 0;
+    }
     if (second_lists)
         span[1] = (struct span){&second_lists->level,
                                 second_lists->first_block[list],

@@ -97,6 +97,8 @@ struct ki_ivf {
     uint32_t *pair_first; /* lists + 2 */
     ki_pair *pair;        /* count x probe_stride, by list, then by query */
     ki_ivf_worker *worker;
+    struct ki_ivf_device *device; /* device.c; made by the first search that needs it */
+    int scanned;                  /* on devices: but for second lists */
     ki_area query_buffer, code_buffer, first_buffer, second_buffer, probe_buffer, pair_buffer, probed_buffer;
 };
 
@@ -143,6 +145,9 @@ size_t ki_ivf_pick(const ki_ivf *ivf, ki_ivf_worker *w, const float *scores, siz
 /* scan.c: take some of a query's candidates, up to KI_BLOCK. */
 void ki_ivf_keep(ki_ivf *ivf, ki_ivf_worker *w, size_t query, const float *score, const uint32_t *position,
                  size_t count);
+
+/* device.c; NULL is fine. */
+void ki_ivf_device_destroy(struct ki_ivf_device *device);
 
 /* rows.c: scan lists first..end by the vectors themselves. */
 kith_status ki_ivf_scan_rows(ki_ivf *ivf, unsigned worker, size_t first, size_t end, ki_counts *counts);

@@ -2,6 +2,7 @@
 #include "search/choose.h"
 
 #include "base/status.h"
+#include "search/device.h"
 #include "search/study.h"
 
 #include <math.h>
@@ -118,6 +119,7 @@ static void ask_planner(ki_job *job, const kith_search_options *options, kith_pl
     question.plans = plans_that_run(at, options->plan);
     question.must = options->plan;
     question.code = options->code;
+    ki_search_device_ask(at, job->scratch->threads, &question);
     job->answer = *ki_study_answer(job, &question, answer_to);
     if (ki_study_make(job, options, &question, &job->answer)) job->answer = *ki_study_answer(job, &question, answer_to);
 }
@@ -138,12 +140,14 @@ kith_status ki_choose(ki_job *job, const kith_search_options *options, kith_erro
     const char *obstacle = asked ? asked->obstacle(&at) : NULL;
     if (obstacle) return ki_fail(error, KITH_E_UNSUPPORTED, "search: the plan asked for cannot run: %s", obstacle);
     const kith_plan exact = ki_plan_exact(&at);
+    job->instead = ki_plan_find(ki_plan_exact_on_cpu(&at));
+    if (!asked && !job->given && ki_search_device_is_tried(&at)) asked = ki_plan_find(KITH_PLAN_DEVICE);
     if (!at.few)
         ask_planner(job, options, exact, &at);
     else if (!asked)
         asked = ki_plan_find(KITH_PLAN_GATHER);
     job->row = asked ? asked : ki_plan_find(job->answer.chosen.plan);
-    job->search.plan = job->row->exact ? job->row->plan : exact;
+    job->search.plan = job->row->exact ? job->row->plan : ki_search_device_rest(job, exact);
     if (job->row->prepare) job->row->prepare(job, options);
     return KITH_OK;
 }

@@ -66,7 +66,8 @@ static size_t pieces_for(ki_job *job) {
     const size_t blocks = (size_t)((job->index->view.rows + KI_BLOCK - 1) / KI_BLOCK);
     const size_t most = ki_flat_group(&job->index->view, job->k);
     job->ranges = 1;
-    if (threads > 1 && count < threads * width && blocks >= 64 * threads && count <= most && !job->search.few) {
+    if (threads > 1 && count < threads * width && blocks >= 64 * threads && count <= most && !job->search.few &&
+        job->search.plan != KITH_PLAN_DEVICE) {
         job->group = count;
         job->groups = 1;
         job->ranges = threads;

@@ -4,6 +4,9 @@
 #include "base/clock.h"
 #include "cpu/cpu.h"
 #include "search/plans.h"
+#include "view/on_device.h"
+
+#include <stdio.h>
 
 static void tell_considered(const ki_answer *answer, kith_explain *e) {
     for (size_t i = 0; i < answer->considered_count; i++) {
@@ -31,6 +34,9 @@ static void tell_counts(const kith_scratch *scratch, kith_explain *e) {
         e->reranked += counts->reranked;
         e->visited += counts->visited;
         for (int s = 0; s < KITH_STAGES; s++) e->stage_ns[s] += counts->stage_ns[s];
+        e->device_upload_ns += counts->device_ns[0];
+        e->device_compute_ns += counts->device_ns[1];
+        e->device_download_ns += counts->device_ns[2];
     }
 }
 
@@ -38,7 +44,8 @@ static void tell_counts(const kith_scratch *scratch, kith_explain *e) {
 static int reads_copy(const ki_job *job) {
     unsigned what = KI_HOT_CODES;
     if (job->row->plan == KITH_PLAN_GRAPH) what = KI_HOT_GRAPH;
-    if (job->row->plan == KITH_PLAN_PLAIN || job->row->plan == KITH_PLAN_GATHER) what = KI_HOT_VECTORS;
+    if (job->row->plan == KITH_PLAN_PLAIN || job->row->plan == KITH_PLAN_GATHER || job->row->plan == KITH_PLAN_DEVICE)
+        what = KI_HOT_VECTORS;
     if (job->row->plan == KITH_PLAN_IVF && job->ivf.code == KITH_SCAN_ROWS) what = KI_HOT_VECTORS;
     return job->search.view == &job->index->hot_view && job->index->hot_what & what;
 }
@@ -58,6 +65,7 @@ void ki_explain(const ki_job *job, uint64_t start_ns, kith_explain *out) {
     e.rows = job->index->view.rows;
     e.allowed = job->allowed;
     tell_counts(scratch, &e);
+    if (e.device_compute_ns) snprintf(e.device, sizeof(e.device), "%s", job->index->view.device->name);
     e.total_ns = ki_now_ns() - start_ns;
     *out = e;
 }

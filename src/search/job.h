@@ -19,11 +19,14 @@ typedef struct ki_job {
     const ki_answer *given;    /* what the planner is to have said; NULL: it is asked */
     const uint32_t *which;     /* the queries that this is about, or NULL: all */
     size_t k, group, groups, ranges, stride;
-    uint64_t allowed;              /* vectors that may be found */
-    size_t first;                  /* of the queries at work: pieces count from here */
-    size_t count;                  /* queries at work */
-    const struct ki_plan_row *row; /* the plan that runs (plans.h) */
-    ki_answer answer;              /* of the planner, where it was asked */
+    uint64_t allowed;                  /* vectors that may be found */
+    size_t first;                      /* of the queries at work: pieces count from here */
+    size_t count;                      /* queries at work */
+    const struct ki_plan_row *row;     /* the plan that runs (plans.h) */
+    const struct ki_plan_row *instead; /* plan DEVICE: what runs where it fails or is tried */
+    int on_device;                     /* plan IVF: lists are scanned there */
+    ki_device_fault fault;
+    ki_answer answer; /* of the planner, where it was asked */
     ki_flat_search search;
     ki_ivf_search ivf;     /* plan IVF, or what seeds the thresholds of an exact plan */
     ki_graph_search graph; /* plan GRAPH */

@@ -33,6 +33,7 @@ static void look(const ki_question *q, size_t k, ki_survey *survey) {
                                      row * ki_filtered_survivors(q->allowed);
         survey->thin_ns = 2 * ki_begin_ns(q->lists, q->count) + survey->exact_ns; /* with a threshold from lists */
     }
+    if (q->exact_ns > 0) survey->exact_ns = q->exact_ns;
     if (q->plans & KI_PLAN_BIT(KITH_PLAN_IVF)) ki_survey_lists(q, k, survey);
     ki_survey_efforts(q, survey);
 }

@@ -59,6 +59,7 @@ typedef struct ki_question {
     kith_scan_code second_lists;  /* whose scans look at second lists; AUTO: there are none */
     double target;
     kith_plan exact;     /* the exact plan that would run */
+    double exact_ns;     /* what it was measured to cost; 0: what the calibration says */
     unsigned plans;      /* KI_PLAN_BIT() of those that are not exact and can run */
     kith_plan must;      /* the caller insists: what is nearest to the target is taken where nothing reaches it */
     kith_scan_code code; /* AUTO: any */

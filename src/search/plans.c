@@ -2,6 +2,7 @@
 #include "search/plans.h"
 
 #include "base/checked.h"
+#include "search/device.h"
 #include "search/exact.h"
 #include "search/graph.h"
 #include "search/hnsw.h"
@@ -82,6 +83,7 @@ static void ivf_prepare(ki_job *job, const kith_search_options *options) {
     job->ivf.rerank = ki_min_size(rerank, RERANK_MAX);
     job->levels = code == KITH_SCAN_LEVELS;
     job->ivf.code = job->levels || code == KITH_SCAN_AUTO ? KITH_SCAN_INT8 : code;
+    job->on_device = !job->levels && ki_search_device_takes_lists(job);
     if (!job->levels) {
         job->ivf.careful = careful;
         job->ivf.fewer = planned ? chosen->fewer : 0;
@@ -112,6 +114,7 @@ static const ki_plan_row table[] = {
     {KITH_PLAN_SCAN, "scan", 1, scan_obstacle, scan_ns, NULL, ki_rounds_seed, NULL},
     {KITH_PLAN_GATHER, "gather", 1, gather_obstacle, gather_ns, NULL, run_whole, NULL},
     {KITH_PLAN_PLAIN, "plain", 1, plain_obstacle, plain_ns, NULL, run_whole, NULL},
+    {KITH_PLAN_DEVICE, "device", 1, ki_search_device_obstacle, ki_search_device_ns, NULL, ki_search_device_run, NULL},
     {KITH_PLAN_IVF, "ivf", 0, ivf_obstacle, NULL, ivf_prepare, ki_rounds_answer, ivf_explain},
     {KITH_PLAN_GRAPH, "graph", 0, ki_search_graph_obstacle, NULL, ki_search_graph_prepare, ki_search_graph_run,
      ki_search_graph_explain},
@@ -129,17 +132,25 @@ const ki_plan_row *ki_plan_find(kith_plan plan) {
     return NULL;
 }
 
-kith_plan ki_plan_exact(const ki_plan_case *at) {
+static kith_plan cheapest(const ki_plan_case *at, kith_plan but) {
     kith_plan best = KITH_PLAN_PLAIN;
     double least = INFINITY;
     for (int i = 0; i < ROWS; i++) {
-        if (!table[i].exact || table[i].obstacle(at)) continue;
+        if (!table[i].exact || table[i].plan == but || table[i].obstacle(at)) continue;
         const double cost = table[i].cost_ns(at);
         if (!(cost < least)) continue;
         least = cost;
         best = table[i].plan;
     }
     return best;
+}
+
+kith_plan ki_plan_exact(const ki_plan_case *at) {
+    return cheapest(at, KITH_PLAN_AUTO);
+}
+
+kith_plan ki_plan_exact_on_cpu(const ki_plan_case *at) {
+    return cheapest(at, KITH_PLAN_DEVICE);
 }
 
 /* ---- Words ------------------------------------------------------------------------------------------------------- */

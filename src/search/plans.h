@@ -40,5 +40,7 @@ const ki_plan_row *ki_plan_find(kith_plan plan);
 
 /* The exact plan that costs least. There is one: an index has originals or codes. */
 kith_plan ki_plan_exact(const ki_plan_case *at);
+/* The same without devices. */
+kith_plan ki_plan_exact_on_cpu(const ki_plan_case *at);
 
 #endif

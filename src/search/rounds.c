@@ -79,6 +79,10 @@ static kith_status run_round(struct round *r) {
     ki_pool_run(scratch->pool, (r->count + step - 1) / step, choose_piece, r);
     if (atomic_load(&job->stop)) return (kith_status)atomic_load(&job->stop);
     ki_ivf_group(r->ivf);
+    if (job->on_device && !seeds_only(job)) {
+        const kith_status scanned = ki_ivf_scan_on_device(r->ivf, &scratch->workers[0].counts);
+        if (scanned != KITH_OK) return scanned;
+    }
     r->pieces = scratch->threads == 1 ? 1 : SCAN_PIECES * scratch->threads;
     ki_pool_run(scratch->pool, r->pieces, scan_piece, r);
     ki_pool_run(scratch->pool, (r->count + FINISH_QUERIES - 1) / FINISH_QUERIES, finish_piece, r);

@@ -7,6 +7,7 @@
 #include "base/grow.h"
 #include "base/status.h"
 #include "search/choose.h"
+#include "search/device.h"
 #include "search/exact.h"
 #include "search/explain.h"
 #include "search/search.h"
@@ -68,8 +69,10 @@ static kith_status start_job(ki_job *job, const kith_search_options *options, ki
     atomic_init(&job->stop, 0);
     atomic_init(&job->bad, UINT64_MAX);
     const ki_limits limits = limits_of(job, options);
-    job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits};
-    job->ivf = (ki_ivf_search){.view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits};
+    atomic_init(&job->fault.told, 0);
+    job->search = (ki_flat_search){.view = view, .k = job->k, .limits = limits, .fault = &job->fault};
+    job->ivf = (ki_ivf_search){
+        .view = view, .k = job->k, .round_bytes = job->scratch->round_bytes, .limits = limits, .fault = &job->fault};
     job->allowed = view->rows;
     job->filter = options->filter;
     job->search.allowed = job->ivf.allowed = options->filter ? options->filter->allowed : NULL;
@@ -85,7 +88,8 @@ static kith_status run_job(ki_job *job, kith_error *error) {
     for (unsigned i = 0; i < job->scratch->threads; i++) job->scratch->workers[i].counts = (ki_counts){0};
     kith_status status = job->row->run(job);
     if (status == KITH_OK && ki_segment_damaged(job->index->segment)) status = KITH_E_CORRUPT;
-    return status == KITH_OK ? KITH_OK : ki_job_fail(job, status, error);
+    if (status == KITH_OK || ki_search_device_fail(job, status, error)) return status;
+    return ki_job_fail(job, status, error);
 }
 
 static void explain(const ki_job *job, const kith_search_options *options, uint64_t start) {

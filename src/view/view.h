@@ -51,6 +51,8 @@ typedef struct ki_second_lists {
     const ki_second_entry *entry;
 } ki_second_lists;
 
+typedef struct ki_on_device ki_on_device; /* on_device.h */
+
 typedef struct ki_view {
     uint64_t rows;
     size_t dim, row_bytes, blocks;
@@ -75,6 +77,7 @@ typedef struct ki_view {
     ki_lsh lsh;             /* kind KI_LSH_NONE: no tables */
     ki_hnsw_view hnsw;      /* m 0: none */
     const uint64_t *labels; /* rows: id, or row number with string ids */
+    ki_on_device *device;   /* what of it lies on devices, or NULL */
     double survivors;       /* the share of rows that a scan scores again, as the build found it; 0: not known */
 } ki_view;
 

@@ -36,10 +36,22 @@ typedef struct ki_careful {
     size_t nprobe; /* 0: no query is served so */
 } ki_careful;
 
+/* How a device failed that several workers use: the first of them tells it. */
+typedef struct ki_device_fault {
+    atomic_int told;
+    kith_error error; /* read after all workers have stopped */
+} ki_device_fault;
+
+static inline void ki_device_fault_tell(ki_device_fault *fault, const kith_error *how) {
+    int told = 0;
+    if (atomic_compare_exchange_strong(&fault->told, &told, 1)) fault->error = *how;
+}
+
 /* What one worker did; summed by the caller. */
 typedef struct ki_counts {
     uint64_t scanned_bytes, scanned_rows, probed_lists, unusual, level1_survivors, candidates, reranked, visited;
     uint64_t stage_ns[KITH_STAGES];
+    uint64_t device_ns[3]; /* upload, compute, download */
 } ki_counts;
 
 #endif

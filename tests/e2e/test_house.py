@@ -354,6 +354,7 @@ def test_manual_and_completions(installed):
 def test_nothing_else_was_installed(installed):
     prefix, _, _ = installed
     names = {path.name for path in prefix.rglob("*") if path.is_file() or path.is_symlink()}
-    expected = {"kith", "_kith", "kith.fish", "kith.1", "kith.h", "kith.pc", "libkith.a", "libkith.so", "libkith.so.0"}
+    expected = {"kith", "_kith", "kith.fish", "kith.1", "kith.h", "kith.pc", "libkith.a", "libkith.so", "libkith.so.0",
+                "libkith_opencl.so"}
     extra = {name for name in names - expected if not re.match(r"libkith\.so\.0\.|kith(Config|Targets).*\.cmake", name)}
     assert not extra

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/grow.h"
 #include "support/data.h"
 
 #include <stdio.h>
@@ -42,6 +43,7 @@ static struct outputs {
     kith_index_info index_info;
     kith_section section;
     kith_cpu cpu;
+    kith_device device;
     kith_build_report built;
     kith_join_report joined;
     const char *text;
@@ -113,6 +115,23 @@ static kith_status call_distance(unsigned missing, kith_error *error) {
 
 static kith_status call_cpu_info(unsigned missing, kith_error *error) {
     return kith_cpu_info(P(1, &out.cpu), error);
+}
+
+/* A machine without devices has none to tell of: what the library would fill is then filled here. */
+static kith_status device_or_none(kith_device *device, kith_error *error) {
+    const kith_device none = KITH_DEVICE_INIT;
+    kith_error why = {0};
+    const kith_status status = kith_device_get(0, device, &why);
+    if (status != KITH_E_UNSUPPORTED && status != KITH_E_NOTFOUND) {
+        if (status != KITH_OK && error) *error = why;
+        return status;
+    }
+    ki_grown_write(KI_GROWN_DEVICE, &none, device);
+    return KITH_OK;
+}
+
+static kith_status call_device_get(unsigned missing, kith_error *error) {
+    return device_or_none(P(1, &out.device), error);
 }
 
 static kith_status call_pool_create(unsigned missing, kith_error *error) {
@@ -283,6 +302,7 @@ static const struct call {
 } calls[] = {
     CALL(distance, 3),
     CALL(cpu_info, 1),
+    CALL(device_get, 1),
     CALL(pool_create, 1),
     CALL(reader_open, 2),
     CALL(reader_from_memory, 2),
@@ -361,6 +381,7 @@ static void mark_outputs(void) {
     out.index_info.struct_size = sizeof(out.index_info);
     out.section.struct_size = sizeof(out.section);
     out.cpu.struct_size = sizeof(out.cpu);
+    out.device.struct_size = sizeof(out.device);
     out.built.struct_size = sizeof(out.built);
     out.joined.struct_size = sizeof(out.joined);
     out.hits.struct_size = sizeof(out.hits);
@@ -485,6 +506,10 @@ static kith_status give_cpu(void *given, kith_error *error) {
     return kith_cpu_info(given, error);
 }
 
+static kith_status give_device(void *given, kith_error *error) {
+    return device_or_none(given, error);
+}
+
 static kith_status give_reader_options(void *given, kith_error *error) {
     kith_reader *opened = NULL;
     const kith_status status = kith_reader_open(data_path("rows.fvecs"), given, &opened, error);
@@ -593,6 +618,7 @@ static const struct given {
     int filled;          /* by the library */
 } structs[] = {
     GIVE(cpu, l3_bytes, 1),
+    GIVE(device, reserved, 1),
     GIVE(reader_options, max_rows, 0),
     GIVE(reader_info, file_bytes, 1),
     GIVE(source, context, 0),
