@@ -104,7 +104,7 @@ class Measurement:
 
     def __init__(self, data: datasets.Data, options: Options, folder: pathlib.Path, say: Callable[[str], None]):
         self.data, self.options, self.folder, self.say = data, options, folder, say
-        self.scratch = folder / "filters" / f"work-{data.name}"
+        self.scratch = (folder / "filters" / f"work-{data.name}").resolve()  # workers run elsewhere
         self.logs = folder / "logs"
         for path in (self.scratch, self.logs):
             path.mkdir(parents=True, exist_ok=True)

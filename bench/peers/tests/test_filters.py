@@ -92,8 +92,10 @@ def measured(tmp_path_factory):
     entries["unable"] = libraries.Entry("unable", "fake", "fake", "Fake", ["unable"], [[1.0]])
     patch = pytest.MonkeyPatch()
     patch.setattr(runner, "BENCH", folder)
+    (folder / "here").mkdir()
+    patch.chdir(folder / "here")  # results are told relative to where it is called
     try:
-        return filters.measure(small(folder), entries, OPTIONS, folder / "out", "make it", print)
+        return filters.measure(small(folder), entries, OPTIONS, pathlib.Path("out"), "make it", print)
     finally:
         patch.undo()
 
