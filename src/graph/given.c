@@ -14,7 +14,7 @@
 
 #include <string.h>
 
-enum { RUN = 8192, PIECE = 64 };
+enum { RUN = 8192, PIECE = 64, AHEAD = 8 /* codes asked for before they are used */ };
 
 struct taking {
     ki_graph_build *build;
@@ -31,6 +31,7 @@ static void choose(const struct taking *t, ki_graph_pruner *pruner, uint32_t v) 
     const uint32_t *found = t->found + (v - t->first) * t->each;
     size_t count = 0;
     for (size_t i = 0; i < t->each && count < KI_PRUNE_MAX; i++) {
+        if (i + AHEAD < t->each && found[i + AHEAD] < codes->rows) ki_graph_fetch_code(codes, found[i + AHEAD]);
         if (found[i] >= codes->rows) continue;
         const uint32_t id = build->elder[found[i]];
         if (id == v || ki_graph_has(pruner->id, count, id)) continue;

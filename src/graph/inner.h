@@ -36,6 +36,12 @@ static inline const int8_t *ki_graph_code(const ki_graph_codes *codes, uint32_t 
     return codes->code + (size_t)v * codes->bytes;
 }
 
+/* Ask memory for a code that will be read. */
+static inline void ki_graph_fetch_code(const ki_graph_codes *codes, uint32_t v) {
+    enum { LINE = 64 };
+    for (size_t at = 0; at < codes->bytes; at += LINE) __builtin_prefetch(ki_graph_code(codes, v) + at);
+}
+
 /* I1 */
 static inline float ki_graph_apart_by(const ki_graph_codes *codes, uint32_t x, uint32_t y, int32_t dot) {
     const float apart = codes->square[x] + codes->square[y] - 2 * (codes->scale[x] * codes->scale[y] * (float)dot);

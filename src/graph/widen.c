@@ -13,8 +13,7 @@
 enum {
     RUN = 256,
     TABLE = 8192, /* places for at most 64 * 65 ids */
-    AHEAD = 8,    /* codes asked for before they are used */
-    LINE = 64
+    AHEAD = 8     /* codes asked for before they are used */
 };
 
 struct widener {
@@ -62,9 +61,7 @@ static void widen_vertex(struct widening *s, struct widener *w, uint32_t v) {
     const size_t met = collect(build, w, v), kept = ki_min_size(met, degree * 3 / 2);
     size_t chosen;
     for (size_t i = 0; i < met; i++) {
-        if (i + AHEAD < met)
-            for (size_t at = 0; at < codes->bytes; at += LINE)
-                __builtin_prefetch(ki_graph_code(codes, w->id[i + AHEAD]) + at);
+        if (i + AHEAD < met) ki_graph_fetch_code(codes, w->id[i + AHEAD]);
         w->hit[i] = (ki_hit){ki_graph_apart(codes, v, w->id[i]), w->id[i], w->id[i]};
     }
     ki_hits_select(w->hit, met, kept);
