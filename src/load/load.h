@@ -85,7 +85,7 @@ void ki_load_displace(ki_load *load);
 /* Remove the folder with all that is in it, the manifest first. */
 void ki_load_clear(const ki_load *load);
 /* At opening for writing, before orphans are removed: files of a load that was killed while it was committed go back
- * to where it can be resumed; what was committed leaves no folder behind. */
+ * to where it can be resumed; what was committed, or cannot be resumed, leaves no folder behind. */
 void ki_load_put_back(kith_collection *collection);
 
 /* ---- items.c ----------------------------------------------------------------------------------------------------- */

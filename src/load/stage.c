@@ -250,8 +250,10 @@ void ki_load_put_back(kith_collection *collection) {
     ki_load load = {.collection = collection};
     struct manifest manifest;
     int committed = 0;
-    if (name_all(&load, NULL) == KITH_OK && read_manifest(load.manifest_path, &manifest) && manifest.number &&
-        !ki_home_find(load.files)) {
+    const int named = name_all(&load, NULL) == KITH_OK;
+    if (named && ki_home_find(load.folder) && !ki_home_find(load.manifest_path)) {
+        ki_load_clear(&load); /* D2: killed before there was one, or while a folder was removed */
+    } else if (named && read_manifest(load.manifest_path, &manifest) && manifest.number && !ki_home_find(load.files)) {
         const ki_snapshot *now = collection->current;
         for (size_t s = 0; s < now->sealed_count; s++) committed |= now->sealed[s].sealed->number == manifest.number;
         load.number = manifest.number;

@@ -206,6 +206,28 @@ static void test_killed_at_calls(void **state) {
     }
 }
 
+/* A kill in the middle of the last step, which takes the manifest away first. */
+static void test_what_cannot_be_resumed_goes(void **state) {
+    const char *path = next_path();
+    char name[4096];
+    int loaded = 0;
+    (void)state;
+    make_shop(path);
+    snprintf(name, sizeof(name), "%s/load", path);
+    assert_int_equal(mkdir(name, 0777), 0);
+    snprintf(name, sizeof(name), "%s/load/items", path);
+    FILE *file = fopen(name, "w");
+    assert_non_null(file);
+    assert_int_equal(fclose(file), 0);
+    kith_collection *shop = open_it(path);
+    assert_non_null(shop);
+    snprintf(name, sizeof(name), "%s/load", path);
+    struct stat about;
+    assert_int_not_equal(stat(name, &about), 0);
+    kith_collection_close(shop);
+    check(path, &loaded);
+}
+
 static void test_killed_at_random(void **state) {
     (void)state;
     const char *stress = getenv("KITH_STRESS");
@@ -224,6 +246,7 @@ int main(int argc, char **argv) {
     if (argc > 2) return be_child(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_at_calls),
+        cmocka_unit_test(test_what_cannot_be_resumed_goes),
         cmocka_unit_test(test_killed_at_random),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
