@@ -418,6 +418,8 @@ static kith_status search_state(struct search *s) {
     tell_state(s);
     status = run_rounds(s);
     if (status == KITH_OK) note_tenant(s);
+    if (s->ask.target_recall > 0 && s->ask.target_recall < 1)
+        atomic_fetch_add_explicit(&s->collection->approximate, s->queries, memory_order_relaxed);
     s->wake |= s->match && ki_match_study_wanted(s->collection->matches);
     return status;
 }

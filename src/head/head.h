@@ -101,6 +101,8 @@ kith_status ki_head_run(const ki_head_search *search, ki_hit *hits, size_t *hit_
 
 /* ---- Links (head_graph.c) ---------------------------------------------------------------------------------------- */
 
+/* What scanning the vectors of its first `count` rows takes, about; of the name whose vectors take most. Any thread. */
+uint64_t ki_head_scan_ns(const ki_head *head, size_t count);
 /* Whether the vectors of a name among the first `count` rows should be linked: they are too few, or nearly all are;
  * once enough searches have scanned what they might have walked; now. Any thread. */
 typedef enum ki_head_want { KI_HEAD_LINK_NOT, KI_HEAD_LINK_LATER, KI_HEAD_LINK_NOW } ki_head_want;

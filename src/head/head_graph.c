@@ -89,6 +89,16 @@ uint64_t ki_head_row_cost(const ki_head_block *block) {
     return ROW_COST + (block->dtype == KITH_B1 ? block->row_bytes : block->dim);
 }
 
+uint64_t ki_head_scan_ns(const ki_head *head, size_t count) {
+    uint64_t most = 0;
+    for (size_t s = 0; s < head->specs; s++) {
+        const ki_head_block *block = &head->blocks[s];
+        const uint64_t cost = block->memory ? ki_head_block_places(block, count) * ki_head_row_cost(block) : 0;
+        if (cost > most) most = cost;
+    }
+    return most / 20;
+}
+
 int ki_head_worth_links(const ki_head_block *block, size_t rows, size_t linked) {
     return rows >= linked + TAIL_LEAST && rows * ki_head_row_cost(block) >= WORTH_COST;
 }

@@ -99,6 +99,8 @@ struct kith_collection {
     ki_pages *pages;   /* NULL: no answers are kept */
     ki_hot *hot;       /* NULL: no profiles are */
     uint64_t stamp;    /* read only: of the catalog when the current snapshot was made; guarded by writing */
+    /* Queries with a target recall: so far, and when heads were sealed last. What seals weigh lists by (seal.h). */
+    _Atomic uint64_t approximate, approximate_sealed;
 };
 
 /* KITH_E_ARG unless the collection takes writes: it is read only. */

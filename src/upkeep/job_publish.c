@@ -87,7 +87,10 @@ static kith_status put(kith_collection *collection, void *context, kith_error *e
     for (size_t o = 0; o < job->origins && status == KITH_OK; o++)
         if (job->origin[o].sealed && !job->origin[o].taken)
             status = remove_segment(collection, job->origin[o].sealed, error);
-    return status == KITH_OK ? ki_bodies_put(&change->bodies, collection->catalog, error) : status;
+    if (status == KITH_OK) status = ki_bodies_put(&change->bodies, collection->catalog, error);
+    /* What is known of plans beside the file (calibrate.h). */
+    return status == KITH_OK && job->sealed && job->alive->set ? ki_measured_put(collection, job->sealed, error)
+                                                               : status;
 }
 
 /* ---- The log ----------------------------------------------------------------------------------------------------- */

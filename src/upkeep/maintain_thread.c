@@ -3,7 +3,8 @@
  * The background thread: it looks what there is to do, does the first of it, and looks again.
  *
  *   seal     heads that are frozen; the one that grows when it is full, takes a lot of memory with its payloads, or
- *            holds something worth a segment and nobody writes. A few rows stay in the head for good: reading them from
+ *            holds something worth a segment and nobody writes, or searches with a target recall scan it while it is
+ *            written, and have paid for lists. A few rows stay in the head for good: reading them from
  *            the log costs an opening less than a segment does. Also where many rows of segments have died
  *   fields   segments that lack a declared field
  *   slots    vectors of generations that were dropped
@@ -42,6 +43,8 @@ static const uint64_t UNMERGED_NS = UINT64_C(5000000000);    /* a load may well 
 static const uint64_t UNMEASURED_NS = UINT64_C(20000000000); /* a segment that stays so long is worth it. A guess */
 static const uint64_t TIDY_NS = UINT64_C(50000000);          /* steps between two looks around */
 static const uint64_t LINK_NS = UINT64_C(1000000000);        /* until searches may have asked for links. A guess */
+static const uint64_t SCAN_NS_MOST = 80000; /* of a head that is asked with a target recall: 4,000 rows of 384 floats */
+static const uint64_t SOON_NS = UINT64_C(100000000);        /* until it may have grown to that */
 static const uint64_t SYNC_NS = UINT64_C(100000000);        /* relaxed commits wait for the disk, and others for them */
 static const uint64_t PAUSE_MAX_NS = UINT64_C(60000000000); /* between two attempts */
 enum {
@@ -70,7 +73,16 @@ static void due_in(struct look *look, uint64_t ns) {
     if (ns < look->wait_ns) look->wait_ns = ns;
 }
 
-static int must_seal(const kith_collection *collection, struct look *look) {
+/* Whether searches of a head that grows take longer than those of a segment with lists would, and have paid for one. */
+static int is_slow(kith_collection *collection, struct look *look) {
+    const ki_snapshot_head *last = &look->snapshot->head[look->snapshot->head_count - 1];
+    if (look->idle || !ki_seal_asked(collection)) return 0;
+    if (ki_head_scan_ns(last->head, last->count) >= SCAN_NS_MOST) return 1;
+    due_in(look, SOON_NS);
+    return 0;
+}
+
+static int must_seal(kith_collection *collection, struct look *look) {
     const ki_snapshot_head *last = &look->snapshot->head[look->snapshot->head_count - 1];
     const size_t capacity = ki_head_capacity(last->head);
     const uint64_t asked = collection->options.head_bytes, most = asked ? asked : UINT64_C(16) << 20;
@@ -82,7 +94,7 @@ static int must_seal(const kith_collection *collection, struct look *look) {
     if (last->count >= capacity) return 1;
     const uint64_t links = ki_head_links_bytes(last->head); /* grow with rows, not with payloads */
     if (ki_head_memory_bytes(last->head) - links > MEMORY_TIMES * most + MEMORY_LEAST) return 1;
-    return look->idle && last->count >= capacity / IDLE_PART;
+    return is_slow(collection, look) || (look->idle && last->count >= capacity / IDLE_PART);
 }
 
 static int lacks_fields(const struct look *look) {

@@ -13,7 +13,8 @@
  * An exact search takes some 50 us a segment of ten to fifty thousand rows, a build some 50 us a row.
  *
  * While somebody writes, segments are made in haste (job_build.c), and merges that are worth more than that wait: see
- * maintain_thread.c. What was made in haste is made well when nobody writes.
+ * maintain_thread.c. What was made in haste is made well when nobody writes. Where searches with a target recall pay for
+ * it, or have (one of the segments has lists), lists are made in haste too.
  *
  * What belongs to one large tenant alone (split.c) is merged with its like only, never in haste: all this is said of
  * such a group, or of the segments that tenants share.
@@ -129,9 +130,17 @@ size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when wh
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
+/* With care: what was made in haste is merged so again. */
 static int is_measured(const ki_sealed *sealed) {
-    for (size_t s = 0; s < sealed->specs; s++)
+    for (size_t s = 0; s < sealed->specs && !sealed->flat; s++)
         if (sealed->tuned[s].known) return 1;
+    return 0;
+}
+
+/* Made in haste, but with lists. */
+static int is_listed(const ki_sealed *sealed) {
+    for (size_t s = 0; s < sealed->specs && sealed->flat; s++)
+        if (sealed->index[s] && sealed->index[s]->view.lists.count > 1) return 1;
     return 0;
 }
 
@@ -149,6 +158,12 @@ static int has_measured(const ki_job *job) {
     return 0;
 }
 
+static int has_listed(const ki_job *job) {
+    for (size_t o = 0; o < job->origins; o++)
+        if (is_listed(job->origin[o].sealed)) return 1;
+    return 0;
+}
+
 /* Merge the chosen segments of a snapshot, which is let go of as soon as they are held. */
 static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, const unsigned char *chosen,
                          ki_merge_when when, ki_watch *watch, kith_error *error) {
@@ -160,6 +175,7 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
     ki_snapshot_release(snapshot);
     if (status == KITH_OK) status = ki_job_gather(&job, error);
     job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW && !job.own && !has_measured(&job);
+    job.listed = job.hasty && (has_listed(&job) || ki_seal_asked(collection));
     if (status == KITH_OK) status = ki_job_build(&job, error);
     if (status == KITH_OK) status = ki_job_publish(&job, error);
     ki_job_end(&job);

@@ -60,6 +60,7 @@ typedef struct ki_job {
     uint64_t number;
     int has_folder; /* one was made for the number */
     int hasty;      /* somebody waits: indexes are made that cost little, and searches of them a little more */
+    int listed;     /* though hasty, indexes get lists and are measured: searches ask for that */
     int own;        /* the rows are one large tenant's, and the files are named so */
     ki_body made;   /* names of the files */
     ki_sealed *sealed;
@@ -124,6 +125,9 @@ int ki_job_may_remove(kith_collection *collection);
 
 /* Which heads are sealed: those that are frozen; the growing one too; the growing one if none is frozen. */
 typedef enum ki_seal_what { KI_SEAL_FROZEN, KI_SEAL_ALL, KI_SEAL_SOME } ki_seal_what;
+/* Whether so many queries with a target recall came since heads were sealed last that lists have paid: of that time a
+ * quarter, as for links of heads. */
+int ki_seal_asked(kith_collection *collection);
 /* Rows of segments that died, as far as only the log knows. */
 uint64_t ki_seal_unsaved(const ki_snapshot *snapshot);
 /* Seal heads into one segment, and save what has died: the log is cut to what is in no segment. *rows (may be NULL):

@@ -265,6 +265,98 @@ static void test_goes_with_its_segment(void **state) {
     kith_collection_close(collection);
 }
 
+/* What is said of the newest segment. */
+static void check_newest(kith_collection *collection, size_t segments, int listed, int known) {
+    ki_snapshot *now = ki_snapshot_pin(collection);
+    assert_int_equal(now->sealed_count, segments);
+    const ki_sealed *sealed = now->sealed[segments - 1].sealed;
+    assert_int_equal(sealed->flat, listed);
+    assert_int_equal(sealed->index[0]->view.lists.count > 1, listed);
+    assert_int_equal(sealed->index[0]->view.graph.degree, 0);
+    assert_int_equal(sealed->index[0]->view.second_lists.level.blocks, 0);
+    assert_int_equal(sealed->tuned[0].known, known);
+    ki_snapshot_release(now);
+}
+
+static void merge(kith_collection *collection, ki_merge_when when, size_t expected) {
+    size_t merged = 0;
+    OK(ki_merge(collection, when, NULL, &merged, &error));
+    assert_int_equal(merged, expected);
+}
+
+/* Where searches with a target recall ask for it, what is made in haste has lists, which are measured at once; so has
+ * what is merged of it in haste, until there is time to do it well. */
+static void test_lists_in_haste(void **state) {
+    (void)state;
+    int exact = 0;
+    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
+    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
+    options.vectors = &spec;
+    options.vector_count = 1;
+    OK(kith_collection_create(data_path("haste"), &options, &error));
+    kith_collection *collection = open_as("haste", 0), *reader = open_as("haste", 1);
+    write_rows(collection, 0, BATCH);
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    check_newest(collection, 1, 0, 0); /* nobody asked */
+    assert_false(ki_seal_asked(collection));
+    write_rows(collection, BATCH, BATCH);
+    for (int i = 0; i < 4; i++) assert_true(recall_of(collection, 0.9, &exact) == 1 && exact);
+    assert_true(ki_seal_asked(collection));
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    assert_false(ki_seal_asked(collection));
+    check_newest(collection, 2, 1, 1);
+    assert_int_equal(records_of(collection), 1);
+    assert_true(recall_of(collection, 0.9, &exact) >= 0.88 && !exact);
+    assert_true(recall_of(reader, 0.9, &exact) >= 0.88 && !exact);
+    write_rows(collection, 2 * BATCH, BATCH);
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    check_newest(collection, 3, 0, 0);
+
+    merge(collection, KI_MERGE_HASTE, 3);
+    check_newest(collection, 1, 1, 1);
+    assert_int_equal(records_of(collection), 1); /* that of the segment that went went with it */
+    assert_true(recall_of(collection, 0.9, &exact) >= 0.88 && !exact);
+    kith_collection_close(collection);
+    collection = open_as("haste", 0);
+    check_newest(collection, 1, 1, 1);
+    assert_false(wanted(collection));
+
+    merge(collection, KI_MERGE_IDLE, 1);
+    assert_true(settings_of(collection) > 0); /* with a graph: searches with a target stay what they are */
+    assert_int_equal(records_of(collection), 0);
+    kith_collection_close(reader);
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("haste"), NULL, NULL, NULL, &error));
+}
+
+static int say_stop(void *context, const kith_progress *progress) {
+    (void)progress;
+    return ++*(int *)context > 3;
+}
+
+/* Sealing that was stopped while it measured leaves the head as it was. */
+static void test_haste_cancelled(void **state) {
+    (void)state;
+    int exact = 0;
+    kith_collection *collection = open_as("haste", 0);
+    write_rows(collection, 0, BATCH);
+    for (int i = 0; i < 4; i++) (void)recall_of(collection, 0.9, &exact);
+    for (int most = 0;; most += 1 + most / 4) {
+        int calls = -most;
+        ki_watch watch = {.progress = say_stop, .progress_context = &calls, .threads = 1};
+        const kith_status status = ki_seal(collection, KI_SEAL_ALL, &watch, NULL, &error);
+        if (status == KITH_OK) break;
+        assert_int_equal(status, KITH_E_CANCELLED);
+        ki_snapshot *now = ki_snapshot_pin(collection);
+        assert_int_equal(now->sealed_count, 1);
+        ki_snapshot_release(now);
+        assert_int_equal(records_of(collection), 0);
+    }
+    check_newest(collection, 2, 1, 1);
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("haste"), NULL, NULL, NULL, &error));
+}
+
 /* The size of the only segment's graph. */
 static uint64_t graph_bytes(kith_collection *collection) {
     ki_snapshot *now = ki_snapshot_pin(collection);
@@ -366,11 +458,6 @@ static void test_damaged(void **state) {
     assert_true(settings_of(collection) > 0);
     assert_int_equal(records_of(collection), 1); /* in the place of what was there */
     kith_collection_close(collection);
-}
-
-static int say_stop(void *context, const kith_progress *progress) {
-    (void)progress;
-    return ++*(int *)context > 3;
 }
 
 static void test_cancelled(void **state) {
@@ -477,10 +564,11 @@ static void test_studied(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measured_once), cmocka_unit_test(test_goes_with_its_segment),
-        cmocka_unit_test(test_damaged),       cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_in_memory),     cmocka_unit_test(test_dead_rows),
-        cmocka_unit_test(test_resident),      cmocka_unit_test(test_studied),
+        cmocka_unit_test(test_measured_once),  cmocka_unit_test(test_goes_with_its_segment),
+        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_dead_rows),
+        cmocka_unit_test(test_resident),       cmocka_unit_test(test_studied),
+        cmocka_unit_test(test_lists_in_haste), cmocka_unit_test(test_haste_cancelled),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }

@@ -144,7 +144,37 @@ static void test_links(void **state) {
     kith_result_destroy(result);
 }
 
+/* A head that searches scan for long while somebody writes becomes a segment, though it is far from full, and nobody
+ * would seal it in a pause. What is written here are deletes: they add no rows. */
+static void test_sealed_while_written(void **state) {
+    enum { ENOUGH = 1000, EACH = 20 };
+    (void)state;
+    const char *path = fresh();
+    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
+    const kith_vector_spec spec = {.name = "", .dim = WIDE, .dtype = KITH_I8, .metric = KITH_L2SQ};
+    kith_collection_info info = KITH_COLLECTION_INFO_INIT;
+    kith_result *result = NULL;
+    made.vectors = &spec, made.vector_count = 1;
+    make_rows();
+    must(kith_collection_create(path, &made, &error));
+    must(kith_result_create(&result, &error));
+    kith_collection *collection = open_it(path);
+    write_rows(collection, 0, ROWS);
+    for (uint64_t q = 0; q < ENOUGH; q++) ask_for(collection, q, 0.9, result, NULL, NULL);
+    for (uint64_t i = ROWS; i-- > 60 && !info.segments;) {
+        must(kith_collection_delete(collection, &(kith_ids){.count = 1, .ids = &i}, NULL, NULL, &error));
+        for (uint64_t q = 0; q < EACH; q++) ask_for(collection, q, 0.9, result, NULL, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+        must(kith_collection_get_info(collection, &info));
+    }
+    assert_true(info.segments > 0);
+    assert_string_equal(info.trouble, "");
+    assert_true(count_found(collection, result, 0, 60) >= 54);
+    kith_collection_close(collection);
+    kith_result_destroy(result);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_links)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_links), cmocka_unit_test(test_sealed_while_written)};
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }
