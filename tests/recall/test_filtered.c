@@ -171,10 +171,13 @@ static unsigned check(struct subject *s, const char *kind, enum how how, double 
         for (size_t b = 0; b <= t; b++) { /* one by one at the higher target only: it takes long */
             (void)search_all(s, batches[b], filter, targets[t], KITH_PLAN_AUTO, &explain, &planned);
             const double recall = check_recall(s, name, targets[t], hits, &explain);
-            /* Met, not overshot, where neither few lists nor queries that are searched exactly give more. */
-            if (how == RANDOM && explain.nprobe >= 20 && recall > targets[t] + 0.03)
-                fail_msg("%s: recall is %.4f, asked for was %.2f, nprobe %zu", name, recall, targets[t],
-                         explain.nprobe);
+            /* Met, not overshot, where neither few lists nor queries that are searched exactly give more: settings are
+             * some thousandths apart, and costs, which differ from machine to machine, choose among them. What was
+             * expected of the chosen one is near what is found. */
+            const double expected = explain.considered[0].recall;
+            assert_true(expected < targets[t] + 0.02 || explain.nprobe < 20);
+            if (how == RANDOM && explain.nprobe >= 20 && recall > expected + 0.03)
+                fail_msg("%s: recall is %.4f, expected was %.4f, nprobe %zu", name, recall, expected, explain.nprobe);
         }
     kith_filter_destroy(filter);
     return planned;
