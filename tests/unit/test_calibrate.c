@@ -78,14 +78,18 @@ static void write_rows(kith_collection *collection, uint64_t first, size_t count
     OK(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
 }
 
-/* One segment with lists and a graph, which nobody has measured. */
-static kith_collection *make(const char *name) {
+static void create(const char *name) {
     kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
     const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
-    size_t merged = 0;
     options.vectors = &spec;
     options.vector_count = 1;
     OK(kith_collection_create(data_path(name), &options, &error));
+}
+
+/* One segment with lists and a graph, which nobody has measured. */
+static kith_collection *make(const char *name) {
+    size_t merged = 0;
+    create(name);
     kith_collection *collection = open_as(name, 0);
     for (uint64_t id = 0; id < ROWS; id += BATCH) write_rows(collection, id, BATCH);
     OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
@@ -289,11 +293,7 @@ static void merge(kith_collection *collection, ki_merge_when when, size_t expect
 static void test_lists_in_haste(void **state) {
     (void)state;
     int exact = 0;
-    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
-    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
-    options.vectors = &spec;
-    options.vector_count = 1;
-    OK(kith_collection_create(data_path("haste"), &options, &error));
+    create("haste");
     kith_collection *collection = open_as("haste", 0), *reader = open_as("haste", 1);
     write_rows(collection, 0, BATCH);
     OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
@@ -338,11 +338,7 @@ static int say_stop(void *context, const kith_progress *progress) {
 static void test_small_in_a_pause(void **state) {
     (void)state;
     int exact = 0;
-    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
-    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
-    options.vectors = &spec;
-    options.vector_count = 1;
-    OK(kith_collection_create(data_path("pause"), &options, &error));
+    create("pause");
     kith_collection *collection = open_as("pause", 0);
     write_rows(collection, 0, BATCH);
     for (int i = 0; i < 4; i++) (void)recall_of(collection, 0.9, &exact);
