@@ -17,7 +17,7 @@ enum { KI_CALIBRATED_FROM = 20000 };
 
 /* Whether a segment waits to be measured; measuring one. *done: there was none. */
 int ki_calibrate_wanted(const kith_collection *collection, const ki_snapshot *snapshot);
-/* Measure the lists of what a job made in haste, with few queries: job->sealed, which nobody else has yet. */
+/* Measure the lists of what a job made in haste, or of few rows, with few queries: job->sealed, which nobody else has yet. */
 kith_status ki_calibrate_hastily(ki_job *job, kith_error *error);
 kith_status ki_calibrate(kith_collection *collection, ki_watch *watch, int *done, kith_error *error);
 

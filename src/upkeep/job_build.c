@@ -135,8 +135,8 @@ static kith_status read_vectors(void *context, uint64_t first, size_t count, voi
     return check_damage(v, error);
 }
 
-/* How many lists an index has that is made in haste. */
-static size_t hasty_lists(const ki_job *job, const struct vectors *v) {
+/* How many lists an index has that is made in haste, or is small; 1: none were asked for. */
+static size_t few_lists(const ki_job *job, const struct vectors *v) {
     return job->listed && v->count >= LISTS_ASKED_FROM ? 2 * (size_t)sqrt((double)v->count) : 1;
 }
 
@@ -144,7 +144,7 @@ static size_t hasty_lists(const ki_job *job, const struct vectors *v) {
  * other index are not told apart. */
 static int is_flat(const ki_job *job, const struct vectors *v) {
     return job->hasty && job->generations->vector[v->spec].dtype != KITH_B1 &&
-           (v->count >= LISTS_FROM || hasty_lists(job, v) > 1);
+           (v->count >= LISTS_FROM || few_lists(job, v) > 1);
 }
 
 /* Whether the build measures plans: see calibrate.h. In memory alone, where that cannot be done later, too. */
@@ -175,8 +175,9 @@ static kith_build_options options_of(ki_job *job, const struct vectors *v) {
     options.threads = job->watch ? job->watch->threads : 1;
     options.progress = ki_job_watched;
     options.progress_context = job;
-    if (job->hasty && vector->dtype != KITH_B1) {
-        options.lists = hasty_lists(job, v);
+    const size_t lists = few_lists(job, v);
+    if ((job->hasty || lists > 1) && vector->dtype != KITH_B1) {
+        options.lists = lists;
         options.index = options.lists > 1 ? KITH_INDEX_IVF : KITH_INDEX_FLAT;
         options.no_spill = 1;
         options.first_level = KITH_FIRST_LEVEL_NONE;
@@ -316,7 +317,7 @@ static kith_status open_made(ki_job *job, kith_error *error) {
     const kith_status status = ki_sealed_open_made(&where, job->number, &job->made, &job->sealed, error);
     /* In memory alone nobody opens them again: they live as long as they are mapped. */
     if (status == KITH_OK && c->in_memory) ki_sealed_remove_files(job->sealed->folder, NULL);
-    return status == KITH_OK && job->hasty ? ki_calibrate_hastily(job, error) : status;
+    return status == KITH_OK && job->listed ? ki_calibrate_hastily(job, error) : status;
 }
 
 static kith_status write_files(ki_job *job, kith_error *error) {

@@ -23,7 +23,7 @@
  * LARGE_PART of all rows) stand beside each other; and no merge makes more rows than a segment may have. */
 #include "base/checked.h"
 #include "base/status.h"
-#include "upkeep/seal.h"
+#include "upkeep/calibrate.h"
 
 #include <string.h>
 
@@ -130,18 +130,15 @@ size_t ki_merge_choose(const ki_merge_size *size, size_t count, ki_merge_when wh
 
 /* ---- The verbs --------------------------------------------------------------------------------------------------- */
 
-/* With care: what was made in haste is merged so again. */
-static int is_measured(const ki_sealed *sealed) {
-    for (size_t s = 0; s < sealed->specs && !sealed->flat; s++)
+static int is_known(const ki_sealed *sealed) {
+    for (size_t s = 0; s < sealed->specs; s++)
         if (sealed->tuned[s].known) return 1;
     return 0;
 }
 
-/* Made in haste, but with lists. */
-static int is_listed(const ki_sealed *sealed) {
-    for (size_t s = 0; s < sealed->specs && sealed->flat; s++)
-        if (sealed->index[s] && sealed->index[s]->view.lists.count > 1) return 1;
-    return 0;
+/* With care. What was made in haste, or is small, is measured with few queries each time that it is merged. */
+static int is_measured(const ki_sealed *sealed) {
+    return !sealed->flat && ki_table_rows(sealed->table) >= KI_CALIBRATED_FROM && is_known(sealed);
 }
 
 static kith_status add_chosen(ki_job *job, const ki_snapshot *snapshot, const unsigned char *chosen,
@@ -158,9 +155,9 @@ static int has_measured(const ki_job *job) {
     return 0;
 }
 
-static int has_listed(const ki_job *job) {
+static int has_known(const ki_job *job) {
     for (size_t o = 0; o < job->origins; o++)
-        if (is_listed(job->origin[o].sealed)) return 1;
+        if (is_known(job->origin[o].sealed)) return 1;
     return 0;
 }
 
@@ -175,7 +172,8 @@ static kith_status merge(kith_collection *collection, ki_snapshot *snapshot, con
     ki_snapshot_release(snapshot);
     if (status == KITH_OK) status = ki_job_gather(&job, error);
     job.hasty = when != KI_MERGE_IDLE && job.rows < HASTY_BELOW && !job.own && !has_measured(&job);
-    job.listed = job.hasty && (has_listed(&job) || ki_seal_asked(collection));
+    /* Without haste only what nobody would measure later. */
+    job.listed = (job.hasty || job.rows < KI_CALIBRATED_FROM) && (has_known(&job) || ki_seal_asked(collection));
     if (status == KITH_OK) status = ki_job_build(&job, error);
     if (status == KITH_OK) status = ki_job_publish(&job, error);
     ki_job_end(&job);

@@ -60,7 +60,7 @@ typedef struct ki_job {
     uint64_t number;
     int has_folder; /* one was made for the number */
     int hasty;      /* somebody waits: indexes are made that cost little, and searches of them a little more */
-    int listed;     /* though hasty, indexes get lists and are measured: searches ask for that */
+    int listed;     /* though hasty or small, indexes get lists and are measured: searches ask for that */
     int own;        /* the rows are one large tenant's, and the files are named so */
     ki_body made;   /* names of the files */
     ki_sealed *sealed;

@@ -78,14 +78,18 @@ static void write_rows(kith_collection *collection, uint64_t first, size_t count
     OK(kith_collection_write(collection, &items, KITH_UPSERT, NULL, &error));
 }
 
-/* One segment with lists and a graph, which nobody has measured. */
-static kith_collection *make(const char *name) {
+static void create(const char *name) {
     kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
     const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
-    size_t merged = 0;
     options.vectors = &spec;
     options.vector_count = 1;
     OK(kith_collection_create(data_path(name), &options, &error));
+}
+
+/* One segment with lists and a graph, which nobody has measured. */
+static kith_collection *make(const char *name) {
+    size_t merged = 0;
+    create(name);
     kith_collection *collection = open_as(name, 0);
     for (uint64_t id = 0; id < ROWS; id += BATCH) write_rows(collection, id, BATCH);
     OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
@@ -289,11 +293,7 @@ static void merge(kith_collection *collection, ki_merge_when when, size_t expect
 static void test_lists_in_haste(void **state) {
     (void)state;
     int exact = 0;
-    kith_collection_options options = KITH_COLLECTION_OPTIONS_INIT;
-    const kith_vector_spec spec = {"", DIM, KITH_F32, KITH_L2SQ};
-    options.vectors = &spec;
-    options.vector_count = 1;
-    OK(kith_collection_create(data_path("haste"), &options, &error));
+    create("haste");
     kith_collection *collection = open_as("haste", 0), *reader = open_as("haste", 1);
     write_rows(collection, 0, BATCH);
     OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
@@ -332,6 +332,34 @@ static void test_lists_in_haste(void **state) {
 static int say_stop(void *context, const kith_progress *progress) {
     (void)progress;
     return ++*(int *)context > 3;
+}
+
+/* In a pause small segments are made well, but for lists that were asked for; and that once. */
+static void test_small_in_a_pause(void **state) {
+    (void)state;
+    int exact = 0;
+    create("pause");
+    kith_collection *collection = open_as("pause", 0);
+    write_rows(collection, 0, BATCH);
+    for (int i = 0; i < 4; i++) (void)recall_of(collection, 0.9, &exact);
+    OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error));
+    check_newest(collection, 1, 1, 1);
+    for (int segments = 1; segments <= 2; segments++) {
+        merge(collection, KI_MERGE_IDLE, (size_t)segments);
+        ki_snapshot *now = ki_snapshot_pin(collection);
+        assert_int_equal(now->sealed_count, 1);
+        assert_false(now->sealed[0].sealed->flat);
+        assert_true(now->sealed[0].sealed->index[0]->view.lists.count > 1);
+        assert_true(now->sealed[0].sealed->tuned[0].known);
+        ki_snapshot_release(now);
+        assert_int_equal(records_of(collection), 1);
+        assert_true(recall_of(collection, 0.9, &exact) >= 0.88 && !exact);
+        merge(collection, KI_MERGE_IDLE, 0);
+        write_rows(collection, BATCH, BATCH);
+        OK(ki_seal(collection, KI_SEAL_ALL, NULL, NULL, &error)); /* not asked for */
+    }
+    kith_collection_close(collection);
+    OK(kith_collection_verify(data_path("pause"), NULL, NULL, NULL, &error));
 }
 
 /* Sealing that was stopped while it measured leaves the head as it was. */
@@ -564,11 +592,12 @@ static void test_studied(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_measured_once),  cmocka_unit_test(test_goes_with_its_segment),
-        cmocka_unit_test(test_damaged),        cmocka_unit_test(test_cancelled),
-        cmocka_unit_test(test_in_memory),      cmocka_unit_test(test_dead_rows),
-        cmocka_unit_test(test_resident),       cmocka_unit_test(test_studied),
-        cmocka_unit_test(test_lists_in_haste), cmocka_unit_test(test_haste_cancelled),
+        cmocka_unit_test(test_measured_once),    cmocka_unit_test(test_goes_with_its_segment),
+        cmocka_unit_test(test_damaged),          cmocka_unit_test(test_cancelled),
+        cmocka_unit_test(test_in_memory),        cmocka_unit_test(test_dead_rows),
+        cmocka_unit_test(test_resident),         cmocka_unit_test(test_studied),
+        cmocka_unit_test(test_small_in_a_pause), cmocka_unit_test(test_lists_in_haste),
+        cmocka_unit_test(test_haste_cancelled),
     };
     return cmocka_run_group_tests(tests, data_folder_make, data_folder_remove);
 }
