@@ -82,7 +82,7 @@ static void tell_query(const ki_desk *desk, size_t i, ki_device_query *query) {
 static kith_status begin(ki_desk *desk) {
     struct ki_device_desk *d = desk->device;
     const int bits = desk->view->dtype == KITH_B1;
-    const size_t n = desk->count, quads = bits ? (desk->view->row_bytes + 3) / 4 : desk->view->full.quads;
+    const size_t n = desk->count, quads = d->lines.on->quads;
     ki_device_query *query = ki_area_take(&d->query_area, n, sizeof(*query));
     ki_device_queries queries = {.count = n, .query = query};
     kith_error error = {0};
@@ -101,13 +101,11 @@ static kith_status begin(ki_desk *desk) {
 static int take_allowed(ki_desk *desk) {
     struct ki_device_desk *d = desk->device;
     const size_t blocks = d->lines.on->blocks.count, sample = d->lines.on->sample_blocks;
-    uint32_t row;
     d->allowed = d->sample_allowed = NULL;
     if (!desk->search->allowed) return 1;
     uint16_t *masks = ki_area_take(&d->allowed_area, blocks + sample, sizeof(*masks));
     if (!masks) return 0;
-    for (size_t block = 0; block < blocks; block++)
-        masks[block] = (uint16_t)ki_view_valid_mask(desk->view, desk->search->allowed, block, &row);
+    ki_on_device_masks(desk->view, desk->search->allowed, blocks, masks);
     for (size_t i = 0; i < sample; i++) masks[blocks + i] = masks[i * d->lines.on->sample_step];
     d->allowed = masks;
     d->sample_allowed = masks + blocks;
@@ -248,11 +246,7 @@ static kith_status begin_work(ki_desk *desk, ki_device_work w) {
     float *thresholds = ki_area_take(&d->threshold_area, desk->count, sizeof(float));
     if (!thresholds) return KITH_E_NOMEM;
     for (size_t i = 0; i < desk->count; i++) thresholds[i] = threshold_of(desk, i);
-    const ki_device_blocks *all = &d->lines.on->blocks;
-    const size_t codes = (desk->view->dtype == KITH_B1 ? (desk->view->row_bytes + 3) / 4 : desk->view->full.quads);
-    const ki_device_blocks blocks = {.count = w.part->end - w.part->first,
-                                     .codes = all->codes + w.part->first * codes * KI_QUAD_BYTES,
-                                     .factors = all->factors ? all->factors + w.part->first * KI_FACTORS : NULL};
+    const ki_device_blocks blocks = ki_on_device_blocks(d->lines.on, w.part->first, w.part->end);
     status = d->lines.on->backend->scan(d->lines.stream[device], slot, w.part->memory, &blocks, range,
                                         d->allowed ? d->allowed + w.first : NULL, thresholds, &error);
     if (status != KITH_OK) return fail(desk, status, &error);

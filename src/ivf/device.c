@@ -65,12 +65,10 @@ static kith_status open_lines(ki_ivf *ivf) {
 static int take_allowed(ki_ivf *ivf) {
     struct ki_ivf_device *d = ivf->device;
     const size_t blocks = d->lines.on->blocks.count;
-    uint32_t row;
     d->allowed = NULL;
     if (!ivf->search->allowed) return 1;
     uint16_t *masks = ki_area_take(&d->allowed_area, blocks, sizeof(*masks));
-    for (size_t block = 0; masks && block < blocks; block++)
-        masks[block] = (uint16_t)ki_view_valid_mask(ivf->view, ivf->search->allowed, block, &row);
+    if (masks) ki_on_device_masks(ivf->view, ivf->search->allowed, blocks, masks);
     d->allowed = masks;
     return masks != NULL;
 }

@@ -24,10 +24,13 @@ const char *ki_search_device_obstacle(const ki_plan_case *at) {
     return atomic_load(&on->failed) ? "a device failed" : NULL;
 }
 
+/* Whether a search that may be measured was not yet, with about as many queries. */
+static int is_unmeasured(const ki_on_device *on, size_t k, int filtered, size_t queries) {
+    return !on->demanded && k && !filtered && !(atomic_load(&on->cost[batch_size(queries)].device_ns) > 0);
+}
+
 int ki_search_device_is_tried(const ki_plan_case *at) {
-    const ki_on_device *on = at->view->device;
-    if (!on || on->demanded || at->filtered || !at->k || ki_search_device_obstacle(at)) return 0;
-    return !(atomic_load(&on->cost[batch_size(at->queries)].device_ns) > 0);
+    return !ki_search_device_obstacle(at) && is_unmeasured(at->view->device, at->k, at->filtered, at->queries);
 }
 
 int ki_search_device_takes_lists(const ki_job *job) {
@@ -84,10 +87,10 @@ static kith_status run_on_both(ki_job *job, int size) {
 
 kith_status ki_search_device_run(ki_job *job) {
     ki_on_device *on = job->index->view.device;
-    const int size = batch_size(job->queries->count);
+    const size_t queries = job->queries->count;
     kith_status status;
-    if (!on->demanded && job->k && !job->filter && !(atomic_load(&on->cost[size].device_ns) > 0))
-        status = run_on_both(job, size);
+    if (is_unmeasured(on, job->k, job->filter != NULL, queries))
+        status = run_on_both(job, batch_size(queries));
     else
         status = ki_exact_run(job, 0, job->queries->count);
     if (status == KITH_OK || !atomic_load(&job->fault.told)) return status;

@@ -45,11 +45,10 @@ static int lay_words(const ki_view *view, size_t quads, size_t blocks, ki_on_dev
 
 static int take_blocks(const ki_view *view, const ki_device_model *model, ki_on_device *on) {
     const size_t blocks = (size_t)(view->blocks ? view->blocks : (view->rows + KI_BLOCK - 1) / KI_BLOCK);
-    uint32_t row;
+    on->quads = model->quads;
     on->valid = ki_alloc_array(blocks, sizeof(*on->valid));
     if (!on->valid) return 0;
-    for (size_t block = 0; block < blocks; block++)
-        on->valid[block] = (uint16_t)ki_view_valid_mask(view, NULL, block, &row);
+    ki_on_device_masks(view, NULL, blocks, on->valid);
     if (view->dtype == KITH_B1 && !lay_words(view, model->quads, blocks, on)) return 0;
     on->blocks = (ki_device_blocks){.count = blocks,
                                     .codes = on->words ? on->words : view->full.codes,
@@ -59,12 +58,17 @@ static int take_blocks(const ki_view *view, const ki_device_model *model, ki_on_
     return 1;
 }
 
-/* The blocks from `first` on. */
-static ki_device_blocks blocks_from(const ki_on_device *on, const ki_device_model *model, size_t first, size_t end) {
+ki_device_blocks ki_on_device_blocks(const ki_on_device *on, size_t first, size_t end) {
     const ki_device_blocks *all = &on->blocks;
-    return (ki_device_blocks){end - first, all->codes + first * model->quads * KI_QUAD_BYTES,
+    return (ki_device_blocks){end - first, all->codes + first * on->quads * KI_QUAD_BYTES,
                               all->factors ? all->factors + first * KI_FACTORS : NULL,
                               all->list ? all->list + first : NULL, all->valid + first};
+}
+
+void ki_on_device_masks(const ki_view *view, const uint64_t *allowed, size_t blocks, uint16_t *masks) {
+    uint32_t row;
+    for (size_t block = 0; block < blocks; block++)
+        masks[block] = (uint16_t)ki_view_valid_mask(view, allowed, block, &row);
 }
 
 /* apart: memory for the lists. */
@@ -89,18 +93,18 @@ static ki_device_model model_of(const ki_view *view, float *apart) {
 
 /* ---- Parts ------------------------------------------------------------------------------------------------------- */
 
-static kith_status keep_part(ki_on_device *on, const ki_device_model *model, ki_device_part part, kith_error *error) {
+static kith_status keep_part(ki_on_device *on, ki_device_part part, kith_error *error) {
     if (on->parts == PARTS_MAX)
         return ki_fail(error, KITH_E_LIMIT, "a device would hold more than %d parts", PARTS_MAX);
-    const ki_device_blocks blocks = blocks_from(on, model, part.first, part.end);
+    const ki_device_blocks blocks = ki_on_device_blocks(on, part.first, part.end);
     const kith_status status = on->backend->keep(on->device[part.device], &blocks, part.piece > 0, &part.memory, error);
     if (status == KITH_OK) on->part[on->parts++] = part;
     return status;
 }
 
 /* Blocks first..end on one device: in pieces that it takes, as far as `room` goes, and what is left is streamed. */
-static kith_status share_out(ki_on_device *on, const ki_device_model *model, size_t device, size_t first, size_t end,
-                             size_t bytes, uint64_t room, uint64_t piece_bytes, kith_error *error) {
+static kith_status share_out(ki_on_device *on, size_t device, size_t first, size_t end, size_t bytes, uint64_t room,
+                             uint64_t piece_bytes, kith_error *error) {
     const int all = (uint64_t)(end - first) * bytes <= room / 4 * 3;
     const size_t piece = ki_min_size((size_t)(piece_bytes / bytes), end - first);
     const size_t resident = all ? end : first + ki_min_size((size_t)(room / 2 / bytes), end - first);
@@ -108,11 +112,11 @@ static kith_status share_out(ki_on_device *on, const ki_device_model *model, siz
     if (first == end) return KITH_OK;
     if (!piece) return ki_fail(error, KITH_E_NOMEM, "a device has no room for 16 vectors");
     for (; first < resident && status == KITH_OK; first += ki_min_size(piece, resident - first))
-        status = keep_part(
-            on, model, (ki_device_part){device, NULL, first, first + ki_min_size(piece, resident - first), 0}, error);
+        status = keep_part(on, (ki_device_part){device, NULL, first, first + ki_min_size(piece, resident - first), 0},
+                           error);
     if (status != KITH_OK || first == end) return status;
     const size_t streamed = ki_min_size(piece, (size_t)(room / 8 / bytes));
-    return keep_part(on, model, (ki_device_part){device, NULL, first, end, streamed ? streamed : 1}, error);
+    return keep_part(on, (ki_device_part){device, NULL, first, end, streamed ? streamed : 1}, error);
 }
 
 static kith_status keep_sample(ki_on_device *on, const ki_device_model *model, kith_error *error) {
@@ -187,8 +191,7 @@ static kith_status open_devices(ki_on_device *on, const ki_view *view, const ki_
         if (wish->memory_bytes && wish->memory_bytes < room) room = wish->memory_bytes;
         if (room < piece) piece = room;
         if (status == KITH_OK)
-            status =
-                share_out(on, model, d, blocks * d / devices, blocks * (d + 1) / devices, bytes, room, piece, error);
+            status = share_out(on, d, blocks * d / devices, blocks * (d + 1) / devices, bytes, room, piece, error);
     }
     if (devices == 1)
         snprintf(on->name, sizeof(on->name), "%s", found->facts[0].name);

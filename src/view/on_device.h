@@ -32,6 +32,7 @@ struct ki_on_device {
     size_t devices, parts;
     ki_device *device[KI_DEVICES_MAX];
     ki_device_part *part;
+    size_t quads;                      /* words of four bytes of a vector there */
     ki_device_blocks blocks;           /* of the whole view */
     ki_device_memory *sample;          /* O2 */
     size_t sample_blocks, sample_step; /* block i of it is block i * step of the view */
@@ -54,6 +55,11 @@ typedef struct ki_device_wish {
  * KITH_E_IO. */
 kith_status ki_on_device_open(const ki_view *view, const ki_device_wish *wish, ki_on_device **on, kith_error *error);
 void ki_on_device_release(ki_on_device *on); /* NULL is fine */
+
+/* Blocks first..end of those of the view. */
+ki_device_blocks ki_on_device_blocks(const ki_on_device *on, size_t first, size_t end);
+/* The vectors of each of `blocks` blocks that may be found (allowed NULL: all), into masks. */
+void ki_on_device_masks(const ki_view *view, const uint64_t *allowed, size_t blocks, uint16_t *masks);
 
 /* ---- Streams ----------------------------------------------------------------------------------------------------- */
 

@@ -15,8 +15,7 @@
 
 #include "support/subject.h"
 
-static const kith_dtype number_dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
-enum { NUMBER_DTYPES = sizeof(number_dtypes) / sizeof(*number_dtypes), SKIPPED = 77 };
+enum { SKIPPED = 77 };
 
 /* The subject's index once more, on devices that give it so many bytes; 0: all. */
 static void to_device_as(struct subject *s, kith_device_use use, uint64_t bytes) {
@@ -60,11 +59,7 @@ static void check_kind(data_kind kind, kith_metric metric, kith_dtype dtype, siz
 static void test_every_kind_metric_and_dtype(void **state) {
     static const size_t dims[] = {64, 65, 100, 127, 3, 200};
     (void)state;
-    uint64_t seed = 0;
-    for (int kind = 0; kind < DATA_KINDS; kind++)
-        for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++)
-            for (size_t t = 0; t < NUMBER_DTYPES; t++, seed++)
-                check_kind((data_kind)kind, (kith_metric)metric, number_dtypes[t], dims[(seed + seed / 6) % 6], seed);
+    each_kind(dims, check_kind);
 }
 
 static void test_bits(void **state) {

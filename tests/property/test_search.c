@@ -16,9 +16,6 @@
 
 /* ---- What is searched -------------------------------------------------------------------------------------------- */
 
-static const kith_dtype number_dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
-enum { NUMBER_DTYPES = sizeof(number_dtypes) / sizeof(*number_dtypes) };
-
 static void check_kind(data_kind kind, kith_metric metric, kith_dtype dtype, size_t dim, uint64_t seed) {
     const size_t rows = slow ? 200 : 500;
     const kith_dtype query_dtype = seed % 4 == 3 ? dtype : KITH_F32;
@@ -37,11 +34,7 @@ static void check_kind(data_kind kind, kith_metric metric, kith_dtype dtype, siz
 static void test_every_kind_metric_and_dtype(void **state) {
     static const size_t dims[] = {64, 65, 100, 127, 128, 200};
     (void)state;
-    uint64_t seed = 0;
-    for (int kind = 0; kind < DATA_KINDS; kind++)
-        for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++)
-            for (size_t t = 0; t < NUMBER_DTYPES; t++, seed++)
-                check_kind((data_kind)kind, (kith_metric)metric, number_dtypes[t], dims[(seed + seed / 6) % 6], seed);
+    each_kind(dims, check_kind);
 }
 
 static void test_bits(void **state) {

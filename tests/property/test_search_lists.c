@@ -14,9 +14,6 @@
 
 #include "support/subject.h"
 
-static const kith_dtype number_dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
-enum { NUMBER_DTYPES = sizeof(number_dtypes) / sizeof(*number_dtypes) };
-
 /* All lists, all rows scored. */
 static void check_ivf_of_all(const struct subject *s, struct request r) {
     if (s->info.lists < 2) return;

@@ -14,6 +14,9 @@
 
 enum { THREADS_MAX = 3, DISTINCT = 14, BATCH_MAX = 500 };
 
+static const kith_dtype number_dtypes[] = {KITH_F32, KITH_F16, KITH_BF16, KITH_I8, KITH_U8};
+enum { NUMBER_DTYPES = sizeof(number_dtypes) / sizeof(*number_dtypes) };
+
 static kith_pool *pools[THREADS_MAX + 1]; /* by threads; [1]: NULL */
 static int quick;                         /* KITH_TEST_QUICK is set, as under an emulator: one request of six is made */
 static int slow;                          /* the scalar tier and sanitizers get smaller sizes */
@@ -214,6 +217,16 @@ static inline int set_up(void **state) {
     for (unsigned t = 2; t <= THREADS_MAX; t++)
         if (kith_pool_create(t, &pools[t], &error) != KITH_OK) return -1;
     return data_folder_make(state);
+}
+
+/* A check of every kind of data by every metric and type of numbers, of six dimensions in turn. */
+static inline void each_kind(const size_t dims[6], void (*check_kind)(data_kind kind, kith_metric metric,
+                                                                      kith_dtype dtype, size_t dim, uint64_t seed)) {
+    uint64_t seed = 0;
+    for (int kind = 0; kind < DATA_KINDS; kind++)
+        for (int metric = KITH_L2SQ; metric <= KITH_COSINE; metric++)
+            for (size_t t = 0; t < NUMBER_DTYPES; t++, seed++)
+                check_kind((data_kind)kind, (kith_metric)metric, number_dtypes[t], dims[(seed + seed / 6) % 6], seed);
 }
 
 static inline int tear_down(void **state) {

@@ -94,6 +94,18 @@ static void wait_for_links(kith_collection *collection, kith_result *result) {
     assert_int_equal(report.exact, 1);
 }
 
+/* A collection with the first rows. */
+static kith_collection *make_it(const char *path) {
+    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
+    const kith_vector_spec spec = {.name = "", .dim = WIDE, .dtype = KITH_I8, .metric = KITH_L2SQ};
+    made.vectors = &spec, made.vector_count = 1;
+    make_rows();
+    must(kith_collection_create(path, &made, &error));
+    kith_collection *collection = open_it(path);
+    write_rows(collection, 0, ROWS);
+    return collection;
+}
+
 /* Of rows that were asked for, how many are found first. Dead ones must not be. */
 static size_t count_found(kith_collection *collection, kith_result *result, uint64_t first, uint64_t end) {
     kith_hits hits = KITH_HITS_INIT;
@@ -110,17 +122,11 @@ static size_t count_found(kith_collection *collection, kith_result *result, uint
 static void test_links(void **state) {
     (void)state;
     const char *path = fresh();
-    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
-    const kith_vector_spec spec = {.name = "", .dim = WIDE, .dtype = KITH_I8, .metric = KITH_L2SQ};
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     kith_result *result = NULL;
     uint64_t dead[BATCH];
-    made.vectors = &spec, made.vector_count = 1;
-    make_rows();
-    must(kith_collection_create(path, &made, &error));
     must(kith_result_create(&result, &error));
-    kith_collection *collection = open_it(path);
-    write_rows(collection, 0, ROWS);
+    kith_collection *collection = make_it(path);
     wait_for_links(collection, result);
     assert_true(count_found(collection, result, 0, 60) >= 54);
 
@@ -150,16 +156,10 @@ static void test_sealed_while_written(void **state) {
     enum { ENOUGH = 1000, EACH = 20 };
     (void)state;
     const char *path = fresh();
-    kith_collection_options made = KITH_COLLECTION_OPTIONS_INIT;
-    const kith_vector_spec spec = {.name = "", .dim = WIDE, .dtype = KITH_I8, .metric = KITH_L2SQ};
     kith_collection_info info = KITH_COLLECTION_INFO_INIT;
     kith_result *result = NULL;
-    made.vectors = &spec, made.vector_count = 1;
-    make_rows();
-    must(kith_collection_create(path, &made, &error));
     must(kith_result_create(&result, &error));
-    kith_collection *collection = open_it(path);
-    write_rows(collection, 0, ROWS);
+    kith_collection *collection = make_it(path);
     for (uint64_t q = 0; q < ENOUGH; q++) ask_for(collection, q, 0.9, result, NULL, NULL);
     for (uint64_t i = ROWS; i-- > 60 && !info.segments;) {
         must(kith_collection_delete(collection, &(kith_ids){.count = 1, .ids = &i}, NULL, NULL, &error));
